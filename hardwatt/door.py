@@ -1,0 +1,215 @@
+"""The one door through which every local command goes.
+
+Commands are lists, never shell text. Secrets go through ``stdin`` or ``env``, which are
+neither logged nor shown in errors.
+"""
+
+import dataclasses
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hardwatt.errors import CommandError, LabError
+from hardwatt.wait import wait
+
+logger = logging.getLogger("hardwatt.door")
+
+_TAIL = 4000
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+    log: Path | None = None,
+    hint: str = "",
+) -> Result:
+    """Run a command to its end and return what it printed.
+
+    ``env`` is added to the environment. With ``log``, both outputs are appended to that file
+    instead of being returned, and an error shows the file's last lines.
+
+    Raises ``CommandError`` on a non-zero exit (unless ``check`` is false) and when ``timeout``
+    seconds pass; ``LabError`` when the program is not there.
+    """
+    command = tuple(os.fspath(part) for part in argv)
+    logger.debug("run: %s", shlex.join(command))
+    started = time.monotonic()
+    try:
+        done, stdout, stderr = _run(command, cwd=cwd, env=env, stdin=stdin, timeout=timeout, log=log)
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.exists():
+            raise LabError(f"the folder {cwd} does not exist", hint=hint) from error
+        raise LabError(f"the program {command[0]!r} is not there", hint=hint or "make setup") from error
+    result = Result(command, done, stdout, stderr, time.monotonic() - started)
+    if check and done != 0:
+        raise CommandError(command, done, stdout, stderr, hint=hint)
+    return result
+
+
+def _run(
+    command: tuple[str, ...],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    stdin: str | None,
+    timeout: float | None,
+    log: Path | None,
+) -> tuple[int, str, str]:
+    environment = {**os.environ, **env} if env else None
+    source = None if stdin is not None else subprocess.DEVNULL
+    if log is None:
+        try:
+            done = subprocess.run(
+                command, cwd=cwd, env=environment, input=stdin, stdin=source,
+                capture_output=True, text=True, errors="replace", timeout=timeout, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(command, None, _text(error.stdout), _text(error.stderr)) from None
+        return done.returncode, done.stdout, done.stderr
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        file.write(f"$ {shlex.join(command)}\n")
+        file.flush()
+        try:
+            logged = subprocess.run(
+                command, cwd=cwd, env=environment, input=stdin, stdin=source,
+                stdout=file, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise CommandError(command, None, "", _tail(log)) from None
+    return logged.returncode, "", "" if logged.returncode == 0 else _tail(log)
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        return f"{file.read().decode(errors='replace')}\n(the whole log: {log})"
+
+
+def root(argv: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return the command as root would run it: with ``sudo -n`` where we are not root.
+
+    The set-up asks for the password once; nothing here ever stops to ask.
+    """
+    command = [os.fspath(part) for part in argv]
+    return command if os.geteuid() == 0 else ["sudo", "-n", *command]
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """A process that we started, told apart from a later one with the same number."""
+
+    pid: int
+    started: int
+    """Start time in clock ticks since boot (field 22 of /proc/PID/stat)."""
+
+    @classmethod
+    def of(cls, pid: int) -> "Process | None":
+        """Return the process with this number, or None where there is none or only a zombie."""
+        fields = _stat(pid)
+        if fields is None or fields[0] == "Z":
+            return None
+        return cls(pid, int(fields[19]))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Process":
+        return cls(int(data["pid"]), int(data["started"]))
+
+    def to_dict(self) -> dict[str, int]:
+        return dataclasses.asdict(self)
+
+    def alive(self) -> bool:
+        """Return whether this very process still runs."""
+        return Process.of(self.pid) == self
+
+    def signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.alive():
+            try:
+                os.kill(self.pid, number)
+            except PermissionError:
+                run(root(["kill", f"-{number}", str(self.pid)]), check=False)
+            except ProcessLookupError:
+                return
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Ask the process to end, and end it after ``grace`` seconds."""
+        self.signal(signal.SIGTERM)
+        try:
+            wait(self.alive, lambda alive: not alive, what=f"end of process {self.pid}",
+                 timeout=grace, delay=0.05)  # fmt: skip
+        except LabError:
+            self.signal(signal.SIGKILL)
+            wait(self.alive, lambda alive: not alive, what=f"end of process {self.pid}",
+                 timeout=10, delay=0.05)  # fmt: skip
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of /proc/PID/stat from the state on (the name may hold spaces)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def spawn(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Process:
+    """Start a command in a session of its own, so that it outlives us; output goes to ``log``.
+
+    Its parent is the system's first process, not us: no zombie stays behind.
+    """
+    command = [os.fspath(part) for part in argv]
+    logger.debug("spawn: %s", shlex.join(command))
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        file.write(f"$ {shlex.join(command)}\n")
+        file.flush()
+        try:
+            child = subprocess.Popen(
+                command, cwd=cwd, env={**os.environ, **env} if env else None,
+                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise LabError(f"the program {command[0]!r} is not there", hint="make setup") from error
+    process = Process.of(child.pid)
+    if process is None:
+        raise CommandError(command, child.wait(), "", _tail(log))
+    _children.append(child)
+    return process
+
+
+# Kept so that an ended child is reaped (Popen polls its forgotten children when the next one starts).
+_children: list[subprocess.Popen[bytes]] = []

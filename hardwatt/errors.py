@@ -1,0 +1,72 @@
+"""The errors of the toolkit: what is wrong, and what to do next.
+
+    LabError
+    ├── SettingsError   a value in lab.toml or in the environment
+    ├── CommandError    a program that was run ended badly
+    ├── WaitError       something did not become ready, or said that it never will
+    ├── VerifyError     a download, archive or bundle is not what it should be
+    ├── RefusedError    going on would lose something or break a promise
+    └── LockedError     another command works on this lab
+
+Only ``tasks.py`` and ``hardwatt.cli`` turn them into exit codes.
+"""
+
+import shlex
+from collections.abc import Sequence
+
+_OUTPUT_LIMIT = 2000
+
+
+class LabError(Exception):
+    """Anything that a person can mend, with a hint at the next command."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  next: {self.hint}" if self.hint else self.message
+
+
+class SettingsError(LabError):
+    """A setting that is unknown, missing or not allowed."""
+
+
+class CommandError(LabError):
+    """A program ended with another exit status than zero, or not in time."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        returncode: int | None,
+        stdout: str = "",
+        stderr: str = "",
+        *,
+        hint: str = "",
+    ) -> None:
+        self.argv = tuple(argv)
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr
+        how = "did not end in time" if returncode is None else f"ended with {returncode}"
+        text = f"command {how}: {shlex.join(self.argv)}"
+        if tail := (stderr or stdout).strip()[-_OUTPUT_LIMIT:]:
+            text += f"\n{tail}"
+        super().__init__(text, hint=hint)
+
+
+class WaitError(LabError):
+    """Something did not become ready in time, or cannot become ready any more."""
+
+
+class VerifyError(LabError):
+    """Content whose checksum, signature or shape is not the declared one."""
+
+
+class RefusedError(LabError):
+    """Refused, because going on would lose something or break a promise."""
+
+
+class LockedError(LabError):
+    """Another command holds the lab."""

@@ -1,0 +1,83 @@
+"""What is running, since when, and how long it took the last time.
+
+Everything here goes to stderr; stdout is for data.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from hardwatt.files import read_json, write_json
+from hardwatt.lab import Lab
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print one line for the person at the terminal."""
+    console.print(text, markup=False)
+
+
+@dataclasses.dataclass
+class Step:
+    """A step that is running: what it noted, and how much it changed."""
+
+    title: str
+    depth: int
+    changes: int = 0
+
+    def note(self, text: str) -> None:
+        """Print a line that belongs to this step."""
+        say(f"{'  ' * (self.depth + 1)}{text}")
+
+    def changed(self, count: int) -> None:
+        """Add to the number of changes that this step made."""
+        self.changes += count
+
+
+_depth = 0
+
+
+@contextlib.contextmanager
+def step(title: str, *, lab: Lab | None = None) -> Iterator[Step]:
+    """Announce a step with the time it took before, and say at its end how long it took.
+
+    An error passes through; the step that failed is marked. With ``lab``, the time is kept in
+    the lab's ``timings.json`` for the next run.
+    """
+    global _depth
+    timings = lab.dir / "timings.json" if lab else None
+    expected = (read_json(timings, {}) if timings else {}).get(title)
+    before = f"  (last time {_seconds(expected)})" if expected and expected >= 1 else ""
+    pad = "  " * _depth
+    say(f"{pad}> {title}{before}")
+    current = Step(title, _depth)
+    started = time.monotonic()
+    _depth += 1
+    try:
+        yield current
+    except BaseException:
+        say(f"{pad}x {title}: failed after {_seconds(time.monotonic() - started)}")
+        raise
+    finally:
+        _depth -= 1
+    took = time.monotonic() - started
+    changes = f", {current.changes} changed" if current.changes else ""
+    say(f"{pad}  {title}: {_seconds(took)}{changes}")
+    if timings:
+        _remember(timings, title, took)
+
+
+def _remember(timings: Path, title: str, took: float) -> None:
+    known = read_json(timings, {})
+    write_json(timings, {**known, title: round(took, 1)})
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

@@ -1,0 +1,179 @@
+"""What a person may set in ``lab.toml``: everything optional, nothing unknown accepted."""
+
+import difflib
+import hashlib
+import ipaddress
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hardwatt.errors import SettingsError
+
+M = TypeVar("M", bound=BaseModel)
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout that this package lies in (the toolkit's tasks run from a checkout)."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Host(_Section):
+    """Somebody's host over SSH (``machine = "ssh"``)."""
+
+    address: str = ""
+    port: int = Field(22, ge=1, le=65535)
+    user: str = "root"
+    key: str = Field("", description="private key file; empty: the lab's own key")
+    jump: str = Field("", description="user@host:port of a jump host")
+
+
+class Mirror(_Section):
+    """Where packages, images and tools come from."""
+
+    mode: Literal["auto", "build", "upstream"] = "auto"
+    cache: str = Field("", description="cache folder; empty: the user's cache folder")
+    upstream: str = Field("", description="base URL in place of upstream's hosts, for an internal proxy")
+
+
+class Kubernetes(_Section):
+    """Networks of the cluster."""
+
+    pod_cidr: str = "10.244.0.0/16"
+    service_cidr: str = "10.96.0.0/16"
+
+    @field_validator("pod_cidr", "service_cidr")
+    @classmethod
+    def _network(cls, value: str) -> str:
+        ipaddress.ip_network(value)
+        return value
+
+
+class Gitops(_Section):
+    """The lab's repository and how Flux reads it."""
+
+    kind: Literal["git", "github"] = "git"
+    branch: str = "main"
+    path: str = "clusters/lab"
+    interval: str = Field("1m", pattern=r"^(\d+(ms|s|m|h))+$")
+    url: str = ""
+    owner: str = ""
+    repository: str = ""
+
+
+class Meter(_Section):
+    """Where the energy figures come from."""
+
+    source: Literal["auto", "rapl", "modelled"] = "auto"
+    model: str = Field("auto", description="a power model of hardwatt/meter/models.toml")
+
+
+class Prometheus(_Section):
+    """The lab's Prometheus."""
+
+    retention: str = Field("24h", pattern=r"^\d+(s|m|h|d|w|y)$")
+    retention_size: str = Field("2GB", pattern=r"^\d+(MB|GB)$")
+    scrape_interval: str = Field("1s", pattern=r"^\d+(ms|s|m)$")
+    local_port: int = Field(9090, ge=1, le=65535)
+
+
+class Settings(_Section):
+    """The resolved settings of one lab."""
+
+    name: str = ""
+    machine: Literal["auto", "embedded", "vm", "ssh"] = "auto"
+    preset: Literal["auto", "supported", "legacy", "embedded"] = "auto"
+    results: str = "results"
+    host: Host = Host()
+    mirror: Mirror = Mirror()
+    kubernetes: Kubernetes = Kubernetes()
+    gitops: Gitops = Gitops()
+    meter: Meter = Meter()
+    prometheus: Prometheus = Prometheus()
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[a-z][a-z0-9-]{0,30}[a-z0-9]", value):
+            raise ValueError("a name has 2 to 32 small letters, digits and hyphens, and starts with a letter")
+        return value
+
+
+def default_name(root: Path = ROOT) -> str:
+    """Return the name of the lab of a checkout: another checkout has another one."""
+    return "lab-" + hashlib.sha256(str(root).encode()).hexdigest()[:6]
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read ``lab.toml`` (or ``HARDWATT_CONFIG``); where there is none, everything is the default.
+
+    ``HARDWATT_LAB`` overrides the name, so that a test or a second lab can share the settings.
+
+    Raises ``SettingsError`` naming the file, the key and, for a misspelt one, the nearest.
+    """
+    given = path or (Path(os.environ["HARDWATT_CONFIG"]) if "HARDWATT_CONFIG" in os.environ else None)
+    file = given or ROOT / "lab.toml"
+    data: dict[str, Any] = {}
+    if file.exists():
+        try:
+            data = tomllib.loads(file.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{file} is not valid TOML: {error}", hint="see lab.example.toml") from error
+    elif given is not None:
+        raise SettingsError(f"the settings file {file} does not exist", hint="see lab.example.toml")
+    if name := os.environ.get("HARDWATT_LAB"):
+        data["name"] = name
+    data.setdefault("name", default_name())
+    return parse(Settings, data, str(file))
+
+
+def parse(model: type[M], data: dict[str, Any], where: str) -> M:
+    """Validate ``data``; all problems at once, each with its key and a suggestion.
+
+    Raises ``SettingsError``.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_problem(model, item) for item in error.errors(include_url=False)]
+        raise SettingsError(f"{where}: " + "; ".join(lines), hint=f"mend {where} and run the command again") from None
+
+
+def _problem(model: type[BaseModel], item: Any) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join(path)
+    if item["type"] != "extra_forbidden":
+        return f"{key}: {item['msg']}"
+    known = _keys(model, path[:-1])
+    near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+    more = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+    return f"unknown key {key!r}; {more}"
+
+
+def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Return the keys of the section at ``path`` (indexes into lists are passed over)."""
+    current: Any = model
+    for part in path:
+        if part.isdigit():
+            continue
+        field = current.model_fields.get(part)
+        if field is None:
+            return []
+        current = next(
+            (kind for kind in _kinds(field.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)),
+            None,
+        )
+        if current is None:
+            return []
+    return list(current.model_fields)
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """Return a type and the types inside it (``list[X]``, ``X | None``)."""
+    inner = getattr(annotation, "__args__", ())
+    return [annotation, *(kind for part in inner for kind in _kinds(part))]

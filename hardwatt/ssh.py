@@ -1,0 +1,115 @@
+"""SSH to a node with paramiko; the host key is always checked against the lab's own file."""
+
+import base64
+import hashlib
+import logging
+import shlex
+import time
+from types import TracebackType
+
+import paramiko
+
+from hardwatt.door import Result
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import CommandError, LabError, RefusedError
+
+logger = logging.getLogger("hardwatt.ssh")
+
+
+def fingerprint(key: paramiko.PKey) -> str:
+    """Return a key's fingerprint as OpenSSH prints it (``SHA256:...``)."""
+    digest = hashlib.sha256(key.asbytes()).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+class _Refuse(paramiko.MissingHostKeyPolicy):
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        raise RefusedError(
+            f"the host key of {hostname} is not known; the host offers {fingerprint(key)}",
+            hint=f"invoke lab.trust {hostname}",
+        )
+
+
+class Ssh:
+    """A connection to one node, used as a context manager."""
+
+    def __init__(self, endpoint: Endpoint, *, timeout: float = 10) -> None:
+        self._endpoint = endpoint
+        self._client = paramiko.SSHClient()
+        self._timeout = timeout
+
+    def __enter__(self) -> "Ssh":
+        end = self._endpoint
+        if end.known_hosts.exists():
+            self._client.load_host_keys(str(end.known_hosts))
+        self._client.set_missing_host_key_policy(_Refuse())
+        try:
+            self._client.connect(
+                end.address, end.port, end.user,
+                key_filename=str(end.key), allow_agent=False, look_for_keys=False,
+                timeout=self._timeout, banner_timeout=self._timeout, auth_timeout=self._timeout,
+            )  # fmt: skip
+        except paramiko.BadHostKeyException as error:
+            raise RefusedError(
+                f"the host key of {end.address} has changed: known is "
+                f"{fingerprint(error.expected_key)}, offered is {fingerprint(error.key)}",
+                hint=f"find out why; if the machine was really made anew: invoke lab.trust {end.address}",
+            ) from error
+        except (paramiko.SSHException, OSError) as error:
+            raise LabError(
+                f"no SSH to {end.user}@{end.address}:{end.port}: {error}",
+                hint="invoke lab.status; check address, user and key in lab.toml",
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: str | bytes | None = None,
+        timeout: float = 60,
+        check: bool = True,
+    ) -> Result:
+        """Run a shell command on the node; secrets go through ``stdin``.
+
+        Raises ``CommandError`` on a non-zero exit (unless ``check`` is false) or after ``timeout``
+        seconds without output.
+        """
+        logger.debug("ssh %s: %s", self._endpoint.name, command)
+        started = time.monotonic()
+        argv = ("ssh", self._endpoint.name, command)
+        try:
+            source, out, err = self._client.exec_command(command, timeout=timeout)
+            if stdin is not None:
+                source.write(stdin)
+            source.channel.shutdown_write()
+            stdout, stderr = out.read().decode(errors="replace"), err.read().decode(errors="replace")
+            code = out.channel.recv_exit_status()
+        except TimeoutError as error:
+            raise CommandError(argv, None) from error
+        except (paramiko.SSHException, OSError) as error:
+            raise LabError(f"SSH to {self._endpoint.name} broke off: {error}", hint="invoke lab.status") from error
+        if check and code != 0:
+            raise CommandError(argv, code, stdout, stderr)
+        return Result(argv, code, stdout, stderr, time.monotonic() - started)
+
+    def read(self, path: str) -> bytes:
+        """Return a file of the node."""
+        return base64.b64decode(self.run(f"base64 {shlex.quote(path)}").stdout)
+
+    def put(self, data: bytes, path: str, *, mode: int = 0o644) -> None:
+        """Write a file on the node: beside its place first, then renamed."""
+        target = shlex.quote(path)
+        temporary = shlex.quote(f"{path}.hardwatt-new")
+        self.run(
+            f"umask 077 && cat > {temporary} && chmod {mode:o} {temporary} && mv -f {temporary} {target}",
+            stdin=data,
+        )

@@ -39,7 +39,10 @@ def tost(values: ArrayLike, margin: float, alpha: float = 0.05) -> Equivalence:
     interval = mean_difference(d, level)
     if interval.low is None or interval.high is None:
         raise LabError("an equivalence test needs an interval")
-    p = max(_one_sided(d.mean() + margin, standard_error(d), d.size), _one_sided(margin - d.mean(), standard_error(d), d.size))
+    p = max(
+        _one_sided(d.mean() + margin, standard_error(d), d.size),
+        _one_sided(margin - d.mean(), standard_error(d), d.size),
+    )
     inside = -margin < interval.low and interval.high < margin
     return Equivalence(margin, p, interval.low, interval.high, level, inside)
 

@@ -1,0 +1,36 @@
+"""One experiment as a folder: raw answers, samples, runs, plan and manifest, readable years later.
+
+manifest.json        schema version, tool, plan's hash, seed, source, versions, checks, sha256 of every file
+plan.json            written before the first run
+runs.parquet|csv     one row a run; deliveries.parquet|csv one row a commit
+edges/RUN.start.json RUN.end.json   counters read directly at the edges
+raw/RUN/METRIC.json.gz              untouched answers of the API, one JSON document a line
+samples/metric=M/run=RUN/part.parquet   series_id, ts (ms), value; series.parquet holds the labels
+results/             written by the analysis; the manifest does not cover it
+"""
+
+from hardwatt.bundle.exposition import labels_of, parse_exposition
+from hardwatt.bundle.manifest import Manifest, Plan, plan_sha256
+from hardwatt.bundle.model import Check, Delivery, Edge, Provenance, RawBody, Run, SeriesSamples
+from hardwatt.bundle.provenance import provenance
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer, validate_plan
+
+__all__ = [
+    "Bundle",
+    "Check",
+    "Delivery",
+    "Edge",
+    "Manifest",
+    "Plan",
+    "Provenance",
+    "RawBody",
+    "Run",
+    "SeriesSamples",
+    "Writer",
+    "labels_of",
+    "parse_exposition",
+    "plan_sha256",
+    "provenance",
+    "validate_plan",
+]

@@ -1,0 +1,130 @@
+"""Reads a bundle, and says which file is not what the manifest promised."""
+
+import gzip
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hardwatt.bundle import tables
+from hardwatt.bundle.manifest import SCHEMA_VERSION, Manifest, Plan, parse
+from hardwatt.bundle.model import Delivery, Edge, RawBody, Run
+from hardwatt.bundle.writer import file_entries
+from hardwatt.errors import VerifyError
+from hardwatt.files import sha256
+
+_AGAIN = "copy the bundle again from where it was made"
+
+
+class Bundle:
+    """A finished bundle. Reads only files that its manifest lists, and only when they are asked for."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Bundle":
+        """Open the folder ``path``; raise VerifyError where it is no finished bundle of a known schema."""
+        folder = Path(path)
+        file = folder / "manifest.json"
+        if not folder.is_dir():
+            raise VerifyError(f"there is no bundle at {folder}", hint="give the folder that holds manifest.json")
+        if not file.exists():
+            unfinished = (folder / "plan.json").exists()
+            text = "is not finished" if unfinished else "is not a bundle: it has no manifest.json"
+            hint = "invoke experiment.resume" if unfinished else "give the folder that holds manifest.json"
+            raise VerifyError(f"{folder} {text}", hint=hint)
+        document = _json(file)
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if version != SCHEMA_VERSION:
+            hint = "use the version of hardwatt that made it"
+            raise VerifyError(f"{file} has schema version {version!r}, this tool reads {SCHEMA_VERSION}", hint=hint)
+        return cls(folder, parse(Manifest, document, where=str(file)))
+
+    def verify(self) -> None:
+        """Compare every file with its checksum; raise VerifyError that names each bad, missing or added one."""
+        found = file_entries(self.path)
+        listed = self.manifest.files
+        problems = [f"{name}: missing" for name in listed if name not in found]
+        problems += [f"{name}: not in the manifest" for name in found if name not in listed]
+        for name, entry in listed.items():
+            if name in found and found[name] != entry:
+                problems.append(f"{name}: checksum {found[name].sha256[:12]}..., promised {entry.sha256[:12]}...")
+        if problems:
+            shown = "\n".join(f"  {line}" for line in sorted(problems)[:20])
+            raise VerifyError(f"the bundle {self.path} is not as it was made:\n{shown}", hint=_AGAIN)
+        if self.manifest.plan_sha256 != sha256(self.path / "plan.json"):
+            raise VerifyError(f"{self.path / 'plan.json'} is not the plan that was hashed first", hint=_AGAIN)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan; keys of the study itself are in ``plan.model_extra``."""
+        file = self._file("plan.json")
+        return parse(Plan, _json(file), where=str(file))
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every run, in the order in which it was recorded."""
+        return tables.runs_from(pl.read_parquet(self._file("runs.parquet")))
+
+    @cached_property
+    def deliveries(self) -> list[Delivery]:
+        """Every commit of every run."""
+        return tables.deliveries_from(pl.read_parquet(self._file("deliveries.parquet")))
+
+    @cached_property
+    def edges(self) -> list[Edge]:
+        """The counters that were read directly at the edges."""
+        names = [name for name in self.manifest.files if name.startswith("edges/")]
+        return [Edge(**_json(self._file(name))) for name in sorted(names)]
+
+    @cached_property
+    def series(self) -> dict[int, dict[str, str]]:
+        """Series number -> labels, the metric name as ``__name__``."""
+        frame = pl.read_parquet(self._file("series.parquet"))
+        return {number: json.loads(labels) for number, labels in frame.iter_rows()}
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """Metrics that were asked for, sorted; some may hold no samples."""
+        names = {name.split("/")[1].removeprefix("metric=") for name in self._parts()}
+        return sorted(names)
+
+    def samples(self, metric: str, run_id: str | None = None) -> pl.LazyFrame:
+        """Raw samples: series_id (u32), ts (int64 ms), value (f64), run_id (string).
+
+        Sorted by (series_id, ts) within a run. Empty where the metric was not asked for. Runs may overlap by
+        their margins: choose ``run_id`` to integrate.
+        """
+        scans = [
+            pl.scan_parquet(self._file(name)).with_columns(run_id=pl.lit(name.split("/")[2].removeprefix("run=")))
+            for name in self._parts()
+            if name.split("/")[1] == f"metric={metric}" and run_id in (None, name.split("/")[2].removeprefix("run="))
+        ]
+        if not scans:
+            return pl.LazyFrame(schema=tables.SAMPLES | {"run_id": pl.String})
+        return pl.concat(scans)
+
+    def raw(self, run_id: str, metric: str) -> list[RawBody]:
+        """The untouched answers of the API."""
+        with gzip.open(self._file(f"raw/{run_id}/{metric}.json.gz"), "rt", encoding="utf-8") as file:
+            return [RawBody(**json.loads(line)) for line in file]
+
+    def _parts(self) -> list[str]:
+        return [name for name in self.manifest.files if name.startswith("samples/")]
+
+    def _file(self, name: str) -> Path:
+        path = self.path / name
+        if name not in self.manifest.files or not path.exists():
+            raise VerifyError(f"the bundle {self.path} has no {name}", hint=_AGAIN)
+        return path
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise VerifyError(f"{path} is not JSON: {error}", hint=_AGAIN) from None

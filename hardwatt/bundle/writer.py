@@ -1,0 +1,230 @@
+"""Writes a bundle, run by run, so that a killed experiment goes on where it was."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from hardwatt.bundle import tables
+from hardwatt.bundle.manifest import FileEntry, Manifest, Plan, parse, plan_sha256, plan_text
+from hardwatt.bundle.model import (
+    Check,
+    Delivery,
+    Edge,
+    Provenance,
+    RawBody,
+    Run,
+    SeriesSamples,
+    check_metric,
+    check_run_id,
+)
+from hardwatt.errors import RefusedError, VerifyError
+from hardwatt.files import read_json, sha256, write_atomic, write_json
+
+_STATE = ".unfinished.json"
+
+
+class Writer:
+    """The one writer of a bundle. Every method leaves complete files behind, or the old ones.
+
+    Made by ``Writer.create`` or, where an earlier process was killed, by ``Writer.open``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._series = _load_series(path)
+
+    @classmethod
+    def create(cls, path: Path, plan: Mapping[str, Any], provenance: Provenance) -> "Writer":
+        """Start a bundle in the new folder ``path``; the plan is stored before anything else.
+
+        Raise RefusedError where the folder holds something already, VerifyError where the plan is not valid.
+        """
+        text = plan_text(plan)
+        if path.exists() and any(path.iterdir()):
+            raise RefusedError(f"{path} is not empty", hint="go on with Writer.open, or choose another folder")
+        path.mkdir(parents=True, exist_ok=True)
+        write_atomic(path / "plan.json", text)
+        write_json(path / _STATE, _state(provenance))
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path, plan: Mapping[str, Any] | None = None) -> "Writer":
+        """Open an unfinished bundle again. With ``plan``: raise RefusedError where it is another one."""
+        if (path / "manifest.json").exists():
+            raise RefusedError(f"the bundle {path} is finished and is not written again")
+        if not (path / _STATE).exists() or not (path / "plan.json").exists():
+            raise RefusedError(f"{path} is not an unfinished bundle", hint="start the experiment anew")
+        if plan is not None and plan_sha256(plan) != sha256(path / "plan.json"):
+            raise RefusedError(
+                f"the bundle {path} belongs to another plan",
+                hint="resume with the study and seed of that plan, or start a new bundle",
+            )
+        return cls(path)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs recorded so far."""
+        file = self.path / "runs.parquet"
+        return tables.runs_from(pl.read_parquet(file)) if file.exists() else []
+
+    def add_run(self, run: Run) -> None:
+        """Record a run. A run that is done is never replaced (RefusedError); a failed one may be."""
+        others = [other for other in self.runs if other.run_id != run.run_id]
+        if any(other.run_id == run.run_id and other.status == "done" and other != run for other in self.runs):
+            raise RefusedError(f"run {run.run_id} is done and is not written again")
+        tables.write_both(self.path / "runs", tables.runs_frame([*others, run]))
+
+    def add_deliveries(self, run_id: str, deliveries: Iterable[Delivery]) -> None:
+        """Record the commits of a run, in place of those that were recorded for it before."""
+        rows = list(deliveries)
+        if any(row.run_id != check_run_id(run_id) for row in rows):
+            raise VerifyError(f"a delivery of another run was given for {run_id}")
+        others = [row for row in self._deliveries() if row.run_id != run_id]
+        tables.write_both(self.path / "deliveries", tables.deliveries_frame([*others, *rows]))
+
+    def _deliveries(self) -> list[Delivery]:
+        file = self.path / "deliveries.parquet"
+        return tables.deliveries_from(pl.read_parquet(file)) if file.exists() else []
+
+    def add_edge(self, edge: Edge) -> None:
+        """Record the counters at one edge of a window."""
+        write_json(self.path / "edges" / f"{edge.run_id}.{edge.edge}.json", asdict(edge) | {"values": {**edge.values}})
+
+    def add_raw(self, run_id: str, metric: str, bodies: Sequence[RawBody]) -> None:
+        """Keep the untouched answers of the API: one JSON document a line, in order, gzip."""
+        lines = "".join(json.dumps(asdict(body), sort_keys=True) + "\n" for body in bodies)
+        target = self.path / "raw" / check_run_id(run_id) / f"{check_metric(metric)}.json.gz"
+        write_atomic(target, gzip.compress(lines.encode(), compresslevel=6, mtime=0))
+
+    def add_samples(self, run_id: str, metric: str, samples: Sequence[SeriesSamples]) -> int:
+        """Write the samples of one metric in one run; return how many there are.
+
+        ``ts`` must be increasing within a series (VerifyError). No samples at all is a part with no rows, so
+        that "asked for, and there was nothing" can be told from "never asked for".
+        """
+        frame = self._frame(samples)
+        target = self.path / "samples" / f"metric={check_metric(metric)}" / f"run={check_run_id(run_id)}"
+        tables.write_parquet(target / "part.parquet", frame)
+        return frame.height
+
+    def _frame(self, samples: Sequence[SeriesSamples]) -> pl.DataFrame:
+        for one in samples:
+            if one.ts.shape != one.values.shape or bool(np.any(np.diff(one.ts) <= 0)):
+                raise VerifyError(f"samples of {dict(one.labels)} are not in increasing order of time")
+        ids = self._ids([one.labels for one in samples])
+        if not samples:
+            return pl.DataFrame(schema=tables.SAMPLES)
+        frame = pl.DataFrame(
+            {
+                "series_id": np.repeat(np.array(ids, dtype=np.uint32), [one.ts.size for one in samples]),
+                "ts": np.concatenate([one.ts for one in samples]).astype(np.int64),
+                "value": np.concatenate([one.values for one in samples]).astype(np.float64),
+            },
+            schema=tables.SAMPLES,
+        )
+        return frame.sort("series_id", "ts")
+
+    def _ids(self, labels: Sequence[Mapping[str, str]]) -> list[int]:
+        """Give every label set its number; the table of new ones is on disk before samples refer to it."""
+        known = len(self._series)
+        keys = [json.dumps(dict(one), sort_keys=True) for one in labels]
+        ids = [self._series.setdefault(key, len(self._series)) for key in keys]
+        if len(self._series) > known or not (self.path / "series.parquet").exists():
+            rows = {"series_id": list(self._series.values()), "labels": list(self._series)}
+            tables.write_parquet(self.path / "series.parquet", pl.DataFrame(rows, schema=tables.SERIES))
+        return ids
+
+    def discard(self, run_id: str) -> None:
+        """Remove what was stored for a run that is not done: its raw answers, samples, edges, commits and row."""
+        if any(run.run_id == check_run_id(run_id) and run.status == "done" for run in self.runs):
+            raise RefusedError(f"run {run_id} is done and is not removed")
+        shutil.rmtree(self.path / "raw" / run_id, ignore_errors=True)
+        for folder in self.path.glob(f"samples/metric=*/run={run_id}"):
+            shutil.rmtree(folder)
+        for edge in self.path.glob(f"edges/{run_id}.*.json"):
+            edge.unlink()
+        if any(row.run_id == run_id for row in self._deliveries()):
+            self.add_deliveries(run_id, [])
+        if any(run.run_id == run_id for run in self.runs):
+            rest = [run for run in self.runs if run.run_id != run_id]
+            tables.write_both(self.path / "runs", tables.runs_frame(rest))
+
+    def add_checks(self, checks: Iterable[Check]) -> None:
+        """Record checks of the host or of the rig; they go into the manifest."""
+        state = read_json(self.path / _STATE)
+        state["checks"] += [asdict(check) for check in checks]
+        write_json(self.path / _STATE, state)
+
+    def finish(self) -> Manifest:
+        """Remove what killed attempts left, write manifest.json over every file, and return it.
+
+        A bundle with no run that is done can be finished too: it holds what went wrong.
+        """
+        orphans = sorted(self._stored_runs() - {run.run_id for run in self.runs})
+        for run_id in orphans:
+            self.discard(run_id)
+        self._ids([])
+        if not (self.path / "runs.parquet").exists():
+            tables.write_both(self.path / "runs", tables.runs_frame([]))
+        if not (self.path / "deliveries.parquet").exists():
+            tables.write_both(self.path / "deliveries", tables.deliveries_frame([]))
+        state = read_json(self.path / _STATE)
+        document = state | {
+            "plan_sha256": sha256(self.path / "plan.json"),
+            "discarded": orphans,
+            "files": {name: entry.model_dump() for name, entry in file_entries(self.path).items()},
+        }
+        manifest = parse(Manifest, document, where="manifest")
+        write_json(self.path / "manifest.json", manifest.model_dump())
+        (self.path / _STATE).unlink()
+        return manifest
+
+    def _stored_runs(self) -> set[str]:
+        stored = {folder.name for folder in self.path.glob("raw/*")}
+        stored |= {folder.name.removeprefix("run=") for folder in self.path.glob("samples/metric=*/run=*")}
+        stored |= {file.name.rsplit(".", 2)[0] for file in self.path.glob("edges/*.json")}
+        return stored | {row.run_id for row in self._deliveries()}
+
+
+def file_entries(path: Path) -> dict[str, FileEntry]:
+    """Return every file of a bundle with its checksum, but the manifest, results/ and hidden files."""
+    entries = {}
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if not file.is_file() or hidden or name.parts[0] in ("manifest.json", "results"):
+            continue
+        entries[name.as_posix()] = FileEntry(sha256=sha256(file), bytes=file.stat().st_size)
+    return entries
+
+
+def _state(provenance: Provenance) -> dict[str, Any]:
+    return {
+        "tool": {"version": provenance.tool_version, "git_sha": provenance.git_sha, "dirty": provenance.dirty},
+        "seed": provenance.seed,
+        "source": provenance.source,
+        "power_model": dict(provenance.power_model),
+        "versions": dict(provenance.versions),
+        "host": dict(provenance.host),
+        "checks": [asdict(check) for check in provenance.checks],
+    }
+
+
+def _load_series(path: Path) -> dict[str, int]:
+    file = path / "series.parquet"
+    if not file.exists():
+        return {}
+    frame = pl.read_parquet(file)
+    return dict(zip(frame["labels"].to_list(), frame["series_id"].to_list(), strict=True))
+
+
+def validate_plan(plan: Mapping[str, Any]) -> Plan:
+    """Return the plan parsed; raise VerifyError that names every wrong key."""
+    return parse(Plan, plan, where="plan")

@@ -1,0 +1,58 @@
+"""A number that says what it is: value, unit, source and how sure."""
+
+import math
+from dataclasses import dataclass
+
+from hardwatt.errors import VerifyError
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``value`` in ``unit``, as ``source`` (words) gave it; the truth lies between ``low`` and ``high``.
+
+    The bounds cover what the instrument cannot know (edges, resets, a dead pod's tail), not the scatter
+    between runs: that is the analysis' business.
+    """
+
+    value: float
+    unit: str
+    source: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(number) for number in (self.value, self.low, self.high)):
+            raise VerifyError(f"a figure in {self.unit} from {self.source} is not finite")
+        if not self.low <= self.value <= self.high:
+            raise VerifyError(f"{self.value} {self.unit} from {self.source} is outside {self.low} to {self.high}")
+        if not self.unit or not self.source:
+            raise VerifyError("a figure needs a unit and a source")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One figure of one run."""
+
+    run_id: str
+    arm: str
+    block: int
+    position: int
+    name: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An outcome that was not computed for a run, and why."""
+
+    run_id: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything the instruments say about a bundle."""
+
+    outcomes: tuple[Outcome, ...]
+    refusals: tuple[Refusal, ...]

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Brings a fresh machine to where `invoke` runs: OS packages, a virtual environment from hash-checked
+# requirements. Can be run again at once and is then quick. Usage: setup.sh [ROOT-OF-THE-CHECKOUT]
+set -eu
+root=$(cd "${1:-$(dirname "$0")/..}" && pwd)
+venv=$root/.venv
+requirements=$root/requirements/all.txt
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "setup: $1"; say "  next: $2"; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# --- OS packages: only where the embedded node can run at all, and only what is missing -----------
+packages() {
+    sed -e 's/#.*//' "$root/bootstrap/packages.txt" | awk 'NF {print $1}'
+}
+
+install_packages() {
+    [ "$(uname -s)" = Linux ] || { say "setup: not Linux, so no embedded node: Python part only"; return 0; }
+    if ! command -v apt-get >/dev/null 2>&1; then
+        say "setup: no apt-get here; the embedded node needs these packages' programs: $(packages | tr '\n' ' ')"
+        return 0
+    fi
+    missing=
+    for package in $(packages); do
+        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || :) in
+            installed) ;;
+            *) missing="$missing $package" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null 2>&1; then
+        say "setup: not root and no sudo, so these stay missing:$missing"
+        return 0
+    fi
+    say "setup: installing$missing"
+    # shellcheck disable=SC2086 # a list of names
+    as_root env DEBIAN_FRONTEND=noninteractive sh -c \
+        'apt-get install -y -q --no-install-recommends "$@" >/dev/null 2>&1 ||
+         { apt-get update -q && apt-get install -y -q --no-install-recommends "$@"; }' sh $missing >&2
+}
+
+# --- Python ---------------------------------------------------------------------------------------
+find_python() {
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+install_python() {
+    python=$(find_python) || die "no Python 3.11 or newer is on PATH" "install Python 3.11+, then run the command again"
+    want=$("$python" -c 'import hashlib,sys; print(hashlib.sha256(open(sys.argv[1],"rb").read()+sys.version.encode()+sys.argv[2].encode()).hexdigest())' "$requirements" "$venv")
+    [ "$(cat "$venv/.complete" 2>/dev/null || :)" = "$want" ] && return 0
+    say "setup: virtual environment from pinned requirements (a minute or two)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$requirements" ||
+        die "the Python packages could not be installed" "look at the lines above; run the command again"
+    # The checkout itself on the path of its own environment: `python -m hardwatt.cli` works from anywhere.
+    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    printf '%s\n' "$root" >"$site/hardwatt-checkout.pth"
+    printf '%s\n' "$want" >"$venv/.complete"
+}
+
+install_packages
+install_python

@@ -1,0 +1,151 @@
+"""``lab.up`` and ``lab.down``: the parts of a lab, joined in one literal list of steps.
+
+Every step finds out by itself what is already there, so a run that was killed is simply run
+again, and a run with nothing to do changes nothing and says so.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from hardwatt import engine, forward, gitops, hostrecord, kube, machines, mirror, provision
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import LabError
+from hardwatt.lab import Lab
+from hardwatt.progress import say, step
+from hardwatt.wait import wait
+
+READY_TIMEOUT = 300.0
+
+
+@dataclasses.dataclass
+class State:
+    """What a run of ``lab.up`` has made or found so far."""
+
+    lab: Lab
+    index: mirror.Index | None = None
+    endpoint: Endpoint | None = None
+    changes: list[str] = dataclasses.field(default_factory=list)
+
+    def need_index(self) -> mirror.Index:
+        if self.index is None:
+            self.index = mirror.load(self.lab)
+        return self.index
+
+    def need_endpoint(self) -> Endpoint:
+        if self.endpoint is None:
+            self.endpoint = machines.machine_for(self.lab).endpoint()
+        return self.endpoint
+
+
+def _restore(state: State) -> None:
+    """Put back what a killed experiment had switched off."""
+    state.changes += engine.restore(state.lab)
+
+
+def _mirror(state: State) -> None:
+    state.index = mirror.fill(state.lab)
+
+
+def _machine(state: State) -> None:
+    machine = machines.machine_for(state.lab)
+    running = machine.status().running
+    state.endpoint = machine.start()
+    if not running:
+        state.changes.append("machine started")
+
+
+def _node(state: State) -> None:
+    """Provision the node; the mirror serves while that runs, and is not needed afterwards."""
+    endpoint = state.need_endpoint()
+    served = mirror.serve(state.lab, endpoint.controller_address)
+    try:
+        provision.write_node_data(state.lab, endpoint, state.need_index(), served)
+        outcome = provision.apply(state.lab)
+    finally:
+        mirror.stop_serving(state.lab)
+    state.changes += outcome.changed
+
+
+def _kubeconfig(state: State) -> None:
+    if kube.fetch_kubeconfig(state.lab, state.need_endpoint()):
+        state.changes.append("kubeconfig fetched")
+
+
+def _gitops(state: State) -> None:
+    state.changes += gitops.bootstrap(state.lab, state.need_index()).changed
+
+
+def _ready(state: State) -> None:
+    """Wait until the node is Ready and every pod runs."""
+    wait(
+        lambda: kube.status(state.lab),
+        lambda status: status.ready,
+        what="cluster",
+        timeout=READY_TIMEOUT,
+        describe=lambda status: status.summary,
+        successes=2,
+        hint="invoke lab.status",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One named step of ``lab.up``."""
+
+    name: str
+    title: str
+    run: Callable[[State], None]
+
+
+STEPS: Sequence[Step] = (
+    Step("restore", "Restore what an interrupted experiment switched off", _restore),
+    Step("mirror", "Fill the mirror", _mirror),
+    Step("machine", "Start the machine", _machine),
+    Step("node", "Provision the node", _node),
+    Step("kubeconfig", "Fetch the kubeconfig", _kubeconfig),
+    Step("gitops", "Bootstrap Flux", _gitops),
+    Step("ready", "Wait for node and pods", _ready),
+)
+
+
+def select(names: Sequence[str]) -> Sequence[Step]:
+    """Return the steps with these names, or all; an unknown name lists the right ones."""
+    known = [item.name for item in STEPS]
+    if unknown := sorted(set(names) - set(known)):
+        raise LabError(f"unknown step {', '.join(unknown)}", hint=f"choose from: {', '.join(known)}")
+    return [item for item in STEPS if not names or item.name in names]
+
+
+def up(lab: Lab, only: Sequence[str] = ()) -> list[str]:
+    """Bring the lab up; return what changed (empty: nothing).
+
+    Raises ``LabError`` from the step that failed; running it again goes on there.
+    """
+    chosen = select(only)
+    state = State(lab)
+    with lab.lock("lab.up"):
+        for item in chosen:
+            with step(item.title, lab=lab) as current:
+                before = len(state.changes)
+                item.run(state)
+                for change in state.changes[before:]:
+                    current.note(change)
+                current.changed(len(state.changes) - before)
+    if not state.changes:
+        say("No changes")
+    return state.changes
+
+
+def down(lab: Lab) -> None:
+    """Take the lab down and leave nothing behind on this machine, caches and bundles aside."""
+    with lab.lock("lab.down"):
+        machine = machines.machine_for(lab)
+        with step("Stop forwards and the mirror's servers"):
+            forward.stop(lab)
+            mirror.stop_serving(lab)
+        with step("Destroy the machine"):
+            machine.destroy()
+        with step("Restore the host"):
+            for line in hostrecord.release(lab.name):
+                say(f"  {line}")
+        lab.kubeconfig.unlink(missing_ok=True)

@@ -1,0 +1,289 @@
+"""The command line: names, help and exit codes. The work is done in ``hardwatt``.
+
+invoke --list
+invoke lab.up --help
+"""
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from invoke import Collection, Context, Exit, task
+
+from hardwatt.errors import LabError
+from hardwatt.lab import Lab, open_lab
+from hardwatt.progress import say
+
+SHIPPED = Path(__file__).parent / "hardwatt" / "data" / "shipped-bundle"
+
+
+def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
+    """Make an Invoke task of a function of the lab; its errors become a message and exit code 1."""
+
+    def wrap(function: Callable[..., None]) -> Any:
+        @functools.wraps(function)
+        def run(c: Context, *args: Any, **kwargs: Any) -> None:
+            if os.environ.get("HARDWATT_DEBUG"):
+                logging.basicConfig(level=logging.DEBUG)
+            try:
+                function(open_lab(), *args, **kwargs)
+            except LabError as error:
+                raise Exit(f"error: {error}", code=1) from error
+            except KeyboardInterrupt:
+                raise Exit("interrupted; the same command goes on from here", code=130) from None
+
+        return task(**options)(run)
+
+    return wrap
+
+
+# --- lab -------------------------------------------------------------------------------------------
+
+
+@command(help={"only": "a step to run alone (may be given several times)"}, iterable=["only"])
+def lab_up(lab: Lab, only: list[str] | None = None) -> None:
+    """Bring the lab up: mirror, machine, node, GitOps. Run again: "No changes"."""
+    from hardwatt.up import up
+
+    up(lab, only or [])
+
+
+@command(help={"yes": "do not ask"})
+def lab_down(lab: Lab, yes: bool = False) -> None:
+    """Take the lab down; caches and results stay."""
+    from hardwatt.up import down
+
+    if not yes and input(f"Destroy the lab {lab.name} and all data in its cluster? [y/N] ").lower() != "y":
+        raise Exit("nothing was done", code=1)
+    down(lab)
+
+
+@command()
+def lab_first(lab: Lab) -> None:
+    """Lab up, the first experiment, its report: what `make lab` runs."""
+    from hardwatt.first import first
+
+    raise Exit(code=first(lab, SHIPPED))
+
+
+@command(help={"as_json": "print JSON"})
+def lab_show(lab: Lab, as_json: bool = False) -> None:
+    """Print the resolved settings."""
+    settings = lab.settings.model_dump()
+    print(json.dumps(settings, indent=2) if as_json else _toml(settings))
+
+
+@command(help={"as_json": "print JSON"})
+def lab_check(lab: Lab, as_json: bool = False) -> None:
+    """Check host and node, change nothing; the exit code says whether lab.up would go on."""
+    from hardwatt.lookat import check
+
+    raise Exit(code=check(lab, as_json=as_json))
+
+
+@command()
+def lab_plan(lab: Lab) -> None:
+    """Print what lab.up would change; changes nothing."""
+    from hardwatt.lookat import plan
+
+    plan(lab)
+
+
+@command()
+def lab_status(lab: Lab) -> None:
+    """Print machine, cluster, GitOps, forwards and a running experiment."""
+    from hardwatt.lookat import status
+
+    raise Exit(code=status(lab))
+
+
+@command()
+def lab_kubeconfig(lab: Lab) -> None:
+    """Fetch the kubeconfig again and print its path."""
+    from hardwatt import kube, machines
+
+    kube.fetch_kubeconfig(lab, machines.machine_for(lab).endpoint())
+    print(lab.kubeconfig)
+
+
+@command(positional=["target"], help={"target": "prometheus", "stop": "stop the forward", "port": "local port"})
+def lab_forward(lab: Lab, target: str = "prometheus", stop: bool = False, port: int = 0) -> None:
+    """Forward a service to localhost in the background (prometheus: localhost:9090)."""
+    from hardwatt import forward
+
+    if stop:
+        forward.stop(lab)
+    else:
+        print(forward.forward(lab, target, port or lab.settings.prometheus.local_port))
+
+
+@command()
+def machine_start(lab: Lab) -> None:
+    """Start the machine (finds a running one, restarts a dead one)."""
+    from hardwatt import machines
+
+    with lab.lock("lab.machine.start"):
+        end = machines.machine_for(lab).start()
+    say(f"{end.kind} machine {end.name}: {end.user}@{end.address} port {end.port}")
+
+
+@command()
+def machine_stop(lab: Lab) -> None:
+    """Stop the machine; its disk stays."""
+    from hardwatt import machines
+
+    with lab.lock("lab.machine.stop"):
+        machines.machine_for(lab).stop()
+
+
+@command(help={"yes": "do not ask"})
+def machine_destroy(lab: Lab, yes: bool = False) -> None:
+    """Stop the machine and delete its disk."""
+    lab_down.body(Context(), yes=yes)
+
+
+@command()
+def machine_shell(lab: Lab) -> None:
+    """Open a root shell on the node."""
+    from hardwatt import machines
+
+    argv = machines.machine_for(lab).shell_argv()
+    os.execvp(argv[0], argv)  # noqa: S606 - no shell: the list goes to exec
+
+
+# --- mirror ----------------------------------------------------------------------------------------
+
+
+@command()
+def mirror_fill(lab: Lab) -> None:
+    """Download and verify, or build, everything that a lab installs."""
+    from hardwatt import mirror
+
+    mirror.fill(lab)
+
+
+@command(help={"as_json": "print JSON"})
+def mirror_list(lab: Lab, as_json: bool = False) -> None:
+    """List each artefact with version, source and how it was verified."""
+    from hardwatt import mirror
+
+    rows = mirror.listing(lab)
+    print(json.dumps(rows, indent=2) if as_json else "\n".join("  ".join(str(v) for v in row.values()) for row in rows))
+
+
+@command(help={"folder": "an empty or new folder"})
+def mirror_export(lab: Lab, folder: str) -> None:
+    """Write the mirror into a folder that another machine can import; prints the byte count."""
+    from hardwatt import mirror
+
+    print(mirror.export(lab, Path(folder)))
+
+
+@command(help={"path": "an exported folder or archive"})
+def mirror_import(lab: Lab, path: str) -> None:
+    """Fill the mirror from an export or an image archive, without a network."""
+    from hardwatt import mirror
+
+    mirror.import_(lab, Path(path))
+
+
+# --- gitops ----------------------------------------------------------------------------------------
+
+
+@command()
+def gitops_suspend(lab: Lab) -> None:
+    """Suspend Flux's reconciling."""
+    from hardwatt import gitops
+
+    gitops.suspend(lab)
+
+
+@command()
+def gitops_resume(lab: Lab) -> None:
+    """Resume Flux's reconciling."""
+    from hardwatt import gitops
+
+    gitops.resume(lab)
+
+
+# --- experiments -----------------------------------------------------------------------------------
+
+
+@command(
+    help={
+        "study": "a study of experiments/studies (see experiment.list)",
+        "pairs": "number of pairs, instead of the study's",
+        "seed": "seed of order, trace and phases; drawn and recorded when not given",
+        "no_report": "end with the bundle",
+    }
+)
+def experiment_run(lab: Lab, study: str, pairs: int = 0, seed: int = 0, no_report: bool = False) -> None:
+    """Run a paired experiment and report it; the last line is the report's path."""
+    from hardwatt import engine
+
+    bundle = engine.run(lab, study, pairs=pairs or None, seed=seed or None)
+    print(bundle if no_report else _report(bundle))
+
+
+@command()
+def experiment_resume(lab: Lab) -> None:
+    """Go on with an experiment that was interrupted."""
+    from hardwatt import engine
+
+    print(_report(engine.run(lab, "", resume=True)))
+
+
+@command()
+def experiment_list(lab: Lab) -> None:
+    """List the studies."""
+    from hardwatt import engine
+
+    for study in engine.list_studies():
+        print(f"{study.name}  {study.question}")
+
+
+@command()
+def experiment_status(lab: Lab) -> None:
+    """Print what the running experiment does."""
+    from hardwatt import engine
+
+    print(engine.status(lab))
+
+
+@command(help={"bundle": "a bundle's folder; without it, the shipped one"})
+def experiment_report(lab: Lab, bundle: str = "") -> None:
+    """Analyse a bundle and write its report; needs no lab, no root, no cluster."""
+    print(_report(Path(bundle) if bundle else SHIPPED))
+
+
+def _report(bundle: Path) -> Path:
+    from hardwatt.report import report
+
+    return report(bundle)
+
+
+def _toml(settings: dict[str, Any]) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if not isinstance(value, dict)]
+    for name, section in settings.items():
+        if isinstance(section, dict):
+            lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+    return "\n".join(lines)
+
+
+def _collection(name: str, prefix: str) -> Collection:
+    made = Collection(name)
+    for key, value in globals().items():
+        if key.startswith(f"{prefix}_") and hasattr(value, "body"):
+            made.add_task(value, name=key.removeprefix(f"{prefix}_").replace("_", "-"))
+    return made
+
+
+ns = Collection()
+_lab = _collection("lab", "lab")
+_lab.add_collection(_collection("machine", "machine"))
+for _made in (_lab, *(_collection(name, name) for name in ("mirror", "gitops", "experiment"))):
+    ns.add_collection(_made)

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from hardwatt import settings
+from hardwatt.errors import SettingsError
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "lab.toml"
+    file.write_text(text)
+    return file
+
+
+def test_everything_is_optional(tmp_path: Path) -> None:
+    loaded = settings.load(write(tmp_path, ""))
+    assert loaded.machine == "auto"
+    assert loaded.name == settings.default_name()
+
+
+def test_two_checkouts_have_two_names(tmp_path: Path) -> None:
+    assert settings.default_name(tmp_path / "a") != settings.default_name(tmp_path / "b")
+
+
+def test_environment_overrides_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARDWATT_LAB", "other")
+    assert settings.load(write(tmp_path, 'name = "mine"')).name == "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('machin = "ssh"', "unknown key 'machin'; did you mean 'machine'?"),
+        ('[host]\nadress = "10.0.0.1"', "unknown key 'host.adress'; did you mean 'address'?"),
+        ("[mirror]\nzzzzqq = 1", "unknown key 'mirror.zzzzqq'; known keys: cache, mode, upstream"),
+        ('machine = "cloud"', "machine: Input should be 'auto', 'embedded', 'vm' or 'ssh'"),
+        ("[host]\nport = 70000", "host.port: Input should be less than or equal to 65535"),
+        ('[kubernetes]\npod_cidr = "10.244.0.0/33"', "kubernetes.pod_cidr"),
+        ('name = "Über"', "2 to 32 small letters"),
+        ("machine =", "is not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.load(write(tmp_path, text))
+    assert says in caught.value.message
+    assert "lab.toml" in caught.value.message
+    assert caught.value.hint
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.load(write(tmp_path, "[host]\nport = 0\nusr = 1"))
+    assert "host.port" in caught.value.message
+    assert "host.usr" in caught.value.message
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="does not exist"):
+        settings.load(tmp_path / "none.toml")
+
+
+def test_the_example_is_valid_and_complete() -> None:
+    example = settings.ROOT / "lab.example.toml"
+    loaded = settings.load(example)
+    assert loaded.machine == "ssh"

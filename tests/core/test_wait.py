@@ -1,0 +1,55 @@
+from collections.abc import Iterator
+
+import pytest
+
+from hardwatt import wait as wait_module
+from hardwatt.errors import WaitError
+from hardwatt.wait import wait
+
+
+class Clock:
+    """A clock that only moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    made = Clock()
+    monkeypatch.setattr(wait_module, "time", made)
+    yield made
+
+
+def states(*values: str) -> "Iterator[str]":
+    yield from values
+    raise AssertionError("polled more often than planned")
+
+
+def test_success_must_hold_several_times_in_a_row(clock: Clock) -> None:
+    source = states("up", "down", "up", "up")
+    wait(lambda: next(source), lambda s: s == "up", what="x", timeout=60, successes=2)
+    assert clock.now == 103
+
+
+def test_the_last_state_is_in_the_error(clock: Clock) -> None:
+    with pytest.raises(WaitError, match="not ready after 5 s; last seen: down") as caught:
+        wait(lambda: "down", lambda s: s == "up", what="x", timeout=5, hint="look")
+    assert caught.value.hint == "look"
+    assert clock.now == 105
+
+
+def test_a_reason_ends_it_at_once(clock: Clock) -> None:
+    with pytest.raises(WaitError, match="x: it is broken"):
+        wait(lambda: "bad", lambda s: False, what="x", timeout=60, error=lambda s: "it is broken")
+    assert clock.now == 100
+
+
+def test_it_looks_at_least_once(clock: Clock) -> None:
+    assert wait(lambda: "up", lambda s: s == "up", what="x", timeout=0) == "up"

@@ -7,7 +7,7 @@ from pathlib import Path
 import hardwatt
 from hardwatt.bundle.model import Check, Provenance, Source
 from hardwatt.door import run
-from hardwatt.errors import CommandError
+from hardwatt.errors import LabError
 
 
 def provenance(
@@ -48,5 +48,5 @@ def _checkout(folder: Path) -> tuple[str, bool]:
         run(["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"])
         sha = run(["git", "-C", str(folder), "rev-parse", "HEAD"]).stdout.strip()
         return sha, bool(run(["git", "-C", str(folder), "status", "--porcelain"]).stdout.strip())
-    except (CommandError, FileNotFoundError):
+    except LabError:
         return "", False

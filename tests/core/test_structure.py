@@ -1,0 +1,122 @@
+"""The rules of the tree: who may import whom, what a file may name, how long things may get."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE_PACKAGES = ("bundle", "instruments", "analysis", "report")
+LAB_EXTRA = ("pyinfra", "kubernetes", "invoke", "paramiko", "prometheus_api_client", "yaml")
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def python_files(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def starts(names: set[str], prefixes: tuple[str, ...]) -> set[str]:
+    return {name for name in names if any(name == p or name.startswith(f"{p}.") for p in prefixes)}
+
+
+def test_deploys_import_pyinfra_and_each_other_only() -> None:
+    allowed = (*sys.stdlib_module_names, "pyinfra", "deploys")
+    wrong = {
+        str(path.relative_to(ROOT)): sorted(imports(path) - starts(imports(path), allowed))
+        for path in python_files("deploys")
+        if imports(path) - starts(imports(path), allowed)
+    }
+    assert not wrong
+
+
+def test_the_engine_does_not_import_deploys() -> None:
+    for path in python_files("hardwatt/engine", "experiments"):
+        assert not starts(imports(path), ("deploys", "pyinfra")), path
+
+
+@pytest.mark.parametrize("package", BASE_PACKAGES)
+def test_base_packages_run_without_the_lab_extra(package: str) -> None:
+    code = f"""
+import sys
+for name in {LAB_EXTRA!r}:
+    sys.modules[name] = None
+import importlib, pkgutil
+package = importlib.import_module("hardwatt.{package}")
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    importlib.import_module(module.name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def registry_hosts() -> set[str]:
+    """Return the hosts that this machine installs from, as its configuration names them."""
+    texts = []
+    for folder in (Path("/etc/apt"), Path("/etc/apt/sources.list.d")):
+        texts += [f.read_text() for f in folder.glob("*sources*") if f.is_file()] if folder.is_dir() else []
+    for argv in (["pip", "config", "list"], ["go", "env", "GOPROXY", "GOSUMDB"], ["npm", "config", "get", "registry"]):
+        try:
+            texts.append(subprocess.run(argv, capture_output=True, text=True, check=False).stdout)
+        except FileNotFoundError:
+            continue
+    lines = [line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#")]
+    hosts = {host for line in lines for host in re.findall(r"https?://([A-Za-z0-9.-]+)", line)}
+    return hosts | {"py" + "pi.org", "files.python" + "hosted.org", "sum." + "golang.org"}
+
+
+def test_no_file_names_a_registry_host_or_a_path_of_one_machine() -> None:
+    hosts = registry_hosts()
+    assert hosts
+    wrong = []
+    for path in tracked():
+        if path.suffix in {".png", ".gz", ".parquet", ".zst"}:
+            continue
+        text = path.read_text(errors="replace")
+        wrong += [f"{path.relative_to(ROOT)}: {host}" for host in hosts if host in text]
+        wrong += [f"{path.relative_to(ROOT)}: {found}" for found in re.findall(r"/(?:work|home/[a-z]+)/[a-z]+", text)]
+    assert not wrong
+
+
+def test_sizes_stay_readable() -> None:
+    wrong = []
+    for path in python_files("hardwatt", "deploys", "inventory", "experiments"):
+        text = path.read_text()
+        if text.count("\n") > 400:
+            wrong.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 60:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.name} is over 60 lines")
+    assert not wrong
+
+
+def test_nobody_weakens_security() -> None:
+    pattern = re.compile(
+        r"accept-new|StrictHostKeyChecking[ =]no\b|trusted=yes|--nogpgcheck|AllowUnauthenticated|setenforce 0"
+    )
+    wrong = [
+        f"{path.relative_to(ROOT)}: {found.group()}"
+        for path in tracked()
+        if path.suffix in {".py", ".j2", ".sh", ".yaml", ".toml", ".service"} and path != Path(__file__)
+        if (found := pattern.search(path.read_text(errors="replace")))
+    ]
+    assert not wrong

@@ -1,0 +1,1 @@
+"""Everything that a lab installs: filled, verified, served."""

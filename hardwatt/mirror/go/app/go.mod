@@ -1,0 +1,3 @@
+module hardwatt.dev/mirror/app
+
+go 1.26.0

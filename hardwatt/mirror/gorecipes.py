@@ -1,0 +1,124 @@
+"""How a family becomes programs: one function per recipe."""
+
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hardwatt import door
+from hardwatt.errors import LabError
+from hardwatt.mirror.gofamily import Family, family
+
+
+@dataclasses.dataclass(frozen=True)
+class Tools:
+    """What a recipe works with."""
+
+    go: Path
+    env: Mapping[str, str]
+    log: Path
+    work: Path
+    """A folder that is removed afterwards."""
+    programs: Mapping[str, Path]
+    """Programs of the families that this one is made with."""
+
+    def run(self, argv: Sequence[str | Path], cwd: Path) -> None:
+        """Run a compiler; it ends when we are killed, so that the next build is alone."""
+        door.run([*_tied(), *argv], cwd=cwd, env=self.env, log=self.log, hint="run it again")
+
+
+def _tied() -> list[str]:
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+
+
+def compile_go(one: Family, tools: Tools, target: Path) -> None:
+    """Build all packages of a family with one ``go build``."""
+    _go_build(one, tools, target, cwd=one.folder)
+
+
+def _go_build(one: Family, tools: Tools, target: Path, *, cwd: Path) -> None:
+    flags = " ".join(flag.format(version=one.version) for flag in ("-s", "-w", *one.ldflags))
+    tags = ["-tags", ",".join(one.tags)] if one.tags else []
+    packages = list(one.binaries.values())
+    tools.run([tools.go, "build", "-ldflags", flags, *tags, "-o", f"{target}/", *packages], cwd)
+    for name, package in one.binaries.items():
+        made = target / default_name(package, one.name)
+        if made.name != name:
+            made.rename(target / name)
+
+
+def default_name(package: str, family_name: str) -> str:
+    """Return the name that Go gives to the program of a package."""
+    if package == ".":
+        return family_name
+    return re.sub(r"/v[0-9]+$", "", package).rpartition("/")[2]
+
+
+def compile_c(one: Family, tools: Tools, target: Path) -> None:
+    """Compile single C files of a family's module, statically."""
+    (module,) = one.modules
+    source = module_folder(one, module, tools)
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        raise LabError("gcc is needed and not here", hint="make setup (package gcc)")
+    for name, file in one.binaries.items():
+        flags = [flag.format(version=one.version) for flag in one.cflags]
+        tools.run([gcc, "-static", "-Os", "-s", *flags, "-o", target / name, source / file], tools.work)
+
+
+def module_folder(one: Family, module: str, tools: Tools) -> Path:
+    """Return the folder of a module's source, downloaded and checked against the go.sum."""
+    done = door.run([tools.go, "mod", "download", "-json", module], cwd=one.folder, env=tools.env)
+    return Path(json.loads(done.stdout)["Dir"])
+
+
+def compile_flux(one: Family, tools: Tools, target: Path) -> None:
+    """Build the Flux CLI with the manifests that upstream's release process would put in it.
+
+    The module does not carry ``cmd/flux/manifests``, and files in the module cache cannot be
+    overlaid: so it is built from a copy of the module.
+    """
+    (module,) = one.modules
+    copy = tools.work / "flux2"
+    shutil.copytree(module_folder(one, module, tools), copy)
+    flux_manifests(one, tools, copy)
+    place = tools.work / "family"
+    shutil.copytree(one.folder, place)
+    tools.run([tools.go, "mod", "edit", f"-replace={module}={copy}"], place)
+    _go_build(one, tools, target, cwd=place)
+
+
+def flux_manifests(one: Family, tools: Tools, copy: Path) -> None:
+    """Write ``cmd/flux/manifests`` as upstream's ``manifests/scripts/bundle.sh`` does.
+
+    Each base names two files of a controller's release; they are the controller's own
+    ``config/crd`` and ``config/manager``, which its module carries. Controllers that are no
+    family are left out: ``flux bootstrap --components`` can then name only the others.
+    """
+    out = copy / "cmd" / "flux" / "manifests"
+    out.mkdir()
+    controllers = [name for name in one.depends if name.endswith("-controller")]
+    for name in controllers:
+        controller = family(name, one.folder.parent)
+        (module,) = controller.modules
+        base = copy / "manifests" / "bases" / name
+        shutil.copytree(module_folder(controller, module, tools) / "config", base / "config")
+        text = (base / "kustomization.yaml").read_text()
+        text = re.sub(r"https://\S+\.crds\.yaml", "config/crd", text)
+        text = re.sub(r"https://\S+\.deployment\.yaml", "config/manager", text)
+        (base / "kustomization.yaml").write_text(text)
+    header = f"# Components of this build: {', '.join(controllers)}.\n"
+    parts = {name: f"bases/{name}" for name in controllers} | {"rbac": "rbac", "policies": "policies"}
+    for name, folder in parts.items():
+        made = door.run([tools.programs["kubectl"], "kustomize", copy / "manifests" / folder])
+        (out / f"{name}.yaml").write_text(header + made.stdout)
+
+
+RECIPES: Mapping[str, Callable[[Family, Tools, Path], None]] = {
+    "c": compile_c,
+    "flux": compile_flux,
+    "go": compile_go,
+}

@@ -1,0 +1,129 @@
+"""Serve the lab's git repositories over SSH, in a unit (and a cgroup) of its own.
+
+Reads ``git`` of the lab's data: ``keys`` (key name -> public key), ``access`` (key name ->
+repository -> ``ro`` or ``rw``) and ``port``.
+
+A key runs one command alone, ``serve KEY`` (templates/git_serve.sh.j2), which git-shell finds in the
+user's git-shell-commands; that looks into the access table and writes the log.
+"""
+
+from io import StringIO
+
+from pyinfra.api import deploy
+from pyinfra.operations import files, git, server
+
+from deploys.labdata import lab
+from deploys.operations import units
+
+ROOT = "/srv/git"
+CONFIG = "/etc/hardwatt/git"
+LOG = "/var/log/hardwatt/git.log"
+GRANT = "/run/hardwatt/git-grant"
+"""A right to push for a while, written over SSH by root: ``KEY REPOSITORY UNTIL``."""
+REPOSITORIES = ("lab", "workload")
+PROTECTED = "lab"
+"""The repository whose history nobody may rewrite."""
+
+
+@deploy("Git server")
+def configure() -> None:
+    """Make the git user, its keys, its repositories and hardwatt-git.service."""
+    _user()
+    for name in REPOSITORIES:
+        _repository(name)
+    _access()
+    _service()
+
+
+def _user() -> None:
+    """A user whose shell is git-shell; its home, and all that decides about access, is root's."""
+    server.user(  # noqa: S604 - the shell is the user's login shell
+        name="Git user",
+        user="git",
+        home=ROOT,
+        shell="/usr/bin/git-shell",
+        ensure_home=False,
+        system=True,
+        # Not locked ("!"), which sshd refuses without PAM, and no password that matches.
+        password="*",  # noqa: S106
+    )
+    for folder in (ROOT, f"{ROOT}/git-shell-commands", "/etc/hardwatt", CONFIG, "/var/log/hardwatt"):
+        files.directory(name=f"Folder {folder}", path=folder, user="root", group="root", mode="755")
+    files.file(name="Log of fetches and pushes", path=LOG, user="git", group="root", mode="644")
+
+
+def _repository(name: str) -> None:
+    path = f"{ROOT}/{name}.git"
+    git.bare_repo(name=f"Repository {name}", path=path, user="git", group="git")
+    files.put(
+        name=f"Branch of {name}",
+        src=StringIO("ref: refs/heads/main\n"),
+        dest=f"{path}/HEAD",
+        user="git",
+        group="git",
+        mode="644",
+    )
+    files.template(
+        name=f"Configuration of {name}",
+        src="templates/git_config.j2",
+        dest=f"{path}/config",
+        user="git",
+        group="git",
+        mode="644",
+        protect=str(name == PROTECTED).lower(),
+    )
+
+
+def _access() -> None:
+    """Who may do what: the forced commands of the keys, and the table they look into."""
+    table = [
+        (key, repository, mode) for key, rights in lab()["git"]["access"].items() for repository, mode in rights.items()
+    ]
+    files.template(
+        name="Access table",
+        src="templates/git_access.j2",
+        dest=f"{CONFIG}/access",
+        user="root",
+        group="root",
+        mode="644",
+        git_access_table=table,
+    )
+    files.template(
+        name="Command of the keys",
+        src="templates/git_serve.sh.j2",
+        dest=f"{ROOT}/git-shell-commands/serve",
+        user="root",
+        group="root",
+        mode="755",
+        git_root=ROOT,
+        git_log=LOG,
+        git_grant=GRANT,
+        git_access=f"{CONFIG}/access",
+    )
+    files.template(
+        name="Keys",
+        src="templates/git_authorized_keys.j2",
+        dest=f"{CONFIG}/authorized_keys",
+        user="root",
+        group="root",
+        mode="644",
+        git_keys=lab()["git"]["keys"],
+    )
+
+
+def _service() -> None:
+    """Run a second sshd for git, whose sessions stay in its own cgroup."""
+    config, unit = f"{CONFIG}/sshd_config", "/etc/systemd/system/hardwatt-git.service"
+    files.template(
+        name="sshd configuration",
+        src="templates/git_sshd_config.j2",
+        dest=config,
+        user="root",
+        group="root",
+        mode="644",
+        git_port=lab()["git"]["port"],
+    )
+    files.template(
+        name="Unit", src="templates/hardwatt-git.service.j2", dest=unit, user="root", group="root", mode="644"
+    )
+    units.unit(name="Service", unit="hardwatt-git.service", files=[config])

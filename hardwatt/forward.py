@@ -1,0 +1,149 @@
+"""Services of the cluster on localhost: kubectl's port-forward in the background, found again and stopped."""
+
+import dataclasses
+import socket
+from pathlib import Path
+from typing import Any
+
+from hardwatt import mirror
+from hardwatt.door import Process, spawn
+from hardwatt.errors import LabError
+from hardwatt.files import read_json, write_json
+from hardwatt.lab import Lab
+from hardwatt.wait import wait
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A service that can be forwarded."""
+
+    namespace: str
+    service: str
+    port: int
+
+
+TARGETS = {"prometheus": Target("monitoring", "svc/prometheus-k8s", 9090)}
+START_TIMEOUT = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Forward:
+    """A forward that we started."""
+
+    target: str
+    local_port: int
+    process: Process
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.local_port}"
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Forward":
+        return cls(data["target"], int(data["local_port"]), Process.from_dict(data["process"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"target": self.target, "local_port": self.local_port, "process": self.process.to_dict()}
+
+
+def forward(lab: Lab, target: str = "prometheus", local_port: int = 9090) -> str:
+    """Have the service on localhost, in the background; return its URL.
+
+    A forward that runs is used again, whatever its port, unless it does not answer.
+
+    Raises ``LabError`` for an unknown target and where another program has the port.
+    """
+    wanted = _target(target)
+    if (running := find(lab, target)) and running.local_port == local_port and _listens(local_port):
+        return running.url
+    if running:
+        running.process.stop()
+    if _listens(local_port):
+        raise LabError(
+            f"port {local_port} is taken by another program",
+            hint=f"invoke lab.forward {target} --port {local_port + 1}",
+        )
+    return _start(lab, target, wanted, local_port).url
+
+
+def prometheus_url(lab: Lab) -> str:
+    """Return a URL of the lab's Prometheus: the forward that runs, or a new one on a free port."""
+    running = find(lab, "prometheus")
+    if running and _listens(running.local_port):
+        return running.url
+    port = lab.settings.prometheus.local_port
+    return forward(lab, "prometheus", _free_port() if _listens(port) else port)
+
+
+def find(lab: Lab, target: str) -> Forward | None:
+    """Return the forward of a target, if its process still runs."""
+    data = read_json(_state(lab, target))
+    found = Forward.from_dict(data) if data else None
+    return found if found and found.process.alive() else None
+
+
+def stop(lab: Lab) -> None:
+    """Stop every forward of the lab."""
+    for target in TARGETS:
+        if running := find(lab, target):
+            running.process.stop()
+        _state(lab, target).unlink(missing_ok=True)
+
+
+def status(lab: Lab) -> str:
+    """Return one line about the forwards."""
+    running = [found for target in TARGETS if (found := find(lab, target))]
+    return ", ".join(f"{found.target} on {found.url}" for found in running) or "none"
+
+
+def _target(name: str) -> Target:
+    if name not in TARGETS:
+        raise LabError(f"unknown target {name!r}", hint=f"choose from: {', '.join(sorted(TARGETS))}")
+    return TARGETS[name]
+
+
+def _state(lab: Lab, target: str) -> Path:
+    return lab.dir / f"forward-{target}.json"
+
+
+def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
+    if not lab.kubeconfig.exists():
+        raise LabError("this lab has no kubeconfig yet", hint="invoke lab.up")
+    log = lab.logs / f"forward-{name}.log"
+    argv = [
+        str(mirror.load(lab).tool("kubectl")), f"--kubeconfig={lab.kubeconfig}", f"--namespace={target.namespace}",
+        "port-forward", "--address=127.0.0.1", target.service, f"{local_port}:{target.port}",
+    ]  # fmt: skip
+    process = spawn(argv, log=log)
+    started = Forward(name, local_port, process)
+    write_json(_state(lab, name), started.to_dict())
+    wait(
+        lambda: (process.alive(), _listens(local_port)),
+        lambda state: state == (True, True),
+        what=f"forward of {name}",
+        timeout=START_TIMEOUT,
+        delay=0.1,
+        error=lambda state: None if state[0] else f"kubectl ended: {_last_line(log)}",
+        describe=lambda state: "listening" if state[1] else "not listening yet",
+        hint="invoke lab.status",
+    )
+    return started
+
+
+def _last_line(log: Path) -> str:
+    return log.read_text().strip().rpartition("\n")[2]
+
+
+def _listens(port: int) -> bool:
+    """Return whether something on this machine listens at the port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

@@ -1,0 +1,183 @@
+"""GitOps: the lab's repository, Flux, and what Flux applies."""
+
+import contextlib
+import dataclasses
+import socket
+from collections.abc import Iterator
+
+from hardwatt import kube, machines
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import SettingsError
+from hardwatt.files import write_atomic
+from hardwatt.gitops import flux, keys, tree
+from hardwatt.gitops import generated as _generated
+from hardwatt.gitops.keys import node_data
+from hardwatt.gitops.repository import Repository
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Index
+from hardwatt.progress import say
+from hardwatt.ssh import Ssh
+
+__all__ = [
+    "GitopsOutcome",
+    "bootstrap",
+    "generated",
+    "node_data",
+    "plan",
+    "repository",
+    "resume",
+    "status",
+    "suspend",
+]
+
+_GRANT = "/run/hardwatt/git-grant"
+_GRANT_SECONDS = 60 * flux.BOOTSTRAP_MINUTES + 120
+
+
+@dataclasses.dataclass(frozen=True)
+class GitopsOutcome:
+    """What a run changed (empty: nothing), and the commit that the cluster holds now."""
+
+    changed: tuple[str, ...]
+    head: str
+
+
+def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
+    """Fill the lab's repository, have Flux in the cluster, and wait until it applied all of it.
+
+    With nothing to do it only reads: no commit, no push, no change in the cluster.
+
+    Raises ``RefusedError`` where a person's commit and lab.up's files conflict, or where Flux
+    stored another host key than the lab knows.
+    """
+    endpoint = machines.machine_for(lab).endpoint()
+    repo = repository(lab, "lab", endpoint)
+    changed = [f"repository: {path}" for path in repo.publish(_desired(lab, index, endpoint), generated=_folder(lab))]
+    cluster = flux.Cluster(kube.client(lab))
+    wanted = _wanted(lab, index, endpoint)
+    if reason := _why_bootstrap(lab, repo, cluster, wanted):
+        say(f"flux bootstrap, because {reason}")
+        with _flux_may_push(endpoint):
+            flux.bootstrap(index.tool("flux"), lab.kubeconfig, keys.path(lab, "flux"), wanted, lab.logs / "flux.log")
+        changed.append(f"flux bootstrap {wanted.version}")
+        repo.fetch()
+    flux.verify_host_key(cluster, wanted)
+    if changed:
+        cluster.request()
+    flux.wait_for(cluster, repo.head())
+    return GitopsOutcome(tuple(changed), repo.head())
+
+
+def plan(lab: Lab, index: Index) -> str:
+    """Return what ``bootstrap`` would change, as text with a diff; empty: nothing. Changes nothing."""
+    endpoint = machines.machine_for(lab).endpoint()
+    files = _desired(lab, index, endpoint)
+    if not keys.path(lab, "controller").exists() or not _answers(endpoint):
+        return f"the lab's repository would be made, with {len(files)} files; flux bootstrap would run\n"
+    repo = repository(lab, "lab", endpoint)
+    repo.fetch()
+    text = repo.difference(files, repo.plan(files, generated=_folder(lab)))
+    cluster = flux.Cluster(kube.client(lab))
+    if reason := _why_bootstrap(lab, repo, cluster, _wanted(lab, index, endpoint)):
+        text += f"flux bootstrap would run, because {reason}\n"
+    return text
+
+
+def generated(lab: Lab, index: Index) -> dict[str, str]:
+    """Return path -> text of the generated files of the lab's repository."""
+    endpoint = machines.machine_for(lab).endpoint()
+    files = _desired(lab, index, endpoint)
+    return {path: text for path, text in files.items() if path.startswith(f"{_folder(lab)}/")}
+
+
+def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Repository:
+    """Return one of the node's repositories (``lab`` or ``workload``), as the controller's key reaches it."""
+    remote = keys.remote(endpoint or machines.machine_for(lab).endpoint())
+    keys.ensure(lab)
+    folder = lab.dir / "gitops"
+    known_hosts = folder / "known_hosts"
+    if not known_hosts.exists() or known_hosts.read_text() != f"{remote.known_host}\n":
+        write_atomic(known_hosts, f"{remote.known_host}\n")
+    command = keys.ssh_command(keys.path(lab, "controller"), known_hosts)
+    branch = lab.settings.gitops.branch if name == "lab" else "main"
+    return Repository(folder / f"{name}.git", remote.url(name), branch, lab.name, command)
+
+
+def suspend(lab: Lab) -> None:
+    """Stop Flux from fetching and applying, until ``resume``."""
+    _suspend(lab, True)
+
+
+def resume(lab: Lab) -> None:
+    """Let Flux fetch and apply again."""
+    _suspend(lab, None)
+
+
+def _suspend(lab: Lab, value: bool | None) -> None:
+    cluster = flux.Cluster(kube.client(lab))
+    for kind in (flux.KUSTOMIZE, flux.SOURCE):
+        for name, item in cluster.items(kind).items():
+            if bool(item["spec"].get("suspend")) != bool(value):
+                cluster.patch(kind, name, {"spec": {"suspend": value}})
+
+
+def status(lab: Lab) -> str:
+    """Return one sentence about Flux."""
+    return flux.describe(flux.synced(flux.Cluster(kube.client(lab))))
+
+
+def _desired(lab: Lab, index: Index, endpoint: Endpoint) -> dict[str, str]:
+    if lab.settings.gitops.kind != "git":
+        raise SettingsError(
+            f"gitops.kind = {lab.settings.gitops.kind!r} is not there yet", hint='set gitops.kind = "git" in lab.toml'
+        )
+    return tree.desired(lab, index, endpoint.kind)
+
+
+def _folder(lab: Lab) -> str:
+    return _generated.folder(tree.cluster_path(lab))
+
+
+def _wanted(lab: Lab, index: Index, endpoint: Endpoint) -> flux.Wanted:
+    remote = keys.remote(endpoint)
+    settings = lab.settings.gitops
+    return flux.Wanted(
+        version=flux.version(index.tool("flux")),
+        url=remote.url("lab"),
+        branch=settings.branch,
+        path=tree.cluster_path(lab),
+        interval=settings.interval,
+        public_key=keys.ensure(lab)["flux"],
+        known_host=remote.known_host,
+    )
+
+
+def _why_bootstrap(lab: Lab, repo: Repository, cluster: flux.Cluster, wanted: flux.Wanted) -> str:
+    folder = f"{tree.cluster_path(lab)}/flux-system"
+    head = repo.head()
+    components = repo.text(head, f"{folder}/{tree.GOTK_COMPONENTS}")
+    sync = repo.text(head, f"{folder}/{tree.GOTK_SYNC}")
+    return flux.outdated_files(wanted, components, sync) or cluster.outdated(wanted)
+
+
+def _answers(endpoint: Endpoint) -> bool:
+    """Return whether something listens at the git server's port."""
+    try:
+        socket.create_connection((endpoint.node_address, keys.PORT), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _flux_may_push(endpoint: Endpoint) -> Iterator[None]:
+    """Let Flux's key push to the lab's repository meanwhile; the right ends by itself too, if we are killed."""
+    sudo = "" if endpoint.user == "root" else "sudo -n "
+    grant = f"mkdir -p /run/hardwatt; echo flux lab $(($(date +%s) + {_GRANT_SECONDS})) >{_GRANT}"
+    with Ssh(endpoint) as ssh:
+        ssh.run(f"{sudo}sh -ec '{grant}'")
+    try:
+        yield
+    finally:
+        with Ssh(endpoint) as ssh:
+            ssh.run(f"{sudo}rm -f {_GRANT}")

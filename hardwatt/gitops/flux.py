@@ -1,0 +1,258 @@
+"""Flux in the cluster: what is there, is it what was asked for, and the bootstrap where it is not."""
+
+import base64
+import dataclasses
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from kubernetes import client as kubernetes
+
+from hardwatt.door import run
+from hardwatt.errors import LabError, RefusedError
+from hardwatt.wait import wait
+
+NAMESPACE = "flux-system"
+COMPONENTS = ("source-controller", "kustomize-controller")
+SOURCE = ("source.toolkit.fluxcd.io", "v1", "gitrepositories")
+KUSTOMIZE = ("kustomize.toolkit.fluxcd.io", "v1", "kustomizations")
+FIELD_MANAGER = "hardwatt"
+BOOTSTRAP_MINUTES = 5
+READY_TIMEOUT = 360.0
+_REQUESTED = "reconcile.fluxcd.io/requestedAt"
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What ``flux bootstrap`` is asked for."""
+
+    version: str
+    """Version of the flux CLI, with its ``v``."""
+    url: str
+    branch: str
+    path: str
+    interval: str
+    public_key: str
+    known_host: str
+
+
+def seconds(duration: str) -> float:
+    """Return a Go duration (``1m0s``) in seconds."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h)", duration))
+
+
+def outdated_files(wanted: Wanted, components: str, sync: str) -> str:
+    """Return why the two files that bootstrap writes must be written (again); empty if they need not.
+
+    ``components`` and ``sync`` are the texts of gotk-components.yaml and gotk-sync.yaml.
+    """
+    header = dict(re.findall(r"^# (Flux Version|Components): *(\S+)$", components, re.MULTILINE))
+    if header.get("Flux Version") != wanted.version:
+        return f"the repository holds Flux {header.get('Flux Version', 'not yet')}, wanted is {wanted.version}"
+    if sorted(header.get("Components", "").split(",")) != sorted(COMPONENTS):
+        return "the repository holds other components of Flux"
+    documents = {item["kind"]: item["spec"] for item in yaml.safe_load_all(sync) if item}
+    return _outdated_sync(wanted, documents.get("GitRepository", {}), documents.get("Kustomization", {}))
+
+
+def _outdated_sync(wanted: Wanted, source: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    found = {
+        "url": (source.get("url"), wanted.url),
+        "branch": (source.get("ref", {}).get("branch"), wanted.branch),
+        "interval": (seconds(str(source.get("interval", ""))), seconds(wanted.interval)),
+        "path": (str(root.get("path", "")).removeprefix("./").strip("/"), wanted.path),
+    }
+    return "; ".join(f"{name} is {has}, wanted is {want}" for name, (has, want) in found.items() if has != want)
+
+
+def known_host_differs(wanted: Wanted, secret: Mapping[str, str]) -> str:
+    """Return what is wrong with the host keys that Flux stored; empty if they are the lab's own."""
+    stored = [line.split() for line in secret.get("known_hosts", "").splitlines() if line.strip()]
+    known = wanted.known_host.split()
+    wrong = [line for line in stored if line[1:3] != known[1:3]]
+    if wrong or not stored:
+        offered = "; ".join(" ".join(line) for line in wrong) or "none"
+        return f"Flux stored the host key {offered}; the lab knows {wanted.known_host}"
+    return ""
+
+
+class Cluster:
+    """The objects of Flux in a cluster, read and patched through the kubernetes client."""
+
+    def __init__(self, api: Any) -> None:
+        self._core = kubernetes.CoreV1Api(api)
+        self._apps = kubernetes.AppsV1Api(api)
+        self._objects = kubernetes.CustomObjectsApi(api)
+
+    def secret(self) -> dict[str, str]:
+        """Return the secret that Flux fetches with (empty where there is none)."""
+        try:
+            found = self._core.read_namespaced_secret(NAMESPACE, NAMESPACE)
+        except kubernetes.ApiException as error:
+            return _absent(error)
+        return {key: base64.b64decode(value).decode() for key, value in (found.data or {}).items()}
+
+    def items(self, kind: tuple[str, str, str]) -> dict[str, dict[str, Any]]:
+        """Return name -> object of a kind in Flux's namespace (empty where the kind is not known)."""
+        group, version, plural = kind
+        try:
+            found = cast(Any, self._objects.list_namespaced_custom_object(group, version, NAMESPACE, plural))
+        except kubernetes.ApiException as error:
+            return _absent(error)
+        return {item["metadata"]["name"]: item for item in found["items"]}
+
+    def patch(self, kind: tuple[str, str, str], name: str, body: Mapping[str, Any]) -> None:
+        group, version, plural = kind
+        self._objects.patch_namespaced_custom_object(
+            group, version, NAMESPACE, plural, name, dict(body), field_manager=FIELD_MANAGER
+        )
+
+    def deployments(self) -> dict[str, bool]:
+        """Return name -> whether a controller of Flux runs."""
+        found = cast(Any, self._apps.list_namespaced_deployment(NAMESPACE).items)
+        return {item.metadata.name: bool(item.status.available_replicas) for item in found}
+
+    def outdated(self, wanted: Wanted) -> str:
+        """Return why the cluster needs a bootstrap; empty if it does not."""
+        source = self.items(SOURCE).get(NAMESPACE)
+        root = self.items(KUSTOMIZE).get(NAMESPACE)
+        if source is None or root is None:
+            return "Flux is not in the cluster"
+        if not root.get("status", {}).get("lastAppliedRevision"):
+            return "a bootstrap was not finished"
+        secret = self.secret()
+        if secret.get("identity.pub", "").split()[:2] != wanted.public_key.split()[:2]:
+            return "Flux has another key"
+        if reason := _outdated_sync(wanted, source["spec"], root["spec"]):
+            return reason
+        missing = sorted(set(COMPONENTS) - set(self.deployments()))
+        return f"not there: {', '.join(missing)}" if missing else ""
+
+    def request(self) -> None:
+        """Ask Flux to fetch and apply now (the annotation that ``flux reconcile`` sets)."""
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        body = {"metadata": {"annotations": {_REQUESTED: now}}}
+        self.patch(SOURCE, NAMESPACE, body)
+
+
+def _absent(error: kubernetes.ApiException) -> dict[str, Any]:
+    if error.status == 404:
+        return {}
+    raise LabError(f"the API server answers {error.status} {error.reason}", hint="invoke lab.status") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Sync:
+    """Whether one object of Flux is Ready, at which revision, and what it says."""
+
+    name: str
+    ready: bool
+    revision: str
+    message: str
+    suspended: bool
+    current: bool
+    """Whether the status is of the object as it is now (observedGeneration)."""
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> "Sync":
+        status = item.get("status", {})
+        condition: Mapping[str, str] = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
+        revision = status.get("lastAppliedRevision") or status.get("artifact", {}).get("revision", "")
+        return cls(
+            item["metadata"]["name"],
+            condition.get("status") == "True",
+            revision,
+            condition.get("message", "no status yet"),
+            bool(item.get("spec", {}).get("suspend")),
+            status.get("observedGeneration") == item["metadata"]["generation"],
+        )
+
+    def at(self, commit: str) -> bool:
+        """Return whether this commit is applied and healthy."""
+        return self.ready and self.current and self.revision.endswith(commit)
+
+
+def synced(cluster: Cluster) -> list[Sync]:
+    """Return the state of the lab's source and of every Kustomization that is applied from it.
+
+    Other sources (an experiment's workload) are not the lab's business.
+    """
+    source = cluster.items(SOURCE).get(NAMESPACE)
+    applied = [item for _, item in sorted(cluster.items(KUSTOMIZE).items()) if _from_lab(item)]
+    return [Sync.of(item) for item in ([source] if source else []) + applied]
+
+
+def _from_lab(item: Mapping[str, Any]) -> bool:
+    reference = item["spec"]["sourceRef"]
+    return bool(reference["kind"] == "GitRepository" and reference["name"] == NAMESPACE)
+
+
+def wait_for(cluster: Cluster, commit: str) -> None:
+    """Wait until Flux has applied ``commit`` everywhere and all of it is healthy.
+
+    Raises ``WaitError`` with what each of them said last.
+    """
+
+    def ready(found: Sequence[Sync]) -> bool:
+        return len(found) > 1 and all(item.at(commit) for item in found)
+
+    def refuse(found: Sequence[Sync]) -> str | None:
+        suspended = [item.name for item in found if item.suspended and not item.at(commit)]
+        return f"suspended: {', '.join(suspended)} (invoke gitops.resume)" if suspended else None
+
+    wait(
+        lambda: synced(cluster),
+        ready,
+        what="Flux",
+        timeout=READY_TIMEOUT,
+        error=refuse,
+        describe=describe,
+        hint="invoke lab.status; kubectl -n flux-system get kustomizations",
+    )
+
+
+def describe(found: Sequence[Sync]) -> str:
+    """Return one sentence about the state of Flux."""
+    if not found:
+        return "Flux is not in the cluster"
+    waiting = [item for item in found if not item.ready or item.suspended]
+    revision = next((item.revision for item in found if item.revision), "nothing yet")
+    if not waiting:
+        return f"{len(found)} objects Ready at {revision}"
+    what = "; ".join(f"{item.name}: {'suspended' if item.suspended else item.message}" for item in waiting)
+    return f"{len(found) - len(waiting)} of {len(found)} objects Ready at {revision}; {what}"
+
+
+def bootstrap(flux: Path, kubeconfig: Path, key: Path, wanted: Wanted, log: Path) -> None:
+    """Run ``flux bootstrap git``; what it prints goes to ``log``."""
+    argv = [
+        str(flux), "bootstrap", "git",
+        f"--url={wanted.url}", f"--branch={wanted.branch}", f"--path={wanted.path}",
+        f"--interval={wanted.interval}", f"--private-key-file={key}",
+        f"--components={','.join(COMPONENTS)}", f"--kubeconfig={kubeconfig}",
+        f"--timeout={BOOTSTRAP_MINUTES}m", "--silent", "--force",
+    ]  # fmt: skip
+    run(argv, log=log, timeout=60 * BOOTSTRAP_MINUTES + 60, hint="invoke lab.status; then invoke lab.up")
+
+
+def version(flux: Path) -> str:
+    """Return the version of the flux CLI (``v2.9.5``): what its manifests carry."""
+    text = run([flux, "version", "--client", "--output=json"], timeout=30).stdout
+    return "v" + cast(str, yaml.safe_load(text)["flux"]).removeprefix("v")
+
+
+def verify_host_key(cluster: Cluster, wanted: Wanted) -> None:
+    """Compare the host key that Flux fetches with, which it took on trust, with the lab's own.
+
+    Raises ``RefusedError`` on a difference.
+    """
+    if reason := known_host_differs(wanted, cluster.secret()):
+        raise RefusedError(
+            reason,
+            hint="something else answered at that address; find out what, then "
+            "kubectl -n flux-system delete secret flux-system, and invoke lab.up",
+        )

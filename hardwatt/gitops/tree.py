@@ -1,0 +1,49 @@
+"""The files that a lab's repository gets: the clusters of the checkout, and the generated ones."""
+
+from pathlib import Path
+
+from hardwatt.errors import LabError
+from hardwatt.gitops import generated
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Index
+
+PROMETHEUS = "clusters/base/monitoring/controllers/prometheus/prometheus.yaml"
+GOTK_COMPONENTS = "gotk-components.yaml"
+GOTK_SYNC = "gotk-sync.yaml"
+_SEED = "# Written by `flux bootstrap`.\n"
+
+
+def desired(lab: Lab, index: Index, kind: str) -> dict[str, str]:
+    """Return path -> text of every file that lab.up keeps in the repository.
+
+    ``kind`` is the node's kind of machine. Flux's own two files are there with a comment alone, so
+    that flux-system/kustomization.yaml can be built before ``flux bootstrap`` has written them.
+    """
+    cluster = cluster_path(lab)
+    files = _checkout(lab.root / "clusters", cluster)
+    files[f"{generated.folder(cluster)}/kustomization.yaml"] = generated.render(
+        generated.facts(lab.settings, index, kind), files[PROMETHEUS]
+    )
+    for name in (GOTK_COMPONENTS, GOTK_SYNC):
+        files.setdefault(f"{cluster}/flux-system/{name}", _SEED)
+    return files
+
+
+def cluster_path(lab: Lab) -> str:
+    """Return the folder that Flux syncs, relative to the repository and without slashes at its ends."""
+    return lab.settings.gitops.path.strip("/").removeprefix("./")
+
+
+def _checkout(clusters: Path, cluster: str) -> dict[str, str]:
+    """Return the checkout's base and the folder of this cluster; other clusters stay at home."""
+    found = {
+        f"clusters/{path.relative_to(clusters).as_posix()}": path.read_text()
+        for path in sorted(clusters.rglob("*"))
+        if path.is_file()
+    }
+    if not any(path.startswith(f"{cluster}/") for path in found):
+        raise LabError(
+            f"there is no folder {cluster} in {clusters.parent}",
+            hint="set gitops.path in lab.toml to a folder below clusters/, or make one like clusters/lab",
+        )
+    return {path: text for path, text in found.items() if path.startswith(("clusters/base/", f"{cluster}/"))}

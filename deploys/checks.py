@@ -1,0 +1,220 @@
+"""Whether a machine can carry the node: facts in, every problem out, each with its remedy.
+
+Pure: nothing here touches a host. ``deploys/preflight.py`` gathers the facts.
+"""
+
+import dataclasses
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+MEMORY_MIB = {"supported": 3072, "legacy": 3072, "embedded": 2048}
+"""What the control plane, Flux and Prometheus hold when idle, with room for an experiment."""
+DISK_MIB = 6144
+"""Images, etcd and a day of samples."""
+CPUS = 2
+CLOCK_SECONDS = 5
+"""More than this apart, and the times of commits and samples do not fit together."""
+
+OWN_PORTS = {
+    2379: "etcd",
+    2380: "etcd",
+    2381: "etcd",
+    6443: "kube-apiserver",
+    10250: "kubelet",
+    10257: "kube-controller",
+    10259: "kube-scheduler",
+}
+"""Ports of the control plane, and who may have them (as ss names programs: at most 15 letters)."""
+
+OWN_INTERFACES = ("cni0",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a host."""
+
+    severity: str
+    """``error``: lab.up stops before it changes anything; ``warning``: it goes on."""
+    name: str
+    what: str
+    remedy: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Everything that the checks look at."""
+
+    system: dict[str, Any]
+    cgroup: dict[str, Any]
+    modules: dict[str, dict[str, bool]]
+    settings: dict[str, dict[str, Any]]
+    ports: dict[int, str]
+    routes: dict[str, str]
+    kubeadm: dict[str, bool]
+    packages: dict[str, Any]
+    controller_time: float
+    """Seconds since 1970 on the controller, when the node's clock was read."""
+
+
+def problems(facts: Facts, lab: Mapping[str, Any]) -> list[Problem]:
+    """Return all problems, errors first."""
+    found = [problem for check in CHECKS for problem in check(facts, lab)]
+    return sorted(found, key=lambda problem: problem.severity != "error")
+
+
+def _os(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    system = facts.system
+    if "debian" not in (system["os"], *system["os_like"]):
+        yield Problem(
+            "error", "os", f"{system['os']} {system['os_version']} is not a Debian or Ubuntu",
+            "use a host with Debian 12 or Ubuntu 24.04",
+        )  # fmt: skip
+    if system["arch"] != "x86_64":
+        yield Problem("error", "arch", f"the processor is {system['arch']}", "use an x86_64 host")
+    if system["init"] != "systemd":
+        yield Problem("error", "init", f"process 1 is {system['init']}, not systemd", "use a host that systemd starts")
+    if not system["root"]:
+        yield Problem(
+            "error", "root", "the commands do not run as root",
+            "let the user of lab.toml use sudo without a password, or set user = \"root\"",
+        )  # fmt: skip
+
+
+def _size(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    system, memory = facts.system, MEMORY_MIB[lab["preset"]]
+    if system["cpus"] < CPUS:
+        yield Problem("error", "cpus", f"{system['cpus']} processor", f"kubeadm wants {CPUS}: give the machine more")
+    if system["memory_mib"] < memory:
+        yield Problem(
+            "error", "memory", f"{system['memory_mib']} MiB of memory", f"the lab wants {memory} MiB: give it more"
+        )
+    # a node that is already made has its images: only room to go on is wanted
+    wanted = DISK_MIB if not facts.kubeadm["done"] else DISK_MIB // 6
+    if system["disk_free_mib"] < wanted:
+        yield Problem(
+            "error", "disk", f"{system['disk_free_mib']} MiB are free under /var/lib",
+            f"free {wanted - system['disk_free_mib']} MiB more",
+        )  # fmt: skip
+
+
+def _swap(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    swap = facts.system["swap_mib"]
+    if not swap:
+        return
+    if lab["preset"] == "embedded":
+        yield Problem(
+            "warning", "swap", f"the host has {swap} MiB of swap", "swapoff -a on the host makes figures steadier"
+        )
+    else:
+        yield Problem(
+            "error", "swap", f"{swap} MiB of swap are on", "swapoff -a, and take the swap lines out of /etc/fstab"
+        )
+
+
+def _cgroup(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    cgroup = facts.cgroup
+    if cgroup["version"] not in (1, 2):
+        yield Problem("error", "cgroup", "/sys/fs/cgroup is no cgroup tree", "mount it (systemd does so at boot)")
+        return
+    if cgroup["missing"]:
+        names = ", ".join(cgroup["missing"])
+        yield Problem(
+            "error", "cgroup", f"no cgroup can be made with: {names} (cgroup v{cgroup['version']})",
+            "boot with these controllers on; in a container, delegate them",
+        )  # fmt: skip
+    if cgroup["version"] == 1 and lab["preset"] == "supported":
+        yield Problem(
+            "error", "cgroup-v1", "cgroup v1, which Kubernetes 1.35 and later refuse",
+            "boot with systemd.unified_cgroup_hierarchy=1, or set preset = \"legacy\"",
+        )  # fmt: skip
+
+
+def _kernel(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    for name, state in facts.modules.items():
+        if not state["present"] and not state["loadable"]:
+            remedy = f"modprobe {name} on the host" if lab["preset"] == "embedded" else f"install a kernel with {name}"
+            yield Problem("error", f"module-{name}", f"the kernel module {name} is neither loaded nor built in", remedy)
+    for name, state in facts.settings.items():
+        wanted = lab["settings"].get(name)
+        if wanted is not None and state["value"] not in (None, wanted) and not state["writable"]:
+            yield Problem(
+                "error", f"sysctl-{name}", f"{name} is {state['value']} and may not be set here",
+                f"sysctl -w {name}={wanted} on the host",
+            )  # fmt: skip
+
+
+def _ports(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    for port, owner in sorted(OWN_PORTS.items()):
+        holder = facts.ports.get(port)
+        ours = facts.kubeadm["config"] and holder == owner
+        if holder is not None and not ours:
+            yield Problem("error", f"port-{port}", f"port {port} is taken by {holder}", f"stop {holder} on the node")
+
+
+def _networks(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    wanted = {name: ipaddress.ip_network(lab["networks"][name]) for name in ("pod_cidr", "service_cidr")}
+    if wanted["pod_cidr"].overlaps(wanted["service_cidr"]):
+        yield Problem(
+            "error", "cidr", f"pod_cidr {wanted['pod_cidr']} and service_cidr {wanted['service_cidr']} overlap",
+            "choose others in [kubernetes] of lab.toml",
+        )  # fmt: skip
+    for route, device in sorted(facts.routes.items()):
+        if device in OWN_INTERFACES:
+            continue
+        for name, network in wanted.items():
+            if ipaddress.ip_network(route, strict=False).overlaps(network):
+                yield Problem(
+                    "error", "route", f"{name} {network} overlaps the node's network {route} on {device}",
+                    f"choose another {name} in [kubernetes] of lab.toml",
+                )  # fmt: skip
+    if not facts.system["nameservers"]:
+        yield Problem(
+            "error", "dns", "/etc/resolv.conf names no nameserver, and CoreDNS does not start without one",
+            "write one into /etc/resolv.conf (it need not answer)",
+        )  # fmt: skip
+
+
+def _clock(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    apart = facts.system["time"] - facts.controller_time
+    if abs(apart) > CLOCK_SECONDS:
+        yield Problem(
+            "error", "clock", f"the node's clock is {apart:+.0f} s from this machine's",
+            "synchronise both (chrony or systemd-timesyncd)",
+        )  # fmt: skip
+
+
+def _leftovers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    state = facts.kubeadm
+    if (state["kubelet_conf"] or state["admin"]) and not state["config"]:
+        yield Problem(
+            "error", "foreign-cluster", "the host is a node of a Kubernetes cluster that this lab did not make",
+            "use another host, or take it out of that cluster with `kubeadm reset`",
+        )  # fmt: skip
+    for name, version in sorted(lab["pins"].items()):
+        found = facts.packages.get("packages", {}).get(name)
+        if found and found["version"] != version and not state["config"]:
+            yield Problem(
+                "error", f"package-{name}", f"{name} {found['version']} is installed, the lab pins {version}",
+                f"remove the package {name}, or use another host",
+            )  # fmt: skip
+
+
+CHECKS: tuple[Callable[[Facts, Mapping[str, Any]], Iterable[Problem]], ...] = (
+    _os,
+    _size,
+    _swap,
+    _cgroup,
+    _kernel,
+    _ports,
+    _networks,
+    _clock,
+    _leftovers,
+)
+
+
+def table(found: Iterable[Problem]) -> str:
+    """Return the problems as a table for a person."""
+    rows = [("severity", "what", "remedy"), *((p.severity, p.what, p.remedy) for p in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return "\n".join(f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows)

@@ -1,0 +1,32 @@
+"""containerd, configured for what this node may do."""
+
+from pyinfra import host
+from pyinfra.api import deploy
+from pyinfra.operations import files
+
+from deploys.facts.cgroup import Cgroup
+from deploys.facts.system import System
+from deploys.labdata import lab
+from deploys.mirror import CERTS, SOURCES
+from deploys.operations import packages, units
+
+CONFIG = "/etc/containerd/config.toml"
+
+
+@deploy("containerd")
+def configure() -> None:
+    """Install containerd and what it calls, configure it and have it run."""
+    packages.present(name="Packages of the distribution", names=lab()["distribution_packages"])
+    files.template(
+        name="Configuration",
+        src="templates/containerd.toml.j2",
+        dest=CONFIG,
+        mode="644",
+        certs=CERTS,
+        pause=lab()["pause"],
+        systemd_cgroup=host.get_fact(Cgroup)["driver"] == "systemd",
+        # a process without this capability cannot lower its oom_score_adj, and runc would fail
+        restrict_oom="sys_resource" in host.get_fact(System)["missing_capabilities"],
+    )
+    packages.pinned(name="Package", packages=lab()["packages"]["containerd"], source=SOURCES)
+    units.unit(name="Service", unit="containerd.service", files=[CONFIG])

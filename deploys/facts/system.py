@@ -1,0 +1,61 @@
+"""What kind of machine this is, and what it may do."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pyinfra.api import FactBase
+
+from deploys.facts import number, pairs
+
+CAPABILITIES = {"net_admin": 12, "sys_admin": 21, "sys_resource": 24}
+"""The capabilities that the node's parts want, by their bit (capability.h)."""
+
+_SCRIPT = r""": facts.system
+. /etc/os-release
+echo "os=$ID"
+echo "os_version=${VERSION_ID-}"
+echo "os_like=${ID_LIKE-}"
+echo "arch=$(uname -m)"
+echo "kernel=$(uname -r)"
+echo "hostname=$(cat /proc/sys/kernel/hostname)"
+echo "init=$(cat /proc/1/comm)"
+echo "uid=$(id -u)"
+echo "cpus=$(nproc)"
+echo "memory_kib=$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
+total=0; while read -r _ _ size _; do case $size in *[0-9]) total=$((total + size));; esac; done </proc/swaps
+echo "swap_kib=$total"
+echo "disk_free_kib=$(df -Pk /var/lib | sed -n '2p' | { read -r _ _ _ free _; echo "$free"; })"
+echo "time=$(date +%s)"
+echo "nameservers=$(sed -n 's/^nameserver *//p' /etc/resolv.conf | tr '\n' ' ')"
+echo "virtualization=$(systemd-detect-virt || :)"
+echo "capabilities=$(sed -n 's/^CapBnd:[^0-9a-f]*//p' /proc/self/status)"
+"""
+
+
+class System(FactBase[dict[str, Any]]):
+    """Return the machine's kind, sizes (MiB), clock (s since 1970) and missing capabilities."""
+
+    def command(self) -> str:
+        return _SCRIPT
+
+    def process(self, output: Iterable[str]) -> dict[str, Any]:
+        found = pairs(output)
+        bound = int(found.get("capabilities") or "0", 16)
+        return {
+            "os": found.get("os", ""),
+            "os_version": found.get("os_version", "").strip('"'),
+            "os_like": found.get("os_like", "").strip('"').split(),
+            "arch": found.get("arch", ""),
+            "kernel": found.get("kernel", ""),
+            "hostname": found.get("hostname", ""),
+            "init": found.get("init", ""),
+            "root": found.get("uid") == "0",
+            "cpus": number(found.get("cpus", "")),
+            "memory_mib": number(found.get("memory_kib", "")) // 1024,
+            "swap_mib": number(found.get("swap_kib", "")) // 1024,
+            "disk_free_mib": number(found.get("disk_free_kib", "")) // 1024,
+            "time": number(found.get("time", "")),
+            "nameservers": found.get("nameservers", "").split(),
+            "virtualization": found.get("virtualization", ""),
+            "missing_capabilities": [name for name, bit in sorted(CAPABILITIES.items()) if not bound >> bit & 1],
+        }

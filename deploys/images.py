@@ -1,0 +1,12 @@
+"""Every image that the lab will ever start, so that afterwards no registry is needed."""
+
+from pyinfra.api import deploy
+
+from deploys.labdata import lab
+from deploys.operations import containerd
+
+
+@deploy("Images")
+def configure() -> None:
+    """Pull what is not there yet, each by its digest."""
+    containerd.images(name="Pulled", images=lab()["images"])

@@ -1,0 +1,39 @@
+"""Kernel modules and settings that containers and kube-proxy need."""
+
+from io import StringIO
+
+from pyinfra import host
+from pyinfra.api import deploy
+from pyinfra.operations import files
+
+from deploys.facts.kernel import Modules
+from deploys.operations import kernel
+
+MODULES = ["overlay", "br_netfilter"]
+SETTINGS = {
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.ipv4.ip_forward": "1",
+}
+
+
+@deploy("Kernel modules and settings")
+def configure() -> None:
+    """Load what is not built in, set what forwarding needs, and keep both over a boot."""
+    # whether a module can be loaded at all does not change by loading it
+    found = host.get_fact(Modules, names=MODULES)
+    loadable = [name for name in MODULES if found[name]["loadable"]]
+    files.put(
+        name="Modules to load at boot",
+        src=StringIO("".join(f"{name}\n" for name in loadable)),
+        dest="/etc/modules-load.d/hardwatt.conf",
+        mode="644",
+    )
+    kernel.modules(name="Modules loaded", names=MODULES)
+    files.put(
+        name="Settings at boot",
+        src=StringIO("".join(f"{name} = {value}\n" for name, value in SETTINGS.items())),
+        dest="/etc/sysctl.d/60-hardwatt.conf",
+        mode="644",
+    )
+    kernel.settings(name="Settings now", values=SETTINGS)

@@ -1,0 +1,55 @@
+"""``kubeadm init``, gated by what is already there."""
+
+import shlex
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from deploys.facts.kubeadm import DONE, LOCK, PATIENCE, Answer, State
+from deploys.operations import Commands
+
+LOG = "/var/log/hardwatt/kubeadm-init.log"
+
+
+@operation()
+def init(config: str) -> Commands:
+    """Make the control plane; never a second time, and never over one that was finished.
+
+    A ``kubeadm init`` that was cut off left nothing that anybody could have used: it is cleared
+    away with ``kubeadm reset`` and made anew. One that goes on alone (its controller was killed)
+    is waited for by the fact.
+
+    + config: the kubeadm configuration on the node
+    """
+    found = host.get_fact(State)
+    if found["done"]:
+        host.noop("the control plane was made before")
+        return
+    if found["whole"]:
+        yield _note()
+        return
+    lock = f"flock --wait 600 {LOCK}"
+    if found["remains"] or found["admin"] or found["kubelet_conf"]:
+        yield f"{lock} kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock"
+    yield f"mkdir -p {shlex.quote(LOG.rpartition('/')[0])}"
+    # the output holds a join token, so it stays on the node, readable by root alone
+    command = f"umask 077; {lock} kubeadm init --skip-token-print --config {shlex.quote(config)} >{LOG} 2>&1"
+    yield f"{command} || {{ tail -n 40 {LOG} >&2; false; }}"
+    yield _note()
+
+
+def _note() -> str:
+    return f"touch {DONE}"
+
+
+@operation()
+def answering() -> Commands:
+    """Fail where a control plane that was made before does not answer; change nothing."""
+    found = host.get_fact(Answer)
+    if found["ready"] or not found["admin"]:
+        host.noop("the API server answers" if found["ready"] else "there is no control plane yet")
+        return
+    yield (
+        f"echo 'the API server did not answer within {PATIENCE} s; on the node, look at: "
+        "journalctl -u kubelet; ctr -n k8s.io tasks list; ls /var/log/containers' >&2; false"
+    )

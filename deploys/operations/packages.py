@@ -1,0 +1,71 @@
+"""Packages of an exact version, and packages of the distribution."""
+
+import shlex
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from deploys.facts.packages import Debs
+from deploys.operations import Commands
+
+# noninteractive and the old configuration files: nothing may ever stop to ask. The lock is waited
+# for, because an apt that a killed run left behind goes on to its end.
+_INSTALL = (
+    "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "
+    "-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+)
+_REPAIR = "DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confdef --force-confold"
+
+
+@operation()
+def pinned(packages: dict[str, str], source: str | None = None) -> Commands:
+    """Install exactly these versions and hold them, so that no upgrade moves them.
+
+    + packages: name to version, as apt prints it
+    + source: the sources file to read first; None reads all of them
+    """
+    found = host.get_fact(Debs, names=sorted(packages))
+    installed = found.get("packages", {})
+    wrong = {n: v for n, v in sorted(packages.items()) if n not in installed or installed[n]["version"] != v}
+    loose = [n for n in sorted(packages) if n in wrong or not installed[n]["held"]]
+    if not wrong and not loose and not found.get("broken"):
+        host.noop(f"packages are installed and held: {', '.join(sorted(packages))}")
+        return
+    if found.get("broken"):
+        yield _REPAIR
+    if wrong:
+        yield _update(source)
+        names = " ".join(shlex.quote(f"{name}={version}") for name, version in wrong.items())
+        yield f"{_INSTALL} --allow-downgrades --allow-change-held-packages {names}"
+    if loose:
+        yield f"apt-mark hold {' '.join(shlex.quote(name) for name in loose)}"
+
+
+@operation()
+def present(names: list[str]) -> Commands:
+    """Install packages of the distribution in whatever version it has.
+
+    + names: the packages
+    """
+    found = host.get_fact(Debs, names=sorted(names))
+    missing = [name for name in sorted(names) if name not in found.get("packages", {})]
+    if not missing and not found.get("broken"):
+        host.noop(f"packages are installed: {', '.join(sorted(names))}")
+        return
+    if found.get("broken"):
+        yield _REPAIR
+    if missing:
+        yield _update(None)
+        yield f"{_INSTALL} {' '.join(shlex.quote(name) for name in missing)}"
+
+
+def _update(source: str | None) -> str:
+    """Return the command that reads the package lists, all of them or one source's."""
+    command = "apt-get update --quiet -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any"
+    if source is None:
+        return command
+    # the other lists stay as they are: a distribution's mirror that is away is no reason to fail
+    return (
+        f"{command} -o Dir::Etc::SourceList={shlex.quote(source)} "
+        "-o Dir::Etc::SourceParts=- -o APT::Get::List-Cleanup=0"
+    )

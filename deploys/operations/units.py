@@ -1,0 +1,36 @@
+"""systemd units that run with the files that are there now."""
+
+import shlex
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from deploys.facts.units import Unit
+from deploys.operations import Commands
+
+
+@operation()
+def unit(unit: str, files: list[str] | None = None, running: bool = True) -> Commands:
+    """Enable a unit and, with ``running``, start it, or restart it where its files are newer.
+
+    + unit: the unit, with its suffix
+    + files: what it reads at its start
+    + running: false leaves it to somebody else to start it
+    """
+    found = host.get_fact(Unit, unit=unit, files=sorted(files or []))
+    quoted = shlex.quote(unit)
+    # a unit file of this very run is not known to systemd before it has read its files again
+    reload = found["reload"] or not found["exists"]
+    start = running and not found["active"]
+    restart = running and found["active"] and (found["stale"] or found["reload"])
+    if not (reload or start or restart) and found["enabled"]:
+        host.noop(f"{unit} is enabled" + (" and runs" if running else ""))
+        return
+    if reload:
+        yield "systemctl daemon-reload"
+    if not found["enabled"]:
+        yield f"systemctl enable {quoted}"
+    if start:
+        yield f"systemctl start {quoted}"
+    elif restart:
+        yield f"systemctl restart {quoted}"

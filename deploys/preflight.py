@@ -1,0 +1,67 @@
+"""Before anything is changed: gather the facts, check everything, stop with one table."""
+
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from pyinfra import host, logger
+from pyinfra.api import DeployError, deploy
+
+from deploys import checks
+from deploys.facts.cgroup import Cgroup
+from deploys.facts.kernel import Modules, Settings
+from deploys.facts.kubeadm import State
+from deploys.facts.network import Ports, Routes
+from deploys.facts.packages import Debs
+from deploys.facts.system import System
+from deploys.labdata import lab
+from deploys.modules_sysctls import MODULES, SETTINGS
+
+REPORT = "HARDWATT_PREFLIGHT_REPORT"
+"""Environment variable: a file of the controller that gets the problems as JSON."""
+
+
+@deploy("Preflight")
+def configure() -> None:
+    """Stop with all problems if there is one that the later steps would fall over."""
+    found = _check()
+    for problem in found:
+        if problem.severity != "error":
+            logger.warning(f"{problem.what} ({problem.remedy})")
+    if any(problem.severity == "error" for problem in found):
+        raise DeployError(f"this host cannot carry the node\n{checks.table(found)}")
+
+
+@deploy("Report of the checks")
+def report() -> None:
+    """Check and change nothing; problems go to the file of ``HARDWATT_PREFLIGHT_REPORT``."""
+    logger.info(checks.table(_check()))
+
+
+def _check() -> list[checks.Problem]:
+    data = lab()
+    pins = {name: version for group in data["packages"].values() for name, version in group.items()}
+    system = host.get_fact(System)
+    facts = checks.Facts(
+        system=system,
+        controller_time=time.time(),
+        cgroup=host.get_fact(Cgroup),
+        modules=host.get_fact(Modules, names=MODULES),
+        settings=host.get_fact(Settings, names=sorted(SETTINGS)),
+        ports=host.get_fact(Ports),
+        routes=host.get_fact(Routes),
+        kubeadm=host.get_fact(State),
+        packages=host.get_fact(Debs, names=sorted(pins)),
+    )
+    found = checks.problems(facts, {**data, "pins": pins, "settings": SETTINGS})
+    _write(found)
+    return found
+
+
+def _write(found: list[checks.Problem]) -> None:
+    if path := os.environ.get(REPORT):
+        rows: list[dict[str, Any]] = [dataclasses.asdict(problem) for problem in found]
+        Path(path).write_text(json.dumps(rows, indent=2))

@@ -1,0 +1,141 @@
+"""The cluster, read through the kubernetes client: kubeconfig, nodes, pods."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from kubernetes import client as kubernetes_client
+from kubernetes import config as kubernetes_config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+from urllib3.exceptions import HTTPError
+
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import LabError
+from hardwatt.files import write_atomic
+from hardwatt.lab import Lab
+from hardwatt.ssh import Ssh
+
+ADMIN = "/etc/kubernetes/admin.conf"
+PORT = 6443
+TIMEOUT = 10
+"""Seconds for one request."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+    """A pod as the API server reports it."""
+
+    namespace: str
+    name: str
+    phase: str
+    ready: bool
+    restarts: int
+    images: Mapping[str, str]
+    """Container name to imageID (``NAME@sha256:...``), empty before the container has started."""
+    uid: str
+    job: bool
+    """It belongs to a Job: it may end, well or badly, without the cluster being less ready."""
+
+    @property
+    def well(self) -> bool:
+        return self.job or self.phase == "Succeeded" or (self.phase == "Running" and self.ready)
+
+    @classmethod
+    def of(cls, pod: Any) -> "Pod":
+        """Return the reading of the client's V1Pod."""
+        containers = pod.status.container_statuses or []
+        conditions = {item.type: item.status for item in pod.status.conditions or []}
+        return cls(
+            namespace=pod.metadata.namespace,
+            name=pod.metadata.name,
+            phase="Terminating" if pod.metadata.deletion_timestamp else pod.status.phase or "",
+            ready=conditions.get("Ready") == "True",
+            restarts=sum(item.restart_count for item in containers),
+            images={item.name: item.image_id or "" for item in containers},
+            uid=pod.metadata.uid,
+            job=any(owner.kind == "Job" for owner in pod.metadata.owner_references or []),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """Nodes (name to Ready) and pods of a cluster."""
+
+    nodes: Mapping[str, bool]
+    pods: tuple[Pod, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Return whether every node is Ready and every pod runs; a cluster without either is not."""
+        return bool(self.nodes and self.pods) and all(self.nodes.values()) and all(pod.well for pod in self.pods)
+
+    @property
+    def summary(self) -> str:
+        """Return one line: nodes and pods that are ready, and the first that are not."""
+        late = [f"{pod.namespace}/{pod.name} {pod.phase}" for pod in self.pods if not pod.well]
+        nodes = ", ".join(f"{name} {'Ready' if ready else 'not Ready'}" for name, ready in sorted(self.nodes.items()))
+        text = f"{nodes or 'no node'}; {len(self.pods) - len(late)} of {len(self.pods)} pods ready"
+        more = f" and {len(late) - 3} more" if len(late) > 3 else ""
+        return f"{text}; waiting for {', '.join(late[:3])}{more}" if late else text
+
+
+def fetch_kubeconfig(lab: Lab, endpoint: Endpoint) -> bool:
+    """Write the cluster's administrator configuration to the lab, readable by the user alone.
+
+    Returns whether the file is another than before. Raises ``LabError``.
+    """
+    with Ssh(endpoint) as ssh:
+        found = ssh.run(f"test -e {ADMIN}", check=False)
+        if found.returncode != 0:
+            raise LabError("the node has no control plane yet", hint="invoke lab.up")
+        text = rewritten(ssh.read(ADMIN).decode(), endpoint.address)
+    before = lab.kubeconfig.read_text() if lab.kubeconfig.exists() else ""
+    private = lab.kubeconfig.exists() and lab.kubeconfig.stat().st_mode & 0o777 == 0o600
+    if text == before and private:
+        return False
+    write_atomic(lab.kubeconfig, text, mode=0o600)
+    return True
+
+
+def rewritten(text: str, address: str) -> str:
+    """Return a kubeconfig whose clusters are reached at ``address``."""
+    data = yaml.safe_load(text)
+    for cluster in data["clusters"]:
+        cluster["cluster"]["server"] = f"https://{address}:{PORT}"
+    return str(yaml.safe_dump(data, sort_keys=False))
+
+
+def client(lab: Lab) -> Any:
+    """Return the kubernetes client (``ApiClient``) of the lab's cluster.
+
+    Raises ``LabError`` where there is no kubeconfig.
+    """
+    try:
+        return kubernetes_config.new_client_from_config(str(lab.kubeconfig))  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError) as error:
+        raise LabError(f"no usable kubeconfig in {lab.kubeconfig}: {error}", hint="invoke lab.up") from error
+
+
+def status(lab: Lab) -> Status:
+    """Return the cluster's nodes and pods, Job pods too.
+
+    Raises ``LabError`` where the API server does not answer.
+    """
+    with client(lab) as api:
+        core = kubernetes_client.CoreV1Api(api)
+        try:
+            nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT).items
+            pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT).items
+        except (ApiException, HTTPError) as error:
+            raise LabError(f"the API server does not answer: {_short(error)}", hint="invoke lab.status") from error
+    return Status({node.metadata.name: _ready(node) for node in nodes}, tuple(Pod.of(pod) for pod in pods))
+
+
+def _ready(node: Any) -> bool:
+    return any(item.type == "Ready" and item.status == "True" for item in node.status.conditions or [])
+
+
+def _short(error: Exception) -> str:
+    return f"{error.status} {error.reason}" if isinstance(error, ApiException) else str(error).splitlines()[0][:200]

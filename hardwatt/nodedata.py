@@ -1,0 +1,133 @@
+"""What the deploys are told about a node: ``.lab/NAME/node.json``, read by ``inventory/lab.py``."""
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import SettingsError
+from hardwatt.files import read_json, write_json
+from hardwatt.gitops import keys
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Image, Index
+from hardwatt.mirror.served import Served
+
+KUBERNETES = ("kubeadm", "kubectl", "kubelet")
+DISTRIBUTION = (
+    "conntrack", "containernetworking-plugins", "ethtool", "iproute2", "iptables", "kmod", "mount", "runc", "socat",
+)  # fmt: skip
+"""What the packages of Kubernetes and containerd call and no longer ask for (Debian's names)."""
+NODE_MASK = 24
+"""A node's share of the pod network, as the controller manager cuts it."""
+
+
+def node_file(lab: Lab) -> Path:
+    """Return where the node's data lies; it names keys by their path and holds no secret."""
+    return lab.dir / "node.json"
+
+
+def write_node_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None) -> Path:
+    """Write what the deploys need to know; return the file."""
+    file = node_file(lab)
+    data = node_data(lab, endpoint, index, served)
+    if read_json(file) != data:
+        write_json(file, data, mode=0o600)
+    return file
+
+
+def node_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None) -> dict[str, Any]:
+    """Return the connection (``ssh``) and what the deploys are told (``lab``).
+
+    ``served`` is None where the node uses upstream's own repositories and registries.
+    """
+    return {
+        "ssh": {
+            "address": endpoint.address,
+            "port": endpoint.port,
+            "user": endpoint.user,
+            "key": str(endpoint.key),
+            "known_hosts": str(endpoint.known_hosts),
+        },
+        "lab": {
+            "name": lab.name,
+            "machine": endpoint.kind,
+            "preset": _preset(lab, endpoint),
+            "node": {"name": endpoint.name, "address": endpoint.node_address},
+            "networks": networks(lab.settings.kubernetes.pod_cidr, lab.settings.kubernetes.service_cidr),
+            "cert_sans": sorted({endpoint.node_address, endpoint.address, endpoint.name, "127.0.0.1", "localhost"}),
+            "cgroup_root": endpoint.data.get("cgroup_root") or "",
+            "distribution_packages": list(DISTRIBUTION),
+            "git": keys.node_data(lab),
+            "meter": _meter(lab, endpoint),
+            **_content(index),
+            **_sources(index, served),
+        },
+    }
+
+
+def networks(pod_cidr: str, service_cidr: str) -> dict[str, Any]:
+    """Return the cluster's networks and the one node's share, which is the first of its size.
+
+    Raises ``SettingsError`` where the pod network is too small for a node.
+    """
+    pods = ipaddress.ip_network(pod_cidr)
+    mask = max(NODE_MASK, pods.prefixlen)
+    if pods.version != 4 or mask > 28:
+        raise SettingsError(f"pod_cidr {pod_cidr} is too small or not IPv4", hint="a /16 to /28, in [kubernetes]")
+    first = next(pods.subnets(new_prefix=mask))
+    return {"pod_cidr": pod_cidr, "service_cidr": service_cidr, "node_pod_cidr": str(first), "node_mask": mask}
+
+
+def _preset(lab: Lab, endpoint: Endpoint) -> str:
+    if lab.settings.preset != "auto":
+        return lab.settings.preset
+    return "embedded" if endpoint.kind == "embedded" else "supported"
+
+
+def _content(index: Index) -> dict[str, Any]:
+    """Return packages and images; versions come from the index alone."""
+    debs = index.debs
+    pause = index.image("pause")
+    return {
+        "packages": {
+            "containerd": {name: debs[name] for name in debs if name.startswith("containerd")},
+            "kubernetes": {name: index.get("package", name).version for name in KUBERNETES},
+        },
+        "images": [{"name": image.name, "tag": image.tag, "digest": image.digest} for image in index.images],
+        "kubernetes_version": _version(index.image("kube-apiserver")),
+        "pause": f"{pause.name}:{pause.tag}",
+        "etcd_tag": index.image("etcd").tag,
+        "dns_tag": index.image("coredns").tag,
+    }
+
+
+def _version(image: Image) -> str:
+    """Return the version that kubeadm turns into this image tag: it writes ``+`` as ``_``."""
+    return image.tag.replace("_", "+", 1)
+
+
+def _sources(index: Index, served: Served | None) -> dict[str, Any]:
+    if served is None:
+        return {"repository": None, "registries": {}}
+    hosts = sorted({image.name.partition("/")[0] for image in index.images})
+    return {
+        "repository": {
+            "url": served.apt_url,
+            "suite": "stable",
+            "components": "main",
+            "key": served.key_path.read_text(),
+        },
+        "registries": {host: served.mirror_of(host) for host in hosts},
+    }
+
+
+def _meter(lab: Lab, endpoint: Endpoint) -> dict[str, Any]:
+    """Return the configuration of the meter's daemon (``/etc/hardwatt/meter.json``)."""
+    source = lab.settings.meter.source
+    if source == "auto":
+        source = "rapl" if endpoint.kind == "ssh" else "modelled"
+    return {
+        "source": source,
+        "model": lab.settings.meter.model,
+        "machine_cgroup": endpoint.data.get("machine_cgroup") or "",
+    }

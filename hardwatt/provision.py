@@ -1,0 +1,160 @@
+"""The node's deploys, run with pyinfra: apply, plan, check.
+
+pyinfra runs as a process of its own (its gevent and Invoke do not live in one), reads the node
+from ``.lab/NAME/node.json`` by ``inventory/lab.py``, and prints its results as JSON.
+"""
+
+import ast
+import dataclasses
+import datetime
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hardwatt import door
+from hardwatt.errors import LabError
+from hardwatt.files import read_json
+from hardwatt.lab import Lab
+from hardwatt.nodedata import node_file, write_node_data
+
+__all__ = ["Outcome", "Plan", "Problem", "apply", "check", "plan", "select", "steps", "write_node_data"]
+
+INVENTORY = "inventory/lab.py"
+DEPLOY = "deploys/node.py"
+REPORT = "HARDWATT_PREFLIGHT_REPORT"
+TIMEOUT = 1800.0
+"""Seconds for a whole deploy: images over a slow line are the longest part."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something that is wrong with a node, as ``deploys/checks.py`` found it."""
+
+    severity: str
+    """``error`` or ``warning``."""
+    name: str
+    what: str
+    remedy: str
+
+    def to_dict(self) -> dict[str, str]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a deploy did: the operations that ran a command, and how many there were in all."""
+
+    changed: list[str]
+    operations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a deploy would do, one line an operation."""
+
+    lines: list[str]
+    operations: int
+
+
+def steps(root: Path) -> tuple[str, ...]:
+    """Return the names of the node's steps, in order, as ``deploys/node.py`` calls them."""
+    tree = ast.parse((root / DEPLOY).read_text())
+    calls = [node.value.func for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    found = [call.value.id for call in calls if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name)]
+    return tuple(found)
+
+
+def select(root: Path, names: Sequence[str]) -> list[str]:
+    """Return pyinfra's targets for the steps with these names (none: the whole list, as one).
+
+    Raises ``LabError`` listing the right names.
+    """
+    known = steps(root)
+    if unknown := [name for name in names if name not in known]:
+        raise LabError(f"unknown step {', '.join(unknown)}", hint=f"choose from: {', '.join(known)}")
+    return [f"deploys.{name}.configure" for name in known if name in names] or [DEPLOY]
+
+
+def apply(lab: Lab, steps: Sequence[str] = ()) -> Outcome:
+    """Provision the node, or run single steps; what is already there is left alone.
+
+    Raises ``LabError`` naming the operation that failed and the log.
+    """
+    changed: list[str] = []
+    operations = 0
+    for target in select(lab.root, steps):
+        results = _pyinfra(lab, target, "-y")["results"]
+        changed += [f"{row['name']}" for row in results["operations"] if row["success"]]
+        operations += len(results["operations"])
+    return Outcome(changed, operations)
+
+
+def plan(lab: Lab) -> Plan:
+    """Return what ``apply`` would do now; changes nothing."""
+    rows = _pyinfra(lab, DEPLOY, "--dry")["plan"]
+    return Plan([_planned(row) for row in rows if _planned(row)], len(rows))
+
+
+def check(lab: Lab) -> list[Problem]:
+    """Return every problem of the node that the preflight finds; changes nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "problems.json"
+        _pyinfra(lab, "deploys.preflight.report", "--dry", env={REPORT: str(report)})
+        return [Problem(**row) for row in read_json(report, [])]
+
+
+def _planned(row: dict[str, Any]) -> str:
+    if row["hosts_with_change"]:
+        return str(row["name"])
+    return f"{row['name']} (if needed then)" if row["hosts_with_conditional_change"] else ""
+
+
+def _pyinfra(lab: Lab, target: str, *arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run pyinfra on the lab's node and return what it printed.
+
+    Raises ``LabError``.
+    """
+    file = node_file(lab)
+    if not file.exists():
+        raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
+    log = lab.logs / f"node-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S-%f}.log"
+    result = door.run(
+        [sys.executable, "-m", "pyinfra", INVENTORY, target, "--json", *arguments],
+        cwd=lab.root,
+        env={"HARDWATT_NODE_FILE": str(file), "PYINFRA_PROGRESS": "off", **(env or {})},
+        timeout=TIMEOUT,
+        check=False,
+        log=log,
+    )
+    text = log.read_text(errors="replace")
+    if result.returncode != 0:
+        raise failure(lab.name, target, text, log)
+    return payload(text, log)
+
+
+def payload(text: str, log: Path) -> dict[str, Any]:
+    """Return pyinfra's JSON from its log: the last line of its kind.
+
+    Raises ``LabError`` where there is none.
+    """
+    for line in reversed(text.splitlines()):
+        if line.startswith('{"plan":'):
+            found: dict[str, Any] = json.loads(line)
+            return found
+    raise LabError("pyinfra ended without saying what it did", hint=f"see {log}")
+
+
+def failure(lab: str, target: str, text: str, log: Path) -> LabError:
+    """Return the error of a failed run: which operation, what it said, where to read on."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    started = re.findall(r"--> Starting operation: (.+)", plain)
+    where = f"the operation {started[-1].strip()!r}" if started else f"the preparation of {target}"
+    said = "\n".join(plain.strip().splitlines()[-15:])
+    return LabError(
+        f"{where} failed on the node of {lab}:\n{said}\n(the whole log: {log})",
+        hint="mend what it names and run the same command again; it goes on where it stopped",
+    )

@@ -1,0 +1,111 @@
+"""A host that is not there: scripted answers of a bare Debian 12 machine, for plans and tests.
+
+``pyinfra inventory/fake.py deploys/node.py --dry`` shows the whole list without any machine. The
+answers are constructed from Debian 12's own tools, and every other command succeeds silently.
+"""
+
+from typing import Any
+
+_SYSTEM = """\
+os=debian
+os_version=12
+arch=x86_64
+kernel=6.1.0-28-amd64
+hostname=node-1
+init=systemd
+uid=0
+cpus=4
+memory_kib=8121552
+swap_kib=0
+disk_free_kib=41943040
+time={time}
+nameservers=192.0.2.53
+virtualization=none
+capabilities=000001ffffffffff
+"""
+
+_CGROUP = """\
+version=2
+usable=cpuset cpu io memory hugetlb pids rdma misc freezer
+unit=0::/system.slice/run-u12.service
+"""
+
+_SETTINGS = """\
+net.bridge.bridge-nf-call-ip6tables
+net.bridge.bridge-nf-call-iptables
+net.ipv4.ip_forward yes 0
+net.netfilter.nf_conntrack_max
+"""
+
+
+def answers(**changed: Any) -> dict[str, Any]:
+    """Return the scripted answers of a bare Debian 12 machine, some of them changed.
+
+    A key names a fact (``system``, ``cgroup``, ...), its value what that command prints.
+    """
+    # the inventory is read once a run, so the clock agrees with the controller's
+    import time
+
+    facts: dict[str, Any] = {
+        "system": _SYSTEM.format(time=int(time.time())),
+        "cgroup": _CGROUP,
+        "modules": "overlay no yes\nbr_netfilter no yes",
+        "settings": _SETTINGS,
+        "ports": 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=612,fd=3))',
+        "routes": "198.51.100.0/24 dev eth0 proto kernel scope link src 198.51.100.7",
+        "kubeadm": "read=yes",
+        "answer": "read=yes",
+        "debs": "",
+        "images": "",
+        "unit": "LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no",
+    }
+    facts.update(changed)
+    return {f": facts.{name}": text for name, text in facts.items()}
+
+
+def lab(**changed: Any) -> dict[str, Any]:
+    """Return the lab's data as ``hardwatt.nodedata`` writes it, some of it changed."""
+    digest = "sha256:" + "0123456789abcdef" * 4
+    names = ("coredns/coredns", "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
+    images = [{"name": f"registry.k8s.io/{name}", "tag": "v1.36.3_lab.1", "digest": digest} for name in names]
+    return {
+        "name": "fake",
+        "machine": "ssh",
+        "preset": "supported",
+        "node": {"name": "node-1", "address": "198.51.100.7"},
+        "networks": {
+            "pod_cidr": "10.244.0.0/16",
+            "service_cidr": "10.96.0.0/16",
+            "node_pod_cidr": "10.244.0.0/24",
+            "node_mask": 24,
+        },
+        "cert_sans": ["127.0.0.1", "198.51.100.7", "localhost", "node-1"],
+        "cgroup_root": "",
+        "distribution_packages": ["conntrack", "runc"],
+        "packages": {
+            "containerd": {"containerd.io": "2.3.4+lab.1"},
+            "kubernetes": {"kubeadm": "1.36.3+lab.1", "kubectl": "1.36.3+lab.1", "kubelet": "1.36.3+lab.1"},
+        },
+        "images": images,
+        "kubernetes_version": "v1.36.3+lab.1",
+        "pause": "registry.k8s.io/pause:3.10.2_lab.1",
+        "etcd_tag": "3.6.14_lab.1",
+        "dns_tag": "v1.14.2_lab.1",
+        "repository": {
+            "url": "http://198.51.100.1:8701",
+            "suite": "stable",
+            "components": "main",
+            "key": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
+        },
+        "registries": {"registry.k8s.io": "http://198.51.100.1:8700/v2/registry.k8s.io"},
+        "git": {
+            "keys": {"controller": "ssh-ed25519 AAAA1", "flux": "ssh-ed25519 AAAA2", "runner": "ssh-ed25519 AAAA3"},
+            "access": {"controller": {"lab": "rw"}, "flux": {"lab": "ro"}, "runner": {"workload": "ro"}},
+            "port": 2222,
+        },
+        "meter": {"source": "modelled"},
+        **changed,
+    }
+
+
+nodes = [("@fake/node-1", {"fake_responses": answers(), "fake_delay": 0, "fake_delay_jitter": 0, "lab": lab()})]

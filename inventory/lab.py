@@ -1,0 +1,47 @@
+"""The node of a lab, from what ``invoke lab.up`` last wrote about it.
+
+``HARDWATT_NODE_FILE`` names that file; without it, it is the one lab of this checkout.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def _file() -> Path:
+    if given := os.environ.get("HARDWATT_NODE_FILE"):
+        return Path(given)
+    labs = Path(__file__).resolve().parent.parent / ".lab"
+    name = os.environ.get("HARDWATT_LAB")
+    found = [labs / name / "node.json"] if name else sorted(labs.glob("*/node.json"))
+    if len(found) != 1:
+        names = ", ".join(path.parent.name for path in found) or "none"
+        raise SystemExit(f"set HARDWATT_LAB to one lab of this checkout (there are: {names}); invoke lab.up makes it")
+    return found[0]
+
+
+def _hosts(file: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the host with its connection; the host key is only ever the known one."""
+    try:
+        data = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise SystemExit(f"{file} does not exist; invoke lab.up writes it") from None
+    ssh = data["ssh"]
+    connection = {
+        "ssh_hostname": ssh["address"],
+        "ssh_port": ssh["port"],
+        "ssh_user": ssh["user"],
+        "ssh_key": ssh["key"],
+        "ssh_known_hosts_file": ssh["known_hosts"],
+        "ssh_strict_host_key_checking": "yes",
+        # neither the agent's keys nor the user's ssh_config: what is not written here is not used
+        "ssh_allow_agent": False,
+        "ssh_look_for_keys": False,
+        "ssh_config_file": os.devnull,
+        "_sudo": ssh["user"] != "root",
+    }
+    return [(data["lab"]["node"]["name"], {**connection, "lab": data["lab"]})]
+
+
+nodes = _hosts(_file())

@@ -44,7 +44,7 @@ def build(name: str, *, cache: Path, log: Path, root: Path = ROOT) -> dict[str, 
             programs |= build(needed, cache=cache, log=log, root=root)
         with _lock(cache, name), _workspace(cache) as work:
             tools = _tools(cache, work, log, binary, programs)
-            found = built(one, cache) or _build(one, cache, tools)
+            found = built(one, cache) or _build(one, _folder(one, cache), tools)
     return found
 
 
@@ -108,12 +108,12 @@ def resolve(name: str, *, cache: Path, root: Path = ROOT) -> None:
             door.run([tools.go, "mod", "download", *one.modules], cwd=one.folder, env=env)
 
 
-def _build(one: Family, cache: Path, tools: Tools) -> dict[str, Path]:
+def _build(one: Family, folder: Path, tools: Tools) -> dict[str, Path]:
     """Build a family into its folder; the lock is held."""
-    free = shutil.disk_usage(cache).free
+    free = shutil.disk_usage(folder.parent).free
     if free < _FREE_BYTES:
         raise LabError(
-            f"{free / 1e9:.1f} GB are free in {cache}, a build needs {_FREE_BYTES / 1e9:.0f}",
+            f"{free / 1e9:.1f} GB are free in {folder.parent}, a build needs {_FREE_BYTES / 1e9:.0f}",
             hint="free some space, or set XDG_CACHE_HOME to a larger disk",
         )
     expected = f", expected {_duration(one.expected_seconds)} on two cores"
@@ -129,21 +129,17 @@ def _build(one: Family, cache: Path, tools: Tools) -> dict[str, Path]:
         "family": one.name, "version": one.version, "modules": dict(one.modules),
         "go": GO_VERSION, "architecture": architecture(), "seconds": round(seconds, 1),
     })  # fmt: skip
-    made.rename(_folder(one, cache))
-    sync_folder(cache / "built")
+    made.rename(folder)
+    sync_folder(folder.parent)
     say(f"built {one.name} in {_duration(seconds)}")
-    found = built(one, cache)
-    assert found is not None, "the rename above made it"
-    return found
+    return {name: folder / "bin" / name for name in one.binaries}
 
 
 def _folder(one: Family, cache: Path) -> Path:
     return cache / "built" / f"{one.name}-{key(one, architecture())[:12]}"
 
 
-def _tools(
-    cache: Path, work: Path, log: Path, binary: Path, programs: Mapping[str, Path]
-) -> Tools:
+def _tools(cache: Path, work: Path, log: Path, binary: Path, programs: Mapping[str, Path]) -> Tools:
     """Return how commands of a build run; proxies and checksum databases are the machine's."""
     (work / "tmp").mkdir()
     env = {

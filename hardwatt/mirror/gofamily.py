@@ -87,7 +87,7 @@ def _parse(name: str, folder: Path, data: Mapping[str, Any]) -> Family:
         )
     if missing := sorted({"version", "binaries", "modules"} - data.keys()):
         raise LabError(f"{folder}/family.toml: {', '.join(missing)} is missing", hint="add it")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     values["modules"] = {path: _required(folder / "go.mod", path) for path in data["modules"]}
     return Family(name=name, folder=folder, data=data, **values)
 

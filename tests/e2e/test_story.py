@@ -1,0 +1,205 @@
+"""From nothing to a measured answer and back to nothing, as a user would."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hardwatt import hostrecord, kube
+from hardwatt.errors import LabError
+from hardwatt.machines import identity
+from hardwatt.wait import wait
+from tests.e2e.support import INVOKE, Story, kill_session
+
+pytestmark = pytest.mark.e2e
+
+EXPECTED_PODS = {
+    "kube-system": ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"),
+    "flux-system": ("source-controller", "kustomize-controller"),
+    "monitoring": ("prometheus-k8s-0", "node-exporter"),
+}
+
+
+def test_a_plan_of_nothing_makes_nothing(story: Story) -> None:
+    done = story.invoke("lab.plan")
+    assert "would be started" in done.stderr
+    assert not (story.lab.dir / "machine.json").exists()
+    assert not hostrecord.compare(story.before, hostrecord.take())
+
+
+def test_a_plan_of_a_bare_node_changes_nothing(story: Story) -> None:
+    story.invoke("lab.up", "--only", "mirror", "--only", "machine")
+    listing = "find / -xdev -newer /etc/hostname -type f -not -path '/proc/*' -not -path '/var/log/*' | sort"
+    with story.node() as node:
+        before = node.run(listing).stdout
+    done = story.invoke("lab.plan")
+    assert "kubeadm" in done.stderr
+    assert "No changes" not in done.stderr
+    with node:
+        assert not [
+            line for line in node.run(listing).stdout.splitlines()
+            if line not in before.splitlines() and not line.startswith(("/tmp/", "/run/", "/var/lib/systemd/"))
+        ]  # fmt: skip
+
+
+def test_lab_up_killed_after_kubeadm_init_goes_on(story: Story, tmp_path: Path) -> None:
+    """kill -9 between ``kubeadm init`` and the kubeconfig: nothing that was done is done twice."""
+    log = tmp_path / "up.log"
+    process = story.start("lab.up", log=log)
+
+    def initialised() -> bool:
+        try:
+            with story.node() as node:
+                return node.run("test -e /etc/kubernetes/admin.conf", check=False).returncode == 0
+        except LabError:
+            return False
+
+    def ended(_: bool) -> str | None:
+        return f"lab.up ended by itself: {log.read_text()[-3000:]}" if process.poll() is not None else None
+
+    wait(initialised, bool, what="kubeadm init", timeout=600, error=ended)
+    kill_session(process)
+    assert not story.lab.kubeconfig.exists()
+    with story.node() as node:
+        authority = node.run("sha256sum /etc/kubernetes/pki/ca.crt 2>/dev/null || echo none").stdout
+    story.invoke("lab.up")
+    with story.node() as node:
+        assert node.run("sha256sum /etc/kubernetes/pki/ca.crt").stdout == authority
+
+
+def test_the_lab_is_up(story: Story) -> None:
+    status = kube.status(story.lab)
+    assert list(status.nodes.values()) == [True]
+    for namespace, names in EXPECTED_PODS.items():
+        for name in names:
+            pods = [pod for pod in status.pods if pod.namespace == namespace and pod.name.startswith(name)]
+            assert pods, f"no pod {namespace}/{name}"
+            assert all(pod.phase == "Running" and pod.ready for pod in pods)
+    assert story.lab.kubeconfig.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_pod_runs_the_image_of_the_mirror(story: Story) -> None:
+    from hardwatt import mirror
+
+    digests = {image.digest for image in mirror.load(story.lab).images}
+    for pod in story.pods():
+        for container, image in pod.images.items():
+            assert image.rpartition("@")[2] in digests, f"{pod.namespace}/{pod.name} {container}: {image}"
+
+
+def fingerprint(story: Story) -> dict[str, object]:
+    """What a second ``lab.up`` must leave alone: git's HEAD, generations, pods and their restarts."""
+    from kubernetes import client
+
+    with story.node() as node:
+        head = node.run("git --git-dir=/srv/git/lab.git -c safe.directory='*' rev-parse main").stdout
+    with kube.client(story.lab) as api:
+        apps = client.AppsV1Api(api)
+        objects = [
+            *apps.list_deployment_for_all_namespaces().items,
+            *apps.list_stateful_set_for_all_namespaces().items,
+            *apps.list_daemon_set_for_all_namespaces().items,
+        ]
+        generations = {f"{o.metadata.namespace}/{o.metadata.name}": o.metadata.generation for o in objects}
+    return {"head": head, "generations": generations, "pods": {p.uid: (p.name, p.restarts) for p in story.pods()}}
+
+
+def test_a_second_up_changes_nothing(story: Story) -> None:
+    before = fingerprint(story)
+    done = story.invoke("lab.up")
+    assert "No changes" in done.stderr
+    assert "changed" not in done.stderr
+    assert fingerprint(story) == before
+
+
+def test_status_says_that_all_is_well(story: Story) -> None:
+    story.invoke("lab.status")
+
+
+def test_a_plan_of_the_finished_lab_says_no_changes(story: Story) -> None:
+    assert "No changes" in story.invoke("lab.plan").stderr
+
+
+def test_a_second_command_is_refused_while_one_runs(story: Story) -> None:
+    with story.lab.lock("a test"):
+        done = story.invoke("lab.up", check=False)
+    assert done.returncode == 1
+    assert "is in use" in done.stderr
+
+
+def test_an_unknown_study_and_an_unknown_step_list_the_right_ones(story: Story) -> None:
+    study = story.invoke("experiment.run", "push-vs-pul", check=False)
+    assert study.returncode == 1
+    assert "push-vs-pull" in study.stderr
+    step = story.invoke("lab.up", "--only", "nod", check=False)
+    assert step.returncode == 1
+    assert "node" in step.stderr
+
+
+def test_prometheus_answers_on_localhost(story: Story) -> None:
+    import urllib.request
+
+    url = story.invoke("lab.forward", "prometheus", "--port", "19090").stdout.split()[-1]
+    with urllib.request.urlopen(f"{url}/api/v1/query?query=up", timeout=10) as reply:
+        found = json.load(reply)["data"]["result"]
+    assert {item["metric"]["job"]: item["value"][1] for item in found}["meter"] == "1"
+    story.invoke("lab.forward", "--stop")
+    with pytest.raises(OSError):
+        urllib.request.urlopen(f"{url}/-/ready", timeout=5)
+
+
+@pytest.fixture(scope="module")
+def bundle(story: Story) -> Path:
+    """One experiment, interrupted by kill -9 in the middle of a window and then resumed."""
+    log = story.lab.dir / "killed-experiment.log"
+    log.write_bytes(b"")
+    process = story.start("experiment.run", "push-vs-pull", log=log)
+
+    def in_a_window(text: str) -> bool:
+        return "window" in text.splitlines()[-1] if text.splitlines() else False
+
+    def ended(_: str) -> str | None:
+        return f"it ended by itself: {log.read_text()[-3000:]}" if process.poll() is not None else None
+
+    wait(log.read_text, in_a_window, what="first window", timeout=300, error=ended)
+    kill_session(process)
+    done = story.invoke("experiment.resume", timeout=1500)
+    report = Path(done.stdout.split()[-1])
+    assert report.suffix == ".html"
+    return report.parent.parent
+
+
+def test_the_experiment_gives_an_answer(bundle: Path) -> None:
+    results = json.loads((bundle / "results" / "results.json").read_text())
+    assert results["n"]["value"] >= 3
+
+
+def test_the_bundle_gives_the_same_answer_anywhere(bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / bundle.name
+    shutil.copytree(bundle, copy, ignore=shutil.ignore_patterns("results"))
+    env = {key: value for key, value in os.environ.items() if key not in {"HARDWATT_LAB", "HARDWATT_CONFIG"}}
+    subprocess.run([INVOKE, "experiment.report", str(copy)], check=True, env=env, cwd=Path(INVOKE).parents[2])
+    again = (copy / "results" / "results.json").read_bytes()
+    assert again == (bundle / "results" / "results.json").read_bytes()
+
+
+def test_a_dead_machine_comes_back(story: Story) -> None:
+    record = json.loads((story.lab.dir / "machine.json").read_text())
+    os.kill(record["process"]["pid"], signal.SIGKILL)
+    story.invoke("lab.up")
+    test_the_lab_is_up(story)
+
+
+def test_down_leaves_nothing_behind(story: Story) -> None:
+    story.invoke("lab.down", "--yes")
+    assert not story.lab.kubeconfig.exists()
+    own = identity.ident(story.lab)
+    others = [rf"^cgroup .*/hardwatt/(?!{own})"]
+    if set(hostrecord.HostRecord(hostrecord.default_place()).labs) - {own}:
+        others.append("^process ")  # another lab's pods come and go meanwhile
+    differences = hostrecord.compare(story.before, hostrecord.take(), ignore=others)
+    assert not differences, "\n".join(map(str, differences))

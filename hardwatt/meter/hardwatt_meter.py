@@ -1,0 +1,605 @@
+#!/usr/bin/env python3
+"""The node's meter: CPU-seconds always, modelled joules where the machine has no counter of its own.
+
+One file, standard library only, Python 3.6 syntax: it runs on whatever the node has.
+
+Ten times a second, by the monotonic clock, it reads the node's CPU-seconds. A late tick is integrated, not
+lost. It writes, each by a temporary file and a rename in the same folder:
+
+* ``textfile``: metrics for node_exporter's textfile collector. ``hardwatt_meter_read_timestamp_seconds`` is the
+  moment of the reading, so that whoever scrapes later still knows when the counters had these values.
+* ``sysfs``/class/powercap/synthetic-model:0: a powercap zone, as RAPL would show it, from a power model. It never
+  stands still between two ticks, never goes back, wraps at ``max_energy_range_uj``, and goes on after a restart.
+
+Configuration (JSON, unknown keys are refused):
+
+    source       "modelled" writes the powercap zone; "rapl" leaves energy to the machine's own counter
+    force_model  model although a real counter can be read and increases (default false: refused, exit status 78)
+    cpu          "procstat", or the folder of a cgroup (v1 with cpuacct.usage, v2 with cpu.stat)
+    cpus         number of CPUs that the model's full load means (default: those of this machine)
+    units        systemd units whose CPU-seconds are written too; one that is not there is left out until it is
+    model        {"name": ..., "points": [[utilisation 0..1, watts], ...]} with two or more points, rising
+    zone         name of the powercap zone (default "package-0")
+    max_energy_range_uj, tick_seconds, units_seconds, sysfs, textfile, state, powercap, proc, cgroups: see DEFAULTS
+
+With "procstat", guest time is part of user time and is not added twice; steal time is not the node's work: it is
+left out and written as ``hardwatt_node_steal_seconds_total``.
+"""
+
+import argparse
+import difflib
+import glob
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+
+VERSION = "1"
+EX_CONFIG = 78
+MICRO = 1000000
+SAVE_SECONDS = 1.0
+
+DEFAULTS: Dict[str, Any] = {
+    "source": "modelled",
+    "force_model": False,
+    "cpu": "procstat",
+    "cpus": 0,
+    "units": [],
+    "model": {},
+    "zone": "package-0",
+    "max_energy_range_uj": 262143328850,
+    "tick_seconds": 0.1,
+    "units_seconds": 1.0,
+    "sysfs": "/var/lib/hardwatt/meter/sysfs",
+    "textfile": "/var/lib/hardwatt/meter/textfile/hardwatt.prom",
+    "state": "/var/lib/hardwatt/meter/state.json",
+    "powercap": "/sys/class/powercap",
+    "proc": "/proc",
+    "cgroups": "/sys/fs/cgroup",
+}
+
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used, or must not be."""
+
+
+def load_config(text: str) -> Dict[str, Any]:
+    """Return the configuration with defaults; raise ConfigError that names every mistake."""
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise ConfigError("not JSON: %s" % error) from None
+    if not isinstance(given, dict):
+        raise ConfigError("not a JSON object")
+    problems = []
+    for key in sorted(set(given) - set(DEFAULTS)):
+        near = difflib.get_close_matches(key, list(DEFAULTS), 1)
+        problems.append("unknown key %r%s" % (key, ", did you mean %r?" % near[0] if near else ""))
+    config = dict(DEFAULTS)
+    config.update(given)
+    config["cpus"] = config["cpus"] or os.cpu_count() or 1
+    problems += check_values(config)
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return config
+
+
+def check_values(config: Dict[str, Any]) -> List[str]:
+    """Return what is wrong with the values."""
+    problems = []
+    if config["source"] not in ("modelled", "rapl"):
+        problems.append("source is %r, not modelled or rapl" % config["source"])
+    for key in ("cpus", "max_energy_range_uj", "tick_seconds", "units_seconds"):
+        value = config[key]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            problems.append("%s is %r, not a number above zero" % (key, value))
+    if not isinstance(config["units"], list) or not all(isinstance(unit, str) for unit in config["units"]):
+        problems.append("units is not a list of names")
+    if config["source"] == "modelled":
+        problems += check_model(config["model"])
+    return problems
+
+
+def neighbours(items: List[Any]) -> List[Tuple[Any, Any]]:
+    """Return each item with the one after it."""
+    return [(items[i], items[i + 1]) for i in range(len(items) - 1)]
+
+
+def check_model(model: Dict[str, Any]) -> List[str]:
+    """Return what is wrong with a power model."""
+    if not isinstance(model, dict) or set(model) != {"name", "points"}:
+        return ["model needs exactly name and points"]
+    try:
+        points = [(float(load), float(watts)) for load, watts in model["points"]]
+    except (TypeError, ValueError):
+        return ["model points are not pairs of numbers"]
+    loads, watts = [load for load, _ in points], [one for _, one in points]
+    if len(points) < 2 or loads[0] != 0 or loads[-1] != 1 or any(b <= a for a, b in neighbours(loads)):
+        return ["model points do not rise from utilisation 0 to 1"]
+    if watts[0] <= 0 or any(b < a for a, b in neighbours(watts)):
+        return ["model watts are not above zero and rising"]
+    return []
+
+
+def watts_at(points: List[List[float]], load: float) -> float:
+    """Return the watts at a utilisation; beyond 0 and 1 the nearest end holds."""
+    load = min(1.0, max(0.0, load))
+    for (low, at_low), (high, at_high) in neighbours(points):
+        if load <= high:
+            return float(at_low + (at_high - at_low) * (load - low) / (high - low))
+    return points[-1][1]
+
+
+def replace(path: str, text: str) -> None:
+    """Write by a temporary file in the same folder and a rename; a reader sees the old text or the new one."""
+    folder, name = os.path.split(path)
+    part = os.path.join(folder, "." + name + ".part")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        data = text.encode()
+        # A short write means a full disk: the old file stays.
+        if os.write(handle, data) != len(data):
+            raise OSError("short write to " + part)
+    finally:
+        os.close(handle)
+    os.rename(part, path)
+
+
+def read_file(path: str) -> str:
+    """Return the text of a small file of proc, sysfs or a cgroup."""
+    with open(path) as file:
+        return file.read()
+
+
+class CpuFile:
+    """CPU-seconds from a file that stays open and is read again from its start, which costs one system call."""
+
+    def __init__(self, path: str, parse: Callable[[bytes], float]) -> None:
+        self.path, self.parse = path, parse
+        self.handle = os.open(path, os.O_RDONLY)
+
+    def __call__(self) -> float:
+        return self.parse(os.pread(self.handle, 4096, 0))
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.handle)
+
+
+def parse_v1(text: bytes) -> float:
+    """Nanoseconds of cpuacct.usage."""
+    return int(text) / 1e9
+
+
+def parse_v2(text: bytes) -> float:
+    """usage_usec of cpu.stat, its first line since cgroup v2 exists."""
+    for line in text.splitlines():
+        if line.startswith(b"usage_usec "):
+            return int(line.split()[1]) / 1e6
+    raise ValueError("no usage_usec in cpu.stat")
+
+
+def stat_fields(text: bytes, ticks: int) -> List[float]:
+    """Seconds of user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice of all CPUs."""
+    fields = [int(field) / ticks for field in text.split(b"\n", 1)[0].split()[1:11]]
+    return fields + [0.0] * (10 - len(fields))
+
+
+def parse_stat(text: bytes) -> float:
+    """Busy seconds of /proc/stat: guest is inside user, steal and iowait are not the node's work."""
+    user, nice, system, _idle, _iowait, irq, softirq = stat_fields(text, CLOCK_TICKS)[:7]
+    return user + nice + system + irq + softirq
+
+
+def open_cgroup(folder: str) -> Optional[CpuFile]:
+    """Return a reader of a cgroup's CPU-seconds, v1 or v2, or None where the folder has no counter."""
+    for name, parse in (("cpuacct.usage", parse_v1), ("cpu.stat", parse_v2)):
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            reader = CpuFile(path, parse)
+            try:
+                reader()
+            except ValueError:
+                # cpu.stat of a v1 cpu controller counts throttling only.
+                reader.close()
+                continue
+            return reader
+    return None
+
+
+class Processes:
+    """CPU-seconds of a unit from its processes, where its cgroup has no counter (v1 without accounting).
+
+    The time of ended and waited-for children is inside their parent's, so nothing of them is lost.
+    """
+
+    def __init__(self, folder: str, proc: str) -> None:
+        self.folder, self.proc = folder, proc
+        self.last = 0.0
+        self.pids: Set[str] = set()
+
+    def __call__(self) -> float:
+        pids = set(read_file(os.path.join(self.folder, "cgroup.procs")).split())
+        now = sum(self.seconds(pid) for pid in pids)
+        if pids and self.pids and not pids & self.pids:
+            # The unit was started anew: its processes count from zero again.
+            self.last = 0.0
+        self.pids = pids or self.pids
+        # A child that ended between two reads is in neither figure for a moment: the counter waits for it.
+        self.last = max(self.last, now)
+        return self.last
+
+    def seconds(self, pid: str) -> float:
+        """utime, stime, cutime and cstime of one process; 0 where it has just ended."""
+        try:
+            text = read_file(os.path.join(self.proc, pid, "stat"))
+        except OSError:
+            return 0.0
+        return sum(int(field) for field in text.rpartition(")")[2].split()[11:15]) / CLOCK_TICKS
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def unit_folders(name: str, proc: str, cgroups: str) -> List[str]:
+    """Return folders that may be the unit's cgroup: those of its CPU counters first, then the one of its processes.
+
+    PID 1 sits in init.scope of each hierarchy that systemd uses: what is above it is where systemd's tree starts.
+    """
+    found: List[Tuple[int, str]] = []
+    for line in read_file(os.path.join(proc, "1", "cgroup")).splitlines():
+        _number, names, path = line.split(":", 2)
+        if names == "name=systemd":
+            roots, order = ["systemd"], 1
+        elif names == "" or "cpuacct" in names.split(","):
+            roots, order = (["cpuacct", "cpu,cpuacct"] if names else ["", "unified"]), 0
+        else:
+            continue
+        base = path[: -len("init.scope")] if path.endswith("/init.scope") else path
+        for root in roots:
+            pattern = os.path.join(cgroups, root, base.strip("/"), "*.slice", glob.escape(name))
+            found += [(order, folder) for folder in sorted(glob.glob(pattern))]
+    return [folder for _, folder in sorted(found)]
+
+
+def open_unit(name: str, proc: str, cgroups: str) -> Any:
+    """Return a reader of the unit's CPU-seconds, or None while the unit is not there."""
+    folders = unit_folders(name, proc, cgroups)
+    for folder in folders:
+        reader = open_cgroup(folder)
+        if reader is not None:
+            return reader
+    for folder in folders:
+        if os.path.exists(os.path.join(folder, "cgroup.procs")):
+            return Processes(folder, proc)
+    return None
+
+
+class Unit:
+    """CPU-seconds of one systemd unit, kept over its restarts and the meter's."""
+
+    def __init__(self, name: str, opener: Callable[[], Any], total: Optional[float], last: float) -> None:
+        self.name, self.opener, self.total, self.last = name, opener, total, last
+        self.reader: Any = None
+        self.read_at = 0.0
+
+    def update(self, now: float) -> None:
+        """Add what is new; a counter that is lower than before was made anew and counts from zero."""
+        try:
+            self.reader = self.reader or self.opener()
+            if self.reader is None:
+                return
+            value = self.reader()
+        except OSError:
+            if self.reader is not None:
+                self.reader.close()
+            self.reader = None
+            return
+        step = value - self.last if value >= self.last else value
+        self.total = value if self.total is None else self.total + step
+        self.last, self.read_at = value, now
+
+
+class Energy:
+    """The modelled register: microjoules that only rise, from CPU-seconds between two moments."""
+
+    def __init__(self, model: Dict[str, Any], cpus: float, total_uj: float = 0.0) -> None:
+        self.points, self.cpus, self.total_uj = model["points"], cpus, total_uj
+
+    def add(self, seconds: float, cpu_seconds: float) -> None:
+        """Integrate one stretch at its mean load. At least one microjoule: a reader takes no change for a reset."""
+        joules = watts_at(self.points, cpu_seconds / (seconds * self.cpus)) * seconds
+        self.total_uj += max(1.0, joules * MICRO)
+
+
+class Meter:
+    """Reads, integrates, writes. ``clock`` is the time module or a double of it."""
+
+    def __init__(self, config: Dict[str, Any], clock: Any = time) -> None:
+        self.config, self.clock = config, clock
+        self.read_cpu = self.open_cpu()
+        self.modelled = config["source"] == "modelled"
+        self.boot = read_file(os.path.join(config["proc"], "sys/kernel/random/boot_id")).strip()
+        state = self.load_state()
+        self.ticks, self.missed = int(state.get("ticks", 0)), int(state.get("missed", 0))
+        self.energy = (
+            Energy(config["model"], config["cpus"], float(state.get("total_uj", 0))) if self.modelled else None
+        )
+        self.units = [self.make_unit(name, state) for name in config["units"]]
+        self.at, self.cpu = clock.monotonic(), self.read_cpu()
+        self.wall = clock.time()
+        self.saved_at = self.units_at = -1e9
+        self.complained = ""
+        self.zone = os.path.join(config["sysfs"], "class/powercap/synthetic-model:0")
+        if (
+            self.energy is not None
+            and state.get("boot") == self.boot
+            and self.at > state["at"]
+            and self.cpu >= state["cpu"]
+        ):
+            # The node worked on while the meter was down. A lower counter is a machine that was started anew.
+            self.energy.add(self.at - state["at"], self.cpu - state["cpu"])
+        self.not_below_published(bool(state))
+        self.prepare()
+
+    def open_cpu(self) -> CpuFile:
+        """Return the reader of the node's CPU-seconds."""
+        where = self.config["cpu"]
+        if where == "procstat":
+            return CpuFile(os.path.join(self.config["proc"], "stat"), parse_stat)
+        reader = open_cgroup(where)
+        if reader is None:
+            raise ConfigError("cpu: %s has neither cpuacct.usage nor usage_usec in cpu.stat" % where)
+        return reader
+
+    def make_unit(self, name: str, state: Dict[str, Any]) -> Unit:
+        """Return a unit with its total of before; after a boot its cgroup counts from zero."""
+        total, last = state.get("units", {}).get(name, (None, 0.0))
+        last = last if state.get("boot") == self.boot else 0.0
+        return Unit(name, lambda: open_unit(name, self.config["proc"], self.config["cgroups"]), total, last)
+
+    def load_state(self) -> Dict[str, Any]:
+        """Return the state of the process before this one; nothing where there was none or it cannot be used."""
+        try:
+            state = json.loads(read_file(self.config["state"]))
+            numbers = [float(state[key]) for key in ("at", "cpu", "ticks", "missed", "total_uj")]
+            if min(numbers) < 0 or not isinstance(state["boot"], str) or not isinstance(state["units"], dict):
+                raise ValueError("a value is missing or below zero")
+            return dict(state)
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, KeyError) as error:
+            print("the state in %s is of no use, starts anew: %s" % (self.config["state"], error), file=sys.stderr)
+            return {}
+
+    def prepare(self) -> None:
+        """Make the folders and the files of the zone that never change."""
+        for path in (self.config["textfile"], self.config["state"]):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        if self.modelled:
+            os.makedirs(self.zone, exist_ok=True)
+            replace(os.path.join(self.zone, "name"), self.config["zone"] + "\n")
+            replace(os.path.join(self.zone, "max_energy_range_uj"), "%d\n" % self.config["max_energy_range_uj"])
+
+    def not_below_published(self, known: bool) -> None:
+        """Go on above what the zone shows: the state is saved once a second, the zone is written every tick."""
+        if self.energy is None:
+            return
+        limit = self.config["max_energy_range_uj"]
+        try:
+            if int(read_file(os.path.join(self.zone, "max_energy_range_uj"))) != limit:
+                return
+            shown = int(read_file(os.path.join(self.zone, "energy_uj")))
+        except (OSError, ValueError):
+            return
+        behind = (shown - int(self.energy.total_uj)) % limit
+        if not known or behind < limit / 2:
+            self.energy.total_uj += behind + 1
+
+    def tick(self) -> None:
+        """Read once and integrate since the reading before."""
+        wall, at, cpu = self.clock.time(), self.clock.monotonic(), self.read_cpu()
+        if self.energy is not None and at > self.at:
+            self.energy.add(at - self.at, max(0.0, cpu - self.cpu))
+        if at - self.units_at >= self.config["units_seconds"]:
+            for unit in self.units:
+                unit.update(wall)
+            self.units_at = at
+        self.wall, self.at, self.cpu = wall, at, cpu
+        self.ticks += 1
+
+    def write(self, force: bool = False) -> None:
+        """Write zone, metrics and (once a second) the state. A full disk costs nothing but the files' freshness."""
+        try:
+            if self.energy is not None:
+                shown = int(self.energy.total_uj) % self.config["max_energy_range_uj"]
+                replace(os.path.join(self.zone, "energy_uj"), "%d\n" % shown)
+            replace(self.config["textfile"], self.metrics())
+            if force or self.at - self.saved_at >= SAVE_SECONDS:
+                replace(self.config["state"], json.dumps(self.state()) + "\n")
+                self.saved_at = self.at
+            self.complained = ""
+        except OSError as error:
+            if str(error) != self.complained:
+                print("cannot write, goes on: %s" % error, file=sys.stderr)
+            self.complained = str(error)
+
+    def state(self) -> Dict[str, Any]:
+        """Return what the next process needs."""
+        return {
+            "boot": self.boot,
+            "at": self.at,
+            "cpu": self.cpu,
+            "ticks": self.ticks,
+            "missed": self.missed,
+            "total_uj": self.energy.total_uj if self.energy is not None else 0,
+            "units": {unit.name: [unit.total, unit.last] for unit in self.units if unit.total is not None},
+        }
+
+    def metrics(self) -> str:
+        """Return the page for node_exporter's textfile collector."""
+        info = {
+            "source": self.config["source"],
+            "model": self.config["model"]["name"] if self.modelled else "",
+            "cpu": "procstat" if self.config["cpu"] == "procstat" else "cgroup",
+            "version": VERSION,
+        }
+        page = [
+            line("meter_info", "gauge", "What the meter is.", 1, **info),
+            line("meter_ticks_total", "counter", "Readings.", self.ticks),
+            line("meter_missed_ticks_total", "counter", "Ticks that came late and were integrated.", self.missed),
+            line("meter_cpu_seconds_total", "counter", "What the meter itself cost.", time.process_time()),
+            line("meter_read_timestamp_seconds", "gauge", "When the counters were read.", self.wall),
+            line("node_cpu_seconds_total", "counter", "CPU-seconds of the node.", self.cpu),
+            line("node_cpus", "gauge", "CPUs of the node.", self.config["cpus"]),
+        ]
+        if self.config["cpu"] == "procstat":
+            page.append(line("node_steal_seconds_total", "counter", "Taken by the hypervisor.", self.steal()))
+        if self.energy is not None:
+            page.append(line("modelled_joules_total", "counter", "By the model.", self.energy.total_uj / MICRO))
+        for name, path, limit in self.zones():
+            page.append(
+                line("powercap_max_energy_range_joules", "gauge", "Where it wraps.", limit, zone=name, path=path)
+            )
+        known = [unit for unit in self.units if unit.total is not None]
+        page += [
+            line("unit_cpu_seconds_total", "counter", "CPU-seconds of a unit.", u.total, unit=u.name) for u in known
+        ]
+        page += [
+            line("unit_read_timestamp_seconds", "gauge", "When it was read.", u.read_at, unit=u.name) for u in known
+        ]
+        return without_repeated_help(page)
+
+    def steal(self) -> float:
+        """Return the seconds that a hypervisor gave to somebody else."""
+        return stat_fields(os.pread(self.read_cpu.handle, 4096, 0), CLOCK_TICKS)[7]
+
+    def zones(self) -> List[Tuple[str, str, float]]:
+        """Return (name, path, joules at which it wraps) of the zones that node_exporter reads."""
+        if self.modelled:
+            path = "class/powercap/synthetic-model:0"
+            return [(self.config["zone"], path, self.config["max_energy_range_uj"] / MICRO)]
+        if not hasattr(self, "real"):
+            self.real = real_zones(self.config["powercap"])
+        return [(name, path, limit) for name, path, limit in self.real]
+
+    def run(self, stopped: Callable[[], bool], ready: Callable[[], None]) -> None:
+        """Tick until ``stopped()``; the next deadline does not move with the time that a tick took."""
+        step = self.config["tick_seconds"]
+        due = self.clock.monotonic()
+        self.tick()
+        self.write(force=True)
+        ready()
+        while not stopped():
+            due += step
+            late = self.clock.monotonic() - due
+            if late >= step:
+                skipped = int(late / step)
+                self.missed += skipped
+                due += skipped * step
+            self.clock.sleep(max(0.0, due - self.clock.monotonic()))
+            self.tick()
+            self.write()
+        self.write(force=True)
+
+
+def line(name: str, kind: str, text: str, value: Any, **labels: str) -> str:
+    """Return one metric with its help."""
+    escaped = ['%s="%s"' % (key, str(labels[key]).replace("\\", "\\\\").replace('"', '\\"')) for key in sorted(labels)]
+    full = "hardwatt_" + name
+    inside = "{%s}" % ",".join(escaped) if labels else ""
+    return "# HELP %s %s\n# TYPE %s %s\n%s%s %s\n" % (full, text, full, kind, full, inside, repr(value))
+
+
+def without_repeated_help(page: List[str]) -> str:
+    """Join metrics; the help of a name is allowed once."""
+    seen: Set[str] = set()
+    out = []
+    for block in page:
+        comment, kind, sample = block.splitlines()
+        if comment not in seen:
+            out += [comment, kind]
+        seen.add(comment)
+        out.append(sample)
+    return "\n".join(out) + "\n"
+
+
+def real_zones(powercap: str) -> List[Tuple[str, str, float]]:
+    """Return (name, path, joules at which it wraps) of every zone that the machine itself has."""
+    zones = []
+    for path in sorted(glob.glob(os.path.join(powercap, "*:*"))):
+        try:
+            name = read_file(os.path.join(path, "name")).strip()
+            limit = int(read_file(os.path.join(path, "max_energy_range_uj"))) / MICRO
+        except (OSError, ValueError):
+            continue
+        zones.append((name, path, limit))
+    return zones
+
+
+def increasing_zone(powercap: str, clock: Any = time) -> str:
+    """Return the path of a package or psys zone whose counter increases within a second, or ""."""
+    paths = [path for name, path, _ in real_zones(powercap) if name.startswith(("package", "psys"))]
+    for path in paths:
+        counter = os.path.join(path, "energy_uj")
+        try:
+            before = read_file(counter)
+            for _ in range(10):
+                clock.sleep(0.1)
+                if read_file(counter) != before:
+                    return path
+        except OSError:
+            continue
+    return ""
+
+
+def refuse_real_meter(config: Dict[str, Any], clock: Any = time) -> None:
+    """Raise ConfigError where a model would stand in for a counter that works, or a counter is missing."""
+    real = increasing_zone(config["powercap"], clock)
+    if config["source"] == "modelled" and real and not config["force_model"]:
+        raise ConfigError("%s is a real energy counter that works: use source rapl, or set force_model" % real)
+    if config["source"] == "rapl" and not real:
+        raise ConfigError("source is rapl, but no counter in %s can be read and increases" % config["powercap"])
+
+
+def notify(text: str) -> None:
+    """Tell systemd, where it asked to be told."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    address = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(text.encode(), address)
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run until SIGTERM or SIGINT; return the exit status."""
+    parser = argparse.ArgumentParser(description="CPU-seconds and modelled joules of this node.")
+    parser.add_argument("--config", default="/etc/hardwatt/meter.json")
+    parser.add_argument("--check", action="store_true", help="print one page of metrics and write nothing")
+    options = parser.parse_args(argv)
+    stop: List[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
+    signal.signal(signal.SIGINT, lambda number, frame: stop.append(number))
+    try:
+        config = load_config(read_file(options.config))
+        refuse_real_meter(config)
+        meter = Meter(config)
+    except (ConfigError, OSError) as error:
+        print("%s: %s" % (options.config, error), file=sys.stderr)
+        return EX_CONFIG
+    if options.check:
+        meter.tick()
+        sys.stdout.write(meter.metrics())
+        return 0
+    meter.run(lambda: bool(stop), lambda: notify("READY=1"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What an arm is: a small class in ``experiments/arms/NAME.py`` called ``Arm``.
+
+An arm gets a ``Bench`` and nothing else: the study, the names of the objects that it may use, and
+changes to the cluster that put themselves back.
+"""
+
+import abc
+import dataclasses
+import importlib.util
+import inspect
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from hardwatt.engine.study import Study
+from hardwatt.engine.undo import Changes, Manifest
+from hardwatt.errors import LabError
+
+ARMS = Path("experiments/arms")
+
+
+@dataclasses.dataclass(frozen=True)
+class Commit:
+    """One commit that is in the workload repository."""
+
+    index: int
+    """0 for the first of a window; -1 for the one before the window."""
+    revision: str
+    """The revision's name, which the application carries as an annotation."""
+    sha: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Git:
+    """Where the workload repository is, as the cluster sees it, and the keys to read it with."""
+
+    url: str
+    branch: str
+    folder: str
+    """Folder of the repository that holds the kustomization."""
+    known_hosts: str
+    """Content of a known_hosts file with the git server's host key."""
+    keys: dict[str, str] = dataclasses.field(repr=False)
+    """Private keys by name: ``flux`` and ``runner``, both read only."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """What an arm works with."""
+
+    study: Study
+    run_id: str
+    changes: Changes
+    git: Git
+    images: dict[str, str]
+    """Images by digest: ``runner``, ``app``."""
+    namespaces: dict[str, str]
+    """``workload`` (the application), ``ci`` (jobs that push), ``flux``; all exist."""
+
+    def apply(self, manifest: Manifest) -> None:
+        """Create or change an object whose clean-up the arm has arranged otherwise."""
+        self.changes.cluster.apply(manifest)
+
+
+class BaseArm(abc.ABC):
+    """The interface of an arm. One object serves one run."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    @abc.abstractmethod
+    def prepare(self) -> AbstractContextManager[None]:
+        """Make the arm ready to deliver on entry, and take it away on exit.
+
+        Everything goes through ``bench.changes``, so that a killed run can be put back too.
+        """
+
+    @abc.abstractmethod
+    def deliver(self, commit: Commit) -> None:
+        """Do what starts the delivery of a commit that has just been pushed; do not wait for it."""
+
+
+def load_arm(root: Path, name: str) -> type[BaseArm]:
+    """Return the class ``Arm`` of ``experiments/arms/NAME.py``.
+
+    Raises ``LabError`` naming the file and what is missing in it.
+    """
+    path = root / ARMS / f"{name}.py"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in (root / ARMS).glob("[a-z]*.py")))
+        raise LabError(f"there is no arm {name!r}: {path} does not exist", hint=f"known arms: {known}")
+    spec = importlib.util.spec_from_file_location(f"experiments.arms.{name}", path)
+    if spec is None or spec.loader is None:
+        raise LabError(f"{path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, "Arm", None)
+    if not (inspect.isclass(found) and issubclass(found, BaseArm)):
+        raise LabError(f"{path} has no class Arm(BaseArm)", hint="see experiments/README.md")
+    if missing := sorted(found.__abstractmethods__):
+        raise LabError(f"{path}: Arm lacks {', '.join(missing)}", hint="see experiments/README.md")
+    return found

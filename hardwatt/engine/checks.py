@@ -1,0 +1,99 @@
+"""Host and cluster checks before an experiment: all of them, each with its result in words."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hardwatt.bundle import Check
+from hardwatt.engine.undo import Manifest
+from hardwatt.errors import RefusedError
+
+METERS = ("modelled", "rapl")
+SCRAPE_JOBS = ("meter", "cadvisor")
+CLOCK_LIMIT_MS = 1000
+
+
+def meter(info: Mapping[str, str], kepler_paths: Sequence[str]) -> Check:
+    """Say where the energy comes from; a fake meter is refused."""
+    source = info.get("source", "")
+    if fake := [path for path in kepler_paths if "fake" in path.lower()]:
+        return Check("meter", "failed", f"Kepler uses its fake meter ({fake[0]})")
+    if source not in METERS:
+        return Check(
+            "meter", "failed", f"the meter's source is {source or 'unknown'!r}, not one of {', '.join(METERS)}"
+        )
+    detail = f"{source} {info.get('model', '')}".strip()
+    return Check("meter", "warning" if source == "modelled" else "ok", f"joules are {detail}")
+
+
+def scrapes(up: Mapping[str, float]) -> Check:
+    """Say whether Prometheus reads what the windows are made of (``job`` -> ``up``)."""
+    down = [job for job in SCRAPE_JOBS if up.get(job) != 1.0]
+    if down:
+        return Check("scrapes", "failed", f"Prometheus does not read {', '.join(down)}")
+    return Check("scrapes", "ok", f"{', '.join(SCRAPE_JOBS)} are read")
+
+
+def images(nodes: Sequence[Manifest], wanted: Mapping[str, str]) -> Check:
+    """Say whether the images of the experiment are on the node, so that no pull falls into a window."""
+    present = {name for node in nodes for image in node["status"].get("images") or () for name in image["names"]}
+    digests = {name.partition("@")[2] for name in present if "@" in name}
+    missing = sorted(name for name, image in wanted.items() if image.partition("@")[2] not in digests)
+    if missing:
+        return Check("images", "warning", f"not on the node, would be pulled: {', '.join(missing)}")
+    return Check("images", "ok", f"{len(wanted)} images are on the node")
+
+
+def nodes_ready(nodes: Sequence[Manifest]) -> Check:
+    """Say whether the one node is Ready and has no pressure."""
+    problems = []
+    for node in nodes:
+        for one in node["status"].get("conditions") or ():
+            if (one["type"] == "Ready") != (one["status"] == "True"):
+                problems.append(f"{node['metadata']['name']}: {one['type']} is {one['status']}")
+    return Check("node", "failed" if problems else "ok", "; ".join(problems) or f"{len(nodes)} ready")
+
+
+def pods(problems: Sequence[str]) -> Check:
+    """Say whether all pods are at rest; the gate waits for it again."""
+    return Check("pods", "warning" if problems else "ok", "; ".join(problems) or "all at rest")
+
+
+def clock(offset_ms: float) -> Check:
+    """Say how far the node's clock is from the controller's."""
+    status: Any = "warning" if abs(offset_ms) > CLOCK_LIMIT_MS else "ok"
+    return Check("clock", status, f"the node's clock is {offset_ms:+.0f} ms from the controller's")
+
+
+def host(kind: str) -> list[Check]:
+    """Look at this machine, where it is the node's host too; its settings decide how noisy windows are."""
+    if kind != "embedded":
+        return [Check("host", "ok", "not looked at: the controller is another machine than the node")]
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    found = [
+        Check("load", "warning" if load > cores / 2 else "ok", f"load {load:.2f} on {cores} cores before the start"),
+        _switch("turbo", Path("/sys/devices/system/cpu/cpufreq/boost"), good="0"),
+        _switch("smt", Path("/sys/devices/system/cpu/smt/active"), good="0"),
+        _switch("governor", Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), good="performance"),
+    ]
+    swaps = Path("/proc/swaps").read_text().splitlines()[1:]
+    return [*found, Check("swap", "warning" if swaps else "ok", f"{len(swaps)} swap areas are on")]
+
+
+def _switch(name: str, path: Path, *, good: str) -> Check:
+    """Say what a setting of the kernel is; one that this machine does not show is said to be so."""
+    try:
+        value = path.read_text().strip()
+    except OSError:
+        return Check(name, "ok", f"this machine does not show {path}")
+    return Check(name, "ok" if value == good else "warning", f"{path} is {value}")
+
+
+def refuse(checks: Sequence[Check]) -> None:
+    """Raise ``RefusedError`` that names every failed check."""
+    if failed := [f"{one.name}: {one.detail}" for one in checks if one.status == "failed"]:
+        raise RefusedError(
+            "the experiment would not measure what it says:\n  " + "\n  ".join(failed), hint="inv lab.status"
+        )

@@ -1,0 +1,196 @@
+"""The real cluster, through the kubernetes client. Objects are plain JSON data."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+from hardwatt.engine.undo import Manifest
+from hardwatt.errors import LabError
+from hardwatt.wait import wait
+
+MANAGER = "hardwatt"
+_DYNAMIC: Any = DynamicClient  # it has no annotations
+NOT_FOUND = 404
+REQUEST_TIMEOUT = 20.0
+_WITH_DEPENDENTS = ("Deployment", "Job", "StatefulSet", "DaemonSet")
+
+
+@contextlib.contextmanager
+def api_errors(doing: str) -> Iterator[None]:
+    """Turn errors of the API server and of the way to it into ``LabError``."""
+    try:
+        yield
+    except ApiException as error:
+        detail = (error.body or error.reason or "").strip()[:500]
+        raise LabError(f"{doing}: the API server answered {error.status}: {detail}", hint="inv lab.status") from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise LabError(f"{doing}: the API server cannot be reached: {error}", hint="inv lab.status") from error
+
+
+class KubeCluster:
+    """``hardwatt.engine.undo.Cluster`` on a real cluster.
+
+    ``discovery`` is a file that holds what the API server offers; it is made anew by each object.
+    """
+
+    def __init__(self, api: client.ApiClient, discovery: Path, *, timeout: float = 90.0) -> None:
+        self.api = api
+        self.timeout = timeout
+        discovery.unlink(missing_ok=True)
+        with api_errors("asking what the cluster offers"):
+            self._dynamic = _DYNAMIC(api, cache_file=str(discovery))
+
+    def apply(self, manifest: Manifest) -> None:
+        """Create or change one object (server-side apply)."""
+        meta = manifest["metadata"]
+        with api_errors(f"applying {manifest['kind']} {meta['name']}"):
+            resource = self._resource(manifest["apiVersion"], manifest["kind"])
+            self._dynamic.server_side_apply(
+                resource, body=dict(manifest), name=meta["name"], namespace=meta.get("namespace"),
+                field_manager=MANAGER, force_conflicts=True, _request_timeout=REQUEST_TIMEOUT,
+            )  # fmt: skip
+
+    def get(self, api_version: str, kind: str, namespace: str, name: str) -> Manifest | None:
+        """Return one object, or None where it (or its kind) is not there."""
+        try:
+            with api_errors(f"reading {kind} {namespace}/{name}"):
+                resource = self._resource(api_version, kind)
+                found: dict[str, Any] = self._dynamic.get(
+                    resource, name=name, namespace=namespace or None, _request_timeout=REQUEST_TIMEOUT
+                ).to_dict()
+                return found
+        except ResourceNotFoundError:
+            return None
+        except LabError as error:
+            if isinstance(error.__cause__, ApiException) and error.__cause__.status == NOT_FOUND:
+                return None
+            raise
+
+    def list(self, api_version: str, kind: str, namespace: str = "", selector: str = "") -> list[Manifest]:
+        """Return all objects of a kind; none where the cluster does not know the kind."""
+        try:
+            with api_errors(f"listing {kind}"):
+                resource = self._resource(api_version, kind)
+                found = self._dynamic.get(
+                    resource, namespace=namespace or None, label_selector=selector or None,
+                    resource_version="0" if not selector else None, _request_timeout=REQUEST_TIMEOUT,
+                )  # fmt: skip
+                items: list[Manifest] = found.to_dict()["items"]
+                return items
+        except ResourceNotFoundError:
+            return []
+
+    def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
+        """Delete one object with what it owns and wait until it is gone."""
+        if self.get(api_version, kind, namespace, name) is None:
+            return
+        with api_errors(f"deleting {kind} {namespace}/{name}"), _gone_is_fine():
+            self._dynamic.delete(
+                self._resource(api_version, kind), name=name, namespace=namespace or None,
+                body={"propagationPolicy": _propagation(kind)}, _request_timeout=REQUEST_TIMEOUT,
+            )  # fmt: skip
+        wait(
+            lambda: self.get(api_version, kind, namespace, name),
+            lambda found: found is None,
+            what=f"end of {kind} {namespace}/{name}",
+            timeout=self.timeout,
+            delay=0.25,
+            describe=lambda found: f"finalizers {found['metadata'].get('finalizers')}" if found else "gone",
+        )
+
+    def delete_all(self, api_version: str, kind: str, namespace: str, selector: str) -> None:
+        """Delete all objects of a kind with these labels and what they own; wait until they are gone."""
+        names = [found["metadata"]["name"] for found in self.list(api_version, kind, namespace, selector)]
+        resource = self._resource(api_version, kind) if names else None
+        for name in names:
+            with api_errors(f"deleting {kind} {namespace}/{name}"), _gone_is_fine():
+                self._dynamic.delete(
+                    resource, name=name, namespace=namespace, body={"propagationPolicy": _propagation(kind)},
+                    _request_timeout=REQUEST_TIMEOUT,
+                )  # fmt: skip
+        for name in names:
+            self.delete(api_version, kind, namespace, name)
+
+    def scale(self, namespace: str, name: str, replicas: int) -> None:
+        """Scale a Deployment and wait until its pods are as asked; nothing where there is none."""
+        if self.get("apps/v1", "Deployment", namespace, name) is None:
+            return
+        with api_errors(f"scaling {namespace}/{name}"):
+            client.AppsV1Api(self.api).patch_namespaced_deployment_scale(
+                name, namespace, {"spec": {"replicas": replicas}}, _request_timeout=REQUEST_TIMEOUT
+            )
+        wait(
+            lambda: self._pods(namespace, name),
+            lambda state: state == (replicas, replicas),
+            what=f"Deployment {namespace}/{name} with {replicas} replicas",
+            timeout=self.timeout,
+            delay=0.25,
+            describe=lambda state: f"{state[0]} pods, {state[1]} available",
+        )
+
+    def suspend(self, api_version: str, kind: str, namespace: str, name: str, suspended: bool) -> None:
+        """Suspend or resume a Flux object; nothing where it is not there."""
+        with api_errors(f"suspending {kind} {namespace}/{name}"), _gone_is_fine():
+            self._dynamic.patch(
+                self._resource(api_version, kind), body={"spec": {"suspend": suspended}}, name=name,
+                namespace=namespace, content_type="application/merge-patch+json", _request_timeout=REQUEST_TIMEOUT,
+            )  # fmt: skip
+
+    def _pods(self, namespace: str, name: str) -> tuple[int, int]:
+        """Return how many pods a Deployment has, ending ones included, and how many are available."""
+        found = self.get("apps/v1", "Deployment", namespace, name)
+        if found is None or not seen_by_controller(found):
+            return -1, -1
+        labels = found["spec"]["selector"]["matchLabels"]
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        pods = self.list("v1", "Pod", namespace, selector)
+        return len(pods), int((found.get("status") or {}).get("availableReplicas", 0))
+
+    def _resource(self, api_version: str, kind: str) -> Any:
+        return self._dynamic.resources.get(api_version=api_version, kind=kind)
+
+
+def seen_by_controller(found: Mapping[str, Any]) -> bool:
+    """Return whether an object's status speaks of its present generation."""
+    observed = (found.get("status") or {}).get("observedGeneration", 0)
+    return bool(observed >= found["metadata"].get("generation", 0))
+
+
+def pod_problems(pods: Sequence[Manifest]) -> list[str]:
+    """Return why pods are not at rest, one sentence a pod; pods that ended well are at rest."""
+    problems = []
+    for pod in pods:
+        meta, status = pod["metadata"], pod.get("status") or {}
+        name, phase = f"{meta['namespace']}/{meta['name']}", status.get("phase", "Unknown")
+        if meta.get("deletionTimestamp"):
+            problems.append(f"pod {name} is ending")
+        elif phase in ("Pending", "Unknown", "Failed"):
+            problems.append(f"pod {name} is {phase}")
+        elif phase == "Running":
+            unready = [one["name"] for one in status.get("containerStatuses") or () if not one.get("ready")]
+            if unready:
+                problems.append(f"pod {name} is not ready ({', '.join(unready)})")
+    return problems
+
+
+def _propagation(kind: str) -> str:
+    """Foreground where pods hang on the object: it is gone only when they are."""
+    return "Foreground" if kind in _WITH_DEPENDENTS else "Background"
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except ResourceNotFoundError:
+        return
+    except ApiException as error:
+        if error.status != NOT_FOUND:
+            raise

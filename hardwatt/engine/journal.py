@@ -1,0 +1,101 @@
+"""The journal of a lab's experiment: ``.lab/NAME/experiment.json``.
+
+It points at the unfinished bundle, names the run that is under way, and holds what an arm switched
+off (before it was switched off). Runs that ended are in the bundle itself. Every change is on disk
+before the method returns.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hardwatt.engine.undo import Undo
+from hardwatt.errors import LabError
+from hardwatt.files import read_json, write_json
+
+SCHEMA = 1
+RUNNING, FINISHED, ABANDONED = "running", "finished", "abandoned"
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What the journal says."""
+
+    study: str
+    seed: int
+    pairs: int
+    plan_sha256: str
+    bundle: str
+    """Folder of the bundle."""
+    versions: Mapping[str, str]
+    state: str = RUNNING
+    current: str = ""
+    """The run under way."""
+    doing: str = ""
+    """What of it, in words for ``experiment.status``."""
+    left_seconds: float = 0.0
+    undo: tuple[Undo, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "State":
+        fields = {key: value for key, value in data.items() if key != "schema"}
+        return cls(**{**fields, "undo": tuple(Undo.from_dict(item) for item in fields["undo"])})
+
+
+class Journal:
+    """The file, and its last written state. One process writes it: the one that holds the lab's lock."""
+
+    def __init__(self, path: Path, state: State) -> None:
+        self.path = path
+        self.state = state
+
+    @classmethod
+    def load(cls, path: Path) -> "Journal | None":
+        """Return the journal, or None where no experiment was ever run."""
+        data = read_json(path)
+        if data is None:
+            return None
+        if data.get("schema") != SCHEMA:
+            raise LabError(f"{path} was written by another version of the toolkit", hint=f"move {path} away")
+        return cls(path, State.from_dict(data))
+
+    @classmethod
+    def start(cls, path: Path, state: State) -> "Journal":
+        """Begin the journal of a new experiment, in place of an ended one's."""
+        journal = cls(path, state)
+        journal._write(state)
+        return journal
+
+    def begin(self, run_id: str) -> None:
+        """Note that a run starts."""
+        self._write(dataclasses.replace(self.state, current=run_id, doing="starts"))
+
+    def note(self, doing: str, left_seconds: float) -> None:
+        """Note what is being done, for people who look from another terminal."""
+        self._write(dataclasses.replace(self.state, doing=doing, left_seconds=round(left_seconds)))
+
+    def end(self) -> None:
+        """Note that the run under way is recorded in the bundle."""
+        self._write(dataclasses.replace(self.state, current="", doing=""))
+
+    def close(self, state: str) -> None:
+        """Note that the experiment is over: ``finished`` or ``abandoned``."""
+        self._write(dataclasses.replace(self.state, state=state, current="", doing="", left_seconds=0.0))
+
+    def push(self, undo: Undo) -> None:
+        """Note what is to be put back, before it is changed."""
+        self._write(dataclasses.replace(self.state, undo=(*self.state.undo, undo)))
+
+    def pop(self, undo: Undo) -> None:
+        """Note that it was put back."""
+        entries = list(self.state.undo)
+        for index in range(len(entries) - 1, -1, -1):
+            if entries[index] == undo:
+                del entries[index]
+                break
+        self._write(dataclasses.replace(self.state, undo=tuple(entries)))
+
+    def _write(self, state: State) -> None:
+        write_json(self.path, {"schema": SCHEMA, **dataclasses.asdict(state)})
+        self.state = state

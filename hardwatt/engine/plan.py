@@ -1,0 +1,178 @@
+"""The run table: which arm runs when, made from the study and one seed before anything runs."""
+
+import dataclasses
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hardwatt.bundle import Run
+from hardwatt.bundle import plan_sha256 as hash_of
+from hardwatt.engine.study import Study
+
+UNITS = {"node_cpu_seconds": "CPU-s", "node_joules": "J"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One planned run."""
+
+    run_id: str
+    block: int
+    """Number of the pair, from 1; a repeated pair has a number of its own."""
+    position: int
+    """0 for the first run of the pair, 1 for the second."""
+    arm: str
+    phase_seconds: float
+    """Seeded delay right before the window."""
+    offsets: tuple[float, ...]
+    """Seconds from the start of the window to each commit; the same in both runs of a pair."""
+    repeat: int = 0
+    """0 for a planned run, else the number of the repeated pair."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that was decided before the first run. Saved and hashed first."""
+
+    study: Study
+    seed: int
+    pairs: int
+    rows: tuple[Row, ...]
+    code: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """SHA-256 of each file that decides what a run does: the arms and the workload's manifests."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as it is stored in a bundle; equal plans give equal data."""
+        study = self.study
+        return {
+            "schema_version": 1,
+            "study": study.name,
+            "seed": self.seed,
+            "arms": list(study.arms),
+            "window_seconds": study.estimand.window_seconds,
+            "primary": {**study.primary.model_dump(mode="json"), "unit": UNITS[study.primary.outcome]},
+            "runs": [{**dataclasses.asdict(row), "offsets": list(row.offsets)} for row in self.rows],
+            "pairs": self.pairs,
+            "definition": study.model_dump(mode="json"),
+            "code": dict(self.code),
+            "estimated_seconds": round(self.estimated_seconds(), 1),
+        }
+
+    @property
+    def sha256(self) -> str:
+        """The hash that names this plan; the bundle's manifest holds the same."""
+        return hash_of(self.to_dict())
+
+    def estimated_seconds(self) -> float:
+        """Return how long the runs take when every gate opens at its first look."""
+        return self.study.gate.baseline_seconds + sum(self.run_seconds(row) for row in self.rows)
+
+    def run_seconds(self, row: Row) -> float:
+        """Return how long one run takes when its gate opens at the first look."""
+        timing = self.study.timing
+        around = self.study.gate.sample_seconds + timing.transient_seconds + 3 * timing.rollout_seconds
+        return self.study.estimand.window_seconds + around + row.phase_seconds
+
+    def repeat(self, number: int) -> tuple[Row, Row]:
+        """Return the rows of the ``number``-th repeated pair (from 1).
+
+        They follow from the seed like the planned ones, so a repeat decides nothing afterwards.
+        """
+        block = self.pairs + number
+        order = list(self.study.arms)
+        _random(self.seed, "repeat", block).shuffle(order)
+        return _pair(self.study, self.seed, block, order, repeat=number)
+
+
+def make_plan(study: Study, *, seed: int, pairs: int | None = None, code: Mapping[str, str] | None = None) -> Plan:
+    """Make the plan of a study: the same study, seed and number of pairs give the same plan.
+
+    Each pair holds both arms. Half of the pairs (rounded at random) start with the first arm, in an
+    order drawn from the seed, so that a steady drift cancels.
+    """
+    count = study.design.pairs if pairs is None else pairs
+    rows: list[Row] = []
+    for block, first in enumerate(_first_arms(study, seed, count), start=1):
+        order = [first, *(arm for arm in study.arms if arm != first)]
+        rows += _pair(study, seed, block, order)
+    return Plan(study, seed, count, tuple(rows), code or {})
+
+
+def next_row(plan: Plan, runs: Iterable[Run]) -> Row | None:
+    """Return what is to be run next, given what was recorded; None when there is nothing more to do.
+
+    A pair with a failed run is given up, and a repeated pair follows at the end, until as many pairs
+    as planned are complete or the study's ``max_repeats`` are used up.
+    """
+    status = {run.run_id: run.status for run in runs}
+    candidates = list(plan.rows)
+    if (row := _open_row(candidates, status)) is not None:
+        return row
+    for number in range(1, plan.study.design.max_repeats + 1):
+        if complete_pairs(candidates, status) >= plan.pairs:
+            return None
+        pair = plan.repeat(number)
+        candidates += pair
+        if (row := _open_row(pair, status)) is not None:
+            return row
+    return None
+
+
+def complete_pairs(rows: Iterable[Row], status: Mapping[str, str]) -> int:
+    """Return how many pairs have all their runs done."""
+    blocks: dict[int, list[str]] = {}
+    for row in rows:
+        blocks.setdefault(row.block, []).append(status.get(row.run_id, ""))
+    return sum(all(state == "done" for state in states) for states in blocks.values())
+
+
+def complete(plan: Plan, runs: Iterable[Run]) -> int:
+    """Return how many pairs, repeated ones included, are complete."""
+    rows = [*plan.rows, *(row for n in range(1, plan.study.design.max_repeats + 1) for row in plan.repeat(n))]
+    return complete_pairs(rows, {run.run_id: run.status for run in runs})
+
+
+def _open_row(rows: Iterable[Row], status: Mapping[str, str]) -> Row | None:
+    given_up = {row.block for row in rows if status.get(row.run_id) == "failed"}
+    return next((row for row in rows if row.run_id not in status and row.block not in given_up), None)
+
+
+def _first_arms(study: Study, seed: int, pairs: int) -> list[str]:
+    draw = _random(seed, "order")
+    odd = [draw.choice(study.arms)] if pairs % 2 else []
+    firsts = [arm for arm in study.arms for _ in range(pairs // 2)] + odd
+    draw.shuffle(firsts)
+    return firsts
+
+
+def _pair(study: Study, seed: int, block: int, order: list[str], *, repeat: int = 0) -> tuple[Row, Row]:
+    offsets = _offsets(study, seed, block)
+    first, second = (
+        Row(
+            run_id=f"p{block:03d}-{position + 1}-{arm}",
+            block=block,
+            position=position,
+            arm=arm,
+            phase_seconds=round(_random(seed, "phase", block, position).uniform(0, study.timing.phase_seconds), 3),
+            offsets=offsets,
+            repeat=repeat,
+        )
+        for position, arm in enumerate(order)
+    )
+    return first, second
+
+
+def _offsets(study: Study, seed: int, block: int) -> tuple[float, ...]:
+    trace, draw = study.trace, _random(seed, "trace", block)
+    return tuple(
+        round(trace.first_seconds + index * trace.spacing_seconds + draw.uniform(0, trace.jitter_seconds), 3)
+        for index in range(trace.commits)
+    )
+
+
+def _random(seed: int, *parts: object) -> random.Random:
+    """Return a stream of its own for each purpose, so that one more draw somewhere moves nothing else.
+
+    A text seed is hashed with SHA-512 by ``random.Random``, which is stable across Python versions.
+    """
+    return random.Random("/".join(str(part) for part in (seed, *parts)))  # noqa: S311 - a plan, not a secret

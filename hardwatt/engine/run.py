@@ -1,0 +1,165 @@
+"""The loop: gate, arm, transient, phase, window, clean-up, dump, record; then the next run."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hardwatt.bundle import Run, Writer
+from hardwatt.engine.gate import Passed, baseline, pass_gate
+from hardwatt.engine.journal import Journal
+from hardwatt.engine.plan import Plan, Row, complete, next_row
+from hardwatt.engine.plant import Fetch, Plant
+from hardwatt.engine.window import Window, check_length, deliver_before, deliveries, measure
+from hardwatt.errors import LabError
+from hardwatt.files import write_json
+
+KILLED = "killed in mid-run"
+
+
+@dataclasses.dataclass
+class Engine:
+    """Runs a plan on a plant, from where the journal and the bundle say it stands."""
+
+    plan: Plan
+    plant: Plant
+    journal: Journal
+    writer: Writer
+    say: Callable[[str], None]
+    _baseline: float = 0.0
+    _ended: int = 0
+    _took: float = 0.0
+
+    def run(self) -> int:
+        """Do every run that is still to be done; return how many pairs are complete."""
+        self.recover()
+        study = self.plan.study
+        with self.plant.quiet(study, self.journal):
+            self.journal.note("baseline", self.plan.estimated_seconds())
+            self._baseline = baseline(self.plant, study, self.say)
+            self.say(f"baseline: the idle node uses {self._baseline:.2f} cores")
+            while (row := next_row(self.plan, self.writer.runs)) is not None:
+                self.attempt(row)
+        return complete(self.plan, self.writer.runs)
+
+    def recover(self) -> None:
+        """Record the run during which an earlier process was killed as failed."""
+        run_id = self.journal.state.current
+        if not run_id:
+            return
+        if not any(run.run_id == run_id for run in self.writer.runs):
+            self._fail(self._row(run_id), KILLED)
+        self.journal.end()
+
+    def attempt(self, row: Row) -> None:
+        """Do one run. What goes wrong in it is a failed row with its reason, never a silent gap."""
+        started = self.plant.clock.monotonic()
+        self.journal.begin(row.run_id)
+        try:
+            self._one(row)
+        except LabError as error:
+            self._fail(row, error.message)
+            self.say(f"{row.run_id}: failed: {error.message}")
+        except BaseException as error:
+            self._fail(row, "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else repr(error))
+            self.journal.end()
+            raise
+        self.journal.end()
+        self._ended += 1
+        self._took += self.plant.clock.monotonic() - started
+
+    def _one(self, row: Row) -> None:
+        study, plant = self.plan.study, self.plant
+        self._progress(row, "gate")
+        passed = pass_gate(plant, study, self._baseline, lambda text: self._progress(row, text))
+        with contextlib.ExitStack() as stack:
+            stack.callback(plant.reset, study)
+            arm = plant.arm(study, row, self.journal)
+            rollouts = stack.enter_context(plant.rollouts(study))
+            self._progress(row, f"gate open after {passed.waited_seconds:.0f} s; preparing {row.arm}")
+            stack.enter_context(arm.prepare())
+            self._progress(row, "first delivery")
+            deliver_before(plant, study, row, arm, rollouts)
+            self._progress(row, f"transient {study.timing.transient_seconds:g} s, phase {row.phase_seconds:.1f} s")
+            plant.clock.sleep(study.timing.transient_seconds + row.phase_seconds)
+            self._progress(row, f"window of {study.estimand.window_seconds:g} s")
+            window = measure(plant, study, row, arm, rollouts)
+        check_length(window, study.estimand.window_seconds)
+        self._progress(row, "dump")
+        self._record(row, passed, window)
+
+    def _record(self, row: Row, passed: Passed, window: Window) -> None:
+        """Store a run; its row in the runs table comes last, and only then the run counts."""
+        writer, t0, t1 = self.writer, window.start.node_ms, window.end.node_ms
+        self.plant.dump(row.run_id, t0, t1, writer)
+        fetches = self.plant.fetches(t0, t1)
+        found = deliveries(window, row.run_id)
+        ready = sum(one.status == "ready" for one in found)
+        writer.add_edge(window.start)
+        writer.add_edge(window.end)
+        writer.add_deliveries(row.run_id, found)
+        write_json(writer.path / "log" / f"{row.run_id}.json", _log(row, passed, window, fetches))
+        flags = [f"repeats a failed pair (repeat {row.repeat})"] if row.repeat else []
+        flags += (
+            [f"{len(found) - ready} of {len(found)} revisions not ready in the window"] if ready < len(found) else []
+        )
+        writer.add_run(self._run(row, "done", "", t0, t1, tuple(flags), len(found), ready))
+        self.say(f"{row.run_id}: {ready} of {len(found)} revisions Ready")
+
+    def _fail(self, row: Row, reason: str) -> None:
+        self.writer.discard(row.run_id)
+        (self.writer.path / "log" / f"{row.run_id}.json").unlink(missing_ok=True)
+        now = self.plant.clock.wall_ms()
+        self.writer.add_run(self._run(row, "failed", reason, now, now))
+
+    @staticmethod
+    def _run(
+        row: Row,
+        status: Any,
+        reason: str,
+        t0: int,
+        t1: int,
+        flags: tuple[str, ...] = (),
+        commits: int = 0,
+        ready: int = 0,
+    ) -> Run:
+        return Run(
+            row.run_id, row.block, row.position, row.arm, row.repeat, status, reason, t0, t1, flags, commits, ready
+        )
+
+    def _row(self, run_id: str) -> Row:
+        repeats = range(1, self.plan.study.design.max_repeats + 1)
+        rows = [*self.plan.rows, *(row for number in repeats for row in self.plan.repeat(number))]
+        return next(row for row in rows if row.run_id == run_id)
+
+    def _progress(self, row: Row, doing: str) -> None:
+        """Say what runs, how much is done and how long the rest takes."""
+        runs = self.writer.runs
+        done = sum(run.status == "done" for run in runs)
+        left = max(0, 2 * (self.plan.pairs - complete(self.plan, runs)) - self._open_half(runs))
+        each = self._took / self._ended if self._ended else self.plan.run_seconds(row)
+        self.journal.note(doing, left * each)
+        self.say(f"{row.run_id}  {done} done, {left} to do, about {_minutes(left * each)} left: {doing}")
+
+    def _open_half(self, runs: Sequence[Run]) -> int:
+        """Return 1 where the first run of the present pair is done already."""
+        current = self._row(self.journal.state.current)
+        return sum(run.block == current.block and run.status == "done" for run in runs)
+
+
+def _log(row: Row, passed: Passed, window: Window, fetches: Sequence[Fetch]) -> dict[str, Any]:
+    """Return what only the engine knows about a run; times in the controller's clock."""
+    return {
+        "run_id": row.run_id,
+        "gate": dataclasses.asdict(passed),
+        "phase_seconds": row.phase_seconds,
+        "clock_offset_ms": window.offset_ms,
+        "commits": [dataclasses.asdict(one) for one in window.sent],
+        "ready_ms": window.ready_ms,
+        "revisions_seen": list(window.seen),
+        "fetches": [dataclasses.asdict(one) for one in fetches],
+    }
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

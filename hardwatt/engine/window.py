@@ -1,0 +1,140 @@
+"""One window: counters at its start, the trace by the clock, counters at exactly T."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from hardwatt.bundle import Delivery, Edge
+from hardwatt.engine.arm import BaseArm, Commit
+from hardwatt.engine.plan import Row
+from hardwatt.engine.plant import Clock, Plant, Rollouts
+from hardwatt.engine.study import Study
+from hardwatt.errors import LabError, WaitError
+
+POLL = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Sent:
+    """One commit of the trace. Times are the controller's clock in milliseconds."""
+
+    index: int
+    revision: str
+    sha: str
+    planned_seconds: float
+    started_ms: int
+    pushed_ms: int
+    """When the repository had it."""
+    late_seconds: float
+    """How much later than planned the push began."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """What was seen of one window."""
+
+    start: Edge
+    end: Edge
+    sent: tuple[Sent, ...]
+    ready_ms: dict[str, int]
+    """Controller's clock, by revision; also those that became Ready after the end."""
+    seen: tuple[str, ...]
+
+    @property
+    def offset_ms(self) -> int:
+        """Node's clock minus the controller's."""
+        shifts = [edge.node_ms - (edge.requested_ms + edge.replied_ms) / 2 for edge in (self.start, self.end)]
+        return round(sum(shifts) / 2)
+
+
+def revision_name(run_id: str, index: int) -> str:
+    """Return the name of a revision; it is in the manifests, where the commit's own hash cannot be."""
+    return f"{run_id}.{index + 1}"
+
+
+def deliver_before(plant: Plant, study: Study, row: Row, arm: BaseArm, rollouts: Rollouts) -> None:
+    """Deliver revision 0 by the arm itself, so that every window starts from the same state.
+
+    Raises ``WaitError`` where it does not become Ready.
+    """
+    revision = revision_name(row.run_id, -1)
+    sha = plant.commit(study, revision)
+    plant.push()
+    arm.deliver(Commit(-1, revision, sha))
+    timeout = study.timing.ready_timeout_seconds
+    if not wait_ready(plant.clock, rollouts, [revision], timeout):
+        seen = ", ".join(rollouts.seen()) or "none"
+        raise WaitError(f"the first delivery of {row.arm} was not Ready after {timeout:g} s; revisions seen: {seen}")
+
+
+def wait_ready(clock: Clock, rollouts: Rollouts, revisions: Sequence[str], timeout: float) -> bool:
+    """Return whether all revisions became Ready within ``timeout`` seconds."""
+    deadline = clock.monotonic() + timeout
+    while any(rollouts.ready_ms(revision) is None for revision in revisions):
+        if clock.monotonic() >= deadline:
+            return False
+        clock.sleep(POLL)
+    return True
+
+
+def measure(plant: Plant, study: Study, row: Row, arm: BaseArm, rollouts: Rollouts) -> Window:
+    """Run one window of exactly T seconds and return what was seen."""
+    clock = plant.clock
+    begin = clock.monotonic()
+    start = plant.edge(row.run_id, "start")
+    sent = tuple(_send(plant, study, row, arm, index, begin) for index in range(len(row.offsets)))
+    sleep_until(clock, begin + study.estimand.window_seconds)
+    end = plant.edge(row.run_id, "end")
+    revisions = [one.revision for one in sent]
+    wait_ready(clock, rollouts, revisions, study.timing.rollout_seconds)
+    ready = {one: ms for one in revisions if (ms := rollouts.ready_ms(one)) is not None}
+    return Window(start, end, sent, ready, tuple(rollouts.seen()))
+
+
+def _send(plant: Plant, study: Study, row: Row, arm: BaseArm, index: int, begin: float) -> Sent:
+    """Make the commit ahead of its time, push it by the clock, and let the arm start its delivery."""
+    clock, planned = plant.clock, row.offsets[index]
+    revision = revision_name(row.run_id, index)
+    sha = plant.commit(study, revision)
+    sleep_until(clock, begin + planned)
+    late, started = clock.monotonic() - begin - planned, clock.wall_ms()
+    plant.push()
+    pushed = clock.wall_ms()
+    arm.deliver(Commit(index, revision, sha))
+    return Sent(index, revision, sha, planned, started, pushed, round(max(0.0, late), 3))
+
+
+def sleep_until(clock: Clock, moment: float) -> None:
+    """Sleep until the monotonic clock shows ``moment``; it may have passed."""
+    while (left := moment - clock.monotonic()) > 0:
+        clock.sleep(left)
+
+
+def deliveries(window: Window, run_id: str) -> list[Delivery]:
+    """Return what became of each commit, in the node's clock.
+
+    ``ready``: Ready itself within the window. ``late``: Ready itself, after the window's end.
+    ``coalesced``: a later revision became Ready instead. ``failed``: none of these.
+    """
+    shift, found = window.offset_ms, []
+    for one in window.sent:
+        ready = window.ready_ms.get(one.revision)
+        at = None if ready is None else ready + shift
+        later = any(other.revision in window.ready_ms for other in window.sent[one.index + 1 :])
+        if at is not None:
+            status = "ready" if at <= window.end.node_ms else "late"
+        else:
+            status = "coalesced" if later else "failed"
+        found.append(
+            Delivery(run_id, one.index, one.revision, one.pushed_ms + shift, at, status)  # type: ignore[arg-type]
+        )
+    return found
+
+
+def check_length(window: Window, seconds: float) -> None:
+    """Refuse a window whose length in the node's clock is not T.
+
+    Raises ``LabError``: the node's clock was set, or a request took very long.
+    """
+    length = (window.end.node_ms - window.start.node_ms) / 1000
+    if abs(length - seconds) > max(0.5, 0.01 * seconds):
+        raise LabError(f"the window is {length:.2f} s long in the node's clock, not {seconds:g} s")

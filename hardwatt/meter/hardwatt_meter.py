@@ -345,7 +345,6 @@ class Meter:
             # The node worked on while the meter was down. A lower counter is a machine that was started anew.
             self.energy.add(self.at - state["at"], self.cpu - state["cpu"])
         self.not_below_published(bool(state))
-        self.prepare()
 
     def open_cpu(self) -> CpuFile:
         """Return the reader of the node's CPU-seconds."""
@@ -404,7 +403,10 @@ class Meter:
     def tick(self) -> None:
         """Read once and integrate since the reading before."""
         wall, at, cpu = self.clock.time(), self.clock.monotonic(), self.read_cpu()
-        if self.energy is not None and at > self.at:
+        if at <= self.at:
+            # No time has passed: the next tick integrates what was used.
+            return
+        if self.energy is not None:
             self.energy.add(at - self.at, max(0.0, cpu - self.cpu))
         if at - self.units_at >= self.config["units_seconds"]:
             for unit in self.units:
@@ -491,6 +493,7 @@ class Meter:
     def run(self, stopped: Callable[[], bool], ready: Callable[[], None]) -> None:
         """Tick until ``stopped()``; the next deadline does not move with the time that a tick took."""
         step = self.config["tick_seconds"]
+        self.prepare()
         due = self.clock.monotonic()
         self.tick()
         self.write(force=True)
@@ -498,8 +501,8 @@ class Meter:
         while not stopped():
             due += step
             late = self.clock.monotonic() - due
-            if late >= step:
-                skipped = int(late / step)
+            if late >= 0:
+                skipped = int(late / step) + 1
                 self.missed += skipped
                 due += skipped * step
             self.clock.sleep(max(0.0, due - self.clock.monotonic()))

@@ -1,0 +1,163 @@
+"""The daemon as a process, its syntax, its files, and the models."""
+
+import ast
+import configparser
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hardwatt import meter as package
+from hardwatt.bundle import parse_exposition
+from hardwatt.errors import SettingsError, VerifyError
+from hardwatt.meter import hardwatt_meter as daemon
+
+FILE = Path(daemon.__file__)
+
+
+def config(root: Path) -> Path:
+    values = {
+        "model": {"name": "test", "points": [[0, 10], [1, 30]]},
+        "sysfs": str(root / "sysfs"),
+        "textfile": str(root / "textfile/hardwatt.prom"),
+        "state": str(root / "state.json"),
+        "powercap": str(root / "powercap"),
+    }
+    (root / "meter.json").write_text(json.dumps(values))
+    return root / "meter.json"
+
+
+def test_two_real_seconds(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(str(tmp_path / "notify"))
+    sock.settimeout(20)
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    process = subprocess.Popen([sys.executable, str(FILE), "--config", str(path)], env=environment)
+    try:
+        assert sock.recv(100) == b"READY=1"
+        counter = tmp_path / "sysfs/class/powercap/synthetic-model:0/energy_uj"
+        started, first = time.monotonic(), int(counter.read_text())
+        seen = [first]
+        while time.monotonic() - started < 2:
+            seen.append(int(counter.read_text()))
+            time.sleep(0.01)
+        seconds = time.monotonic() - started
+        watts = (seen[-1] - first) / 1e6 / seconds
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        sock.close()
+    assert seen == sorted(seen)
+    assert 9 <= watts <= 31
+    assert len(set(seen)) >= 8
+    page = parse_exposition((tmp_path / "textfile/hardwatt.prom").read_text())
+    assert abs(page["hardwatt_meter_read_timestamp_seconds"] - time.time()) < 5
+    assert json.loads((tmp_path / "state.json").read_text())["ticks"] == page["hardwatt_meter_ticks_total"]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_wrong_configuration_ends_with_its_own_status(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    path.write_text('{"sorce": "rapl"}')
+    done = subprocess.run([sys.executable, str(FILE), "--config", str(path)], capture_output=True, text=True)
+    assert done.returncode == 78
+    assert "did you mean 'source'" in done.stderr
+
+
+def test_check_writes_nothing_of_the_counters(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    command = [sys.executable, str(FILE), "--config", str(path), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert parse_exposition(done.stdout)["hardwatt_node_cpus"] >= 1
+    assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == ["meter.json"]
+
+
+def test_syntax_and_imports_of_python_3_6() -> None:
+    tree = ast.parse(FILE.read_text(), feature_version=(3, 6))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert names <= set(sys.stdlib_module_names)
+    later = {"dataclasses", "contextvars", "graphlib", "tomllib", "zoneinfo", "importlib.metadata"}
+    assert not names & later
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not attributes & {"removeprefix", "removesuffix", "monotonic_ns", "time_ns", "capture_output", "fspath_"}
+
+
+def test_every_key_is_documented() -> None:
+    missing = [key for key in daemon.DEFAULTS if key not in (daemon.__doc__ or "")]
+    assert missing == []
+
+
+def unit(name: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(FILE.parent / name)
+    return parser
+
+
+def test_the_unit_and_its_mounts_agree_with_the_configuration() -> None:
+    service = unit("hardwatt-meter.service")
+    made = package.meter_config(source="modelled", model=package.load_models()["generic"], cpus=2)
+    folder = "/var/lib/" + service["Service"]["StateDirectory"]
+    assert folder == package.ROOT
+    assert all(made[key].startswith(folder + "/") for key in ("sysfs", "textfile", "state"))
+    assert service["Service"]["RestartPreventExitStatus"] == str(daemon.EX_CONFIG)
+    assert service["Service"]["ExecStart"].endswith(next(iter(package.NODE_FILES)))
+    mounts = service["Unit"]["Wants"].split()
+    assert [unit(name)["Mount"]["Where"] for name in mounts] == [made["sysfs"], str(Path(made["textfile"]).parent)]
+    assert {Path(path).name for path in package.NODE_FILES} >= set(mounts)
+    assert all(source.exists() for source in package.NODE_FILES.values())
+
+
+def test_made_configurations_are_the_daemons() -> None:
+    model = package.load_models()["intel-cascade-lake"]
+    made = package.meter_config(source="modelled", model=model, cpus=16, cpu="/sys/fs/cgroup/cpuacct/x", units=[])
+    loaded = daemon.load_config(json.dumps(made))
+    assert loaded["model"]["points"] == [[0.0, 11.04], [1.0, 65.008]]
+    with pytest.raises(SettingsError, match="model needs exactly"):
+        package.meter_config(source="modelled", model=None, cpus=2)
+
+
+CPUINFO = (
+    "processor\t: 0\nvendor_id\t: {}\ncpu family\t: {}\nmodel\t\t: {}\n"
+    "model name\t: x\nstepping\t: {}\n\nprocessor\t: 1\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        (CPUINFO.format("GenuineIntel", 6, 85, 4), "intel-skylake"),
+        (CPUINFO.format("GenuineIntel", 6, 85, 7), "intel-cascade-lake"),
+        (CPUINFO.format("GenuineIntel", 6, 158, 13), "intel-coffee-lake"),
+        (CPUINFO.format("AuthenticAMD", 25, 1, 1), "amd-epyc-3"),
+        (CPUINFO.format("GenuineIntel", 6, 1, 1), "generic"),
+        ("processor : 0\nBogoMIPS : 50\n", "generic"),
+        ("", "generic"),
+    ],
+)
+def test_the_model_of_a_processor(cpuinfo: str, name: str) -> None:
+    assert package.select_model("auto", cpuinfo).name == name
+
+
+def test_an_unknown_model_has_a_suggestion() -> None:
+    with pytest.raises(SettingsError) as caught:
+        package.select_model("intel-skylark")
+    assert caught.value.hint == "did you mean intel-skylake?"
+
+
+def test_every_model_has_a_source_or_says_that_it_is_an_assumption(tmp_path: Path) -> None:
+    models = package.load_models()
+    assert [model.name for model in models.values() if model.assumption] == ["generic"]
+    assert all("https://" in model.source for model in models.values() if not model.assumption)
+    text = (FILE.parent / "models.toml").read_text().replace("assumption = true", "assumption = false")
+    (tmp_path / "models.toml").write_text(text)
+    with pytest.raises(VerifyError, match="generic: needs either a known source"):
+        package.load_models(tmp_path / "models.toml")

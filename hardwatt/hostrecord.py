@@ -1,0 +1,203 @@
+"""The host record: what a host was like before the first lab changed it, and who still holds it.
+
+There is one for the whole host, whoever's labs they are. It gives every lab a network of its
+own, snapshots the host before the first machine boots, and gives back what machines changed
+when the last one is down. All changes happen under a lock that ends with its process, and the
+record is written before the change that it describes.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from hardwatt.files import read_json, write_json
+from hardwatt.machines import network, snapshot
+from hardwatt.machines.snapshot import Snapshot
+
+_OURS = re.compile(
+    r"^(kernel/(panic|panic_on_oops|pid_max|sysrq|core_pattern|core_uses_pid|printk|keys/.*)"
+    r"|vm/(overcommit_memory|overcommit_ratio|panic_on_oom|max_map_count|swappiness)"
+    r"|fs/(protected_.*|inotify/.*|file-max|nr_open|aio-max-nr)"
+    r"|net/ipv4/(ip_forward|conf/(all|default)/(forwarding|rp_filter|route_localnet))"
+    r"|net/ipv6/conf/(all|default)/forwarding|net/bridge/.*|net/netfilter/nf_conntrack_.*|net/nf_conntrack_max)$"
+)
+"""Sysctls that kubelet, kube-proxy, the distribution's sysctl.d or the deploys write on a node.
+
+Of these, kernel, vm and fs are the whole host's even from inside the embedded node; net is per
+network namespace. Another one that moved while labs were up was moved by somebody else.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One thing of the host that is not as it was."""
+
+    section: str
+    name: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"{self.section} {self.name} is new" + (f" ({self.after})" if self.after else "")
+        if self.after is None:
+            return f"{self.section} {self.name} is gone" + (f" (was {self.before})" if self.before else "")
+        return f"{self.section} {self.name}: was {self.before!r}, is {self.after!r}"
+
+
+def compare(before: Snapshot, after: Snapshot, *, ignore: Iterable[str] = ()) -> list[Difference]:
+    """Return the differences of two snapshots in the order of sections and names.
+
+    ``ignore`` holds regular expressions over ``"section name"``: another lab's things, and
+    what the caller knows to be somebody else's.
+    """
+    patterns = [re.compile(pattern) for pattern in ignore]
+    found: list[Difference] = []
+    for section in sorted({*before, *after}):
+        old, new = before.get(section, {}), after.get(section, {})
+        for name in sorted({*old, *new}):
+            if old.get(name) != new.get(name) and not any(p.search(f"{section} {name}") for p in patterns):
+                found.append(Difference(section, name, old.get(name), new.get(name)))
+    return found
+
+
+def take() -> Snapshot:
+    """Return the host as it is now, for ``compare``."""
+    return snapshot.take()
+
+
+def default_place() -> Path:
+    """Return where the host's record lies: root's state, or ``XDG_STATE_HOME`` where that is set."""
+    base = os.environ.get("XDG_STATE_HOME") or "/var/lib"
+    return Path(base) / "hardwatt" / "host"
+
+
+@dataclasses.dataclass(frozen=True)
+class HostRecord:
+    """The record of this host. ``sysctl`` and ``boot_id`` can point elsewhere in tests."""
+
+    place: Path
+    sysctl: Path = Path("/proc/sys")
+    boot_id: Path = Path("/proc/sys/kernel/random/boot_id")
+    take: Callable[[], Snapshot] = snapshot.take
+
+    @property
+    def labs(self) -> dict[str, dict[str, Any]]:
+        """The labs that this host knows: folder, network, and whether they hold the host."""
+        return dict(self._read()["labs"])
+
+    @property
+    def before(self) -> Snapshot | None:
+        """The host before the first lab that holds it, or None where none does."""
+        kept: Snapshot | None = self._read()["before"]
+        return kept
+
+    def claim(self, ident: str, folder: str, *, busy: Iterable[IPv4Network]) -> str:
+        """Return the network of a lab: the one that it has had before, or a free one.
+
+        ``busy`` are the networks that the host has already; other labs' are added.
+        """
+        with self._change() as data:
+            labs = data["labs"]
+            _drop_orphans(labs, ident)
+            if ident in labs:
+                return str(labs[ident]["subnet"])
+            others = [IPv4Network(lab["subnet"]) for lab in labs.values()]
+            subnet = network.pick([*busy, *others])
+            labs[ident] = {"folder": folder, "subnet": subnet, "holds": False}
+            return subnet
+
+    def hold(self, ident: str) -> None:
+        """Say that a lab is about to change the host; the first one's call keeps the host as it is now."""
+        with self._change() as data:
+            boot = self.boot_id.read_text().strip()
+            if data["boot_id"] != boot:  # what the kernel was told is gone with the last boot
+                data["before"] = None
+                for lab in data["labs"].values():
+                    lab["holds"] = False
+            if data["before"] is None:
+                data["before"], data["boot_id"] = self.take(), boot
+            data["labs"][ident]["holds"] = True
+
+    def release(self, ident: str) -> list[str]:
+        """Say that a lab is down; the last one's call gives the host back. Return what was restored."""
+        with self._change() as data:
+            labs = data["labs"]
+            _drop_orphans(labs, ident)
+            if ident in labs:
+                labs[ident]["holds"] = False
+            before = data["before"]
+            if before is None or any(lab["holds"] for lab in labs.values()):
+                return []
+            same_boot = data["boot_id"] == self.boot_id.read_text().strip()
+            restored = self._restore(before.get("sysctl", {})) if same_boot else []
+            data["before"], data["boot_id"] = None, ""
+            return restored
+
+    def forget(self, ident: str) -> None:
+        """Remove a lab; the record goes with the last one."""
+        with self._change() as data:
+            data["labs"].pop(ident, None)
+            empty = not data["labs"] and data["before"] is None
+        if empty:
+            self._remove()
+
+    def _restore(self, before: dict[str, str]) -> list[str]:
+        restored: list[str] = []
+        for name, value in sorted(before.items()):
+            path = self.sysctl / name
+            if not _OURS.match(name) or not path.exists() or path.read_text().strip() == value:
+                continue
+            try:
+                path.write_text(value)
+            except OSError as error:
+                restored.append(f"{name} could not be set back to {value}: {error.strerror}")
+            else:
+                restored.append(f"{name} = {value}")
+        return restored
+
+    def _read(self) -> dict[str, Any]:
+        empty: dict[str, Any] = {"boot_id": "", "before": None, "labs": {}}
+        return {**empty, **read_json(self.place / "record.json", {})}
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[dict[str, Any]]:
+        with self._locked():
+            data = self._read()
+            yield data
+            write_json(self.place / "record.json", data, mode=0o600)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        path = self.place / "lock"
+        while True:
+            self.place.mkdir(parents=True, exist_ok=True)
+            with path.open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                    yield
+                    return
+            # the last lab took its record away while we waited: wait at the new one
+
+    def _remove(self) -> None:
+        """Remove the record's files, unless another lab came in between."""
+        with self._locked():
+            if self._read()["labs"]:
+                return
+            (self.place / "record.json").unlink(missing_ok=True)
+            (self.place / "lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody else's files are in it
+                self.place.rmdir()
+                self.place.parent.rmdir()
+
+
+def _drop_orphans(labs: dict[str, dict[str, Any]], asking: str) -> None:
+    """Remove labs whose folder is gone: nobody can take them down any more."""
+    for ident in [ident for ident, lab in labs.items() if ident != asking and not Path(lab["folder"]).exists()]:
+        del labs[ident]

@@ -1,0 +1,65 @@
+"""What every kind of machine can do."""
+
+import dataclasses
+from typing import Literal, Protocol
+
+from hardwatt.endpoint import Endpoint
+
+State = Literal["absent", "stopped", "dead", "running"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """How a machine is."""
+
+    name: str
+    kind: str
+    state: State
+    """``dead``: it should run and does not; the next start cleans up and boots it again."""
+    address: str = ""
+    detail: str = ""
+    pid: int | None = None
+
+
+class Machine(Protocol):
+    """A place where the lab's node stands."""
+
+    @property
+    def kind(self) -> str:
+        """Return ``embedded``, ``vm`` or ``ssh``."""
+
+    @property
+    def why(self) -> str:
+        """Return why it is this kind of machine, for the person at the terminal."""
+
+    def destroy(self) -> None:
+        """Remove the machine and everything of it."""
+
+    def endpoint(self) -> Endpoint:
+        """Return how the node is reached; ``LabError`` where there is no machine."""
+
+    def shell_argv(self) -> list[str]:
+        """Return the command that opens a shell on the node."""
+
+    def start(self) -> Endpoint:
+        """Make the machine where there is none, start it where it does not run, and return its endpoint."""
+
+    def status(self) -> Status:
+        """Return how the machine is; changes nothing."""
+
+    def stop(self) -> None:
+        """Stop the machine; its disk stays."""
+
+
+def ssh_argv(end: Endpoint) -> list[str]:
+    """Return the ssh command to a node, with the lab's own key and known hosts and no others."""
+    return [
+        "ssh",
+        "-i", str(end.key),
+        "-o", "IdentitiesOnly=yes",
+        "-o", f"UserKnownHostsFile={end.known_hosts}",
+        "-o", "GlobalKnownHostsFile=/dev/null",
+        "-o", "StrictHostKeyChecking=yes",
+        "-p", str(end.port),
+        f"{end.user}@{end.address}",
+    ]  # fmt: skip

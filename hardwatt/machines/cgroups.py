@@ -1,0 +1,153 @@
+"""The machine's own cgroups on the host: one per hierarchy, under ``hardwatt/ID``.
+
+The machine's first process is started inside them, and a cgroup namespace makes them the root
+that the node sees. So the node's ``cpuacct.usage`` is the machine's own, its kubelet's
+``kubepods`` lie inside it, and all that belongs to a lab is found by its cgroup, also after
+its parent was killed.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from hardwatt.errors import LabError, WaitError
+from hardwatt.machines.hostfacts import Hierarchy, HostFacts
+from hardwatt.wait import wait
+
+PARENT = "hardwatt"
+_SYSTEMD_MANAGES = frozenset({"name=systemd", "cpu", "cpuacct", "memory", "pids", "blkio", "devices"})
+"""v1 controllers in which systemd as first process delegates a unit's cgroup."""
+
+
+def own(facts: HostFacts) -> list[Hierarchy]:
+    """Return the hierarchies in which the lab makes the machine's cgroup itself.
+
+    Where systemd is the first process, it owns the unified tree and most v1 controllers, and
+    delegates them to the machine's unit; only the controllers that it leaves alone are ours.
+    """
+    if not facts.systemd:
+        return list(facts.hierarchies)
+    return [
+        hierarchy
+        for hierarchy in facts.hierarchies
+        if not hierarchy.unified and not _SYSTEMD_MANAGES & set(hierarchy.controllers)
+    ]
+
+
+def unit(ident: str) -> str:
+    """Return the name of the machine's service on a host with systemd."""
+    return f"{PARENT}-{ident}.service"
+
+
+def tops(facts: HostFacts, ident: str) -> list[Path]:
+    """Return the folders that hold the machine's processes, whether they exist or not."""
+    found = [hierarchy.mount / PARENT / ident for hierarchy in own(facts)]
+    if facts.systemd:
+        found += [hierarchy.mount / "system.slice" / unit(ident) for hierarchy in facts.hierarchies]
+    return found
+
+
+def make(facts: HostFacts, ident: str) -> list[Path]:
+    """Make the machine's cgroups; return the files that take a process into them."""
+    return [_make(hierarchy, ident) / "cgroup.procs" for hierarchy in own(facts)]
+
+
+def _make(hierarchy: Hierarchy, ident: str) -> Path:
+    path = hierarchy.mount / PARENT / ident
+    for step in (path.parent, path):
+        if hierarchy.unified:
+            _enable(step.parent)
+        step.mkdir(exist_ok=True)
+        if "cpuset" in hierarchy.controllers:
+            for name in ("cpuset.cpus", "cpuset.mems"):  # empty in a new one, and then nothing may run in it
+                (step / name).write_text((step.parent / name).read_text())
+    return path
+
+
+def _enable(parent: Path) -> None:
+    """Pass every controller of a unified cgroup on to its children."""
+    names = (parent / "cgroup.controllers").read_text().split()
+    on = (parent / "cgroup.subtree_control").read_text().split()
+    wanted = [f"+{name}" for name in names if name not in on]
+    if not wanted:
+        return
+    try:
+        (parent / "cgroup.subtree_control").write_text(" ".join(wanted))
+    except OSError as error:
+        raise LabError(
+            f"the cgroup {parent} does not pass {' '.join(wanted)} on: {error.strerror}",
+            hint="run the lab on a host with systemd as its first process, or where this cgroup is free of processes",
+        ) from error
+
+
+def processes(places: Sequence[Path], below: str = "") -> set[int]:
+    """Return the processes in these cgroups, or in those of their children that start with ``below``."""
+    found: set[int] = set()
+    for top in places:
+        starts = [top] if not below else [*top.glob(f"{below}*"), *top.glob(f"payload/{below}*")]
+        for start in starts:
+            for file in start.rglob("cgroup.procs"):
+                found |= _pids(file)
+    return found
+
+
+def _pids(file: Path) -> set[int]:
+    try:
+        return {int(line) for line in file.read_text().split() if line != "0"}
+    except OSError:  # the cgroup went away under us
+        return set()
+
+
+def end(places: Sequence[Path], *, below: str = "", grace: float = 0) -> None:
+    """End every process in these cgroups: asked for ``grace`` seconds, then killed."""
+
+    def send(number: int) -> set[int]:
+        pids = processes(places, below)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return pids
+
+    if grace and send(signal.SIGTERM):
+        with contextlib.suppress(WaitError):
+            wait(lambda: processes(places, below), lambda pids: not pids,
+                 what="end of the pods' processes", timeout=grace, delay=0.1)  # fmt: skip
+    wait(lambda: send(signal.SIGKILL), lambda pids: not pids,
+         what="end of the machine's processes", timeout=20, delay=0.1)  # fmt: skip
+
+
+def remove(facts: HostFacts, ident: str) -> int:
+    """Remove the machine's empty cgroups, children first; return how many there were.
+
+    The parent goes too when no other lab has a machine under it.
+    """
+    count = 0
+    for hierarchy in own(facts):
+        top = hierarchy.mount / PARENT / ident
+        if top.is_dir():
+            count += sum(_rmdir(path) for path in _deepest_first(top))
+        with contextlib.suppress(OSError):  # another lab's machine is in it, or it is not there
+            top.parent.rmdir()
+    return count
+
+
+def _deepest_first(top: Path) -> list[Path]:
+    return sorted((path for path in [top, *top.rglob("*/")] if path.is_dir()), key=lambda p: -len(p.parts))
+
+
+def _rmdir(path: Path) -> bool:
+    """Remove one cgroup; the kernel may need a moment after its last process."""
+
+    def attempt() -> str:
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    wait(attempt, lambda reason: not reason, what=f"removal of the cgroup {path}", timeout=10, delay=0.05)
+    return True

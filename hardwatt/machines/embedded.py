@@ -1,0 +1,198 @@
+"""The embedded node: a machine of its own inside this one, by systemd-nspawn. Not a security boundary."""
+
+import dataclasses
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from hardwatt.door import Process
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import LabError, RefusedError
+from hardwatt.files import read_json, write_json
+from hardwatt.lab import Lab
+from hardwatt.machines import hostfacts, identity, rooted, rootfs
+from hardwatt.machines.base import Status, ssh_argv
+from hardwatt.machines.network import Addresses
+from hardwatt.machines.rooted import Spec
+from hardwatt.progress import step
+from hardwatt.ssh import Ssh
+from hardwatt.wait import wait
+
+BOOT_TIMEOUT = 120.0
+"""Seconds until the node answers; 3 to 12 were seen on two cores."""
+_MAX_HOSTNAME = 63
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedMachine:
+    """The embedded node of one lab; its state is in the lab's ``machine.json``."""
+
+    lab: Lab
+    why: str = "lab.toml says so"
+    kind: str = "embedded"
+
+    def start(self) -> Endpoint:
+        """Make, clean and boot as needed; a machine that runs is left alone."""
+        lab = self.lab
+        if len(lab.name) > _MAX_HOSTNAME:
+            raise LabError(f"the name {lab.name!r} is longer than a host name may be", hint="name in lab.toml")
+        if self.status().state == "running":
+            return self.endpoint()
+        facts = hostfacts.gather(lab.dir)
+        hostfacts.require_embedded(facts)
+        archive = self._archive(facts)
+        with step("Boot the embedded node", lab=lab) as current:
+            end, answer = self._boot(facts, archive)
+            if answer["cleaned"]:
+                current.note(f"removed what a dead machine left: {', '.join(answer['cleaned'])}")
+            self._await(end, Process.from_dict(answer["process"]))
+            current.changed(1)
+        return end
+
+    def stop(self) -> None:
+        """Stop the machine in order or by force, and give the host back."""
+        state = self._state()
+        if not state:
+            return
+        with step("Stop the embedded node", lab=self.lab) as current:
+            answer = rooted.call("stop", self._spec(), process=state.get("process"))
+            for text in answer["restored"]:
+                current.note(f"host: {text}")
+        write_json(self._file, {**state, "process": None})
+
+    def destroy(self) -> None:
+        """Stop the machine and remove its tree, its keys and its network."""
+        self.stop()
+        if not self._state() and not (self.lab.dir / "machine").exists():
+            return
+        with step("Remove the embedded node", lab=self.lab):
+            state = self._state()
+            rooted.call("destroy", self._spec())
+            if state:
+                identity.forget(self.lab, Addresses(state["subnet"]).node)
+            for name in (identity.HOST_KEY, f"{identity.HOST_KEY}.pub"):
+                (self.lab.keys / name).unlink(missing_ok=True)
+            self._file.unlink(missing_ok=True)
+
+    def status(self) -> Status:
+        state = self._state()
+        if not state:
+            return Status(self.lab.name, self.kind, "absent")
+        address = Addresses(state["subnet"]).node
+        if not state.get("process"):
+            return Status(self.lab.name, self.kind, "stopped", address)
+        process = Process.from_dict(state["process"])
+        if process.alive():
+            return Status(self.lab.name, self.kind, "running", address, pid=process.pid)
+        return Status(self.lab.name, self.kind, "dead", address, "systemd-nspawn ended without us")
+
+    def endpoint(self) -> Endpoint:
+        state = self._state()
+        if not state:
+            raise LabError(f"the lab {self.lab.name} has no machine", hint="invoke lab.machine.start")
+        return Endpoint.from_dict(state["endpoint"])
+
+    def shell_argv(self) -> list[str]:
+        return ssh_argv(self.endpoint())
+
+    @property
+    def _file(self) -> Path:
+        return self.lab.dir / "machine.json"
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = read_json(self._file, {})
+        if state and state["kind"] != self.kind:
+            raise RefusedError(f"the lab {self.lab.name} has a machine of another kind: {state['kind']}",
+                               hint="invoke lab.down first, with the settings that it was made with")  # fmt: skip
+        return state
+
+    def _spec(self, codename: str = "") -> Spec:
+        kubernetes = self.lab.settings.kubernetes
+        return Spec(
+            ident=identity.ident(self.lab),
+            hostname=self.lab.name,
+            folder=str(self.lab.dir),
+            archive=str(rootfs.archive(self.lab.cache, codename, platform.machine())),
+            log=str(self.lab.logs / "machine.log"),
+            record=rooted.record_place(),
+            reserved=tuple(net for net in (kubernetes.pod_cidr, kubernetes.service_cidr) if ":" not in net),
+        )
+
+    def _archive(self, facts: hostfacts.HostFacts) -> Path:
+        """Return the root filesystem's archive, made first where the cache has none."""
+        spec = self._spec(facts.codename)
+        archive = Path(spec.archive)
+        if not archive.exists():
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            self.lab.logs.mkdir(parents=True, exist_ok=True)
+            with step("Make the node's root filesystem", lab=self.lab) as current:
+                rooted.call("make_rootfs", spec, codename=facts.codename, owner=[os.getuid(), os.getgid()])
+                current.changed(1)
+        return archive
+
+    def _boot(self, facts: hostfacts.HostFacts, archive: Path) -> tuple[Endpoint, dict[str, Any]]:
+        lab, spec = self.lab, self._spec(facts.codename)
+        lab.dir.mkdir(parents=True, exist_ok=True)
+        client = identity.ensure_key(lab, identity.CLIENT_KEY)
+        host = identity.ensure_key(lab, identity.HOST_KEY)
+        public = host.with_name(f"{host.name}.pub").read_text()
+        subnet = rooted.call("claim", spec)["subnet"]
+        end = self._endpoint(Addresses(subnet), facts, client)
+        state = {"kind": self.kind, "ident": spec.ident, "subnet": subnet, "endpoint": end.to_dict(), "process": None}
+        identity.learn(lab, end.address, public)
+        write_json(self._file, state)
+        keys = {
+            "host_key": host.read_text(),
+            "host_public_key": public,
+            "authorized_keys": client.with_name(f"{client.name}.pub").read_text(),
+        }
+        answer = rooted.call("boot", spec, subnet=subnet, keys=keys)
+        write_json(self._file, {**state, "process": answer["process"]})
+        return end, answer
+
+    def _endpoint(self, addresses: Addresses, facts: hostfacts.HostFacts, client: Path) -> Endpoint:
+        v1 = facts.cgroup_version == 1
+        return Endpoint(
+            name=self.lab.name,
+            kind=self.kind,
+            address=addresses.node,
+            port=22,
+            user="root",
+            key=client,
+            known_hosts=self.lab.known_hosts,
+            controller_address=addresses.host,
+            node_address=addresses.node,
+            data={
+                "cgroup_version": facts.cgroup_version,
+                # a cgroup namespace: what the node sees as the root is the machine's own cgroup
+                "cgroup_root": "/",
+                "machine_cgroup": "/sys/fs/cgroup/cpuacct" if v1 else "/sys/fs/cgroup",
+                "proc_stat": "host",  # /proc/stat and /proc/meminfo in the node are the whole host's
+            },
+        )
+
+    def _await(self, end: Endpoint, process: Process) -> None:
+        """Wait until the node answers over SSH and has booted to its end."""
+        log = self.lab.logs / "machine.log"
+
+        def poll() -> str:
+            if not process.alive():
+                return "ended"
+            try:
+                with Ssh(end, timeout=5) as ssh:
+                    return ssh.run("systemctl is-system-running --wait", check=False, timeout=60).stdout.strip()
+            except RefusedError:
+                raise
+            except LabError as error:
+                return error.message
+
+        wait(
+            poll,
+            lambda state: state in ("running", "degraded"),
+            error=lambda state: f"systemd-nspawn ended; its log: {log}" if state == "ended" else None,
+            what="the embedded node's boot",
+            timeout=BOOT_TIMEOUT,
+            delay=0.2,
+            hint=f"look into {log}",
+        )

@@ -1,0 +1,200 @@
+"""Facts about the host that the embedded node stands on, gathered and never assumed.
+
+Everything is read below a root folder, so that a test can construct a host: one with
+systemd as first process, with cgroup v2, with NetworkManager or with Docker.
+"""
+
+import dataclasses
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from hardwatt import door
+from hardwatt.errors import LabError
+
+TOOLS = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "tar": "tar",
+    "apt-get": "apt",
+}
+"""Programs that the embedded node needs on its host, and their packages."""
+
+MIN_DISK = 8 * 1024**3
+"""Bytes: root filesystem with images and etcd 3.3 GB, its archive, and room for a day of samples."""
+MIN_MEMORY = 3 * 1024**3
+"""Bytes: control plane, Flux and Prometheus take about 2 GB."""
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclasses.dataclass(frozen=True)
+class Hierarchy:
+    """One mounted cgroup hierarchy of the host."""
+
+    mount: Path
+    controllers: tuple[str, ...]
+    """Names as in /proc/self/cgroup: controllers, ``name=systemd``, or none for the unified tree."""
+
+    @property
+    def unified(self) -> bool:
+        return not self.controllers
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Why a machine cannot be made here, and what helps."""
+
+    text: str
+    remedy: str
+
+
+@dataclasses.dataclass(frozen=True)
+class HostFacts:
+    """What there is on the host, as far as machines care."""
+
+    system: str
+    architecture: str
+    is_root: bool
+    can_sudo: bool
+    systemd: bool
+    """systemd is the first process, so that a service of its own keeps the machine."""
+    cgroup_version: int
+    hierarchies: tuple[Hierarchy, ...]
+    cgroup_namespaces: bool
+    network_manager: bool
+    networkd: bool
+    docker: bool
+    firewalld: bool
+    codename: str
+    """Release of the distribution, such as ``bookworm``; empty where os-release names none."""
+    missing: tuple[str, ...]
+    """Programs of ``TOOLS`` that are not there."""
+    devices: tuple[str, ...]
+    """Device nodes that the machine gets from the host."""
+    disk_free: int
+    """Bytes free where the lab lies."""
+    memory: int
+    """Bytes of memory."""
+
+    def embedded_problems(self) -> list[Problem]:
+        """Return everything that keeps the embedded node from this host; empty: it can stand here."""
+        elsewhere = "use a host over SSH: [host] in lab.toml (see lab.example.toml)"
+        found: list[Problem] = []
+        if self.system != "Linux":
+            return [Problem(f"the embedded node needs Linux, and this is {self.system}", elsewhere)]
+        if self.architecture != "x86_64":
+            found.append(Problem(f"the embedded node is tested on x86_64 only, and this is {self.architecture}",
+                                 elsewhere))  # fmt: skip
+        if not self.is_root and not self.can_sudo:
+            found.append(Problem("the embedded node needs root, and sudo does not let us without a password",
+                                 "run `sudo -v` first, or " + elsewhere))  # fmt: skip
+        if self.missing:
+            packages = " ".join(sorted({TOOLS[tool] for tool in self.missing}))
+            found.append(Problem(f"missing on this host: {', '.join(self.missing)}",
+                                 f"make setup (Debian and Ubuntu: packages {packages})"))  # fmt: skip
+        if not self.hierarchies:
+            found.append(Problem("no cgroup hierarchy is mounted on this host", "mount cgroup2 on /sys/fs/cgroup"))
+        if not self.cgroup_namespaces:
+            found.append(Problem("this kernel has no cgroup namespaces (CONFIG_CGROUPS)", elsewhere))
+        if self.disk_free < MIN_DISK:
+            found.append(Problem(f"{_gib(self.disk_free)} free on disk, and a lab needs {_gib(MIN_DISK)}",
+                                 "free some space, or invoke lab.down --caches"))  # fmt: skip
+        if self.memory < MIN_MEMORY:
+            found.append(Problem(f"{_gib(self.memory)} of memory, and a lab needs {_gib(MIN_MEMORY)}", elsewhere))
+        return found
+
+
+def _gib(size: int) -> str:
+    return f"{size / 1024**3:.1f} GiB"
+
+
+def gather(place: Path, *, root: Path = Path("/")) -> HostFacts:
+    """Return the facts of this host; ``place`` is where the lab will lie."""
+    release = _release(root)
+    hierarchies = _hierarchies(root)
+    return HostFacts(
+        system=platform.system(),
+        architecture=platform.machine(),
+        is_root=os.geteuid() == 0,
+        can_sudo=os.geteuid() != 0 and _can_sudo(),
+        systemd=(root / "run/systemd/system").is_dir(),
+        cgroup_version=1 if any(not hierarchy.unified for hierarchy in hierarchies) else 2,
+        hierarchies=hierarchies,
+        cgroup_namespaces=(root / "proc/self/ns/cgroup").exists() or (root / "proc/self/ns/cgroup").is_symlink(),
+        network_manager=(root / "run/NetworkManager").is_dir(),
+        networkd=(root / "run/systemd/netif/links").is_dir() and (root / "run/systemd/system").is_dir(),
+        docker=(root / "run/docker.sock").exists(),
+        firewalld=(root / "run/firewalld").is_dir(),
+        codename=release.get("VERSION_CODENAME", ""),
+        missing=tuple(tool for tool in TOOLS if _which(tool) is None),
+        devices=tuple(name for name in ("/dev/kmsg", "/dev/fuse") if (root / name.lstrip("/")).exists()),
+        disk_free=_disk_free(place),
+        memory=_memory(root),
+    )
+
+
+def require_embedded(facts: HostFacts) -> None:
+    """Raise ``LabError`` with every problem at once where the embedded node cannot stand here."""
+    if problems := facts.embedded_problems():
+        raise LabError("; ".join(problem.text for problem in problems),
+                       hint="; ".join(dict.fromkeys(problem.remedy for problem in problems)))  # fmt: skip
+
+
+def _which(tool: str) -> str | None:
+    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+
+
+def _can_sudo() -> bool:
+    if shutil.which("sudo") is None:
+        return False
+    return door.run(["sudo", "-n", "true"], check=False).returncode == 0
+
+
+def _release(root: Path) -> dict[str, str]:
+    path = root / "etc/os-release"
+    if not path.exists():
+        return {}
+    lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
+    return {key: value.strip().strip('"') for key, _, value in lines}
+
+
+def _hierarchies(root: Path) -> tuple[Hierarchy, ...]:
+    """Return the host's cgroup hierarchies with controllers, from its mounts and its own membership."""
+    mounts = root / "proc/self/mountinfo"
+    if not mounts.exists():
+        return ()
+    found: list[Hierarchy] = []
+    for line in mounts.read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        mount = Path(left.split()[4])
+        kind, _, options = right.split(" ", 2)
+        if kind == "cgroup2":
+            found.append(Hierarchy(mount, ()))
+        elif kind == "cgroup":
+            found.append(Hierarchy(mount, _controllers(root, options)))
+    return tuple(found)
+
+
+def _controllers(root: Path, options: str) -> tuple[str, ...]:
+    """Return the controllers of a v1 mount: those of its options that the kernel lists."""
+    lines = (root / "proc/self/cgroup").read_text().splitlines()
+    known = {name for line in lines for name in line.split(":")[1].split(",") if name}
+    return tuple(name for name in options.split(",") if name in known)
+
+
+def _disk_free(place: Path) -> int:
+    existing = next(folder for folder in (place, *place.parents) if folder.exists())
+    return shutil.disk_usage(existing).free
+
+
+def _memory(root: Path) -> int:
+    path = root / "proc/meminfo"
+    if not path.exists():
+        return 0
+    first = next(line for line in path.read_text().splitlines() if line.startswith("MemTotal:"))
+    return int(first.split()[1]) * 1024

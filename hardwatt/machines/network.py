@@ -1,0 +1,157 @@
+"""The link between a machine and its host: an address range of its own, and nothing else of the host's network."""
+
+import dataclasses
+import ipaddress
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hardwatt import door
+from hardwatt.errors import LabError
+from hardwatt.files import write_atomic
+from hardwatt.machines.hostfacts import HostFacts
+
+Network = ipaddress.IPv4Network
+RANGE = Network("10.77.0.0/16")
+"""Labs take their networks from here; the whole range is private (RFC 1918)."""
+NODE_LINK = "host0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Addresses:
+    """The network of one lab: the host's end and the node's end."""
+
+    subnet: str
+
+    @property
+    def host(self) -> str:
+        return str(Network(self.subnet)[1])
+
+    @property
+    def node(self) -> str:
+        return str(Network(self.subnet)[2])
+
+    @property
+    def prefix(self) -> int:
+        return Network(self.subnet).prefixlen
+
+
+def link_name(ident: str) -> str:
+    """Return the name of the host's end: at most 15 characters, and no pattern of systemd-networkd's own files."""
+    return f"hw-{ident}"
+
+
+def taken() -> list[Network]:
+    """Return the networks that this host has addresses in or routes to (IPv4)."""
+    addresses = door.run(["ip", "-4", "-json", "address"]).stdout
+    routes = door.run(["ip", "-4", "-json", "route", "show", "table", "all"]).stdout
+    return parse_taken(addresses, routes)
+
+
+def parse_taken(addresses: str, routes: str) -> list[Network]:
+    """Return the networks in ``ip -json``'s addresses and routes, without the default route."""
+    found = [
+        Network(f"{entry['local']}/{entry['prefixlen']}", strict=False)
+        for link in json.loads(addresses or "[]")
+        for entry in link.get("addr_info", [])
+        if entry.get("family") == "inet"
+    ]
+    for route in json.loads(routes or "[]"):
+        if route["dst"] != "default":
+            found.append(Network(route["dst"], strict=False))
+    return [network for network in dict.fromkeys(found) if network.prefixlen > 0]
+
+
+def pick(busy: Iterable[Network]) -> str:
+    """Return the first free /24 of the range.
+
+    Raises ``LabError`` where none is free.
+    """
+    networks = list(busy)
+    for candidate in RANGE.subnets(new_prefix=24):
+        if not any(candidate.overlaps(network) for network in networks):
+            return str(candidate)
+    raise LabError(f"every network of {RANGE} is taken on this host",
+                   hint="invoke lab.down in labs that are not needed, or look at `ip route`")  # fmt: skip
+
+
+def up(ident: str, addresses: Addresses) -> list[list[str]]:
+    """Return the commands that configure the host's end."""
+    link = link_name(ident)
+    return [
+        ["ip", "address", "replace", f"{addresses.host}/{addresses.prefix}", "dev", link],
+        ["ip", "link", "set", link, "up"],
+    ]
+
+
+def unmanaged_files(facts: HostFacts, ident: str) -> dict[Path, str]:
+    """Return files that keep the host's network managers off the link (gone with the next boot).
+
+    Sources: NetworkManager.conf(5) ``unmanaged-devices``, systemd.network(5) ``Unmanaged=``.
+    """
+    link = link_name(ident)
+    files: dict[Path, str] = {}
+    if facts.network_manager:
+        text = f"[keyfile]\nunmanaged-devices+=interface-name:{link}\n"
+        files[Path(f"/run/NetworkManager/conf.d/{link}.conf")] = text
+    if facts.networkd:
+        text = f"[Match]\nName={link}\n\n[Link]\nUnmanaged=yes\n"
+        files[Path(f"/run/systemd/network/10-{link}.network")] = text
+    return files
+
+
+def reload_commands(facts: HostFacts) -> list[list[str]]:
+    """Return the commands that make the host's network managers read those files."""
+    commands: list[list[str]] = []
+    if facts.network_manager:
+        commands.append(["nmcli", "general", "reload", "conf"])
+    if facts.networkd:
+        commands.append(["networkctl", "reload"])
+    return commands
+
+
+def firewall_commands(facts: HostFacts, ident: str, *, add: bool) -> list[list[str]]:
+    """Return the commands that let the node reach the lab's mirror through the host's firewall.
+
+    Only firewalld filters what comes in on a new link by itself; its zone is set at runtime
+    only. Docker's rules concern forwarding, which a lab does not need.
+    """
+    if not facts.firewalld:
+        return []
+    verb = "--add-interface" if add else "--remove-interface"
+    return [["firewall-cmd", "--zone=trusted", f"{verb}={link_name(ident)}"]]
+
+
+def protect(facts: HostFacts, ident: str) -> None:
+    """Keep the host's network managers and firewall off the machine's link."""
+    for path, text in unmanaged_files(facts, ident).items():
+        write_atomic(path, text)
+    _run_all(reload_commands(facts) + firewall_commands(facts, ident, add=True), check=True)
+
+
+def release(facts: HostFacts, ident: str) -> None:
+    """Undo ``protect``."""
+    present = [path for path in unmanaged_files(facts, ident) if path.exists()]
+    for path in present:
+        path.unlink()
+    if present:
+        _run_all(reload_commands(facts), check=False)
+    _run_all(firewall_commands(facts, ident, add=False), check=False)
+
+
+def _run_all(commands: Sequence[Sequence[str]], *, check: bool) -> None:
+    for command in commands:
+        door.run(command, check=check)
+
+
+def exists(ident: str) -> bool:
+    """Return whether the host's end of the link is there."""
+    return Path("/sys/class/net", link_name(ident)).exists()
+
+
+def remove(ident: str) -> bool:
+    """Remove the host's end of the link, if it is there; return whether it was."""
+    if not exists(ident):
+        return False
+    door.run(["ip", "link", "delete", link_name(ident), "type", "veth"], check=False)
+    return True

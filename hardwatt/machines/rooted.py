@@ -1,0 +1,171 @@
+"""The part of the embedded node that needs root: one verb, JSON in, JSON out.
+
+Where we are root it is called as functions; elsewhere ``sudo -n`` runs this module, so that
+the lab's own files stay the user's.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hardwatt import door, hostrecord
+from hardwatt.door import Process
+from hardwatt.errors import CommandError, LabError
+from hardwatt.hostrecord import HostRecord
+from hardwatt.machines import cgroups, clean, hostfacts, network, nspawn, rootfs, tree
+from hardwatt.machines.network import Addresses
+from hardwatt.machines.tree import Identity
+from hardwatt.wait import wait
+
+_PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One machine, as the privileged part needs to know it."""
+
+    ident: str
+    hostname: str
+    folder: str
+    """The lab's folder."""
+    archive: str
+    log: str
+    record: str
+    """Where the host record lies."""
+    reserved: tuple[str, ...] = ()
+    """Networks of the cluster, which the machine's must not overlap."""
+
+    @property
+    def root(self) -> Path:
+        return Path(self.folder, "machine", "root")
+
+    @property
+    def host_record(self) -> HostRecord:
+        return HostRecord(Path(self.record))
+
+    @property
+    def facts(self) -> hostfacts.HostFacts:
+        return hostfacts.gather(Path(self.folder))
+
+
+def claim(spec: Spec, **_: Any) -> dict[str, Any]:
+    """Give the lab a network of its own; the same one as before where it has one."""
+    busy = [*network.taken(), *(network.Network(text) for text in spec.reserved)]
+    return {"subnet": spec.host_record.claim(spec.ident, spec.folder, busy=busy)}
+
+
+def make_rootfs(spec: Spec, *, codename: str, owner: list[int], **_: Any) -> dict[str, Any]:
+    """Make the root filesystem's archive and give it to the user whose cache it lies in."""
+    target = Path(spec.archive)
+    built = rootfs.build(target, rootfs.sources(codename), log=Path(spec.log))
+    for path in (target.parent, target):
+        os.chown(path, owner[0], owner[1])
+    return {"built": built}
+
+
+def boot(spec: Spec, *, subnet: str, keys: dict[str, str], **_: Any) -> dict[str, Any]:
+    """Clean up after a dead machine, make its tree where there is none, and start it."""
+    facts = spec.facts
+    addresses = Addresses(subnet)
+    left = clean.machine(facts, spec.ident, spec.root)
+    unpacked = rootfs.unpack(Path(spec.archive), spec.root)
+    tree.write(spec.root, Identity(hostname=spec.hostname, addresses=addresses, **keys))
+    spec.host_record.hold(spec.ident)
+    process = _start(spec, facts)
+    network.protect(facts, spec.ident)
+    for command in network.up(spec.ident, addresses):
+        door.run(command)
+    return {"process": process.to_dict(), "unpacked": unpacked, "cleaned": left}
+
+
+def _start(spec: Spec, facts: hostfacts.HostFacts) -> Process:
+    enter = cgroups.make(facts, spec.ident)
+    command = nspawn.command(facts, spec.ident, spec.hostname, spec.root, enter)
+    log = Path(spec.log)
+    if facts.systemd:
+        door.run(command, log=log)
+        process = Process.of(_main_pid(spec.ident))
+        if process is None:
+            raise LabError("the machine ended as soon as it was started",
+                           hint=f"journalctl -u {cgroups.unit(spec.ident)}")  # fmt: skip
+    else:
+        process = door.spawn(command, log=log, env=nspawn.ENVIRONMENT)
+    wait(
+        lambda: (network.exists(spec.ident), process.alive()),
+        lambda state: state[0],
+        error=lambda state: None if state[1] else f"systemd-nspawn ended; its log: {log}",
+        what="the machine's link",
+        timeout=30,
+        delay=0.05,
+    )
+    return process
+
+
+def _main_pid(ident: str) -> int:
+    return int(door.run(["systemctl", "show", "--value", "-p", "MainPID", cgroups.unit(ident)]).stdout or 0)
+
+
+def stop(spec: Spec, *, process: dict[str, int] | None, **_: Any) -> dict[str, Any]:
+    """Stop the machine, in order where it answers and by force where not, and give the host back."""
+    facts = spec.facts
+    if process:
+        clean.power_off(facts, spec.ident, Process.from_dict(process))
+    left = clean.machine(facts, spec.ident, spec.root)
+    return {"cleaned": left, "restored": spec.host_record.release(spec.ident)}
+
+
+def destroy(spec: Spec, **_: Any) -> dict[str, Any]:
+    """Remove the machine's tree and its place in the host record; the machine is stopped before."""
+    door.run(["rm", "-rf", "--one-file-system", str(spec.root.parent)])
+    spec.host_record.forget(spec.ident)
+    return {}
+
+
+VERBS: dict[str, Callable[..., dict[str, Any]]] = {
+    "boot": boot,
+    "claim": claim,
+    "destroy": destroy,
+    "make_rootfs": make_rootfs,
+    "stop": stop,
+}
+
+
+def call(verb: str, spec: Spec, **arguments: Any) -> dict[str, Any]:
+    """Run a verb as root and return its answer; its ``LabError`` comes through."""
+    if os.geteuid() == 0:
+        return VERBS[verb](spec, **arguments)
+    text = json.dumps({"spec": dataclasses.asdict(spec), "arguments": arguments})
+    keep = [f"{name}={os.environ[name]}" for name in ("XDG_STATE_HOME",) if name in os.environ]
+    command = ["env", f"PYTHONPATH={_PROJECT}", *keep, sys.executable, "-m", "hardwatt.machines.rooted", verb]
+    done = door.run(door.root(command), stdin=text, check=False)
+    if done.returncode not in (0, 3):
+        raise CommandError(done.argv, done.returncode, done.stdout, done.stderr, hint="sudo -v, then again")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    if done.returncode == 3:
+        raise LabError(answer["message"], hint=answer["hint"])
+    return answer
+
+
+def main() -> int:
+    """Answer one call of ``call``: 0 with an answer, 3 with an error that a person can mend."""
+    asked = json.load(sys.stdin)
+    spec = Spec(**{**asked["spec"], "reserved": tuple(asked["spec"]["reserved"])})
+    try:
+        answer, code = VERBS[sys.argv[1]](spec, **asked["arguments"]), 0
+    except LabError as error:
+        answer, code = {"message": error.message, "hint": error.hint}, 3
+    sys.stdout.write(json.dumps(answer))
+    return code
+
+
+def record_place() -> str:
+    """Return where the host's record lies."""
+    return str(hostrecord.default_place())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""The node's root filesystem: a fresh installation of the host's own distribution, as one archive.
+
+It is made by mmdebstrap from the package sources that apt uses on this machine, and kept in the
+user's cache: labs unpack it, and it is made anew when the recipe changes. There is nothing of
+Kubernetes in it: the deploys find a fresh host.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from hardwatt import door
+from hardwatt.errors import CommandError, LabError
+from hardwatt.files import sync_folder, write_atomic
+from hardwatt.machines.hostfacts import MIN_DISK
+
+RECIPE = 2
+"""Raised with every change of the recipe below, so that caches made by the old one are passed over."""
+
+PACKAGES = (
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",  # how everything reaches the node
+    "iproute2",
+    "iptables",  # kube-proxy, CNI portmap
+    "nftables",
+    "ebtables",
+    "conntrack",  # kubeadm's preflight and kube-proxy
+    "ethtool",
+    "socat",
+    "kmod",
+    "procps",
+    "util-linux",
+    "runc",
+    "containernetworking-plugins",
+    "git",  # the lab's repositories live on the node
+    "python3",  # the meter and pyinfra's facts
+    "ca-certificates",
+    "gpgv",  # apt checks the mirror's signature
+    "curl",
+    "netbase",
+    "tzdata",
+)
+"""Distribution packages of the node beyond the minimal base."""
+
+_NODOC = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
+_ACQUIRE = re.compile(r'^Acquire::(Check-|Retries|ForceIPv|https?(::[^ ]*)?::|Languages)[^"]*"[^"]+";$')
+"""apt settings that say how this machine reaches its package sources (proxies, certificates, dates)."""
+_AUTH = ("etc/apt/auth.conf", "etc/apt/auth.conf.d")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Where this machine installs from."""
+
+    codename: str
+    files: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+def key(codename: str, architecture: str) -> str:
+    """Return the name of the archive in the cache: the same recipe gives the same name."""
+    text = "\n".join([str(RECIPE), codename, architecture, *PACKAGES])
+    return f"{codename}-{architecture}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def archive(cache: Path, codename: str, architecture: str) -> Path:
+    """Return the archive's path, whether it exists or not."""
+    return cache / "rootfs" / f"{key(codename, architecture)}.tar"
+
+
+def sources(codename: str) -> Sources:
+    """Return the package sources of this machine that belong to its own distribution.
+
+    Raises ``LabError`` where there is none.
+    """
+    format_ = "$(SOURCESENTRY)|$(ORIGIN)|$(RELEASE)"
+    targets = door.run(["apt-get", "indextargets", "--format", format_, "Created-By: Packages"]).stdout
+    files = parse_targets(targets, codename)
+    if not files:
+        raise LabError(f"apt on this machine has no sources of its own release {codename!r}",
+                       hint="look at /etc/apt/sources.list and /etc/apt/sources.list.d")  # fmt: skip
+    options = door.run(["apt-config", "dump"]).stdout.splitlines()
+    return Sources(codename, files, tuple(line for line in options if _ACQUIRE.match(line)))
+
+
+def parse_targets(targets: str, codename: str) -> tuple[str, ...]:
+    """Return the source files that serve this release: the base suite, updates and security.
+
+    A third party's source may use the same suite name; apt knows by its origin, once its
+    lists are there, that it is not the distribution.
+    """
+    suites = {codename, f"{codename}-updates", f"{codename}-security"}
+    rows = [line.split("|") for line in targets.splitlines() if line.count("|") == 2]
+    ours = [(entry.rpartition(":")[0], origin) for entry, origin, release in rows if release in suites]
+    distributions = {origin for file, origin in ours if origin in ("Debian", "Ubuntu")}
+    files = [file for file, origin in ours if not distributions or origin in distributions]
+    return tuple(dict.fromkeys(files))
+
+
+def build_command(target: Path, found: Sources, options: Path, copy_auth: bool) -> list[str]:
+    """Return the mmdebstrap command that writes ``target``; ``options`` is a file of apt settings."""
+    clean = [
+        'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/hosts',
+        # how this machine reaches its packages is nothing of the node's: it installs from the mirror
+        'rm -rf "$1"/etc/apt/sources.list.d/* "$1"/etc/apt/sources.list "$1"/etc/apt/auth.conf*',
+        'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap',
+    ]
+    auth = [f'for f in {" ".join(_AUTH)}; do test ! -e "/$f" || cp -a "/$f" "$1/etc/apt/"; done'] if copy_auth else []
+    return [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        "--format=tar",
+        f"--include={','.join(PACKAGES)}",
+        f"--aptopt={options}",
+        *(f"--dpkgopt=path-exclude={path}" for path in _NODOC),
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        *(f"--setup-hook={hook}" for hook in auth),
+        *(f"--customize-hook={hook}" for hook in clean),
+        found.codename,
+        str(target),
+        *found.files,
+    ]
+
+
+def build(target: Path, found: Sources, *, log: Path) -> bool:
+    """Make the archive ``target`` unless it is there; return whether it was made (needs root).
+
+    A second lab waits for the first one's build. A killed build leaves only what the next one removes.
+    """
+    folder = target.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists():
+            return False
+        _require_space(folder)
+        for old in folder.glob("tmp.*"):
+            door.run(["rm", "-rf", "--one-file-system", str(old)])
+        work = Path(tempfile.mkdtemp(prefix="tmp.", dir=folder))
+        try:
+            _make(work, target, found, log)
+        finally:
+            door.run(["rm", "-rf", "--one-file-system", str(work)])
+    return True
+
+
+def _make(work: Path, target: Path, found: Sources, log: Path) -> None:
+    work.chmod(0o755)  # apt's unprivileged download user passes through it
+    options = work / "apt.conf"
+    write_atomic(options, "\n".join(found.options) + "\n", mode=0o600)
+    copy_auth = any(Path("/", name).exists() for name in _AUTH)
+    made = work / target.name
+    command = build_command(made, found, options, copy_auth)
+    try:
+        door.run(command, env={"TMPDIR": str(work), "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}, log=log)
+    except CommandError as error:
+        raise LabError(f"the root filesystem could not be made\n{error.stderr}",
+                       hint=f"check that `apt-get update` works on this machine; whole log: {shlex.quote(str(log))}",
+                       ) from error  # fmt: skip
+    made.replace(target)
+    sync_folder(target.parent)
+
+
+def _require_space(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < MIN_DISK:
+        raise LabError(
+            f"{free / 1024**3:.1f} GiB free in {folder}, and a lab needs {MIN_DISK / 1024**3:.0f} GiB",
+            hint="free some space, or set mirror.cache in lab.toml",
+        )
+
+
+def unpack(source: Path, root: Path) -> bool:
+    """Unpack the archive to ``root`` unless it is there; return whether it was unpacked (needs root)."""
+    if root.exists():
+        return False
+    fresh = root.with_name(f"{root.name}.new")
+    door.run(["rm", "-rf", "--one-file-system", str(fresh)])
+    fresh.mkdir(parents=True)
+    tar: Sequence[str] = ["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", str(source)]
+    door.run([*tar, "-C", str(fresh)])
+    fresh.replace(root)
+    return True

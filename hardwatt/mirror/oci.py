@@ -1,0 +1,236 @@
+"""OCI images as folders: the same content gives the same bytes, on any machine.
+
+Layers are plain tar, not compressed: a compressor's output differs between its versions, and a
+node beside the mirror unpacks faster without.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from hardwatt import files
+from hardwatt.errors import VerifyError
+
+EPOCH = 1767225600
+"""2026-01-01T00:00:00Z, the time of every file and of every image."""
+CREATED = "2026-01-01T00:00:00Z"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One file, link or folder of a layer."""
+
+    path: str
+    """Absolute path in the image."""
+    content: Path | bytes | None = None
+    """A file's content; None for a folder or a link."""
+    mode: int = 0o755
+    owner: int = 0
+    """Numeric user and group."""
+    link: str = ""
+    """Target of a symbolic link."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What runs in a container of the image."""
+
+    entrypoint: tuple[str, ...]
+    user: str = ""
+    """``UID:GID`` in numbers (Kubernetes' runAsNonRoot cannot judge a name)."""
+    cmd: tuple[str, ...] = ()
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    workdir: str = ""
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``config`` part of an OCI image configuration."""
+        env = {"PATH": PATH, **self.env}
+        found: dict[str, Any] = {
+            "Entrypoint": list(self.entrypoint),
+            "Env": [f"{name}={value}" for name, value in sorted(env.items())],
+        }
+        if self.user:
+            found["User"] = self.user
+        if self.cmd:
+            found["Cmd"] = list(self.cmd)
+        if self.workdir:
+            found["WorkingDir"] = self.workdir
+        if self.labels:
+            found["Labels"] = dict(sorted(self.labels.items()))
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Blob:
+    """Something with a digest and a size."""
+
+    digest: str
+    size: int
+    media_type: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+class _Hashed(io.RawIOBase):
+    """A file that knows the digest of what was written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.hash = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: Any) -> int:
+        self.file.write(data)
+        self.hash.update(data)
+        self.size += len(data)
+        return len(data)
+
+
+class Layout:
+    """An OCI image layout that is being written."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start an empty layout in ``folder``, which must not hold anything of worth."""
+        shutil.rmtree(folder, ignore_errors=True)
+        self.folder = folder
+        self.blobs = folder / "blobs" / "sha256"
+        self.blobs.mkdir(parents=True)
+
+    def add_layer(self, entries: Iterable[Entry]) -> Blob:
+        """Write a layer of ``entries``, in the order of their paths, parents made."""
+        part = self.blobs / ".part"
+        with part.open("wb") as file:
+            hashed = _Hashed(file)
+            _write_tar(hashed, entries)
+        return self._keep(part, hashed.hash.hexdigest(), hashed.size)
+
+    def add_tar(self, path: Path) -> Blob:
+        """Take a finished tar as a layer."""
+        part = self.blobs / ".part"
+        shutil.copyfile(path, part)
+        return self._keep(part, files.sha256(part), part.stat().st_size)
+
+    def _keep(self, part: Path, digest: str, size: int) -> Blob:
+        part.rename(self.blobs / digest)
+        return Blob(f"sha256:{digest}", size, LAYER_TYPE)
+
+    def _add_json(self, value: Any, media_type: str) -> Blob:
+        data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+        digest = hashlib.sha256(data).hexdigest()
+        (self.blobs / digest).write_bytes(data)
+        return Blob(f"sha256:{digest}", len(data), media_type)
+
+    def finish(self, layers: Sequence[Blob], config: Config, *, arch: str, reference: str) -> str:
+        """Write configuration, manifest and index; return the manifest's digest."""
+        image = self._add_json(
+            {
+                "created": CREATED,
+                "architecture": arch,
+                "os": "linux",
+                "config": config.to_dict(),
+                "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+                "history": [{"created": CREATED, "created_by": "hardwatt mirror"} for _ in layers],
+            },
+            CONFIG_TYPE,
+        )
+        manifest = self._add_json(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPE,
+                "config": image.to_dict(),
+                "layers": [layer.to_dict() for layer in layers],
+            },
+            MANIFEST_TYPE,
+        )
+        write_index(self.folder, manifest, reference)
+        return manifest.digest
+
+
+def write_index(folder: Path, manifest: Blob, reference: str) -> None:
+    """Write ``oci-layout`` and ``index.json`` of a layout with one image."""
+    descriptor = {**manifest.to_dict(), "annotations": {"org.opencontainers.image.ref.name": reference}}
+    index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [descriptor]}
+    files.write_json(folder / "index.json", index)
+    files.write_json(folder / "oci-layout", {"imageLayoutVersion": "1.0.0"})
+
+
+def _write_tar(file: _Hashed, entries: Iterable[Entry]) -> None:
+    wanted = {entry.path.strip("/"): entry for entry in entries}
+    for path in list(wanted):
+        for parent in Path(path).parents:
+            if parent.name:
+                wanted.setdefault(str(parent), Entry(str(parent)))
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(wanted):
+            _add(tar, path, wanted[path])
+
+
+def _add(tar: tarfile.TarFile, path: str, entry: Entry) -> None:
+    info = tarfile.TarInfo(path)
+    info.mtime, info.mode = EPOCH, entry.mode
+    info.uid = info.gid = entry.owner
+    if entry.link:
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, entry.link, 0o777
+        tar.addfile(info)
+    elif entry.content is None:
+        info.type = tarfile.DIRTYPE
+        tar.addfile(info)
+    elif isinstance(entry.content, bytes):
+        info.size = len(entry.content)
+        tar.addfile(info, io.BytesIO(entry.content))
+    else:
+        with entry.content.open("rb") as source:
+            info.size = os.fstat(source.fileno()).st_size
+            tar.addfile(info, source)
+
+
+def verify(folder: Path, digest: str = "") -> Blob:
+    """Check every blob that a one-image layout needs; return the descriptor of its manifest.
+
+    ``digest`` is the one expected. Raises ``VerifyError`` naming what is missing or wrong.
+    """
+    index = files.read_json(folder / "index.json")
+    if not isinstance(index, dict) or len(index.get("manifests", [])) != 1:
+        raise VerifyError(f"{folder} is not an OCI layout with one image")
+    found = index["manifests"][0]
+    if digest and found["digest"] != digest:
+        raise VerifyError(f"{folder} holds {found['digest']}, but {digest} is expected")
+    manifest = json.loads(_checked(folder, found).read_bytes())
+    for blob in (manifest["config"], *manifest["layers"]):
+        _checked(folder, blob)
+    return Blob(found["digest"], found["size"], found["mediaType"])
+
+
+def _checked(folder: Path, descriptor: Mapping[str, Any]) -> Path:
+    digest = str(descriptor["digest"])
+    path = folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
+    if not path.is_file():
+        raise VerifyError(f"{folder} lacks the blob {digest}")
+    if f"sha256:{files.sha256(path)}" != digest:
+        raise VerifyError(f"the blob {digest} in {folder} has another checksum")
+    return path
+
+
+def size(folder: Path) -> int:
+    """Return the bytes of all files of a layout."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,126 @@
+"""The OCI registry of the mirror: distribution's, over a folder, one path prefix per upstream host.
+
+``registry.k8s.io/pause:3.10.2_lab.1`` is served as ``/v2/registry.k8s.io/pause/...``, so that hosts
+stay apart; a node's hosts.toml names the prefix with ``override_path = true``.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hardwatt.door import Process, run, spawn
+from hardwatt.errors import LabError, VerifyError
+from hardwatt.mirror.index import Artefact
+from hardwatt.wait import wait
+
+# distribution sends traces to a collector that nobody runs, unless told otherwise.
+ENV = {"OTEL_TRACES_EXPORTER": "none"}
+
+
+def free_port(address: str, preferred: int = 0) -> int:
+    """Return a free TCP port of ``address``: ``preferred`` if it is free.
+
+    Raises ``LabError`` where the address is not this machine's.
+    """
+    for port in (preferred, 0) if preferred else (0,):
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                if port:
+                    continue  # taken meanwhile by somebody else
+                raise LabError(
+                    f"the mirror cannot be served at {address}: {error.strerror}",
+                    hint="inv lab.machine.start (it makes the address), then the same command again",
+                ) from error
+            return int(probe.getsockname()[1])
+    raise AssertionError("port 0 is never taken")
+
+
+def config(storage: Path, address: str, port: int, *, readonly: bool) -> str:
+    """Return the registry's configuration (JSON is YAML)."""
+    return json.dumps({
+        "version": 0.1,
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {
+            "filesystem": {"rootdirectory": os.fspath(storage)},
+            "delete": {"enabled": True},
+            "maintenance": {"readonly": {"enabled": readonly}, "uploadpurging": {"enabled": False}},
+        },
+        "http": {"addr": f"[{address}]:{port}" if ":" in address else f"{address}:{port}"},
+    }, indent=2)  # fmt: skip
+
+
+def start(
+    binary: Path, storage: Path, settings: Path, address: str, port: int, *, readonly: bool, log: Path
+) -> Process:
+    """Start a registry in the background and return when it answers."""
+    storage.mkdir(parents=True, exist_ok=True)
+    settings.write_text(config(storage, address, port, readonly=readonly))
+    process = spawn([binary, "serve", settings], log=log, env=ENV)
+    try:
+        wait_for(f"http://{address}:{port}/v2/", process, log)
+    except BaseException:
+        process.stop()
+        raise
+    return process
+
+
+def wait_for(url: str, process: Process, log: Path) -> None:
+    """Wait until ``url`` answers; raises ``LabError`` where the process ended instead."""
+
+    def failed(_: bool) -> str | None:
+        return None if process.alive() else f"it ended; see {log}"
+
+    wait(lambda: answers(url), bool, what=f"an answer of {url}", timeout=30, delay=0.05, error=failed)
+
+
+def answers(url: str) -> bool:
+    """Return whether an HTTP server answers with success at ``url``, asked without a proxy."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as response:
+            return int(response.status) == 200
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def push(root: Path, images: Sequence[Artefact], *, crane: Path, registry: Path, log: Path) -> None:
+    """Put images into the registry's storage by an ordinary push over loopback.
+
+    Raises ``CommandError``, or ``VerifyError`` where the registry names another digest.
+    """
+    with running(root, registry, log) as host:
+        for image in images:
+            reference = f"{host}/{image.name}:{image.version}"
+            digest = run([crane, "push", root / image.path, reference], timeout=900).stdout.strip().rpartition("@")[2]
+            if digest != image.digest:
+                raise VerifyError(f"{image.name} was pushed as {digest}, not as {image.digest}", hint="inv mirror.fill")
+
+
+@contextlib.contextmanager
+def running(root: Path, registry: Path, log: Path) -> Iterator[str]:
+    """Run a writable registry on a free loopback port; yields ``HOST:PORT``."""
+    port = free_port("127.0.0.1")
+    with tempfile.TemporaryDirectory(prefix="registry-", dir=root / "tmp") as folder:
+        process = start(
+            registry, root / "registry", Path(folder) / "config.json", "127.0.0.1", port, readonly=False, log=log
+        )
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.stop()
+
+
+def holds(root: Path, image: Artefact) -> bool:
+    """Return whether the registry's storage has the tag at the digest (read from its folder)."""
+    tag = root / "registry" / "docker" / "registry" / "v2" / "repositories" / image.name
+    link = tag / "_manifests" / "tags" / image.version / "current" / "link"
+    return link.is_file() and link.read_text().strip() == image.digest

@@ -1,0 +1,6 @@
+#!/bin/sh
+# A unit file may be new: let a running systemd read it. What is enabled is the deploys' choice.
+set -e
+if [ "$1" = configure ] && [ -d /run/systemd/system ]; then
+    systemctl --system daemon-reload
+fi

@@ -95,17 +95,15 @@ def resolve(name: str, *, cache: Path, root: Path = ROOT) -> None:
     one = family(name, root)
     with _lock(cache, name), _workspace(cache) as work:
         tools = _tools(cache, work, cache / "logs" / "resolve.log", go_binary(), {})
-        env = {
-            **tools.env,
-            "GOFLAGS": "-mod=mod -modcacherw",
-            "GONOSUMDB": ",".join(one.unlisted),
-        }
-        packages = ["./..."] if one.recipe == "c" else list(one.binaries.values())
-        tags = ["-tags", ",".join(one.tags)] if one.tags else []
-        # -e: a package may embed files that only the recipe makes.
-        door.run([tools.go, "list", "-e", *tags, "-deps", *packages], cwd=one.folder, env=env)
+        env = {**tools.env, "GOFLAGS": "-mod=mod -modcacherw"}
+        if one.unlisted:
+            env["GONOSUMDB"] = ",".join(one.unlisted)
         if one.recipe == "c":
             door.run([tools.go, "mod", "download", *one.modules], cwd=one.folder, env=env)
+            return
+        tags = ["-tags", ",".join(one.tags)] if one.tags else []
+        # -e: a package may embed files that only the recipe makes.
+        door.run([tools.go, "list", "-e", *tags, "-deps", *one.binaries.values()], cwd=one.folder, env=env)
 
 
 def _build(one: Family, folder: Path, tools: Tools) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """Serve the lab's git repositories over SSH, in a unit (and a cgroup) of its own.
 
-Reads ``git`` of the lab's data: ``keys`` (key name -> public key), ``access`` (key name ->
-repository -> ``ro`` or ``rw``) and ``port``.
+Data of the host: ``git_keys`` (key name -> public key), ``git_access`` (key name -> repository ->
+``ro`` or ``rw``) and ``git_port``.
 
 A key runs one command alone, ``serve KEY`` (templates/git_serve.sh.j2), which git-shell finds in the
 user's git-shell-commands; that looks into the access table and writes the log.
@@ -9,11 +9,11 @@ user's git-shell-commands; that looks into the access table and writes the log.
 
 from io import StringIO
 
+from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.operations import files, git, server
 
-from deploys.labdata import lab
-from deploys.operations import units
+from deploys.operations import packages, units
 
 ROOT = "/srv/git"
 CONFIG = "/etc/hardwatt/git"
@@ -25,9 +25,10 @@ PROTECTED = "lab"
 """The repository whose history nobody may rewrite."""
 
 
-@deploy("Git server")
+@deploy("Git server", data_defaults={"git_keys": {}, "git_access": {}, "git_port": 2222})
 def configure() -> None:
     """Make the git user, its keys, its repositories and hardwatt-git.service."""
+    packages.present(name="Packages", names=["git", "openssh-server"])
     _user()
     for name in REPOSITORIES:
         _repository(name)
@@ -77,7 +78,7 @@ def _repository(name: str) -> None:
 def _access() -> None:
     """Who may do what: the forced commands of the keys, and the table they look into."""
     table = [
-        (key, repository, mode) for key, rights in lab()["git"]["access"].items() for repository, mode in rights.items()
+        (key, repository, mode) for key, rights in host.data.git_access.items() for repository, mode in rights.items()
     ]
     files.template(
         name="Access table",
@@ -107,7 +108,7 @@ def _access() -> None:
         user="root",
         group="root",
         mode="644",
-        git_keys=lab()["git"]["keys"],
+        git_keys=host.data.git_keys,
     )
 
 
@@ -121,7 +122,7 @@ def _service() -> None:
         user="root",
         group="root",
         mode="644",
-        git_port=lab()["git"]["port"],
+        git_port=host.data.git_port,
     )
     files.template(
         name="Unit", src="templates/hardwatt-git.service.j2", dest=unit, user="root", group="root", mode="644"

@@ -9,8 +9,7 @@ from hardwatt import kube, machines
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import SettingsError
 from hardwatt.files import write_atomic
-from hardwatt.gitops import flux, keys, tree
-from hardwatt.gitops import generated as _generated
+from hardwatt.gitops import component, flux, keys, tree
 from hardwatt.gitops.keys import node_data
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
@@ -135,7 +134,7 @@ def _desired(lab: Lab, index: Index, endpoint: Endpoint) -> dict[str, str]:
 
 
 def _folder(lab: Lab) -> str:
-    return _generated.folder(tree.cluster_path(lab))
+    return component.folder(tree.cluster_path(lab))
 
 
 def _wanted(lab: Lab, index: Index, endpoint: Endpoint) -> flux.Wanted:

@@ -46,8 +46,8 @@ def _public(private: Path) -> str:
 
 
 def node_data(lab: Lab) -> dict[str, Any]:
-    """Return what ``deploys/git_server.py`` reads as ``git`` of the lab's data; makes missing keys."""
-    return {"keys": ensure(lab), "access": ACCESS, "port": PORT}
+    """Return the host data that ``deploys/git_server.py`` reads; makes missing keys."""
+    return {"git_keys": ensure(lab), "git_access": ACCESS, "git_port": PORT}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hardwatt.errors import LabError
-from hardwatt.gitops import generated
+from hardwatt.gitops import component
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 
@@ -21,8 +21,8 @@ def desired(lab: Lab, index: Index, kind: str) -> dict[str, str]:
     """
     cluster = cluster_path(lab)
     files = _checkout(lab.root / "clusters", cluster)
-    files[f"{generated.folder(cluster)}/kustomization.yaml"] = generated.render(
-        generated.facts(lab.settings, index, kind), files[PROMETHEUS]
+    files[f"{component.folder(cluster)}/kustomization.yaml"] = component.render(
+        component.facts(lab.settings, index, kind), files[PROMETHEUS]
     )
     for name in (GOTK_COMPONENTS, GOTK_SYNC):
         files.setdefault(f"{cluster}/flux-system/{name}", _SEED)

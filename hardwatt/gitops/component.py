@@ -9,14 +9,7 @@ import yaml
 
 from hardwatt.mirror.index import Image, Index
 from hardwatt.settings import Settings
-
-OPTIONAL = {
-    "quay.io/sustainable_computing_io/kepler": "Kepler",
-    "docker.io/grafana/grafana": "Grafana",
-    "ghcr.io/fluxcd/helm-controller": "helm-controller",
-    "ghcr.io/fluxcd/notification-controller": "notification-controller",
-}
-"""Images that a lab can do without."""
+from hardwatt.versions import lock
 
 MODELLED_SYSFS = "/var/lib/hardwatt/meter/sysfs"
 SCRAPE_INTERVAL = "1s"
@@ -54,7 +47,7 @@ def facts(settings: Settings, index: Index, kind: str) -> Facts:
         retention=settings.prometheus.retention,
         retention_size=settings.prometheus.retention_size,
         scrape_interval=settings.prometheus.scrape_interval,
-        missing=tuple(part for name, part in OPTIONAL.items() if name not in names),
+        missing=tuple(name for name, entry in sorted(lock().foreign.items()) if entry.repository not in names),
     )
 
 

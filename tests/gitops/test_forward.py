@@ -1,0 +1,116 @@
+"""The background forward, with a stand-in for kubectl that really listens."""
+
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hardwatt import forward, mirror
+from hardwatt.errors import LabError
+from hardwatt.lab import Lab
+
+KUBECTL = f"""#!{sys.executable}
+import signal, socket, sys
+port = int(sys.argv[-1].partition(":")[0])
+assert "port-forward" in sys.argv and "svc/prometheus-k8s" in sys.argv, sys.argv
+server = socket.create_server(("127.0.0.1", port))
+signal.pause()
+"""
+
+
+class FakeMirror:
+    def __init__(self, kubectl: Path) -> None:
+        self._kubectl = kubectl
+
+    def tool(self, name: str) -> Path:
+        assert name == "kubectl"
+        return self._kubectl
+
+
+@pytest.fixture
+def ready(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(KUBECTL)
+    kubectl.chmod(0o755)
+    monkeypatch.setattr(mirror, "load", lambda _: FakeMirror(kubectl), raising=False)
+    lab.dir.mkdir()
+    lab.kubeconfig.write_text("")
+    yield lab
+    forward.stop(lab)
+
+
+def port() -> int:
+    return forward._free_port()
+
+
+def test_it_runs_in_the_background_and_is_found_again(ready: Lab) -> None:
+    number = port()
+    url = forward.forward(ready, "prometheus", number)
+    assert url == f"http://localhost:{number}"
+    found = forward.find(ready, "prometheus")
+    assert found is not None
+    assert forward.forward(ready, "prometheus", number) == url
+    again = forward.find(ready, "prometheus")
+    assert again is not None
+    assert again.process == found.process
+    assert forward.prometheus_url(ready) == url
+    assert forward.status(ready) == f"prometheus on {url}"
+
+
+def test_stop_ends_it_and_forgets_it(ready: Lab) -> None:
+    forward.forward(ready, "prometheus", port())
+    found = forward.find(ready, "prometheus")
+    assert found is not None
+    forward.stop(ready)
+    assert not found.process.alive()
+    assert forward.find(ready, "prometheus") is None
+    assert forward.status(ready) == "none"
+
+
+def test_another_port_replaces_it(ready: Lab) -> None:
+    forward.forward(ready, "prometheus", port())
+    first = forward.find(ready, "prometheus")
+    number = port()
+    assert forward.forward(ready, "prometheus", number).endswith(str(number))
+    assert first is not None
+    assert not first.process.alive()
+
+
+def test_a_taken_port_is_refused_with_a_hint(ready: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        with pytest.raises(LabError, match=f"port {number} is taken") as caught:
+            forward.forward(ready, "prometheus", number)
+        assert caught.value.hint == f"invoke lab.forward prometheus --port {number + 1}"
+        assert forward.find(ready, "prometheus") is None
+
+
+def test_the_engine_gets_a_free_port_where_the_usual_one_is_taken(ready: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        settings = ready.settings.model_copy(
+            update={"prometheus": ready.settings.prometheus.model_copy(update={"local_port": number})}
+        )
+        url = forward.prometheus_url(Lab(settings, ready.root, ready.dir))
+    assert not url.endswith(str(number))
+
+
+def test_an_unknown_target_lists_the_right_ones(ready: Lab) -> None:
+    with pytest.raises(LabError, match="unknown target 'grafna'") as caught:
+        forward.forward(ready, "grafna")
+    assert "prometheus" in caught.value.hint
+
+
+def test_without_a_kubeconfig_it_says_so(ready: Lab) -> None:
+    ready.kubeconfig.unlink()
+    with pytest.raises(LabError, match="no kubeconfig") as caught:
+        forward.forward(ready, "prometheus", port())
+    assert caught.value.hint == "invoke lab.up"
+
+
+def test_a_kubectl_that_ends_is_shown(ready: Lab, tmp_path: Path) -> None:
+    (tmp_path / "kubectl").write_text("#!/bin/sh\necho 'services \"prometheus-k8s\" not found' >&2\nexit 1\n")
+    with pytest.raises(LabError, match="not found") as caught:
+        forward.forward(ready, "prometheus", port())

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hardwatt.errors import LabError
+from hardwatt.gitops import component, tree
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Index
+from hardwatt.settings import ROOT, Settings
+
+GOLDEN = Path(__file__).parent / "golden" / "kustomization.yaml"
+CONFIG = (ROOT / tree.PROMETHEUS).read_text()
+
+
+def render(settings: Settings, index: Index, kind: str = "embedded") -> str:
+    return component.render(component.facts(settings, index, kind), CONFIG)
+
+
+def test_golden(index: Index) -> None:
+    """The whole file, for a lab with every default on the embedded node."""
+    assert render(Settings(name="test"), index) == GOLDEN.read_text()
+
+
+def test_it_is_the_same_for_the_same_lab(index: Index) -> None:
+    other = Index(index.root, tuple(reversed(index.artefacts)))
+    assert render(Settings(name="test"), index) == render(Settings(name="test"), other)
+
+
+def patches(text: str) -> dict[str, dict[str, object]]:
+    return {item["target"]["name"]: yaml.safe_load(item["patch"]) for item in yaml.safe_load(text)["patches"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "modelled"),
+    [
+        ("auto", "embedded", True),
+        ("auto", "vm", True),
+        ("auto", "ssh", False),
+        ("rapl", "embedded", False),
+        ("modelled", "ssh", True),
+    ],
+)
+def test_sysfs_is_the_modelled_tree_where_the_meter_is(index: Index, source: str, kind: str, modelled: bool) -> None:
+    settings = Settings.model_validate({"name": "test", "meter": {"source": source}})
+    assert ("node-exporter" in patches(render(settings, index, kind))) is modelled
+
+
+def test_settings_reach_prometheus(index: Index) -> None:
+    settings = Settings.model_validate(
+        {"name": "test", "prometheus": {"retention": "3h", "retention_size": "1GB", "scrape_interval": "2s"}}
+    )
+    found = patches(render(settings, index))
+    assert "value: 3h" in yaml.safe_dump(found["prometheus-k8s"])
+    assert "value: 1GB" in yaml.safe_dump(found["prometheus-k8s"])
+    config = yaml.safe_load(found["prometheus-config"]["data"]["prometheus.yaml"])  # type: ignore[index]
+    intervals = {job["job_name"]: job.get("scrape_interval") for job in config["scrape_configs"]}
+    assert intervals == {"meter": "2s", "cadvisor": "2s", "kubelet": None, "flux": None, "prometheus": None}
+
+
+def test_images_of_the_node_are_not_fluxs_business(index: Index) -> None:
+    names = [image["name"] for image in yaml.safe_load(render(Settings(name="test"), index))["images"]]
+    assert "registry.k8s.io/etcd" not in names
+    assert "ghcr.io/fluxcd/source-controller" in names
+
+
+@pytest.mark.parametrize(
+    ("cluster", "folder"),
+    [("clusters/lab", "clusters/generated/lab"), ("./clusters/mine/", "clusters/generated/mine")],
+)
+def test_the_generated_folder_lies_beside_the_synced_one(cluster: str, folder: str) -> None:
+    assert component.folder(cluster) == folder
+
+
+def test_desired_has_base_cluster_and_generated(lab: Lab, index: Index) -> None:
+    files = tree.desired(lab, index, "embedded")
+    assert "clusters/generated/lab/kustomization.yaml" in files
+    assert "clusters/lab/monitoring.yaml" in files
+    assert {path.split("/")[1] for path in files} == {"base", "generated", "lab"}
+    for name in ("gotk-components.yaml", "gotk-sync.yaml"):
+        assert files[f"clusters/lab/flux-system/{name}"].startswith("#")
+
+
+def test_an_unknown_cluster_folder_is_an_error_with_a_hint(lab: Lab, index: Index) -> None:
+    settings = Settings.model_validate({"name": "test", "gitops": {"path": "clusters/lba"}})
+    with pytest.raises(LabError, match="clusters/lba"):
+        tree.desired(Lab(settings, lab.root, lab.dir), index, "embedded")

@@ -1,0 +1,192 @@
+"""clusters/, built as Flux builds it: schema by eye of kustomize, images by the lock, no loose ends."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hardwatt.gitops import tree
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Index
+from hardwatt.settings import ROOT
+from hardwatt.versions import load
+
+CLUSTERS = ROOT / "clusters"
+COMPONENTS = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: source-controller, namespace: flux-system}
+spec: {template: {spec: {containers: [{name: manager, image: "ghcr.io/fluxcd/source-controller:v1.8.5"}]}}}
+"""
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    return [item for item in yaml.safe_load_all(text) if item]
+
+
+def build(kubectl: str, folder: Path) -> list[dict[str, Any]]:
+    done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr
+    return documents(done.stdout)
+
+
+@pytest.fixture
+def repository(lab: Lab, index: Index, tmp_path: Path) -> Path:
+    """A work tree with everything that lab.up commits."""
+    folder = tmp_path / "repository"
+    for path, text in tree.desired(lab, index, "embedded").items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+def flux_kustomizations(repository: Path) -> list[dict[str, Any]]:
+    found = documents((repository / "clusters/lab/monitoring.yaml").read_text())
+    assert {item["kind"] for item in found} == {"Kustomization"}
+    return found
+
+
+def built(kubectl: str, repository: Path) -> dict[str, list[dict[str, Any]]]:
+    """Build each Flux Kustomization with its components, as kustomize-controller does."""
+    result = {}
+    for item in flux_kustomizations(repository):
+        base = repository / item["spec"]["path"]
+        folder = repository / "build" / item["metadata"]["name"]
+        folder.mkdir(parents=True)
+        parts = [os.path.relpath(base / part, folder) for part in item["spec"].get("components", [])]
+        text = {"resources": [os.path.relpath(base, folder)], "components": parts}
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
+        result[item["metadata"]["name"]] = build(kubectl, folder)
+    return result
+
+
+def pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for item in objects:
+        if item["kind"] in ("DaemonSet", "Deployment", "StatefulSet", "Job"):
+            yield item["spec"]["template"]["spec"]
+
+
+def test_controllers_come_before_configs(repository: Path) -> None:
+    controllers, configs = flux_kustomizations(repository)
+    assert configs["spec"]["dependsOn"] == [{"name": controllers["metadata"]["name"]}]
+    for item in (controllers, configs):
+        assert item["spec"]["wait"] is True
+        assert item["spec"]["prune"] is True
+        assert item["spec"]["timeout"]
+        assert (repository / item["spec"]["path"] / "kustomization.yaml").exists()
+
+
+def test_every_image_of_what_flux_applies_is_named_by_digest(kubectl: str, repository: Path, index: Index) -> None:
+    found = {
+        container["image"]
+        for objects in built(kubectl, repository).values()
+        for pod in pods(objects)
+        for container in [*pod["containers"], *pod.get("initContainers", [])]
+    }
+    expected = {index.image(name).reference for name in ("prometheus", "node-exporter")}
+    assert found == expected
+
+
+def test_the_meters_tree_replaces_sysfs_and_keeps_its_type(kubectl: str, repository: Path) -> None:
+    (exporter,) = [o for o in built(kubectl, repository)["monitoring-controllers"] if o["kind"] == "DaemonSet"]
+    volumes = {v["name"]: v["hostPath"] for v in exporter["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["sys"] == {"path": "/var/lib/hardwatt/meter/sysfs", "type": "Directory"}
+    assert volumes["proc"] == {"path": "/proc", "type": "Directory"}
+
+
+def test_fluxs_own_images_are_set_before_its_first_start(kubectl: str, repository: Path, index: Index) -> None:
+    """flux bootstrap applies this kustomization when only gotk-components.yaml has been written."""
+    system = repository / "clusters/lab/flux-system"
+    (system / "gotk-components.yaml").write_text(COMPONENTS)
+    (deployment,) = build(kubectl, system)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == index.image("source-controller").reference
+
+
+def test_every_container_asks_for_resources_and_drops_rights(kubectl: str, repository: Path) -> None:
+    found = [pod for objects in built(kubectl, repository).values() for pod in pods(objects)]
+    assert len(found) == 2
+    for pod in found:
+        for container in pod["containers"]:
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_names_that_the_rest_relies_on(kubectl: str, repository: Path) -> None:
+    objects = built(kubectl, repository)["monitoring-controllers"]
+    names = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects}
+    assert {
+        ("StatefulSet", "monitoring", "prometheus-k8s"),
+        ("Service", "monitoring", "prometheus-k8s"),
+        ("DaemonSet", "monitoring", "node-exporter"),
+    } <= names
+
+
+def test_network_policies_say_that_they_are_not_enforced(kubectl: str, repository: Path) -> None:
+    objects = built(kubectl, repository)["monitoring-controllers"]
+    policies = [item for item in objects if item["kind"] == "NetworkPolicy"]
+    assert policies
+    assert all(item["metadata"]["annotations"]["hardwatt.dev/enforced"].startswith("no") for item in policies)
+
+
+def test_versions_in_clusters_are_the_locks() -> None:
+    lock = load()
+    known = {f"{image.repository}:{image.upstream}" for image in lock.images.values()}
+    images = [
+        (path.relative_to(ROOT), match)
+        for path in CLUSTERS.rglob("*.yaml")
+        for match in re.findall(r"^\s*-?\s*image:\s*(\S+)", path.read_text(), re.MULTILINE)
+    ]
+    assert len(images) == 2
+    assert [(path, image) for path, image in images if image not in known] == []
+
+
+def test_no_secret_is_kept_in_clusters() -> None:
+    for path in CLUSTERS.rglob("*"):
+        if path.is_file():
+            text = path.read_text()
+            assert "kind: Secret" not in text, path
+            assert "PRIVATE KEY" not in text, path
+
+
+def test_the_measured_jobs_are_scraped_every_second_within_a_second() -> None:
+    config = yaml.safe_load((ROOT / tree.PROMETHEUS).read_text())
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    for name in ("meter", "cadvisor"):
+        assert (jobs[name]["scrape_interval"], jobs[name]["scrape_timeout"]) == ("1s", "1s")
+    arguments = (CLUSTERS / "base/monitoring/controllers/prometheus/workload.yaml").read_text()
+    assert "admin-api" not in arguments
+
+
+@pytest.mark.parametrize(
+    ("check", "path"),
+    [
+        ("config", tree.PROMETHEUS),
+        ("rules", "clusters/base/monitoring/configs/lab-alerts.yaml"),
+    ],
+)
+def test_promtool_accepts(check: str, path: str) -> None:
+    promtool = find_promtool()
+    # the credentials file exists in the pod alone
+    flags = ["--syntax-only"] if check == "config" else []
+    done = subprocess.run([promtool, "check", check, *flags, str(ROOT / path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def find_promtool() -> str:
+    """The machine's promtool, else the newest that the mirror built."""
+    from hardwatt.lab import open_lab
+
+    built = sorted((open_lab().cache / "built").rglob("promtool"), key=lambda path: path.stat().st_mtime)
+    found = shutil.which("promtool") or (str(built[-1]) if built else None)
+    if found is None:
+        pytest.skip("promtool is not built yet (invoke mirror.fill)")
+    return found

@@ -11,7 +11,7 @@ from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.files import read_json, write_json
 from hardwatt.lab import Lab
-from hardwatt.machines import hostfacts, identity, rooted, rootfs
+from hardwatt.machines import hostfacts, identity, network, rooted, rootfs
 from hardwatt.machines.base import Status, ssh_argv
 from hardwatt.machines.network import Addresses
 from hardwatt.machines.rooted import Spec
@@ -38,7 +38,9 @@ class EmbeddedMachine:
         if len(lab.name) > _MAX_HOSTNAME:
             raise LabError(f"the name {lab.name!r} is longer than a host name may be", hint="name in lab.toml")
         if self.status().state == "running":
+            self._mend_link()
             return self.endpoint()
+        lab.logs.mkdir(parents=True, exist_ok=True)  # by the user, before root writes into it
         facts = hostfacts.gather(lab.dir)
         hostfacts.require_embedded(facts)
         archive = self._archive(facts)
@@ -125,7 +127,6 @@ class EmbeddedMachine:
         archive = Path(spec.archive)
         if not archive.exists():
             archive.parent.mkdir(parents=True, exist_ok=True)
-            self.lab.logs.mkdir(parents=True, exist_ok=True)
             with step("Make the node's root filesystem", lab=self.lab) as current:
                 rooted.call("make_rootfs", spec, codename=facts.codename, owner=[os.getuid(), os.getgid()])
                 current.changed(1)
@@ -133,7 +134,6 @@ class EmbeddedMachine:
 
     def _boot(self, facts: hostfacts.HostFacts, archive: Path) -> tuple[Endpoint, dict[str, Any]]:
         lab, spec = self.lab, self._spec(facts.codename)
-        lab.dir.mkdir(parents=True, exist_ok=True)
         client = identity.ensure_key(lab, identity.CLIENT_KEY)
         host = identity.ensure_key(lab, identity.HOST_KEY)
         public = host.with_name(f"{host.name}.pub").read_text()
@@ -171,6 +171,12 @@ class EmbeddedMachine:
                 "proc_stat": "host",  # /proc/stat and /proc/meminfo in the node are the whole host's
             },
         )
+
+    def _mend_link(self) -> None:
+        """Configure the link again where a reboot inside the machine or somebody on the host made it bare."""
+        subnet, spec = self._state()["subnet"], self._spec()
+        if not network.configured(spec.ident, Addresses(subnet)):
+            rooted.call("link", spec, subnet=subnet)
 
     def _await(self, end: Endpoint, process: Process) -> None:
         """Wait until the node answers over SSH and has booted to its end."""

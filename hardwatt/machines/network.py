@@ -144,6 +144,14 @@ def _run_all(commands: Sequence[Sequence[str]], *, check: bool) -> None:
         door.run(command, check=check)
 
 
+def configured(ident: str, addresses: Addresses) -> bool:
+    """Return whether the host's end is up and has its address."""
+    if not exists(ident):
+        return False
+    links = json.loads(door.run(["ip", "-4", "-json", "address", "show", "dev", link_name(ident), "up"]).stdout or "[]")
+    return any(info.get("local") == addresses.host for link in links for info in link.get("addr_info", []))
+
+
 def exists(ident: str) -> bool:
     """Return whether the host's end of the link is there."""
     return Path("/sys/class/net", link_name(ident)).exists()

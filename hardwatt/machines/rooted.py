@@ -76,10 +76,16 @@ def boot(spec: Spec, *, subnet: str, keys: dict[str, str], **_: Any) -> dict[str
     tree.write(spec.root, Identity(hostname=spec.hostname, addresses=addresses, **keys))
     spec.host_record.hold(spec.ident)
     process = _start(spec, facts)
-    network.protect(facts, spec.ident)
-    for command in network.up(spec.ident, addresses):
-        door.run(command)
+    link(spec, subnet=subnet)
     return {"process": process.to_dict(), "unpacked": unpacked, "cleaned": left}
+
+
+def link(spec: Spec, *, subnet: str, **_: Any) -> dict[str, Any]:
+    """Configure the host's end of the machine's link."""
+    network.protect(spec.facts, spec.ident)
+    for command in network.up(spec.ident, Addresses(subnet)):
+        door.run(command)
+    return {}
 
 
 def _start(spec: Spec, facts: hostfacts.HostFacts) -> Process:
@@ -129,6 +135,7 @@ VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "boot": boot,
     "claim": claim,
     "destroy": destroy,
+    "link": link,
     "make_rootfs": make_rootfs,
     "stop": stop,
 }

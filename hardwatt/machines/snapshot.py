@@ -191,6 +191,7 @@ def _processes(proc: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in proc.glob("[0-9]*"):
         groups = _read(path / "cgroup") or ""
-        if f"/{PARENT}/" in groups or f"/{PARENT}-" in groups:
+        ended = ") Z " in (_read(path / "stat") or ") Z ")
+        if not ended and (f"/{PARENT}/" in groups or f"/{PARENT}-" in groups):
             found[path.name] = _read(path / "comm") or ""
     return found

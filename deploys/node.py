@@ -3,7 +3,18 @@
 Each step also runs alone: ``pyinfra inventory/lab.py deploys.containerd.configure``.
 """
 
-from deploys import cni, containerd, images, kubeadm, kubernetes, mirror, modules_sysctls, preflight
+from deploys import (
+    cni,
+    containerd,
+    git_server,
+    images,
+    kubeadm,
+    kubernetes,
+    meter,
+    mirror,
+    modules_sysctls,
+    preflight,
+)
 
 preflight.configure()
 modules_sysctls.configure()
@@ -11,5 +22,7 @@ mirror.configure()
 containerd.configure()
 kubernetes.configure()
 cni.configure()
+meter.configure()
+git_server.configure()
 images.configure()
 kubeadm.configure()

@@ -1,9 +1,11 @@
 """What the deploys are told about a node: ``.lab/NAME/node.json``, read by ``inventory/lab.py``."""
 
+import dataclasses
 import ipaddress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from hardwatt import meter
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import SettingsError
 from hardwatt.files import read_json, write_json
@@ -11,14 +13,32 @@ from hardwatt.gitops import keys
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Image, Index
 from hardwatt.mirror.served import Served
+from hardwatt.ssh import Ssh
 
 KUBERNETES = ("kubeadm", "kubectl", "kubelet")
 DISTRIBUTION = (
-    "conntrack", "containernetworking-plugins", "ethtool", "iproute2", "iptables", "kmod", "mount", "runc", "socat",
+    "conntrack", "containernetworking-plugins", "ethtool", "iproute2", "iptables", "kmod", "mount", "python3", "runc",
+    "socat",
 )  # fmt: skip
 """What the packages of Kubernetes and containerd call and no longer ask for (Debian's names)."""
 NODE_MASK = 24
 """A node's share of the pod network, as the controller manager cuts it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Processor:
+    """What the power models ask about a node."""
+
+    cpus: int
+    info: str
+    """Text of /proc/cpuinfo."""
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> "Processor":
+        """Ask the node."""
+        with Ssh(endpoint) as ssh:
+            cpus, _, info = ssh.run("nproc; cat /proc/cpuinfo").stdout.partition("\n")
+        return cls(int(cpus), info)
 
 
 def node_file(lab: Lab) -> Path:
@@ -29,14 +49,16 @@ def node_file(lab: Lab) -> Path:
 def write_node_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None) -> Path:
     """Write what the deploys need to know; return the file."""
     file = node_file(lab)
-    data = node_data(lab, endpoint, index, served)
+    data = node_data(lab, endpoint, index, served, Processor.of(endpoint))
     if read_json(file) != data:
         write_json(file, data, mode=0o600)
     return file
 
 
-def node_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None) -> dict[str, Any]:
-    """Return the connection (``ssh``) and what the deploys are told (``lab``).
+def node_data(
+    lab: Lab, endpoint: Endpoint, index: Index, served: Served | None, processor: Processor
+) -> dict[str, Any]:
+    """Return the connection (``ssh``), the lab (``lab``) and host data of other parts (``data``).
 
     ``served`` is None where the node uses upstream's own repositories and registries.
     """
@@ -55,13 +77,13 @@ def node_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None)
             "node": {"name": endpoint.name, "address": endpoint.node_address},
             "networks": networks(lab.settings.kubernetes.pod_cidr, lab.settings.kubernetes.service_cidr),
             "cert_sans": sorted({endpoint.node_address, endpoint.address, endpoint.name, "127.0.0.1", "localhost"}),
-            "cgroup_root": endpoint.data.get("cgroup_root") or "",
+            "cgroup_root": endpoint.data.get("cgroup_root", "").rstrip("/"),
             "distribution_packages": list(DISTRIBUTION),
-            "git": keys.node_data(lab),
-            "meter": _meter(lab, endpoint),
+            "meter": _meter(lab, endpoint, processor),
             **_content(index),
             **_sources(index, served),
         },
+        "data": keys.node_data(lab),
     }
 
 
@@ -121,13 +143,17 @@ def _sources(index: Index, served: Served | None) -> dict[str, Any]:
     }
 
 
-def _meter(lab: Lab, endpoint: Endpoint) -> dict[str, Any]:
-    """Return the configuration of the meter's daemon (``/etc/hardwatt/meter.json``)."""
-    source = lab.settings.meter.source
-    if source == "auto":
-        source = "rapl" if endpoint.kind == "ssh" else "modelled"
+def _meter(lab: Lab, endpoint: Endpoint, processor: Processor) -> dict[str, Any]:
+    """Return the meter's files, mounts and configuration (``/etc/hardwatt/meter.json``)."""
+    asked = lab.settings.meter.source
+    source: Literal["rapl", "modelled"] = "modelled" if asked == "auto" and endpoint.kind != "ssh" else "rapl"
+    if asked != "auto":
+        source = asked
+    model = meter.select_model(lab.settings.meter.model, processor.info) if source == "modelled" else None
+    cpu = endpoint.data.get("machine_cgroup") or "procstat"
+    files = {dest: str(file.relative_to(lab.root)) for dest, file in meter.NODE_FILES.items()}
     return {
-        "source": source,
-        "model": lab.settings.meter.model,
-        "machine_cgroup": endpoint.data.get("machine_cgroup") or "",
+        "config": meter.meter_config(source=source, model=model, cpus=processor.cpus, cpu=cpu),
+        "files": files,
+        "mounts": sorted(Path(dest).name for dest in files if dest.endswith(".mount")),
     }

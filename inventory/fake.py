@@ -60,7 +60,9 @@ def answers(**changed: Any) -> dict[str, Any]:
         "unit": "LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no",
     }
     facts.update(changed)
-    return {f": facts.{name}": text for name, text in facts.items()}
+    # what pyinfra's own operations ask
+    theirs = {"uname -s": "Linux", "command -v useradd": "/usr/sbin/useradd"}
+    return {**{f": facts.{name}": text for name, text in facts.items()}, **theirs}
 
 
 def lab(**changed: Any) -> dict[str, Any]:
@@ -98,14 +100,24 @@ def lab(**changed: Any) -> dict[str, Any]:
             "key": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
         },
         "registries": {"registry.k8s.io": "http://198.51.100.1:8700/v2/registry.k8s.io"},
-        "git": {
-            "keys": {"controller": "ssh-ed25519 AAAA1", "flux": "ssh-ed25519 AAAA2", "runner": "ssh-ed25519 AAAA3"},
-            "access": {"controller": {"lab": "rw"}, "flux": {"lab": "ro"}, "runner": {"workload": "ro"}},
-            "port": 2222,
+        "meter": {
+            "config": {"source": "modelled"},
+            "files": {
+                "/etc/systemd/system/hardwatt-meter.service": "hardwatt/meter/hardwatt-meter.service",
+                "/usr/local/lib/hardwatt/hardwatt_meter.py": "hardwatt/meter/hardwatt_meter.py",
+            },
+            "mounts": ["var-lib-hardwatt-meter-sysfs.mount", "var-lib-hardwatt-meter-textfile.mount"],
         },
-        "meter": {"source": "modelled"},
         **changed,
     }
 
 
-nodes = [("@fake/node-1", {"fake_responses": answers(), "fake_delay": 0, "fake_delay_jitter": 0, "lab": lab()})]
+GIT = {
+    "git_keys": {"controller": "ssh-ed25519 AAAA1", "flux": "ssh-ed25519 AAAA2", "runner": "ssh-ed25519 AAAA3"},
+    "git_access": {"controller": {"lab": "rw"}, "flux": {"lab": "ro"}, "runner": {"workload": "ro"}},
+    "git_port": 2222,
+}
+
+nodes = [
+    ("@fake/node-1", {"fake_responses": answers(), "fake_delay": 0, "fake_delay_jitter": 0, "lab": lab(), **GIT}),
+]

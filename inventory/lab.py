@@ -41,7 +41,7 @@ def _hosts(file: Path) -> list[tuple[str, dict[str, Any]]]:
         "ssh_config_file": os.devnull,
         "_sudo": ssh["user"] != "root",
     }
-    return [(data["lab"]["node"]["name"], {**connection, "lab": data["lab"]})]
+    return [(data["lab"]["node"]["name"], {**connection, **data["data"], "lab": data["lab"]})]
 
 
 nodes = _hosts(_file())

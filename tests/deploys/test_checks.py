@@ -1,0 +1,112 @@
+"""Each planted fault is found, alone, with its remedy; a good host has none."""
+
+import dataclasses
+import time
+from typing import Any
+
+import pytest
+
+from deploys import checks
+from deploys.facts.cgroup import Cgroup
+from deploys.facts.kernel import Modules, Settings
+from deploys.facts.kubeadm import State
+from deploys.facts.network import Ports, Routes
+from deploys.facts.packages import Debs
+from deploys.facts.system import System
+from deploys.modules_sysctls import SETTINGS
+from tests.deploys.conftest import FAKE
+
+PINS = {"kubelet": "1.36.3+lab.1"}
+
+
+def facts(**changed: Any) -> checks.Facts:
+    """Return the facts of the scripted Debian 12, some replaced or (dicts) some keys of them changed."""
+    answers = {key.removeprefix(": facts."): text.splitlines() for key, text in FAKE["answers"]().items()}
+    good: dict[str, Any] = {
+        "system": System().process(answers["system"]),
+        "cgroup": Cgroup().process(answers["cgroup"]),
+        "modules": Modules().process(answers["modules"]),
+        "settings": Settings().process(answers["settings"]),
+        "ports": Ports().process(answers["ports"]),
+        "routes": Routes().process(answers["routes"]),
+        "kubeadm": State().process(answers["kubeadm"]),
+        "packages": Debs().process(answers["debs"]),
+        "controller_time": time.time(),
+    }
+    for name, value in changed.items():
+        good[name] = {**good[name], **value} if isinstance(value, dict) else value
+    return checks.Facts(**good)
+
+
+def lab(**changed: Any) -> dict[str, Any]:
+    return {**FAKE["lab"](**changed), "pins": PINS, "settings": SETTINGS}
+
+
+def test_a_good_host_has_no_problem() -> None:
+    assert checks.problems(facts(), lab()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "what", "remedy"),
+    [
+        ({"system": {"os": "fedora"}}, "not a Debian", "Debian 12"),
+        ({"system": {"arch": "aarch64"}}, "aarch64", "x86_64"),
+        ({"system": {"init": "sh"}}, "process 1 is sh", "systemd"),
+        ({"system": {"root": False}}, "not run as root", "sudo"),
+        ({"system": {"cpus": 1}}, "1 processor", "2"),
+        ({"system": {"memory_mib": 1000}}, "1000 MiB of memory", "3072"),
+        ({"system": {"disk_free_mib": 144}}, "144 MiB are free", "6000 MiB more"),
+        ({"system": {"swap_mib": 512}}, "512 MiB of swap", "swapoff -a"),
+        ({"system": {"nameservers": []}}, "no nameserver", "/etc/resolv.conf"),
+        ({"cgroup": {"version": 0}}, "no cgroup tree", "mount"),
+        ({"cgroup": {"missing": ["freezer"]}}, "freezer (cgroup v2)", "controllers"),
+        ({"cgroup": {"version": 1}}, "cgroup v1", "systemd.unified_cgroup_hierarchy=1"),
+        ({"modules": {"overlay": {"present": False, "loadable": False}}}, "overlay is neither", "install a kernel"),
+        ({"settings": {"net.ipv4.ip_forward": {"value": "0", "writable": False}}}, "ip_forward is 0", "sysctl -w"),
+        ({"ports": {6443: "nginx"}}, "port 6443 is taken by nginx", "stop nginx"),
+        ({"ports": {10250: "kubelet"}}, "port 10250 is taken by kubelet", "stop kubelet"),
+        ({"routes": {"10.96.3.0/24": "wg0"}}, "service_cidr 10.96.0.0/16 overlaps", "lab.toml"),
+        ({"kubeadm": {"kubelet_conf": True}}, "did not make", "kubeadm reset"),
+        (
+            {"packages": {"packages": {"kubelet": {"version": "1.30.0-1.1", "held": False}}}},
+            "kubelet 1.30.0-1.1 is installed",
+            "remove the package",
+        ),
+        ({"controller_time": time.time() - 3600}, "clock is +3", "chrony"),
+    ],
+)
+def test_a_planted_fault_is_found_alone(changed: dict[str, Any], what: str, remedy: str) -> None:
+    found = checks.problems(facts(**changed), lab())
+    assert [problem.severity for problem in found] == ["error"], found
+    assert what in found[0].what
+    assert remedy in found[0].remedy
+
+
+def test_networks_of_the_lab_that_overlap() -> None:
+    networks = {**FAKE["lab"]()["networks"], "service_cidr": "10.244.128.0/24"}
+    found = checks.problems(facts(), lab(networks=networks))
+    assert [problem.name for problem in found] == ["cidr"]
+
+
+def test_what_the_labs_own_cluster_holds_is_no_problem() -> None:
+    ours = facts(
+        kubeadm={"config": True, "done": True, "admin": True, "kubelet_conf": True},
+        ports={6443: "kube-apiserver", 10257: "kube-controller", 2379: "etcd"},
+        routes={"10.244.0.0/24": "cni0"},
+        packages={"packages": {"kubelet": {"version": "1.36.2+lab.1", "held": True}}},
+        system={"disk_free_mib": 2000},
+    )
+    assert checks.problems(ours, lab()) == []
+
+
+def test_the_embedded_node_takes_the_hosts_swap_and_cgroup_as_they_are() -> None:
+    found = checks.problems(facts(system={"swap_mib": 512}, cgroup={"version": 1}), lab(preset="embedded"))
+    assert [(problem.severity, problem.name) for problem in found] == [("warning", "swap")]
+
+
+def test_the_table_has_errors_first_and_every_column() -> None:
+    problems = checks.problems(facts(system={"swap_mib": 9, "cpus": 1}), lab(preset="embedded"))
+    lines = checks.table(problems).splitlines()
+    assert lines[0].split() == ["severity", "what", "remedy"]
+    assert [line.split()[0] for line in lines[1:]] == ["error", "warning"]
+    assert dataclasses.astuple(problems[0])[0] == "error"

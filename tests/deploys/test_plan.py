@@ -1,0 +1,143 @@
+"""The whole list on a bare Debian 12 that is not there: what it would run, in which order, with what in the files."""
+
+import json
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+from pyinfra.api import DeployError
+
+from hardwatt import provision
+from tests.deploys.conftest import FAKE, ROOT, Runner
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+IN_ORDER = [
+    "modprobe overlay",
+    "modprobe br_netfilter",
+    "sysctl --write net.bridge.bridge-nf-call-iptables=1",
+    "sysctl --write net.ipv4.ip_forward=1",
+    "containerd.io=2.3.4+lab.1",
+    "apt-mark hold containerd.io",
+    "systemctl start containerd.service",
+    "kubeadm=1.36.3+lab.1 kubectl=1.36.3+lab.1 kubelet=1.36.3+lab.1",
+    "apt-mark hold kubeadm kubectl kubelet",
+    "systemctl enable kubelet.service",
+    f"ctr --namespace k8s.io images pull --hosts-dir /etc/containerd/certs.d "
+    f"--label io.cri-containerd.pinned=pinned registry.k8s.io/kube-apiserver@{DIGEST}",
+    "kubeadm init --skip-token-print --config /etc/hardwatt/kubeadm.yaml",
+    "touch /etc/hardwatt/kubeadm.done",
+]
+
+
+def test_commands_of_a_full_run(run_node: Runner) -> None:
+    run = run_node()
+    places = []
+    for wanted in IN_ORDER:
+        found = [place for place, command in enumerate(run.commands) if wanted in command]
+        assert found, f"not run: {wanted}\n" + "\n".join(run.commands)
+        places.append(found[0])
+    assert places == sorted(places)
+    assert not [command for command in run.commands if "upgrade" in command or "StrictHostKey" in command]
+
+
+def test_the_kubeadm_configuration_of_a_host_needs_no_exception(run_node: Runner) -> None:
+    documents = kubeadm(run_node().files)
+    init, cluster = documents["InitConfiguration"], documents["ClusterConfiguration"]
+    kubelet, proxy = documents["KubeletConfiguration"], documents["KubeProxyConfiguration"]
+    assert init["nodeRegistration"] == {
+        "name": "node-1",
+        "criSocket": "unix:///run/containerd/containerd.sock",
+        "imagePullPolicy": "Never",
+        "taints": [],
+        "ignorePreflightErrors": [],
+    }
+    assert init["localAPIEndpoint"] == {"advertiseAddress": "198.51.100.7", "bindPort": 6443}
+    assert cluster["kubernetesVersion"] == "v1.36.3+lab.1"
+    assert cluster["imageRepository"] == "registry.k8s.io"
+    assert cluster["etcd"]["local"]["imageTag"] == "3.6.14_lab.1"
+    assert cluster["dns"] == {"imageRepository": "registry.k8s.io/coredns", "imageTag": "v1.14.2_lab.1"}
+    assert cluster["networking"]["podSubnet"] == "10.244.0.0/16"
+    assert "198.51.100.7" in cluster["apiServer"]["certSANs"]
+    assert kubelet["cgroupDriver"] == "systemd"
+    assert kubelet["failCgroupV1"] is True
+    assert kubelet["failSwapOn"] is True
+    assert kubelet["authentication"] == {"anonymous": {"enabled": False}, "webhook": {"enabled": True}}
+    assert "cgroupRoot" not in kubelet
+    assert "conntrack" not in proxy
+
+
+def test_the_configuration_of_an_embedded_node_follows_its_facts(run_node: Runner) -> None:
+    run = run_node(
+        answers={
+            "cgroup": "version=1\nusable=blkio cpu cpuacct cpuset devices freezer memory pids\nunit=4:memory:/",
+            "system": FAKE["answers"]()[": facts.system"].replace("1ffffffffff", "1fffeffffff"),
+            "settings": "net.bridge.bridge-nf-call-ip6tables yes 1\nnet.bridge.bridge-nf-call-iptables yes 1\n"
+            "net.ipv4.ip_forward yes 1\nnet.netfilter.nf_conntrack_max no 262144",
+        },
+        lab={"preset": "embedded", "cgroup_root": "/hardwatt"},
+    )
+    documents = kubeadm(run.files)
+    assert documents["InitConfiguration"]["nodeRegistration"]["ignorePreflightErrors"] == ["SystemVerification"]
+    kubelet = documents["KubeletConfiguration"]
+    assert (kubelet["cgroupDriver"], kubelet["failCgroupV1"], kubelet["cgroupRoot"]) == ("cgroupfs", False, "/hardwatt")
+    assert documents["KubeProxyConfiguration"]["conntrack"] == {"maxPerCore": 0, "min": 0}
+    containerd = tomllib.loads(run.files["/etc/containerd/config.toml"])["plugins"]["io.containerd.cri.v1.runtime"]
+    assert containerd["restrict_oom_score_adj"] is True
+    assert containerd["containerd"]["runtimes"]["runc"]["options"] == {"SystemdCgroup": False}
+
+
+def test_containerd_pulls_through_the_mirror_and_uses_the_index_pause(run_node: Runner) -> None:
+    files = run_node().files
+    plugins = tomllib.loads(files["/etc/containerd/config.toml"])["plugins"]
+    assert plugins["io.containerd.cri.v1.images"]["pinned_images"] == {"sandbox": "registry.k8s.io/pause:3.10.2_lab.1"}
+    assert plugins["io.containerd.cri.v1.runtime"]["restrict_oom_score_adj"] is False
+    hosts = tomllib.loads(files["/etc/containerd/certs.d/registry.k8s.io/hosts.toml"])
+    assert hosts["host"] == {
+        "http://198.51.100.1:8700/v2/registry.k8s.io": {"capabilities": ["pull", "resolve"], "override_path": True}
+    }
+    source = files["/etc/apt/sources.list.d/hardwatt.sources"]
+    assert "Signed-By: /etc/apt/keyrings/hardwatt.asc" in source
+    assert "rusted" not in source
+
+
+def test_kubelet_keeps_house_every_second_and_the_network_is_the_nodes_share(run_node: Runner) -> None:
+    files = run_node().files
+    assert "--housekeeping-interval=1s" in files["/etc/default/kubelet"]
+    network = json.loads(files["/etc/cni/net.d/10-hardwatt.conflist"])
+    assert [plugin["type"] for plugin in network["plugins"]] == ["bridge", "portmap"]
+    assert network["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.0.0/24"}]]
+
+
+def test_a_node_that_is_made_is_left_alone(run_node: Runner) -> None:
+    run = run_node(answers={"kubeadm": "read=yes\nadmin=yes\nkubelet_conf=yes\nconfig=yes\nremains=yes\ndone=yes",
+                            "answer": "read=yes\nadmin=yes\nready=yes"}, steps=["kubeadm"])  # fmt: skip
+    assert not [command for command in run.commands if "kubeadm init" in command or "kubeadm reset" in command]
+    assert run.results["Control plane | kubeadm init"] is False
+
+
+def test_all_problems_stop_the_run_before_any_command(run_node: Runner) -> None:
+    system = FAKE["answers"]()[": facts.system"].replace("swap_kib=0", "swap_kib=2097152").replace("cpus=4", "cpus=1")
+    with pytest.raises(DeployError) as caught:
+        run_node(answers={"system": system, "ports": 'LISTEN 0 9 *:6443 *:* users:(("nginx",pid=1,fd=1))'})
+    text = str(caught.value)
+    assert all(part in text for part in ("swapoff -a", "kubeadm wants 2", "port 6443 is taken by nginx"))
+
+
+def test_every_step_runs_alone(run_node: Runner) -> None:
+    for name in provision.steps(ROOT):
+        run_node(steps=[name])
+
+
+def kubeadm(files: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the documents by kind; a key that YAML knows twice would be lost, so it is refused."""
+    text = files["/etc/hardwatt/kubeadm.yaml"]
+    documents = list(yaml.safe_load_all(text))
+    assert [item["apiVersion"] for item in documents] == [
+        "kubeadm.k8s.io/v1beta4",
+        "kubeadm.k8s.io/v1beta4",
+        "kubelet.config.k8s.io/v1beta1",
+        "kubeproxy.config.k8s.io/v1alpha1",
+    ]
+    return {item["kind"]: item for item in documents}

@@ -1,0 +1,230 @@
+"""How the deploys are run: targets, what pyinfra said, and the data that they are given."""
+
+import ast
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardwatt import door, nodedata, provision
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import LabError, SettingsError
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Artefact, Index
+from hardwatt.mirror.served import Served
+from hardwatt.settings import Settings
+from tests.deploys.conftest import ROOT
+
+IMAGES = {
+    "registry.k8s.io/kube-apiserver": "v1.36.3_lab.1",
+    "registry.k8s.io/etcd": "3.6.14_lab.1",
+    "registry.k8s.io/pause": "3.10.2_lab.1",
+    "registry.k8s.io/coredns/coredns": "v1.14.2_lab.1",
+    "quay.io/prometheus/prometheus": "v3.15.1_lab.1",
+}
+PACKAGES = {"containerd.io": "2.3.4+lab.1", **dict.fromkeys(nodedata.KUBERNETES, "1.36.3+lab.1")}
+
+
+def artefact(kind: str, name: str, version: str) -> Artefact:
+    return Artefact(name, kind, "node", version, "built", "by test", "sha256:" + "a" * 64, "", "")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(Settings(name="unit"), ROOT, tmp_path / ".lab/unit")
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    items = [artefact("image", *item) for item in IMAGES.items()]
+    return Index(tmp_path, tuple(items + [artefact("package", *item) for item in PACKAGES.items()]))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Served:
+    key = tmp_path / "key.asc"
+    key.write_text("a public key\n")
+    return Served("http://10.77.0.1:8701/apt", "10.77.0.1:8700", key)
+
+
+@pytest.fixture(autouse=True)
+def processor(monkeypatch: pytest.MonkeyPatch) -> nodedata.Processor:
+    """No test here asks a node."""
+    found = nodedata.Processor(2, "vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 45\n")
+    monkeypatch.setattr(nodedata.Processor, "of", lambda end: found)
+    return found
+
+
+def endpoint(lab: Lab, **data: Any) -> Endpoint:
+    key = lab.keys / "node"
+    return Endpoint("unit", "embedded", "10.77.0.2", 22, "root", key, lab.known_hosts, "10.77.0.1", "10.77.0.2", data)
+
+
+class Pyinfra:
+    """Stands in for the door: answers once, keeps what it was asked."""
+
+    def __init__(self, output: str, code: int = 0) -> None:
+        self.output, self.code = output, code
+        self.calls: list[list[str]] = []
+
+    def __call__(self, argv: list[str], *, log: Path, env: dict[str, str], **more: Any) -> door.Result:
+        assert argv[:3] == [sys.executable, "-m", "pyinfra"]
+        assert Path(env["HARDWATT_NODE_FILE"]).exists()
+        self.calls.append(argv[3:])
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(self.output)
+        return door.Result(tuple(argv), self.code, "", "", 0.1)
+
+
+def test_the_list_is_literal_and_each_step_has_one_file_with_one_configure() -> None:
+    names = provision.steps(ROOT)
+    assert names[0] == "preflight"
+    assert len(names) == len(set(names)) >= 8
+    body = ast.parse((ROOT / "deploys/node.py").read_text()).body
+    assert sum(isinstance(item, ast.Expr) for item in body) == len(names) + 1  # and the docstring
+    for name in names:
+        assert (ROOT / f"deploys/{name}.py").read_text().count("\ndef configure(") == 1
+
+
+def test_steps_are_chosen_in_their_order_and_a_wrong_name_lists_the_right_ones() -> None:
+    assert provision.select(ROOT, []) == ["deploys/node.py"]
+    assert provision.select(ROOT, ["cni", "containerd"]) == ["deploys.containerd.configure", "deploys.cni.configure"]
+    with pytest.raises(LabError, match="unknown step kubeadmin") as caught:
+        provision.select(ROOT, ["kubeadmin"])
+    assert "containerd, kubernetes" in caught.value.hint
+
+
+def test_apply_counts_what_ran(lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    provision.write_node_data(lab, endpoint(lab), index, served)
+    rows = [
+        {"name": "A | b", "success": ["unit"], "no_change": [], "error": []},
+        {"name": "A | c", "success": [], "no_change": ["unit"], "error": []},
+    ]
+    pyinfra = Pyinfra("--> Loading config...\n" + json.dumps({"plan": [], "results": {"operations": rows}}) + "\n")
+    monkeypatch.setattr(door, "run", pyinfra)
+    assert provision.apply(lab) == provision.Outcome(["A | b"], 2)
+    assert pyinfra.calls == [["inventory/lab.py", "deploys/node.py", "--json", "-y"]]
+
+
+def test_plan_never_says_yes(lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    provision.write_node_data(lab, endpoint(lab), index, served)
+    rows = [
+        {"name": "A | b", "hosts_with_change": ["unit"], "hosts_with_conditional_change": []},
+        {"name": "A | c", "hosts_with_change": [], "hosts_with_conditional_change": ["unit"]},
+        {"name": "A | d", "hosts_with_change": [], "hosts_with_conditional_change": []},
+    ]
+    pyinfra = Pyinfra(json.dumps({"plan": rows, "results": None}))
+    monkeypatch.setattr(door, "run", pyinfra)
+    assert provision.plan(lab) == provision.Plan(["A | b", "A | c (if needed then)"], 3)
+    assert pyinfra.calls == [["inventory/lab.py", "deploys/node.py", "--json", "--dry"]]
+
+
+def test_a_failure_names_operation_words_log_and_next_step(
+    lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provision.write_node_data(lab, endpoint(lab), index, served)
+    log = (
+        "--> Starting operation: Images | Pulled \n    [unit] E: no route to host\n    [unit] \x1b[31mError\x1b[0m: ran"
+    )
+    monkeypatch.setattr(door, "run", Pyinfra(log, 1))
+    with pytest.raises(LabError, match=r"'Images \| Pulled' failed on the node of unit") as caught:
+        provision.apply(lab)
+    assert "no route to host" in caught.value.message
+    assert "\x1b" not in caught.value.message
+    assert str(lab.logs) in caught.value.message
+    assert "again" in caught.value.hint
+
+
+def test_silence_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="without saying"):
+        provision.payload("nothing here\n{}\n", tmp_path)
+
+
+def test_without_a_node_there_is_a_next_command(lab: Lab) -> None:
+    with pytest.raises(LabError, match="nothing is known") as caught:
+        provision.plan(lab)
+    assert caught.value.hint == "invoke lab.up"
+
+
+def test_the_plan_of_a_bare_machine_by_the_real_pyinfra(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "pyinfra", "inventory/fake.py", "deploys/node.py", "--dry", "--json"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    rows = provision.payload(done.stdout, tmp_path)["plan"]
+    assert len(rows) > 15
+    assert all(row["hosts_with_change"] for row in rows if "answers" not in row["name"])
+
+
+def test_the_report_of_the_checks_by_the_real_pyinfra(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    argv = [sys.executable, "-m", "pyinfra", "inventory/fake.py", "deploys.preflight.report", "--dry", "--json"]
+    subprocess.run(argv, cwd=ROOT, env={provision.REPORT: str(report)}, capture_output=True, check=True)
+    assert json.loads(report.read_text()) == []
+
+
+def test_node_data_names_what_the_index_holds(
+    lab: Lab, index: Index, served: Served, processor: nodedata.Processor
+) -> None:
+    end = endpoint(lab, cgroup_root="/pods", machine_cgroup="/sys/fs/cgroup/cpuacct")
+    data = nodedata.node_data(lab, end, index, served, processor)["lab"]
+    assert data["meter"]["config"]["source"] == "modelled"
+    assert data["meter"]["config"]["cpu"] == "/sys/fs/cgroup/cpuacct"
+    assert data["meter"]["config"]["model"]["name"] == "intel-sandy-bridge"
+    assert len(data["meter"]["mounts"]) == 2
+    assert all((ROOT / source).exists() for source in data["meter"]["files"].values())
+    assert data["kubernetes_version"] == "v1.36.3+lab.1"
+    assert (data["etcd_tag"], data["dns_tag"]) == ("3.6.14_lab.1", "v1.14.2_lab.1")
+    assert data["pause"] == "registry.k8s.io/pause:3.10.2_lab.1"
+    assert data["packages"]["containerd"] == {"containerd.io": "2.3.4+lab.1"}
+    assert data["packages"]["kubernetes"]["kubelet"] == "1.36.3+lab.1"
+    assert data["preset"] == "embedded"
+    assert data["cgroup_root"] == "/pods"
+    assert set(data["registries"]) == {"registry.k8s.io", "quay.io"}
+    assert data["registries"]["quay.io"] == "http://10.77.0.1:8700/v2/quay.io"
+    assert {"10.77.0.2", "127.0.0.1"} <= set(data["cert_sans"])
+
+
+def test_the_node_file_holds_no_secret_and_the_inventory_checks_host_keys(
+    lab: Lab, index: Index, served: Served, tmp_path: Path
+) -> None:
+    file = provision.write_node_data(lab, endpoint(lab), index, served)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "PRIVATE" not in file.read_text()
+    argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "debug-inventory", "--json"]
+    env = {"HARDWATT_NODE_FILE": str(file)}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    host = json.loads(done.stdout)[0]["data"]
+    assert host["ssh_strict_host_key_checking"] == "yes"
+    assert host["ssh_known_hosts_file"] == str(lab.known_hosts)
+    assert host["ssh_key"] == str(lab.keys / "node")
+    assert host["ssh_allow_agent"] is False
+
+
+def test_an_inventory_without_a_lab_says_how_to_make_one(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "debug-inventory"]
+    env = {"HARDWATT_NODE_FILE": str(tmp_path / "node.json")}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "invoke lab.up" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("pods", "share", "mask"),
+    [
+        ("10.244.0.0/16", "10.244.0.0/24", 24),
+        ("172.30.5.0/24", "172.30.5.0/24", 24),
+        ("10.9.8.64/27", "10.9.8.64/27", 27),
+    ],
+)
+def test_the_nodes_share_of_the_pod_network(pods: str, share: str, mask: int) -> None:
+    found = nodedata.networks(pods, "10.96.0.0/16")
+    assert (found["node_pod_cidr"], found["node_mask"]) == (share, mask)
+
+
+@pytest.mark.parametrize("pods", ["10.0.0.0/30", "fd00::/64"])
+def test_a_pod_network_without_room_is_refused(pods: str) -> None:
+    with pytest.raises(SettingsError, match="pod_cidr"):
+        nodedata.networks(pods, "10.96.0.0/16")

@@ -17,6 +17,7 @@ from deploys.operations import packages, units
 
 ROOT = "/srv/git"
 CONFIG = "/etc/hardwatt/git"
+KEYS = f"{CONFIG}/authorized_keys"
 LOG = "/var/log/hardwatt/git.log"
 GRANT = "/run/hardwatt/git-grant"
 """A right to push for a while, written over SSH by root: ``KEY REPOSITORY UNTIL``."""
@@ -104,7 +105,7 @@ def _access() -> None:
     files.template(
         name="Keys",
         src="templates/git_authorized_keys.j2",
-        dest=f"{CONFIG}/authorized_keys",
+        dest=KEYS,
         user="root",
         group="root",
         mode="644",
@@ -114,7 +115,7 @@ def _access() -> None:
 
 def _service() -> None:
     """Run a second sshd for git, whose sessions stay in its own cgroup."""
-    config, unit = f"{CONFIG}/sshd_config", "/etc/systemd/system/hardwatt-git.service"
+    config, start = f"{CONFIG}/sshd_config", f"{CONFIG}/sshd-start"
     files.template(
         name="sshd configuration",
         src="templates/git_sshd_config.j2",
@@ -123,8 +124,25 @@ def _service() -> None:
         group="root",
         mode="644",
         git_port=host.data.git_port,
+        git_keys_file=KEYS,
     )
     files.template(
-        name="Unit", src="templates/hardwatt-git.service.j2", dest=unit, user="root", group="root", mode="644"
+        name="sshd start",
+        src="templates/git_sshd.sh.j2",
+        dest=start,
+        user="root",
+        group="root",
+        mode="755",
+        git_sshd_config=config,
     )
-    units.unit(name="Service", unit="hardwatt-git.service", files=[config])
+    files.template(
+        name="Unit",
+        src="templates/hardwatt-git.service.j2",
+        dest="/etc/systemd/system/hardwatt-git.service",
+        user="root",
+        group="root",
+        mode="644",
+        git_sshd_config=config,
+        git_start=start,
+    )
+    units.unit(name="Service", unit="hardwatt-git.service", files=[config, start])

@@ -112,5 +112,5 @@ def test_without_a_kubeconfig_it_says_so(ready: Lab) -> None:
 
 def test_a_kubectl_that_ends_is_shown(ready: Lab, tmp_path: Path) -> None:
     (tmp_path / "kubectl").write_text("#!/bin/sh\necho 'services \"prometheus-k8s\" not found' >&2\nexit 1\n")
-    with pytest.raises(LabError, match="not found") as caught:
+    with pytest.raises(LabError, match="not found"):
         forward.forward(ready, "prometheus", port())

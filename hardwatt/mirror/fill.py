@@ -8,9 +8,8 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hardwatt import files, versions
@@ -19,6 +18,7 @@ from hardwatt.lab import Lab
 from hardwatt.mirror import apt, debs, distro, gobuild, gofamily, images, oci, registry
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.index import Artefact, Index
+from hardwatt.mirror.plan import Job, is_current, is_made, jobs, upstream_index
 from hardwatt.mirror.supply import Supply
 from hardwatt.progress import say, step
 from hardwatt.versions import Lock
@@ -29,73 +29,19 @@ _BUILD_BYTES = 4_000_000_000
 """What Go's caches take while families are built."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One artefact that the lock asks for."""
-
-    kind: str
-    name: str
-    """Its name in the lock."""
-    group: str
-    source: str
-    full: str
-    """Its name in the index (an image's repository)."""
-    version: str
-    key: str
-
-
 def mirror_root(lab: Lab) -> Path:
     """Return the folder of the mirror, shared by the labs of one cache."""
     return lab.cache / "mirror"
 
 
-def jobs(lock: Lock, arch: str, family_key: Callable[[str], str]) -> list[Job]:
-    """Return everything that the lock asks for, in the order in which it is made.
-
-    What a node needs comes first, and of it the tools that the images are pushed with.
-    ``family_key`` tells what a family is built from.
-    """
-
-    def key(source: str, *parts: str) -> str:
-        entry = lock.sources[source]
-        family = family_key(entry.family) if entry.family else ""
-        return hashlib.sha256("\n".join([repr(entry), arch, family, *parts]).encode()).hexdigest()
-
-    found = [
-        Job("tool", t.name, t.group, t.source, t.name, lock.sources[t.source].version, key(t.source))
-        for t in lock.tools.values()
-    ]
-    for package in lock.packages.values():
-        version = lock.package_version(package.name)
-        made_of = key(package.source, version, debs.key(package.name))
-        found.append(Job("package", package.name, package.group, package.source, package.name, version, made_of))
-    for image in lock.images.values():
-        tag = lock.image_tag(image.name)
-        made_of = key(image.source, image.repository, tag, images.key(image.name))
-        found.append(Job("image", image.name, image.group, image.source, image.repository, tag, made_of))
-    return sorted(found, key=lambda job: versions.GROUPS.index(job.group))
-
-
-@dataclasses.dataclass
-class Filler:
-    """One run of ``fill``; its parts are arguments, so that tests can give small ones."""
+@dataclasses.dataclass(frozen=True)
+class Publisher:
+    """Brings what nodes read to what the index says."""
 
     root: Path
     arch: str
-    lock: Lock
-    supply: Supply
     log: Path
     lab: Lab | None = None
-
-    def run(self, wanted: Sequence[Job]) -> Index:
-        """Make what is missing of ``wanted`` and publish it. Raises ``LabError``."""
-        index = Index.read(self.root)
-        for job in wanted:
-            with step(f"mirror: {job.kind} {job.full} {job.version}", lab=self.lab):
-                index = index.with_artefact(self._make(job))
-                index.write()
-        self.publish(index)
-        return index
 
     def publish(self, index: Index) -> None:
         """Bring the apt repository and the registry to what the index says."""
@@ -107,6 +53,24 @@ class Filler:
             with step(f"mirror: {len(pending)} images into the registry", lab=self.lab):
                 registry.push(self.root, pending, crane=index.tool("crane"),
                               registry=index.tool("registry"), log=self.log)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Filler(Publisher):
+    """One run of ``fill``; its parts are arguments, so that tests can give small ones."""
+
+    lock: Lock = dataclasses.field(kw_only=True)
+    supply: Supply = dataclasses.field(kw_only=True)
+
+    def run(self, wanted: Sequence[Job]) -> Index:
+        """Make what is missing of ``wanted`` and publish it. Raises ``LabError``."""
+        index = Index.read(self.root)
+        for job in wanted:
+            with step(f"mirror: {job.kind} {job.full} {job.version}", lab=self.lab):
+                index = index.with_artefact(self._make(job))
+                index.write()
+        self.publish(index)
+        return index
 
     def _make(self, job: Job) -> Artefact:
         given = self.supply.give(self.lock.sources[job.source])
@@ -150,21 +114,6 @@ def _placed(part: Path, target: Path) -> tuple[Path, str, int]:
     return target, f"sha256:{digest}", size
 
 
-def is_current(job: Job, artefact: Artefact | None, root: Path, mode: str = "auto") -> bool:
-    """Return whether the mirror holds what ``job`` asks for.
-
-    What was imported counts by its version: it was made elsewhere, and need not be made again here.
-    """
-    if artefact is None or artefact.version != job.version:
-        return False
-    path = root / artefact.path
-    if not ((path / "index.json").is_file() if job.kind == "image" else path.is_file()):
-        return False
-    if artefact.source == "imported":
-        return True
-    return artefact.key == job.key and not (mode == "build" and artefact.source == "downloaded")
-
-
 def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) -> Index:
     """Make whatever the lock asks for and the mirror lacks; return the mirror's index.
 
@@ -177,7 +126,7 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
         raise LabError(f"there is no group {only!r} of artefacts", hint=f"one of {', '.join(versions.GROUPS)}")
     root, log, arch = mirror_root(lab), lab.logs / "mirror.log", versions.machine_arch()
     with held(root), _disk(root):
-        wanted = [j for j in jobs(lock, arch, _family_key) if only in ("", j.group) and _is_made(j, lock, mode)]
+        wanted = [j for j in jobs(lock, arch, family_key) if only in ("", j.group) and is_made(j, lock, mode)]
         index = Index.read(root)
         missing = [job for job in wanted if not is_current(job, index.find(job.kind, job.full), root, mode)]
         if missing:
@@ -188,57 +137,39 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
             work=root / "tmp", upstream=Upstream(lab.settings.mirror.upstream),
             build=lambda family: gobuild.build(family, cache=lab.cache, log=log),
         )  # fmt: skip
-        Filler(root, arch, lock, supply, log, lab).run(missing)
+        Filler(root, arch, log, lab, lock=lock, supply=supply).run(missing)
     return load(lab, mode=mode, lock=lock)
+
+
+def publisher(lab: Lab) -> Publisher:
+    """Return what publishes the lab's mirror."""
+    return Publisher(mirror_root(lab), versions.machine_arch(), lab.logs / "mirror.log", lab)
 
 
 def load(lab: Lab, *, mode: str = "", lock: Lock | None = None) -> Index:
     """Return the index of the lab's mirror, as its mode sees it (empty before ``fill``)."""
     index = Index.read(mirror_root(lab))
     if (mode or lab.settings.mirror.mode) == "upstream":
-        return _upstream(index, lock or versions.lock())
+        return upstream_index(index, lock or versions.lock())
     return index
 
 
 def missing(lab: Lab, *, only: str = "") -> list[str]:
     """Return the names of what ``fill`` would make, without making it."""
     lock, index, root, mode = versions.lock(), load(lab), mirror_root(lab), lab.settings.mirror.mode
-    found = jobs(lock, versions.machine_arch(), _family_key)
+    found = jobs(lock, versions.machine_arch(), family_key)
     return [
         f"{job.kind} {job.full} {job.version}"
         for job in found
         if only in ("", job.group)
-        and _is_made(job, lock, mode)
+        and is_made(job, lock, mode)
         and not is_current(job, index.find(job.kind, job.full), root, mode)
     ]
 
 
-def _family_key(name: str) -> str:
+def family_key(name: str) -> str:
+    """Return what a family of Go modules is built from."""
     return gofamily.key(gofamily.family(name), gofamily.architecture())
-
-
-def _is_made(job: Job, lock: Lock, mode: str) -> bool:
-    """Return whether a mode makes the artefact: with ``upstream``, nodes take upstream's themselves."""
-    if mode != "upstream" or job.kind == "tool":
-        return True
-    return job.kind == "image" and not lock.images[job.name].upstream
-
-
-def _upstream(index: Index, lock: Lock) -> Index:
-    """Return the index of a lab without a mirror: upstream's names, which the node fetches itself."""
-    for package in lock.packages.values():
-        index = index.with_artefact(Artefact(
-            package.name, "package", package.group, package.upstream, "upstream",
-            "by the node: the signature of upstream's repository", "", "", "",
-        ))  # fmt: skip
-    for image in lock.images.values():
-        if image.upstream:
-            digest = "" if image.digest == versions.UNRESOLVED else image.digest
-            verified = "by the node: the lock's digest" if digest else "by the node: the registry's certificate only"
-            index = index.with_artefact(Artefact(
-                image.repository, "image", image.group, image.upstream, "upstream", verified, digest, "", "",
-            ))  # fmt: skip
-    return index
 
 
 def _outlook(lab: Lab, lock: Lock, missing: Sequence[Job], wanted: int) -> str:

@@ -124,46 +124,48 @@ class Layout:
             _write_tar(hashed, entries)
         return self._keep(part, hashed.hash.hexdigest(), hashed.size)
 
-    def add_tar(self, path: Path) -> Blob:
-        """Take a finished tar as a layer."""
+    def add_tar(self, path: Path, *, packed: bool = False) -> Blob:
+        """Take a finished tar (with gzip where ``packed``) as a layer."""
         part = self.blobs / ".part"
         shutil.copyfile(path, part)
-        return self._keep(part, files.sha256(part), part.stat().st_size)
+        return self._keep(part, files.sha256(part), part.stat().st_size, LAYER_TYPE + ("+gzip" if packed else ""))
 
-    def _keep(self, part: Path, digest: str, size: int) -> Blob:
+    def _keep(self, part: Path, digest: str, size: int, media_type: str = LAYER_TYPE) -> Blob:
         part.rename(self.blobs / digest)
-        return Blob(f"sha256:{digest}", size, LAYER_TYPE)
+        return Blob(f"sha256:{digest}", size, media_type)
 
-    def _add_json(self, value: Any, media_type: str) -> Blob:
-        data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    def _add(self, data: bytes, media_type: str) -> Blob:
         digest = hashlib.sha256(data).hexdigest()
         (self.blobs / digest).write_bytes(data)
         return Blob(f"sha256:{digest}", len(data), media_type)
 
     def finish(self, layers: Sequence[Blob], config: Config, *, arch: str, reference: str) -> str:
         """Write configuration, manifest and index; return the manifest's digest."""
-        image = self._add_json(
-            {
-                "created": CREATED,
-                "architecture": arch,
-                "os": "linux",
-                "config": config.to_dict(),
-                "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
-                "history": [{"created": CREATED, "created_by": "hardwatt mirror"} for _ in layers],
-            },
-            CONFIG_TYPE,
-        )
-        manifest = self._add_json(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST_TYPE,
-                "config": image.to_dict(),
-                "layers": [layer.to_dict() for layer in layers],
-            },
-            MANIFEST_TYPE,
-        )
-        write_index(self.folder, manifest, reference)
-        return manifest.digest
+        settings = {
+            "created": CREATED,
+            "architecture": arch,
+            "os": "linux",
+            "config": config.to_dict(),
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+            "history": [{"created": CREATED, "created_by": "hardwatt mirror"} for _ in layers],
+        }
+        return self.finish_with(layers, _compact(settings), reference=reference)
+
+    def finish_with(self, layers: Sequence[Blob], settings: bytes, *, reference: str) -> str:
+        """Do the same with a configuration that is there already, byte for byte."""
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": self._add(settings, CONFIG_TYPE).to_dict(),
+            "layers": [layer.to_dict() for layer in layers],
+        }
+        kept = self._add(_compact(manifest), MANIFEST_TYPE)
+        write_index(self.folder, kept, reference)
+        return kept.digest
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def write_index(folder: Path, manifest: Blob, reference: str) -> None:

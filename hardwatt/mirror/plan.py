@@ -1,0 +1,92 @@
+"""What a mirror has to hold: the lock's artefacts, and which of them are there already."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from hardwatt import versions
+from hardwatt.mirror import debs, images
+from hardwatt.mirror.index import Artefact, Index
+from hardwatt.versions import Lock
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One artefact that the lock asks for."""
+
+    kind: str
+    name: str
+    """Its name in the lock."""
+    group: str
+    source: str
+    full: str
+    """Its name in the index (an image's repository)."""
+    version: str
+    key: str
+
+
+def jobs(lock: Lock, arch: str, family_key: Callable[[str], str]) -> list[Job]:
+    """Return everything that the lock asks for, in the order in which it is made.
+
+    What a node needs comes first, and of it the tools that the images are pushed with.
+    ``family_key`` tells what a family is built from.
+    """
+
+    def key(source: str, *parts: str) -> str:
+        entry = lock.sources[source]
+        family = family_key(entry.family) if entry.family else ""
+        return hashlib.sha256("\n".join([repr(entry), arch, family, *parts]).encode()).hexdigest()
+
+    found = [
+        Job("tool", t.name, t.group, t.source, t.name, lock.sources[t.source].version, key(t.source))
+        for t in lock.tools.values()
+    ]
+    for package in lock.packages.values():
+        version = lock.package_version(package.name)
+        made_of = key(package.source, version, debs.key(package.name))
+        found.append(Job("package", package.name, package.group, package.source, package.name, version, made_of))
+    for image in lock.images.values():
+        tag = lock.image_tag(image.name)
+        made_of = key(image.source, image.repository, tag, images.key(image.name))
+        found.append(Job("image", image.name, image.group, image.source, image.repository, tag, made_of))
+    return sorted(found, key=lambda job: versions.GROUPS.index(job.group))
+
+
+def is_current(job: Job, artefact: Artefact | None, root: Path, mode: str = "auto") -> bool:
+    """Return whether the mirror holds what ``job`` asks for.
+
+    What was imported counts by its version: it was made elsewhere, and need not be made again here.
+    """
+    if artefact is None or artefact.version != job.version:
+        return False
+    path = root / artefact.path
+    if not ((path / "index.json").is_file() if job.kind == "image" else path.is_file()):
+        return False
+    if artefact.source == "imported":
+        return True
+    return artefact.key == job.key and not (mode == "build" and artefact.source == "downloaded")
+
+
+def is_made(job: Job, lock: Lock, mode: str) -> bool:
+    """Return whether a mode makes the artefact: with ``upstream``, nodes take upstream's themselves."""
+    if mode != "upstream" or job.kind == "tool":
+        return True
+    return job.kind == "image" and not lock.images[job.name].upstream
+
+
+def upstream_index(index: Index, lock: Lock) -> Index:
+    """Return the index of a lab without a mirror: upstream's names, which the node fetches itself."""
+    for package in lock.packages.values():
+        index = index.with_artefact(Artefact(
+            package.name, "package", package.group, package.upstream, "upstream",
+            "by the node: the signature of upstream's repository", "", "", "",
+        ))  # fmt: skip
+    for image in lock.images.values():
+        if image.upstream:
+            digest = "" if image.digest == versions.UNRESOLVED else image.digest
+            verified = "by the node: the lock's digest" if digest else "by the node: the registry's certificate only"
+            index = index.with_artefact(Artefact(
+                image.repository, "image", image.group, image.upstream, "upstream", verified, digest, "", "",
+            ))  # fmt: skip
+    return index

@@ -2,6 +2,7 @@
 
 import datetime
 import secrets
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -63,6 +64,9 @@ def run(
             _undo(journal, plant.cluster)
         if journal is not None and journal.state.state == RUNNING:
             state = journal.state
+            if (Path(state.bundle) / "manifest.json").exists():  # killed right after the last step
+                journal.close(FINISHED)
+                return Path(state.bundle)
             wanted = plan(
                 lab, study or state.study, pairs=pairs or state.pairs, seed=state.seed if seed is None else seed
             )
@@ -70,7 +74,7 @@ def run(
             facts = plant.facts(wanted.study)
             _refuse_other_versions(facts, state)
             say(f"going on with the experiment in {state.bundle}")
-            writer = Writer.open(Path(state.bundle), wanted.to_dict())
+            writer = _open(Path(state.bundle), wanted, facts)
         else:
             if resume:
                 raise LabError("no experiment is unfinished", hint="inv experiment.run STUDY")
@@ -151,15 +155,28 @@ def _code(root: Path, study: Study) -> dict[str, str]:
 
 
 def _start(lab: Lab, wanted: Plan, facts: Facts) -> tuple[Journal, Writer]:
+    """Begin an experiment: the journal first, so that a bundle without one is never left behind."""
     now = datetime.datetime.now(datetime.UTC)
-    folder = lab.results / f"{wanted.study.name}-{now:%Y%m%d-%H%M%S}"
+    folder = lab.results / f"{wanted.study.name}-{now:%Y%m%d-%H%M%S}-{wanted.sha256[:6]}"
+    state = State(wanted.study.name, wanted.seed, wanted.pairs, wanted.sha256, str(folder), facts.versions)
+    journal = Journal.start(lab.dir / JOURNAL, state)
+    return journal, _create(folder, wanted, facts)
+
+
+def _open(folder: Path, wanted: Plan, facts: Facts) -> Writer:
+    """Open an unfinished bundle, or make it where the process was killed before it was there."""
+    if not any((folder / name).exists() for name in ("runs.parquet", "edges", "samples")):
+        shutil.rmtree(folder, ignore_errors=True)
+        return _create(folder, wanted, facts)
+    return Writer.open(folder, wanted.to_dict())
+
+
+def _create(folder: Path, wanted: Plan, facts: Facts) -> Writer:
     about = provenance(
         seed=wanted.seed, source=facts.source, versions=facts.versions, host=facts.host,
         power_model=facts.power_model, checks=facts.checks,
     )  # fmt: skip
-    state = State(wanted.study.name, wanted.seed, wanted.pairs, wanted.sha256, str(folder), facts.versions)
-    writer = Writer.create(folder, wanted.to_dict(), about)
-    return Journal.start(lab.dir / JOURNAL, state), writer
+    return Writer.create(folder, wanted.to_dict(), about)
 
 
 def _finish(engine: Engine, facts: Facts) -> Path:

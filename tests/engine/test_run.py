@@ -1,0 +1,338 @@
+"""The whole engine on the simulated lab, with faults."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hardwatt.bundle import Bundle, Run, Writer
+from hardwatt.engine import api
+from hardwatt.engine.journal import Journal
+from hardwatt.errors import LabError, LockedError, RefusedError
+from hardwatt.files import read_json
+from hardwatt.lab import Lab
+from hardwatt.settings import ROOT
+from tests.engine.simulated import CLOCK_OFFSET_MS, JOB_SECONDS, Killed, SimPlant, opened
+
+STUDY, SEED, PAIRS = "push-vs-pull", 11, 2
+
+
+def start(
+    lab: Lab, plant: SimPlant, *, pairs: int | None = PAIRS, seed: int | None = SEED, resume: bool = False
+) -> Path:
+    study = "" if resume else STUDY
+    return api.run(lab, study, pairs=pairs, seed=seed, resume=resume, open_plant=lambda of: opened(plant, of))
+
+
+def at(name: str, count: int, what: Callable[[], None]) -> Callable[[str], None]:
+    """Call ``what`` the ``count``-th time that an event starting with ``name`` happens."""
+    left = [count]
+
+    def on(event: str) -> None:
+        if event.startswith(name):
+            left[0] -= 1
+            if left[0] == 0:
+                what()
+
+    return on
+
+
+def throw(error: BaseException) -> Callable[[], None]:
+    def raise_it() -> None:
+        raise error
+
+    return raise_it
+
+
+def journal(lab: Lab) -> Journal:
+    found = Journal.load(lab.dir / api.JOURNAL)
+    assert found is not None
+    return found
+
+
+def assert_put_back(lab: Lab, plant: SimPlant) -> None:
+    assert set(plant.disk.data["replicas"].values()) == {1}
+    assert plant.disk.data["suspended"] == []
+    assert plant.disk.data["objects"] == {}
+    assert journal(lab).state.undo == ()
+
+
+def test_both_arms_deliver_every_commit_in_windows_of_exactly_t(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    bundle = Bundle.open(start(lab, plant))
+    bundle.verify()
+    assert [run.run_id for run in bundle.runs] == [run.run_id for run in bundle.plan.runs]
+    assert {run.status for run in bundle.runs} == {"done"}
+    assert {run.seconds for run in bundle.runs} == {bundle.plan.window_seconds}
+    assert {(run.commits, run.ready) for run in bundle.runs} == {(3, 3)}
+    assert_put_back(lab, plant)
+    assert journal(lab).state.state == "finished"
+
+
+def test_deliveries_are_in_the_nodes_clock_and_take_what_the_lab_takes(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    bundle = Bundle.open(start(lab, plant))
+    arms = {run.run_id: run.arm for run in bundle.runs}
+    waits = {arms[one.run_id]: (one.ready_ms or 0) - one.committed_ms for one in bundle.deliveries}
+    assert waits == {"push": 3000, "pull": 4000}
+    runs = {run.run_id: run for run in bundle.runs}
+    plan = {run.run_id: run for run in bundle.plan.runs}
+    for one in bundle.deliveries:
+        offset = (plan[one.run_id].model_extra or {})["offsets"][one.index]
+        assert one.committed_ms - runs[one.run_id].t0_ms == pytest.approx(1000 * offset, abs=1)
+    assert read_json(bundle.path / f"log/{bundle.runs[0].run_id}.json")["clock_offset_ms"] == CLOCK_OFFSET_MS
+
+
+def test_the_counters_at_the_edges_hold_what_the_runner_jobs_cost(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    bundle = Bundle.open(start(lab, plant))
+    cpu = {(edge.run_id, edge.edge): edge.values["hardwatt_node_cpu_seconds_total"] for edge in bundle.edges}
+    spent = {run.arm: cpu[run.run_id, "end"] - cpu[run.run_id, "start"] for run in bundle.runs}
+    assert spent["push"] - spent["pull"] == pytest.approx(3 * JOB_SECONDS - 0.05 * 50, abs=1e-6)
+
+
+def test_a_revision_that_never_becomes_ready_is_an_outcome(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    first = api.plan(lab, STUDY, pairs=PAIRS, seed=SEED).rows[0].run_id
+    plant.never_ready = {f"{first}.3"}
+    bundle = Bundle.open(start(lab, plant))
+    failing = next(run for run in bundle.runs if run.run_id == first)
+    assert (failing.status, failing.commits, failing.ready) == ("done", 3, 2)
+    assert failing.flags == ("1 of 3 revisions not ready in the window",)
+    assert [one.status for one in bundle.deliveries if one.run_id == first] == ["ready", "ready", "failed"]
+
+
+def test_a_revision_that_a_later_one_overtook_is_coalesced(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    first = api.plan(lab, STUDY, pairs=PAIRS, seed=SEED).rows[0].run_id
+    plant.never_ready = {f"{first}.1"}
+    bundle = Bundle.open(start(lab, plant))
+    assert [one.status for one in bundle.deliveries if one.run_id == first] == ["coalesced", "ready", "ready"]
+
+
+def test_a_first_delivery_that_fails_is_a_failed_row_and_the_pair_is_repeated(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    second = api.plan(lab, STUDY, pairs=PAIRS, seed=SEED).rows[1].run_id
+    plant.never_ready = {f"{second}.0"}
+    bundle = Bundle.open(start(lab, plant))
+    failed = [run for run in bundle.runs if run.status == "failed"]
+    assert [run.run_id for run in failed] == [second]
+    assert "first delivery" in failed[0].reason
+    repeated = [run for run in bundle.runs if run.repeat == 1]
+    assert {run.arm for run in repeated} == {"push", "pull"}
+    assert all("repeats a failed pair" in run.flags[0] for run in repeated)
+    assert_put_back(lab, plant)
+
+
+def test_a_gate_that_never_opens_names_its_reasons(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    busy: list[str] = []
+    plant.busy = lambda: busy
+    plant.on = at("reset", 1, lambda: busy.append("pod app/stuck is Pending"))
+    with pytest.raises(LabError) as error:
+        start(lab, plant)
+    assert "only 0 of 2 pairs are complete" in error.value.message
+    assert "pod app/stuck is Pending" in error.value.message
+    bundle = Bundle.open(Path(journal(lab).state.bundle))
+    bundle.verify()
+    assert [run.status for run in bundle.runs] == ["done"] + ["failed"] * 4
+    assert_put_back(lab, plant)
+
+
+def test_a_busy_node_keeps_the_gate_shut(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+
+    def load() -> None:
+        plant.disk.data["cpu"] += 4.0
+
+    plant.on = at("edge end gate", 4, load)  # the first gate's look, after the baseline's
+    runs = Bundle.open(start(lab, plant)).runs
+    gates = [read_json(Path(journal(lab).state.bundle) / f"log/{run.run_id}.json")["gate"] for run in runs]
+    assert max(gate["waited_seconds"] for gate in gates) > min(gate["waited_seconds"] for gate in gates)
+    assert all(gate["cores"] == pytest.approx(0.3, abs=0.01) for gate in gates)
+
+
+def test_a_dump_that_fails_is_a_failed_row(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json", on=at("dump", 2, throw(LabError("samples are missing"))))
+    bundle = Bundle.open(start(lab, plant))
+    assert [run.reason for run in bundle.runs if run.status == "failed"] == ["samples are missing"]
+    assert len([run for run in bundle.runs if run.status == "done"]) == 5
+
+
+def test_ctrl_c_in_mid_window_puts_back_and_the_same_command_goes_on(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json", on=at("push", 7, throw(KeyboardInterrupt())))
+    with pytest.raises(KeyboardInterrupt):
+        start(lab, plant)
+    assert_put_back(lab, plant)
+    before = Writer(Path(journal(lab).state.bundle)).runs
+    assert [run.status for run in before] == ["done", "failed"]
+    assert before[1].reason == "stopped by Ctrl-C"
+    plant.on = lambda event: None
+    bundle = Bundle.open(start(lab, plant, pairs=None, seed=None))
+    assert_complete(bundle, before)
+
+
+def assert_complete(bundle: Bundle, before: list[Run]) -> None:
+    """Every planned pair is complete or repeated, and what was done is as it was."""
+    bundle.verify()
+    done = [run for run in bundle.runs if run.status == "done"]
+    assert [run for run in before if run.status == "done"] == [run for run in done if run in before]
+    ids = [run.run_id for run in bundle.runs]
+    assert len(ids) == len(set(ids))
+    pairs = [block for block in {run.block for run in done} if len([r for r in done if r.block == block]) == 2]
+    assert len(pairs) == PAIRS
+    assert {edge.run_id for edge in bundle.edges} == {run.run_id for run in done}
+    assert {one.run_id for one in bundle.deliveries} == {run.run_id for run in done}
+
+
+class Grave:
+    """Kills the process in memory: after ``Killed`` nothing reaches the disk any more."""
+
+    def __init__(self, plant: SimPlant, monkeypatch: pytest.MonkeyPatch) -> None:
+        for target in ("hardwatt.engine.journal.write_json", "hardwatt.engine.run.write_json"):
+            self._guard(plant, monkeypatch, target)
+        for method in ("add_run", "add_deliveries", "add_edge", "add_samples", "discard", "finish"):
+            self._guard(plant, monkeypatch, f"hardwatt.bundle.writer.Writer.{method}")
+
+    @staticmethod
+    def _guard(plant: SimPlant, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+        owner, _, name = target.rpartition(".")
+        module, _, cls = owner.rpartition(".") if name[0].islower() and owner.endswith("Writer") else (owner, "", "")
+        place = getattr(sys.modules[module], cls) if cls else sys.modules[module]
+        real = getattr(place, name)
+
+        def guarded(*args: object, **kwargs: object) -> object:
+            if plant.disk.dead:
+                raise Killed
+            plant.event(f"write {name}")
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(place, name, guarded)
+
+
+def events_of_a_whole_run(lab: Lab, tmp_path: Path) -> int:
+    plant = SimPlant(tmp_path / "whole.json")
+    with pytest.MonkeyPatch.context() as patch:
+        Grave(plant, patch)
+        start(lab, plant)
+    (lab.dir / api.JOURNAL).unlink()
+    return len(plant.events)
+
+
+@pytest.mark.parametrize("moments", [6, pytest.param(30, marks=pytest.mark.long)])
+def test_a_kill_at_random_moments_loses_nothing_and_counts_nothing_twice(
+    lab: Lab, tmp_path: Path, moments: int
+) -> None:
+    total = events_of_a_whole_run(lab, tmp_path)
+    for number, moment in enumerate(sorted(random.Random(moments).sample(range(1, total + 1), moments))):
+        here = Lab(
+            lab.settings.model_copy(update={"results": str(tmp_path / f"r{number}")}), ROOT, tmp_path / f"l{number}"
+        )
+        file = tmp_path / f"c{number}.json"
+        plant = SimPlant(file, on=at("", moment, throw(Killed())))
+        with pytest.MonkeyPatch.context() as patch:
+            Grave(plant, patch)
+            with pytest.raises(Killed):
+                start(here, plant)
+        state = Journal.load(here.dir / api.JOURNAL)
+        before = Writer(Path(state.state.bundle)).runs if state else []
+        again = SimPlant(file)
+        bundle = Bundle.open(start(here, again))
+        assert_complete(bundle, before)
+        assert_put_back(here, again)
+        reasons = {run.reason for run in bundle.runs if run.status == "failed"}
+        assert reasons <= {"killed in mid-run"}
+
+
+def test_a_real_sigkill_in_mid_window_is_resumed(lab: Lab, tmp_path: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from hardwatt.lab import Lab
+from hardwatt.settings import ROOT, Settings
+from tests.engine.simulated import SimPlant
+from tests.engine.test_run import at, start
+lab = Lab(Settings(name="sim", results={lab.settings.results!r}), ROOT, Path({str(lab.dir)!r}))
+start(lab, SimPlant(Path({str(tmp_path / "cluster.json")!r}),
+    on=at("push", 6, lambda: os.kill(os.getpid(), signal.SIGKILL))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == -signal.SIGKILL
+    state = journal(lab).state
+    assert state.current
+    assert any(undo.action == "scale" for undo in state.undo)
+    assert "to be put back: Deployment flux-system/" in api.status(lab)
+    before = Writer(Path(state.bundle)).runs
+    plant = SimPlant(tmp_path / "cluster.json")
+    bundle = Bundle.open(start(lab, plant, pairs=None, seed=None, resume=True))
+    assert_complete(bundle, before)
+    assert_put_back(lab, plant)
+    assert next(run.reason for run in bundle.runs if run.run_id == state.current) == "killed in mid-run"
+
+
+def interrupted(lab: Lab, tmp_path: Path) -> SimPlant:
+    plant = SimPlant(tmp_path / "cluster.json", on=at("push", 3, throw(KeyboardInterrupt())))
+    with pytest.raises(KeyboardInterrupt):
+        start(lab, plant)
+    plant.on = lambda event: None
+    return plant
+
+
+def test_another_plan_is_refused_while_one_is_unfinished(lab: Lab, tmp_path: Path) -> None:
+    plant = interrupted(lab, tmp_path)
+    with pytest.raises(RefusedError, match="has another plan") as error:
+        start(lab, plant, pairs=5)
+    assert "experiment.resume" in error.value.hint
+
+
+def test_other_versions_are_refused(lab: Lab, tmp_path: Path) -> None:
+    plant = interrupted(lab, tmp_path)
+    plant.versions = {"kubernetes": "v1.37.0"}
+    with pytest.raises(RefusedError, match=r"kubernetes: v1\.36\.3 -> v1\.37\.0"):
+        start(lab, plant, resume=True, pairs=None, seed=None)
+
+
+def test_an_abandoned_experiment_makes_room_for_another(lab: Lab, tmp_path: Path) -> None:
+    plant = interrupted(lab, tmp_path)
+    assert api.abandon(lab, open_plant=lambda of: opened(plant, of)) == []
+    assert Bundle.open(start(lab, plant, pairs=1, seed=3)).plan.seed == 3
+
+
+def test_resume_without_an_unfinished_experiment_says_so(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="no experiment is unfinished"):
+        start(lab, SimPlant(tmp_path / "cluster.json"), resume=True)
+
+
+def test_a_second_run_at_once_is_refused(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    with lab.lock("experiment.run"), pytest.raises(LockedError, match=r"experiment\.run"):
+        start(lab, plant)
+    assert plant.events == []
+
+
+def test_a_clean_up_that_fails_stays_in_the_journal_until_it_works(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    real = plant.cluster.delete_all
+    failures = [LabError("the API server is away")]
+
+    def delete_all(api_version: str, kind: str, namespace: str, selector: str) -> None:
+        if failures:
+            raise failures.pop()
+        real(api_version, kind, namespace, selector)
+
+    plant.cluster.delete_all = delete_all  # type: ignore[method-assign]
+    bundle = Bundle.open(start(lab, plant))
+    assert [run.reason for run in bundle.runs if run.status == "failed"] == ["the API server is away"]
+    assert_put_back(lab, plant)
+
+
+def test_status_of_a_lab_without_experiments(lab: Lab) -> None:
+    assert api.status(lab) == "none"
+    assert api.restore(lab) == []

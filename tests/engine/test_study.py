@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from hardwatt.engine.study import Study, list_studies, load_study, read_study
+from hardwatt.errors import SettingsError
+from hardwatt.settings import ROOT
+
+SHIPPED = ROOT / "experiments/studies/push-vs-pull.toml"
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    text = SHIPPED.read_text()
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def test_every_shipped_study_is_valid_and_named_after_its_file() -> None:
+    names = list_studies(ROOT)
+    assert "push-vs-pull" in names
+    assert [load_study(ROOT, name).name for name in names] == names
+
+
+def test_the_default_fits_a_small_machine(study: Study) -> None:
+    assert study.trace.commits >= 3
+    assert study.design.pairs >= 3
+    assert study.primary.outcome == "node_cpu_seconds"
+    assert study.trace.spacing_seconds - study.trace.jitter_seconds > study.flux.interval_seconds
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names", "suggestion"),
+    [
+        ("spacing_seconds = 15", "spacing_second = 15", "trace.spacing_second", "spacing_seconds"),
+        ("question =", "qestion =", "qestion", "question"),
+        ("[gate]", "[gates]", "gates", "gate"),
+    ],
+)
+def test_a_typo_is_named_with_the_nearest_key(tmp_path: Path, old: str, new: str, names: str, suggestion: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read_study(changed(tmp_path, old, new))
+    assert repr(names) in error.value.message
+    assert f"did you mean {suggestion!r}?" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("spacing_seconds = 15", "spacing_seconds = 6", "trace.spacing_seconds"),
+        ("window_seconds = 50", "window_seconds = 40", "estimand.window_seconds"),
+        ('arms = ["push", "pull"]', 'arms = ["push", "push"]', "arms: the two arms must differ"),
+        ('arms = ["push", "pull"]', 'arms = ["push", "poll"]', "'poll'"),
+        ("pairs = 3", "pairs = 0", "design.pairs"),
+        ("commits = 3", 'commits = "three"', "trace.commits"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_key(tmp_path: Path, old: str, new: str, key: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read_study(changed(tmp_path, old, new))
+    assert key in error.value.message
+
+
+def test_an_unknown_study_lists_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="push-vs-pull"):
+        load_study(ROOT, "push-vs-pul")
+
+
+def test_broken_toml_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("question = ")
+    with pytest.raises(SettingsError, match=r"mine\.toml is not valid TOML"):
+        read_study(path)

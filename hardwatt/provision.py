@@ -151,9 +151,11 @@ def payload(text: str, log: Path) -> dict[str, Any]:
 def failure(lab: str, target: str, text: str, log: Path) -> LabError:
     """Return the error of a failed run: which operation, what it said, where to read on."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    started = re.findall(r"--> Starting operation: (.+)", plain)
-    where = f"the operation {started[-1].strip()!r}" if started else f"the preparation of {target}"
-    said = "\n".join(plain.strip().splitlines()[-15:])
+    _, found, operation = plain.rpartition("--> Starting operation: ")
+    title, _, said = operation.partition("\n") if found else ("", "", plain)
+    where = f"the operation {title.strip()!r}" if found else f"the preparation of {target}"
+    # what pyinfra says when it leaves is the same every time
+    said = "\n".join(said.partition("--> Disconnecting")[0].rstrip().splitlines()[-25:]) or plain[-2000:]
     return LabError(
         f"{where} failed on the node of {lab}:\n{said}\n(the whole log: {log})",
         hint="mend what it names and run the same command again; it goes on where it stopped",

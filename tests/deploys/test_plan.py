@@ -98,7 +98,13 @@ def test_containerd_pulls_through_the_mirror_and_uses_the_index_pause(run_node: 
         "http://198.51.100.1:8700/v2/registry.k8s.io": {"capabilities": ["pull", "resolve"], "override_path": True}
     }
     source = files["/etc/apt/sources.list.d/hardwatt.sources"]
-    assert "Signed-By: /etc/apt/keyrings/hardwatt.asc" in source
+    assert source.splitlines()[1:] == [  # a blank line would end the stanza
+        "Types: deb",
+        "URIs: http://198.51.100.1:8701",
+        "Suites: stable",
+        "Components: main",
+        "Signed-By: /etc/apt/keyrings/hardwatt.asc",
+    ]
     assert "rusted" not in source
 
 

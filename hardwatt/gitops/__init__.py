@@ -76,6 +76,8 @@ def plan(lab: Lab, index: Index) -> str:
     repo = repository(lab, "lab", endpoint)
     repo.fetch()
     text = repo.difference(files, repo.plan(files, generated=_folder(lab)))
+    if not lab.kubeconfig.exists():
+        return text + "flux bootstrap would run, because the cluster is not known yet\n"
     cluster = flux.Cluster(kube.client(lab))
     if reason := _why_bootstrap(lab, repo, cluster, _wanted(lab, index, endpoint)):
         text += f"flux bootstrap would run, because {reason}\n"

@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import difflib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,10 +54,20 @@ class Repository:
 
     def fetch(self) -> str:
         """Bring the copy up to date; return the branch's commit (empty: the repository has none)."""
-        if not (self.path / "HEAD").exists():
-            run(["git", "init", "--quiet", "--bare", str(self.path)])
-        self.git("fetch", "--quiet", "--prune", "--no-tags", self.url, "+refs/heads/*:refs/remotes/lab/*")
+        try:
+            self._fetch()
+        except CommandError as error:
+            if ".lock" not in error.stderr:
+                raise
+            # A killed git left its lock; the copy is only a copy.
+            shutil.rmtree(self.path)
+            self._fetch()
         return self.head()
+
+    def _fetch(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.git("init", "--quiet", "--bare")
+        self.git("fetch", "--quiet", "--prune", "--no-tags", self.url, "+refs/heads/*:refs/remotes/lab/*")
 
     def head(self) -> str:
         """Return the branch's commit as last fetched."""

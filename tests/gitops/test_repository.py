@@ -1,5 +1,7 @@
 """The lab's repository against real git: nothing of a person's is lost, nothing is committed twice."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,25 @@ def test_the_users_git_configuration_does_not_matter(
     author = repo.git("log", "-1", "--format=%ae%n%B", repo.fetch()).stdout
     assert author.startswith("hardwatt@lab.invalid")
     assert "Hardwatt-Lab: test" in author
+
+
+def test_a_node_that_was_made_anew_is_filled_again(repo: Repository, remote: Path) -> None:
+    publish(repo, FILES)
+    shutil.rmtree(remote)
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(remote)], check=True)
+    assert repo.fetch() == ""
+    assert publish(repo, FILES) == sorted(FILES)
+
+
+def test_the_lock_of_a_killed_git_is_no_obstacle(repo: Repository, user: User) -> None:
+    publish(repo, FILES)
+    theirs = user.commit("notes.md", "x\n")
+    (repo.path / "refs/remotes/lab/main.lock").touch()
+    assert repo.fetch() == theirs
+
+
+def test_a_server_that_does_not_answer_is_one_clear_error(repo: Repository, remote: Path) -> None:
+    shutil.rmtree(remote)
+    with pytest.raises(CommandError, match=r"remote\.git") as caught:
+        publish(repo, FILES)
+    assert caught.value.hint == "invoke lab.status"

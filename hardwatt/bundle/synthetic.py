@@ -19,7 +19,7 @@ Counter = Callable[[Floats], Floats]
 
 ARMS = ("push", "pull")
 NAMESPACES = ("default", "flux-system", "kube-system", "monitoring")
-IDLE_WATTS, WATTS_PER_CPU = 10.0, 7.5
+IDLE_WATTS, WATTS_PER_CPU, CPUS = 10.0, 7.5, 2
 _KNOT = 0.1
 _MARGIN = 12.0
 _RUNNER_SECONDS = 4.0
@@ -56,7 +56,8 @@ def make_bundle(path: Path, spec: Spec | None = None) -> Truth:
     spec = spec or Spec()
     rng = np.random.default_rng(spec.seed)
     plan = _plan(spec, rng)
-    model = {"name": "synthetic", "idle_watts": IDLE_WATTS, "watts_per_cpu": WATTS_PER_CPU}
+    points = [[0.0, IDLE_WATTS], [1.0, IDLE_WATTS + WATTS_PER_CPU * CPUS]]
+    model = {"name": "synthetic", "points": points, "cpus": CPUS, "assumption": True}
     provenance = Provenance(
         seed=spec.seed,
         source="modelled",
@@ -64,7 +65,7 @@ def make_bundle(path: Path, spec: Spec | None = None) -> Truth:
         git_sha="",
         dirty=False,
         versions={"kubernetes": "v1.36.3"},
-        host={"synthetic": True, "cpus": 2},
+        host={"synthetic": True, "cpus": CPUS},
         power_model=model,
     )
     writer = Writer.create(path, plan, provenance)
@@ -126,7 +127,7 @@ class _Maker:
     def _counter(self, amount: float, start: float) -> Counter:
         """Return a counter that grows by ``amount`` in the window, unevenly, and at the same pace around it."""
         knots = np.arange(self.begin, self.end + _KNOT, _KNOT)
-        steps = self.rng.gamma(2.0, 1.0, knots.size - 1)
+        steps = self.rng.uniform(0.3, 1.7, knots.size - 1)
         level = np.concatenate([[0.0], np.cumsum(steps)])
         inside = np.diff(np.interp([self.t0, self.t1], knots, level))[0]
         level = start + level * amount / inside
@@ -155,6 +156,7 @@ class _Maker:
         self._write("hardwatt_node_cpu_seconds_total", [(METER, at, cpu(read))])
         self._write("hardwatt_unit_cpu_seconds_total", [(unit, at, git(read))])
         self._write("hardwatt_meter_read_timestamp_seconds", [(METER, at, read)])
+        self._write("hardwatt_unit_read_timestamp_seconds", [(unit, at, read)])
         self._write("node_rapl_package_joules_total", [(POWERCAP, at, joules(read))])
         zone = {**METER, "zone": "package-0", "path": "/sys/class/powercap/synthetic-model:0"}
         limit = np.full(at.size, _MAX_RANGE_JOULES)
@@ -168,6 +170,7 @@ class _Maker:
                 "hardwatt_node_cpu_seconds_total": cpu(read)[0],
                 'hardwatt_unit_cpu_seconds_total{unit="hardwatt-git.service"}': git(read)[0],
                 "hardwatt_meter_read_timestamp_seconds": read[0],
+                'hardwatt_unit_read_timestamp_seconds{unit="hardwatt-git.service"}': read[0],
                 f'node_rapl_package_joules_total{{index="0",path="{POWERCAP["path"]}"}}': joules(read)[0],
                 'hardwatt_powercap_max_energy_range_joules{path="/sys/class/powercap/synthetic-model:0",'
                 'zone="package-0"}': _MAX_RANGE_JOULES,

@@ -1,0 +1,101 @@
+"""Attribution by cgroup: CPU-seconds of pods by namespace, dead pods included, from the kubelet's cAdvisor."""
+
+import re
+from dataclasses import dataclass
+
+import polars as pl
+
+from hardwatt.bundle import Bundle, Run
+from hardwatt.instruments.figure import Figure
+from hardwatt.instruments.node import cpus
+from hardwatt.instruments.readings import scraped
+from hardwatt.instruments.windows import Rule, WindowError, integrate
+
+CPU = "container_cpu_usage_seconds_total"
+GAP_MS = 20_000.0
+"""cAdvisor leaves up to 15 s between readings of a cgroup that uses nothing; the bounds carry it."""
+
+_POD = re.compile(r"/(?:[^/]*-)?pod[^/]*$")
+_KUBEPODS = re.compile(r"/kubepods(?:\.slice)?$")
+_UNKNOWN = "(unknown)"
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """CPU-seconds of one run: by namespace, all pods together, and kubepods' own counter."""
+
+    by_namespace: dict[str, Figure]
+    pods: Figure
+    kubepods: Figure | None
+
+
+def namespaces(bundle: Bundle) -> list[str]:
+    """Return every namespace that has pods anywhere in the bundle: one without pods in a run used nothing there."""
+    found = {labels.get("namespace", "") for labels in bundle.series.values() if labels.get("__name__") == CPU}
+    return sorted(found - {""})
+
+
+def attribution(bundle: Bundle, run: Run) -> Attribution:
+    """Integrate every pod's cgroup; raise WindowError that names the first one that is refused."""
+    samples = scraped(bundle, run, CPU)
+    if samples.is_empty():
+        raise WindowError(f"no samples of {CPU}")
+    places = _places(bundle, samples)
+    # A pod's labels go when the kubelet forgets it, its cgroup's name stays: series of one cgroup are one counter.
+    merged = samples.join(places, on="series_id").with_columns(series_id=pl.col("cgroup"))
+    rule = Rule(max_gap_ms=GAP_MS, max_rate=cpus(bundle), births=True)
+    result = integrate(merged.select("series_id", "ts", "value"), run.t0_ms, run.t1_ms, rule)
+    refused = result.filter(pl.col("problem") != "")
+    names = dict(places.select("cgroup", "id").unique().iter_rows())
+    if refused.height:
+        row = refused.row(0, named=True)
+        raise WindowError(f"{CPU} of {names[row['series_id']]}: {row['problem']}")
+    known = places.group_by("cgroup").agg(pl.col("namespace").max(), pl.col("kind").first())
+    table = result.join(known, left_on="series_id", right_on="cgroup")
+    pods = table.filter(pl.col("kind") == "pod")
+    by_namespace = {name: _sum(pods.filter(pl.col("namespace") == name)) for name in namespaces(bundle)}
+    if (strangers := pods.filter(pl.col("namespace") == "")).height:
+        by_namespace[_UNKNOWN] = _sum(strangers)
+    parent = table.filter(pl.col("kind") == "kubepods")
+    if not parent.height:
+        return Attribution(by_namespace, _sum(pods), None)
+    whole = _sum(parent)
+    return Attribution(_within(by_namespace, whole), _sum(pods), whole)
+
+
+def _within(parts: dict[str, Figure], whole: Figure) -> dict[str, Figure]:
+    """Narrow bounds: kubepods' own counter holds all pods, the dead ones too, so the parts add up to it.
+
+    What a dead pod gained after its last sample is otherwise bounded by its pace and the longest silence only.
+    """
+    low, high = (sum(getattr(part, name) for part in parts.values()) for name in ("low", "high"))
+    narrowed = {}
+    for name, part in parts.items():
+        least, most = whole.low - (high - part.high), whole.high - (low - part.low)
+        # A limit beyond the estimate itself says that the two counters disagree: it narrows nothing.
+        least = max(part.low, least) if least <= part.value else part.low
+        most = min(part.high, most) if most >= part.value else part.high
+        narrowed[name] = Figure(part.value, part.unit, part.source, least, most)
+    return narrowed
+
+
+def _places(bundle: Bundle, samples: pl.DataFrame) -> pl.DataFrame:
+    """Return series_id, id and namespace of each cgroup that matters, its kind, and one number for equal ids."""
+    rows = []
+    for number in samples["series_id"].unique().sort():
+        labels = bundle.series[number]
+        path = labels.get("id", "")
+        if labels.get("container") or labels.get("image"):
+            continue
+        if _POD.search(path) or labels.get("pod"):
+            rows.append((number, path or labels["pod"], labels.get("namespace", ""), "pod"))
+        elif _KUBEPODS.search(path):
+            rows.append((number, path, "", "kubepods"))
+    schema = {"series_id": pl.Int64, "id": pl.String, "namespace": pl.String, "kind": pl.String}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame.with_columns(cgroup=pl.col("id").rank("dense").cast(pl.Int64))
+
+
+def _sum(rows: pl.DataFrame) -> Figure:
+    value, low, high = (float(rows[name].sum()) for name in ("value", "low", "high"))
+    return Figure(value, "CPU-seconds", "cAdvisor, cgroups of pods", min(low, value), max(high, value))

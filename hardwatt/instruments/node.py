@@ -1,0 +1,136 @@
+"""The node: CPU-seconds by its meter, joules by its powercap zones, the cost of serving git by its unit."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from hardwatt.bundle import Bundle, Run
+from hardwatt.instruments.figure import Figure
+from hardwatt.instruments.readings import READ_AT, UNIT_READ_AT, Counter, counters, edges_of, scraped
+from hardwatt.instruments.windows import Rule, WindowError, integrate
+
+CPU = "hardwatt_node_cpu_seconds_total"
+UNIT_CPU = "hardwatt_unit_cpu_seconds_total"
+JOULES = "node_rapl_package_joules_total"
+RANGE = "hardwatt_powercap_max_energy_range_joules"
+GIT_UNIT = "hardwatt-git.service"
+
+SCRAPE_GAP_MS = 2500.0
+"""The meter is scraped every second: two and a half missing scrapes' time refuse a window."""
+UNIT_GAP_MS = 5000.0
+"""Units are read once a second, beside the scrape's second."""
+TICK_MS = 100.0
+"""The modelled zone is written once a tick: what a scrape reads of it is at most this old."""
+MAX_WATTS = 20_000.0
+"""More than any node's package zone; a counter that rises faster is broken."""
+
+
+def cpus(bundle: Bundle) -> float:
+    """CPUs of the node, from the host's facts; where they do not say, more than any node has."""
+    value = bundle.manifest.host.get("cpus")
+    return float(value) if isinstance(value, (int, float)) and value > 0 else 1024.0
+
+
+def cpu_seconds(bundle: Bundle, run: Run) -> Figure:
+    """CPU-seconds of the whole node: read directly at both edges and every second between."""
+    value, low, high = _window(counters(bundle, run, CPU, moment=READ_AT), run, _cpu_rule(bundle, SCRAPE_GAP_MS), CPU)
+    return Figure(value, "CPU-seconds", "node meter, read at both edges and every second", low, high)
+
+
+def cpu_seconds_by_samples(bundle: Bundle, run: Run) -> Figure:
+    """The same from scraped samples alone: a cross-check of the edges."""
+    found = counters(bundle, run, CPU, moment=READ_AT, edges=False)
+    value, low, high = _window(found, run, _cpu_rule(bundle, SCRAPE_GAP_MS), CPU)
+    return Figure(value, "CPU-seconds", "node meter, scraped every second", low, high)
+
+
+def git_cpu_seconds(bundle: Bundle, run: Run) -> Figure:
+    """CPU-seconds of serving git, which is billed to neither arm."""
+    found = [one for one in counters(bundle, run, UNIT_CPU, moment=UNIT_READ_AT) if one.labels.get("unit") == GIT_UNIT]
+    value, low, high = _window(found, run, _cpu_rule(bundle, UNIT_GAP_MS), f"{UNIT_CPU} of {GIT_UNIT}")
+    return Figure(value, "CPU-seconds", f"cgroup or processes of {GIT_UNIT}", low, high)
+
+
+def joules(bundle: Bundle, run: Run) -> Figure:
+    """Energy of the CPU packages by their powercap zones, every socket added up, wraps counted."""
+    modelled = bundle.manifest.source == "modelled"
+    ranges = _ranges(bundle, run)
+    sums = [0.0, 0.0, 0.0]
+    found = _without_duplicates(counters(bundle, run, JOULES, moment=READ_AT if modelled else ""))
+    if not found:
+        raise WindowError(f"no samples of {JOULES}")
+    for one in found:
+        folder = one.labels.get("path", "").rpartition("/")[2]
+        rule = Rule(max_gap_ms=SCRAPE_GAP_MS, max_rate=MAX_WATTS, wrap=ranges.get(folder))
+        sums = [total + part for total, part in zip(sums, _window([one], run, rule, JOULES), strict=True)]
+    # The zone's file is written just before the metrics: its value may be one tick younger than they say.
+    slack = sums[0] / run.seconds * TICK_MS / 1000 if modelled else 0.0
+    model = bundle.manifest.power_model.get("name", "unnamed")
+    source = f"modelled from CPU-seconds by the power model {model}" if modelled else "RAPL, CPU packages"
+    return Figure(sums[0], "J", source, max(0.0, sums[1] - slack), sums[2] + slack)
+
+
+def joules_of_formula(bundle: Bundle, run: Run) -> Figure:
+    """Modelled joules by what a straight model makes of the node's CPU-seconds; 1 where both tell the same."""
+    model = bundle.manifest.power_model
+    points = model.get("points", [])
+    if bundle.manifest.source != "modelled" or len(points) != 2:
+        raise WindowError("there is no straight power model to compare with")
+    (_, idle), (_, full) = points
+    seconds, cpu = run.seconds, cpu_seconds(bundle, run)
+    found = joules(bundle, run)
+    per_cpu_second = (full - idle) / float(model["cpus"])
+    value, low, high = (idle * seconds + per_cpu_second * part for part in (cpu.value, cpu.low, cpu.high))
+    return Figure(found.value / value, "ratio", "modelled joules by the formula", found.low / high, found.high / low)
+
+
+def edge_error(bundle: Bundle, run: Run) -> Figure:
+    """How far the readings at the edges lie from the window's ends, both together, in seconds."""
+    edges = edges_of(bundle, run)
+    if {edge.edge for edge in edges} != {"start", "end"}:
+        raise WindowError("the counters were not read at both edges")
+    ends = {"start": run.t0_ms, "end": run.t1_ms}
+    away = sum(abs(edge.values.get(READ_AT, edge.node_ms / 1000) * 1000 - ends[edge.edge]) for edge in edges) / 1000
+    return Figure(away, "s", "moment of the meter's reading against the window's ends", away, away)
+
+
+def scrape_gap(bundle: Bundle, run: Run) -> Figure:
+    """The longest silence of the meter's scrapes in the window, in seconds."""
+    frame = scraped(bundle, run, CPU)
+    times = frame.filter(pl.col("ts").is_between(run.t0_ms, run.t1_ms))["ts"].sort()
+    if times.len() < 2:
+        raise WindowError(f"no samples of {CPU}")
+    longest = float(times.diff().drop_nulls().to_numpy().max()) / 1000
+    return Figure(longest, "s", "times of the scrapes", longest, longest)
+
+
+def _cpu_rule(bundle: Bundle, max_gap_ms: float) -> Rule:
+    return Rule(max_gap_ms=max_gap_ms, max_rate=cpus(bundle))
+
+
+def _window(found: Sequence[Counter], run: Run, rule: Rule, what: str) -> tuple[float, float, float]:
+    """Return value, low and high of one counter; raise WindowError where it is not one, or the window is refused."""
+    if len(found) != 1:
+        raise WindowError(f"{len(found)} counters instead of one of {what}" if found else f"no samples of {what}")
+    result = integrate(found[0].points, run.t0_ms, run.t1_ms, rule)
+    if result.height == 0:
+        raise WindowError(f"no samples of {what}")
+    row = result.row(0, named=True)
+    if row["problem"]:
+        raise WindowError(f"{what}: {row['problem']}")
+    return row["value"], row["low"], row["high"]
+
+
+def _ranges(bundle: Bundle, run: Run) -> dict[str, float]:
+    """Return where each zone wraps (joules) by the name of its folder."""
+    return {
+        one.labels["path"].rpartition("/")[2]: float(one.points["value"][0])
+        for one in counters(bundle, run, RANGE)
+        if "path" in one.labels
+    }
+
+
+def _without_duplicates(found: Sequence[Counter]) -> list[Counter]:
+    """Drop the memory-mapped twin of a zone that is there itself."""
+    own = {one.labels.get("index") for one in found if "/intel-rapl:" in one.labels.get("path", "")}
+    return [one for one in found if "mmio" not in one.labels.get("path", "") or one.labels.get("index") not in own]

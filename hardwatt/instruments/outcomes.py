@@ -1,0 +1,112 @@
+"""Bundle -> table of run x outcome. The one place where samples become numbers."""
+
+import statistics
+from collections.abc import Callable, Iterator
+
+from hardwatt.bundle import Bundle, Run
+from hardwatt.errors import RefusedError
+from hardwatt.instruments import cgroup, node
+from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
+from hardwatt.instruments.windows import WindowError
+
+READY_RESOLUTION_SECONDS = 1.0
+"""Kubernetes writes when a condition changed in whole seconds."""
+
+Instrument = Callable[[Bundle, Run], Figure]
+
+
+def outcomes(bundle: Bundle) -> list[Outcome]:
+    """Return every figure of every run that is done; refused ones are in ``measure(bundle).refusals``."""
+    return list(measure(bundle).outcomes)
+
+
+def measure(bundle: Bundle) -> Measured:
+    """Return every figure of every run that is done, and what was refused and why.
+
+    Raise RefusedError where the bundle's source is neither RAPL nor a model.
+    """
+    if bundle.manifest.source not in ("rapl", "modelled"):
+        raise RefusedError(f"the source {bundle.manifest.source!r} is no measurement", hint="use rapl or modelled")
+    found: list[Outcome] = []
+    refused: list[Refusal] = []
+    for run in bundle.runs:
+        if run.status != "done":
+            continue
+        for name, figure in _figures(bundle, run):
+            if isinstance(figure, Figure):
+                found.append(Outcome(run.run_id, run.arm, run.block, run.position, name, figure))
+            else:
+                refused.append(Refusal(run.run_id, name, figure))
+    return Measured(tuple(found), tuple(refused))
+
+
+def _figures(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
+    """Yield each outcome's name with its figure, or with the reason why there is none."""
+    for name, instrument in _INSTRUMENTS.items():
+        yield name, _or_reason(instrument, bundle, run)
+    yield from _attributed(bundle, run)
+    yield from _delivered(bundle, run)
+
+
+def _or_reason(instrument: Instrument, bundle: Bundle, run: Run) -> Figure | str:
+    try:
+        return instrument(bundle, run)
+    except WindowError as error:
+        return error.reason
+
+
+_INSTRUMENTS: dict[str, Instrument] = {
+    "node_cpu_seconds": node.cpu_seconds,
+    "node_joules": node.joules,
+    "git_cpu_seconds": node.git_cpu_seconds,
+    "check.node_cpu_seconds_by_samples": node.cpu_seconds_by_samples,
+    "check.joules_of_formula": node.joules_of_formula,
+    "check.edge_error": node.edge_error,
+    "check.scrape_gap": node.scrape_gap,
+}
+
+
+def _attributed(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
+    try:
+        found = cgroup.attribution(bundle, run)
+    except WindowError as error:
+        for namespace in cgroup.namespaces(bundle) or ["*"]:
+            yield f"cpu_seconds.{namespace}", error.reason
+        return
+    for namespace, figure in found.by_namespace.items():
+        yield f"cpu_seconds.{namespace}", figure
+    yield "cpu_seconds.pods", found.pods
+    if found.kubepods is None:
+        yield "closure.pods_of_kubepods", "kubepods' own counter was not scraped"
+        return
+    yield "cpu_seconds.kubepods", found.kubepods
+    yield "cpu_seconds.unseen_in_pods", _difference(found.kubepods, found.pods, "kubepods' own counter less its pods")
+    yield "closure.pods_of_kubepods", _ratio(found.pods, found.kubepods, "pods seen by kubepods' own counter")
+    whole = _or_reason(node.cpu_seconds, bundle, run)
+    if isinstance(whole, Figure):
+        yield "closure.kubepods_of_node", _ratio(found.kubepods, whole, "kubepods' own counter by the node meter")
+
+
+def _delivered(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
+    rows = [row for row in bundle.deliveries if row.run_id == run.run_id]
+    ready = [row for row in rows if row.status == "ready"]
+    count = float(len(ready))
+    yield "deliveries_ready", Figure(count, "deployments", "conditions read from the cluster", count, count)
+    waits = [(row.ready_ms - row.committed_ms) / 1000 for row in rows if row.ready_ms is not None]
+    if not waits:
+        yield "commit_to_ready_seconds", "no commit became Ready"
+        return
+    median = statistics.median(waits)
+    low, high = max(0.0, median - READY_RESOLUTION_SECONDS), median + READY_RESOLUTION_SECONDS
+    source = "median from the commit's push to the Ready condition"
+    yield "commit_to_ready_seconds", Figure(median, "s", source, min(low, median), high)
+
+
+def _difference(whole: Figure, part: Figure, source: str) -> Figure:
+    return Figure(whole.value - part.value, whole.unit, source, whole.low - part.high, whole.high - part.low)
+
+
+def _ratio(part: Figure, whole: Figure, source: str) -> Figure | str:
+    if whole.low <= 0:
+        return "the whole may be nothing"
+    return Figure(part.value / whole.value, "ratio", source, part.low / whole.high, part.high / whole.low)

@@ -1,0 +1,218 @@
+"""What a counter gained in a window, from raw samples, with bounds. No loop over samples.
+
+A counter only rises, so between two samples its value lies between theirs. The estimate is linear in between;
+the bounds make no such assumption: every stretch that lies wholly inside the window belongs to it; of a stretch
+that an edge cuts anything may, as long as neither side gained more than it can have in its time. A drop is a wrap
+where the counter's range is known, else a reset; after a reset the counter starts at zero, and what it gained
+before it was lost is bounded by its fastest stretch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from hardwatt.errors import RefusedError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+RESULT = {
+    "series_id": pl.Int64,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "samples": pl.Int64,
+    "resets": pl.Int64,
+    "max_gap_ms": pl.Float64,
+    "problem": pl.String,
+}
+
+
+class WindowError(RefusedError):
+    """A window that samples do not carry. ``reason`` names the fault."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the window is refused: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a kind of counter is integrated.
+
+    ``max_gap_ms``: the longest silence that is accepted; longer ones refuse the window. ``max_rate``: what the
+    counter can gain in a second at most. ``wrap``: its range; None means that a drop is a reset. ``births``:
+    series may start (at zero) and end inside the window, as the counters of pods do.
+    """
+
+    max_gap_ms: float
+    max_rate: float
+    wrap: float | None = None
+    births: bool = False
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Clean samples sorted by series and time: codes, ts and value of shape (n,), ids of shape (number of series,)."""
+
+    ids: Ints
+    code: Ints
+    ts: Floats
+    value: Floats
+    conflict: Bools
+
+
+def integrate(samples: pl.DataFrame, t0_ms: float, t1_ms: float, rule: Rule) -> pl.DataFrame:
+    """Return one row a series: value, low, high, how many samples, resets, the longest gap, and the problem.
+
+    ``samples`` has series_id, ts (ms) and value, in any order; NaN and repeated rows are allowed. Where
+    ``problem`` is not empty the window of that series is refused, and its numbers mean nothing. Series with no
+    sample that concerns the window are left out.
+    """
+    if t1_ms <= t0_ms:
+        raise WindowError("it ends before it starts")
+    clean = _clean(samples)
+    count = clean.ids.size
+    if count == 0:
+        return pl.DataFrame(schema=RESULT)
+    inside = np.bincount(clean.code, (clean.ts >= t0_ms) & (clean.ts <= t1_ms), count).astype(np.int64)
+    stretch = _stretches(clean, t0_ms, t1_ms, rule)
+    first, last = _ends(clean)
+    start = _start(clean, first, t0_ms, t1_ms, rule, stretch.fastest)
+    end = _end(clean, last, t0_ms, t1_ms, rule, stretch)
+    value, low, high = (stretch.sums[i] + start.sums[i] + end.sums[i] for i in range(3))
+    problem = np.where(clean.conflict, "one moment has two values", stretch.problem)
+    problem = np.where(problem == "", start.problem, problem)
+    problem = np.where(problem == "", end.problem, problem)
+    frame = pl.DataFrame(
+        {
+            "series_id": clean.ids,
+            "value": value,
+            "low": low,
+            "high": high,
+            "samples": inside,
+            "resets": stretch.resets,
+            "max_gap_ms": stretch.max_gap,
+            "problem": problem.astype(object),
+        },
+        schema=RESULT,
+    )
+    concerned = (clean.ts[first] <= t1_ms) & (clean.ts[last] >= t0_ms)
+    return frame.filter(concerned) if rule.births else frame
+
+
+def _clean(samples: pl.DataFrame) -> _Samples:
+    frame = samples.select(
+        pl.col("series_id").cast(pl.Int64), pl.col("ts").cast(pl.Float64), pl.col("value").cast(pl.Float64)
+    )
+    frame = frame.filter(pl.col("value").is_finite()).unique().sort("series_id", "ts", "value")
+    series, ts, value = (frame[name].to_numpy() for name in ("series_id", "ts", "value"))
+    ids, code = np.unique(series, return_inverse=True)
+    again = np.zeros(ts.size, dtype=np.bool_)
+    again[1:] = (np.diff(code) == 0) & (np.diff(ts) == 0)
+    conflict = np.bincount(code, again, ids.size) > 0 if ids.size else np.zeros(0, dtype=np.bool_)
+    keep = ~again
+    return _Samples(ids, code[keep].astype(np.int64), ts[keep], value[keep], conflict)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one part of the window adds, per series: value, low and high, and what is wrong with it."""
+
+    sums: tuple[Floats, Floats, Floats]
+    problem: npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class _Stretches(_Part):
+    resets: Ints
+    max_gap: Floats
+    fastest: Floats
+    covered: Floats
+
+
+def _stretches(clean: _Samples, t0: float, t1: float, rule: Rule) -> _Stretches:
+    """The stretches between neighbouring samples of a series."""
+    count = clean.ids.size
+    same = np.diff(clean.code) == 0
+    code, begin, end = clean.code[:-1][same], clean.ts[:-1][same], clean.ts[1:][same]
+    gain, reset, odd = _gains(clean.value[:-1][same], clean.value[1:][same], rule)
+    length = end - begin
+    overlap = np.clip(np.minimum(end, t1) - np.maximum(begin, t0), 0.0, None)
+    touched = overlap > 0
+    whole = touched & (begin >= t0) & (end <= t1)
+    most = rule.max_rate / 1000
+    fastest = np.zeros(count)
+    np.maximum.at(fastest, code[~reset], gain[~reset] / length[~reset])
+    unknown = np.where(reset, np.minimum(fastest[code], most) * length, 0.0)
+
+    def by_series(values: Floats | Bools) -> Floats:
+        return np.bincount(code, values, count).astype(np.float64)
+
+    gap = np.zeros(count)
+    np.maximum.at(gap, code[touched], length[touched])
+    problem = np.where(gap > rule.max_gap_ms, "a gap longer than the declared one", "")
+    problem = np.where(by_series(odd & touched) > 0, "a drop that is no wrap", problem)
+    too_fast = touched & (gain > most * length * 2) & (length >= 1000)
+    problem = np.where(by_series(too_fast) > 0, "a rise faster than possible", problem)
+    part = gain * overlap / length
+    least_inside = np.minimum(part, np.clip(gain - most * (length - overlap), 0.0, None))
+    most_inside = np.maximum(part, np.where(whole, gain, np.minimum(gain, most * overlap))) + unknown
+    value, low, high = by_series(part), by_series(least_inside * touched), by_series(most_inside * touched)
+    resets = by_series(reset & touched).astype(np.int64)
+    return _Stretches((value, low, high), problem, resets, gap, fastest, by_series(overlap))
+
+
+def _gains(before: Floats, after: Floats, rule: Rule) -> tuple[Floats, Bools, Bools]:
+    """Return what each stretch gained, which of them hold a reset, and which a drop that cannot be a wrap."""
+    gain = after - before
+    drop = gain < 0
+    if rule.wrap is None:
+        return np.where(drop, after, gain), drop, np.zeros(drop.size, dtype=np.bool_)
+    wrapped = np.where(drop, gain + rule.wrap, gain)
+    # A wrap that gained more than half the range is a counter that started anew.
+    return wrapped, np.zeros(drop.size, dtype=np.bool_), drop & ((wrapped < 0) | (wrapped > rule.wrap / 2))
+
+
+def _ends(clean: _Samples) -> tuple[Ints, Ints]:
+    """Return the position of the first and the last sample of every series."""
+    first = np.searchsorted(clean.code, np.arange(clean.ids.size), side="left")
+    last = np.searchsorted(clean.code, np.arange(clean.ids.size), side="right") - 1
+    return first.astype(np.int64), last.astype(np.int64)
+
+
+def _start(clean: _Samples, first: Ints, t0: float, t1: float, rule: Rule, fastest: Floats) -> _Part:
+    """What was gained between the start of the window and the first sample of a series."""
+    missing = np.clip(np.minimum(clean.ts[first], t1) - t0, 0.0, None)
+    if not rule.births:
+        return _extrapolated(missing, fastest, rule, "no sample at or before its start")
+    began = clean.value[first]
+    born = (missing > 0) & (clean.ts[first] <= t1)
+    possible = rule.max_rate / 1000 * rule.max_gap_ms
+    problem = np.where(born & (began > possible), "starts inside with more than it can have gained", "")
+    value = np.where(born, began, 0.0)
+    # Born so early that a part may have been gained before the window.
+    low = np.where(missing > rule.max_gap_ms, value, 0.0)
+    return _Part((value, low, value), problem)
+
+
+def _end(clean: _Samples, last: Ints, t0: float, t1: float, rule: Rule, stretch: _Stretches) -> _Part:
+    """What was gained between the last sample of a series and the end of the window."""
+    missing = np.clip(t1 - np.maximum(clean.ts[last], t0), 0.0, None)
+    if not rule.births:
+        return _extrapolated(missing, stretch.fastest, rule, "no sample at or after its end")
+    none = np.zeros(missing.size)
+    pace = np.where(stretch.fastest > 0, stretch.fastest, rule.max_rate / 1000)
+    died = (clean.ts[last] < t1) & (clean.ts[last] >= t0)
+    tail = np.where(died, np.minimum(missing, rule.max_gap_ms) * pace, 0.0)
+    return _Part((none, none, tail), np.full(missing.size, ""))
+
+
+def _extrapolated(missing: Floats, fastest: Floats, rule: Rule, text: str) -> _Part:
+    """Up to the declared gap the estimate goes on at half the fastest pace seen; the bounds are none and all of it."""
+    problem = np.where(missing > rule.max_gap_ms, text, "")
+    most = missing * fastest
+    return _Part((most / 2, np.zeros(missing.size), most), problem)

@@ -12,7 +12,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 
 import hardwatt
 from hardwatt import dump as dumping
-from hardwatt import forward, kube, machines, meter, mirror
+from hardwatt import forward, gitops, kube, machines, meter, mirror
 from hardwatt.bundle import Edge, Writer
 from hardwatt.bundle.model import Source
 from hardwatt.endpoint import Endpoint
@@ -63,11 +63,8 @@ class KubePlant:
         self._cluster = KubeCluster(api, lab.dir / "discovery.json")
         self._exporter = Exporter(api, self.clock.wall_ms)
         self._remote = keys.remote(endpoint)
-        known_hosts = lab.dir / "gitops" / "known_hosts"
-        command = keys.ssh_command(keys.path(lab, "controller"), known_hosts)
-        self._copy = WorkingCopy(lab.dir / "workload", self._remote.url("workload"), command)
-        self._opened = False
-        self._files: dict[str, dict[str, str]] = {}
+        workload = gitops.repository(lab, "workload", endpoint)
+        self._copy = WorkingCopy(lab.dir / "workload", workload.url, workload.ssh_command)
 
     @property
     def cluster(self) -> KubeCluster:

@@ -117,6 +117,8 @@ class _Watch(threading.Thread):
             _preload_content=False, _request_timeout=(CONNECT_SECONDS, WATCH_SECONDS + 10),
         )  # fmt: skip
         self._response = response
+        if self._ending.is_set():  # end() came while the request was under way
+            return
         try:
             for line in _lines(response):
                 event = json.loads(line)

@@ -16,9 +16,9 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+from hardwatt import hostsnapshot
 from hardwatt.files import read_json, write_json
-from hardwatt.machines import network, snapshot
-from hardwatt.machines.snapshot import Snapshot
+from hardwatt.hostsnapshot import Snapshot
 
 _OURS = re.compile(
     r"^(kernel/(panic|panic_on_oops|pid_max|sysrq|core_pattern|core_uses_pid|printk|keys/.*)"
@@ -69,7 +69,7 @@ def compare(before: Snapshot, after: Snapshot, *, ignore: Iterable[str] = ()) ->
 
 def take() -> Snapshot:
     """Return the host as it is now, for ``compare``."""
-    return snapshot.take()
+    return hostsnapshot.take()
 
 
 def default_place() -> Path:
@@ -85,7 +85,7 @@ class HostRecord:
     place: Path
     sysctl: Path = Path("/proc/sys")
     boot_id: Path = Path("/proc/sys/kernel/random/boot_id")
-    take: Callable[[], Snapshot] = snapshot.take
+    take: Callable[[], Snapshot] = hostsnapshot.take
 
     @property
     def labs(self) -> dict[str, dict[str, Any]]:
@@ -98,10 +98,10 @@ class HostRecord:
         kept: Snapshot | None = self._read()["before"]
         return kept
 
-    def claim(self, ident: str, folder: str, *, busy: Iterable[IPv4Network]) -> str:
-        """Return the network of a lab: the one that it has had before, or a free one.
+    def claim(self, ident: str, folder: str, *, pick: Callable[[list[IPv4Network]], str]) -> str:
+        """Return the network of a lab: the one that it has had before, or one that ``pick`` chooses.
 
-        ``busy`` are the networks that the host has already; other labs' are added.
+        ``pick`` is given the networks of the other labs, also of those that are down.
         """
         with self._change() as data:
             labs = data["labs"]
@@ -109,7 +109,7 @@ class HostRecord:
             if ident in labs:
                 return str(labs[ident]["subnet"])
             others = [IPv4Network(lab["subnet"]) for lab in labs.values()]
-            subnet = network.pick([*busy, *others])
+            subnet = pick(others)
             labs[ident] = {"folder": folder, "subnet": subnet, "holds": False}
             return subnet
 

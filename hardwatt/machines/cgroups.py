@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hardwatt.errors import LabError, WaitError
+from hardwatt.hostsnapshot import PARENT
 from hardwatt.machines.hostfacts import Hierarchy, HostFacts
 from hardwatt.wait import wait
 
-PARENT = "hardwatt"
 _SYSTEMD_MANAGES = frozenset({"name=systemd", "cpu", "cpuacct", "memory", "pids", "blkio", "devices"})
 """v1 controllers in which systemd as first process delegates a unit's cgroup."""
 

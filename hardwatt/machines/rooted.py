@@ -5,6 +5,7 @@ the lab's own files stay the user's.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -55,7 +56,12 @@ class Spec:
 def claim(spec: Spec, **_: Any) -> dict[str, Any]:
     """Give the lab a network of its own; the same one as before where it has one."""
     busy = [*network.taken(), *(network.Network(text) for text in spec.reserved)]
-    return {"subnet": spec.host_record.claim(spec.ident, spec.folder, busy=busy)}
+    pick = functools.partial(_pick, busy)
+    return {"subnet": spec.host_record.claim(spec.ident, spec.folder, pick=pick)}
+
+
+def _pick(busy: list[network.Network], others: list[network.Network]) -> str:
+    return network.pick([*busy, *others])
 
 
 def make_rootfs(spec: Spec, *, codename: str, owner: list[int], **_: Any) -> dict[str, Any]:

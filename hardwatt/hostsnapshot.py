@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hardwatt import door
-from hardwatt.machines.cgroups import PARENT
+
+PARENT = "hardwatt"
+"""Folder of the machines' cgroups, and first part of their units' names."""
 
 Snapshot = dict[str, dict[str, str]]
 """Section, name, value; every value is text, so that it can be kept, compared and shown."""

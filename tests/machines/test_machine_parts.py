@@ -1,0 +1,240 @@
+"""Leftovers, keys, the tree, the recipe of the root filesystem, and the choice of a machine."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hardwatt import machines
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import LabError, RefusedError
+from hardwatt.files import write_json
+from hardwatt.lab import Lab
+from hardwatt.machines import cgroups, clean, hostfacts, identity, rootfs, tree
+from hardwatt.machines.base import ssh_argv
+from hardwatt.machines.network import Addresses
+from hardwatt.settings import Settings, parse
+from tests.machines.constructed_hosts import BARE_V1
+
+
+def lab(tmp_path: Path, name: str = "t1", **more: object) -> Lab:
+    settings = parse(Settings, {"name": name, **more}, "test")
+    return Lab(settings, tmp_path, tmp_path / ".lab" / name)
+
+
+def test_only_mounts_of_this_lab_are_found_innermost_first() -> None:
+    info = (
+        "30 1 8:1 / / rw - ext4 /dev/sda rw\n"
+        "31 30 0:9 / /lab/a/machine/root rw - tmpfs t rw\n"
+        "32 31 0:9 / /lab/a/machine/root/var\\040x rw - tmpfs t rw\n"
+        "33 30 0:9 / /lab/a/machine-of-b/root rw - tmpfs t rw\n"
+        "34 30 0:9 / /lab/b/machine/root rw - tmpfs t rw\n"
+    )
+    assert clean.mounts_below(Path("/lab/a/machine"), info) == [
+        Path("/lab/a/machine/root/var x"),
+        Path("/lab/a/machine/root"),
+    ]
+
+
+def test_processes_are_found_by_their_cgroup_and_pods_apart(tmp_path: Path) -> None:
+    for name, pids in (
+        ("", "1\n"),
+        ("payload/init.scope", "2\n"),
+        ("kubepods/pod1/x", "3\n4\n"),
+        ("payload/kubepods", "5\n"),
+    ):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "cgroup.procs").write_text(pids)
+    assert cgroups.processes([tmp_path]) == {1, 2, 3, 4, 5}
+    assert cgroups.processes([tmp_path], "kubepods") == {3, 4, 5}
+    assert cgroups.processes([tmp_path / "none"]) == set()
+
+
+def test_another_labs_cgroups_stay(tmp_path: Path) -> None:
+    hierarchy = hostfacts.Hierarchy(tmp_path, ("pids",))
+    facts = dataclasses.replace(BARE_V1, hierarchies=(hierarchy,))
+    for name in ("mine/system.slice/a", "other/payload"):
+        (tmp_path / "hardwatt" / name).mkdir(parents=True)
+    assert cgroups.remove(facts, "mine") == 3
+    assert (tmp_path / "hardwatt/other/payload").is_dir()
+    shutil.rmtree(tmp_path / "hardwatt/other")
+    cgroups.remove(facts, "mine")
+    assert not (tmp_path / "hardwatt").exists()
+
+
+def test_a_new_cpuset_gets_its_parents_processors(tmp_path: Path) -> None:
+    (tmp_path / "cpuset.cpus").write_text("0-1\n")
+    (tmp_path / "cpuset.mems").write_text("0\n")
+    facts = dataclasses.replace(BARE_V1, hierarchies=(hostfacts.Hierarchy(tmp_path, ("cpuset",)),))
+    [procs] = cgroups.make(facts, "mine")
+    assert procs == tmp_path / "hardwatt/mine/cgroup.procs"
+    assert (procs.parent / "cpuset.cpus").read_text() == "0-1\n"
+
+
+def test_a_unified_tree_passes_its_controllers_on(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "hardwatt"):
+        folder.mkdir(exist_ok=True)
+        (folder / "cgroup.controllers").write_text("cpu memory pids\n")
+        (folder / "cgroup.subtree_control").write_text("memory\n")
+    facts = dataclasses.replace(BARE_V1, hierarchies=(hostfacts.Hierarchy(tmp_path, ()),))
+    cgroups.make(facts, "mine")
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +pids"
+    assert (tmp_path / "hardwatt/cgroup.subtree_control").read_text() == "+cpu +pids"
+
+
+def test_keys_are_made_once_and_private(tmp_path: Path) -> None:
+    mine = lab(tmp_path)
+    path = identity.ensure_key(mine, "ssh")
+    text = path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert mine.keys.stat().st_mode & 0o777 == 0o700
+    assert identity.ensure_key(mine, "ssh").read_text() == text
+    assert path.with_name("ssh.pub").read_text().startswith("ssh-ed25519 ")
+    assert sorted(p.name for p in mine.keys.iterdir()) == ["ssh", "ssh.pub"]
+
+
+def test_a_new_host_key_replaces_the_old_one_and_no_other(tmp_path: Path) -> None:
+    mine = lab(tmp_path)
+    identity.learn(mine, "192.0.2.7", "ssh-ed25519 THEIRS comment")
+    identity.learn(mine, "10.77.0.2", "ssh-ed25519 OLD comment")
+    identity.learn(mine, "10.77.0.2", "ssh-ed25519 NEW comment")
+    lines = mine.known_hosts.read_text().splitlines()
+    assert lines == ["192.0.2.7,[192.0.2.7]:2222 ssh-ed25519 THEIRS", "10.77.0.2,[10.77.0.2]:2222 ssh-ed25519 NEW"]
+    identity.forget(mine, "10.77.0.2")
+    assert mine.known_hosts.read_text().splitlines() == lines[:1]
+
+
+def test_labs_of_one_name_in_two_checkouts_differ(tmp_path: Path) -> None:
+    idents = {identity.ident(lab(tmp_path / checkout)) for checkout in ("a", "b")}
+    assert len(idents) == 2
+    assert all(len(ident) == 8 for ident in idents)
+
+
+def test_the_tree_gets_the_machines_files_and_keeps_the_nodes(tmp_path: Path) -> None:
+    for name in ("etc/ssh", "root", "etc/systemd/system"):
+        (tmp_path / name).mkdir(parents=True)
+    who = tree.Identity("t1", Addresses("10.77.4.0/24"), "PRIVATE\n", "ssh-ed25519 AAAA\n", "ssh-ed25519 BBBB\n")
+    tree.write(tmp_path, who)
+    assert (tmp_path / "etc/ssh/ssh_host_ed25519_key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "root/.ssh/authorized_keys").read_text() == "ssh-ed25519 BBBB\n"
+    init = (tmp_path / "usr/lib/hardwatt/init").read_text()
+    assert "10.77.4.2/24" in init
+    assert "via 10.77.4.1" in init
+    assert "127." not in (tmp_path / "etc/resolv.conf").read_text()
+    assert (tmp_path / "etc/systemd/system/apt-daily.timer").readlink() == Path("/dev/null")
+    (tmp_path / "etc/hosts").write_text("the deploys' own\n")
+    tree.write(tmp_path, who)
+    assert (tmp_path / "etc/hosts").read_text() == "the deploys' own\n"
+
+
+TARGETS = """\
+/etc/apt/sources.list.d/debian.sources:1|Debian|bookworm
+/etc/apt/sources.list.d/debian.sources:2|Debian|bookworm-security
+/etc/apt/sources.list.d/more.list:3|Debian|bookworm-backports
+/etc/apt/sources.list.d/thirdparty.list:1|Third Party|bookworm
+"""
+
+
+def test_only_the_distributions_own_sources_are_used() -> None:
+    assert rootfs.parse_targets(TARGETS, "bookworm") == ("/etc/apt/sources.list.d/debian.sources",)
+
+
+def test_without_package_lists_the_suite_decides() -> None:
+    bare = TARGETS.replace("|Debian|", "||").replace("|Third Party|", "||")
+    assert len(rootfs.parse_targets(bare, "bookworm")) == 2
+    assert rootfs.parse_targets(bare, "noble") == ()
+
+
+def test_the_archive_is_named_by_its_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rootfs.key("bookworm", "x86_64")
+    assert rootfs.key("trixie", "x86_64") != before
+    monkeypatch.setattr(rootfs, "PACKAGES", (*rootfs.PACKAGES, "stress-ng"))
+    assert rootfs.key("bookworm", "x86_64") != before
+
+
+def test_no_apt_setting_or_source_of_this_machine_is_on_the_command_line_or_left_in_the_tree() -> None:
+    found = rootfs.Sources("bookworm", ("/etc/apt/x.sources",), ('Acquire::http::Proxy "http://user:secret@p";',))
+    command = rootfs.build_command(Path("/c/out.tar"), found, Path("/c/apt.conf"), copy_auth=True)
+    assert "secret" not in " ".join(command)
+    assert command[-3:] == ["bookworm", "/c/out.tar", "/etc/apt/x.sources"]
+    removed = " ".join(part for part in command if part.startswith("--customize-hook"))
+    for path in ("sources.list.d", "auth.conf", "99mmdebstrap", "ssh_host_"):
+        assert path in removed
+
+
+def test_a_killed_unpacking_is_done_again(tmp_path: Path) -> None:
+    archive, root = tmp_path / "a.tar", tmp_path / "machine/root"
+    (tmp_path / "content").mkdir()
+    (tmp_path / "content/file").write_text("whole")
+    shutil.make_archive(str(tmp_path / "a"), "tar", tmp_path / "content")
+    half = tmp_path / "machine/root.new"
+    half.mkdir(parents=True)
+    (half / "half").touch()
+    assert rootfs.unpack(archive, root)
+    assert sorted(path.name for path in root.iterdir()) == ["file"]
+    assert not half.exists()
+    assert not rootfs.unpack(archive, root)
+
+
+def test_a_finished_archive_is_not_built_again(tmp_path: Path) -> None:
+    target = tmp_path / "x.tar"
+    target.touch()
+    assert not rootfs.build(target, rootfs.Sources("bookworm", (), ()), log=tmp_path / "log")
+
+
+def test_a_full_disk_is_told_before_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1024**3))
+    with pytest.raises(LabError, match="GiB free"):
+        rootfs.build(tmp_path / "x.tar", rootfs.Sources("bookworm", (), ()), log=tmp_path / "log")
+
+
+def test_auto_takes_the_host_of_the_settings_and_says_why(tmp_path: Path) -> None:
+    machine = machines.machine_for(lab(tmp_path, host={"address": "192.0.2.9"}))
+    assert machine.kind == "ssh"
+    assert "192.0.2.9" in machine.why
+
+
+def test_auto_takes_the_embedded_node_where_it_can_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hostfacts, "gather", lambda _: BARE_V1)
+    assert machines.machine_for(lab(tmp_path)).kind == "embedded"
+    monkeypatch.setattr(hostfacts, "gather", lambda _: dataclasses.replace(BARE_V1, memory=0, is_root=False))
+    with pytest.raises(LabError, match=r"root.*memory") as caught:
+        machines.machine_for(lab(tmp_path))
+    assert "lab.toml" in caught.value.hint
+
+
+def test_the_virtual_machine_refuses_with_a_way_out(tmp_path: Path) -> None:
+    machine = machines.machine_for(lab(tmp_path, machine="vm"))
+    assert machine.status().state == "absent"
+    with pytest.raises(LabError) as caught:
+        machine.start()
+    assert "embedded" in caught.value.hint
+
+
+def test_a_machine_of_another_kind_is_not_touched(tmp_path: Path) -> None:
+    mine = lab(tmp_path, machine="embedded")
+    write_json(mine.dir / "machine.json", {"kind": "vm"})
+    with pytest.raises(RefusedError, match="another kind"):
+        machines.machine_for(mine).stop()
+
+
+def test_an_unknown_host_key_stops_before_any_connection(tmp_path: Path) -> None:
+    mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": 9})
+    with pytest.raises(LabError, match=r"\[127.0.0.1\]:9") as caught:
+        machines.machine_for(mine).start()
+    assert "lab.trust" in caught.value.hint
+
+
+def test_a_host_is_never_powered_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machines.machine_for(lab(tmp_path, machine="ssh", host={"address": "192.0.2.9"})).stop()
+    assert "stays on" in capsys.readouterr().err
+
+
+def test_the_shell_uses_the_labs_keys_only() -> None:
+    end = Endpoint("t1", "embedded", "10.77.0.2", 22, "root", Path("/k/ssh"), Path("/k/known_hosts"), "", "", {})
+    argv = ssh_argv(end)
+    assert "StrictHostKeyChecking=yes" in argv
+    assert "UserKnownHostsFile=/k/known_hosts" in argv
+    assert argv[-1] == "root@10.77.0.2"

@@ -1,10 +1,8 @@
 """``make lab``: the lab, the first experiment, its report; the report's path is the last line."""
 
-import os
-import platform
-import shutil
 from pathlib import Path
 
+from hardwatt import machines
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.progress import say
@@ -19,17 +17,9 @@ def obstacle(lab: Lab) -> str:
 
     A host named in ``lab.toml`` is never in the way: its own checks are made over SSH.
     """
-    if lab.settings.machine == "ssh":
+    if lab.settings.machine == "ssh" or lab.settings.host.address:
         return ""
-    if platform.system() != "Linux":
-        return f"this machine runs {platform.system()}; the embedded node needs Linux"
-    if platform.machine() not in {"x86_64", "amd64"}:
-        return f"this machine is {platform.machine()}; the embedded node is untested on anything but x86_64"
-    if os.geteuid() != 0 and shutil.which("sudo") is None:
-        return "you are not root and there is no sudo; the embedded node needs root"
-    if shutil.which("systemd-nspawn") is None:
-        return "systemd-nspawn is not here (package systemd-container); the embedded node needs it"
-    return ""
+    return "; ".join(problem.text for problem in machines.embedded_problems(lab))
 
 
 def first(lab: Lab, shipped: Path) -> int:

@@ -8,45 +8,74 @@ from hardwatt import engine, forward, gitops, kube, machines, mirror, provision
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.progress import console, say
+from hardwatt.up import described
 
 
 def check(lab: Lab, *, as_json: bool = False) -> int:
     """Print every problem of host and node with its remedy; return 1 where lab.up would stop."""
-    problems = [*machines.check(lab), *(provision.check(lab) if machines.machine_for(lab).status().running else [])]
+    problems = _problems(lab)
     if as_json:
-        print(json.dumps([problem.to_dict() for problem in problems], indent=2))
+        print(json.dumps(problems, indent=2))
     elif problems:
         table = Table("severity", "what", "remedy")
         for problem in problems:
-            table.add_row(problem.severity, problem.what, problem.remedy)
+            table.add_row(problem["severity"], problem["what"], problem["remedy"])
         console.print(table)
     else:
         say("no problems")
-    return int(any(problem.severity == "error" for problem in problems))
+    return int(any(problem["severity"] == "error" for problem in problems))
+
+
+def _problems(lab: Lab) -> list[dict[str, str]]:
+    """Return the host's problems, and the node's where it runs."""
+    if lab.settings.machine in {"auto", "embedded"} and not lab.settings.host.address:
+        found = [
+            {"severity": "error", "what": problem.text, "remedy": problem.remedy}
+            for problem in machines.embedded_problems(lab)
+        ]
+        if found:
+            return found
+    machine = machines.machine_for(lab)
+    if machine.status().state != "running":
+        say("the machine does not run; its node is checked when it does")
+        return []
+    with described(lab, machine.endpoint(), mirror.load(lab)):
+        return [problem.to_dict() for problem in provision.check(lab)]
 
 
 def plan(lab: Lab) -> None:
-    """Print what ``lab.up`` would change."""
-    if mirror.missing(lab):
-        say("mirror: " + ", ".join(mirror.missing(lab)) + " would be downloaded or built")
-    machine = machines.machine_for(lab).status()
-    if not machine.running:
-        say("machine: would be started; what would change on the node is known when it runs")
+    """Print what ``lab.up`` would change; changes nothing on the host, the node or in the cluster."""
+    if lacking := mirror.missing(lab):
+        say(f"mirror: would download or build {', '.join(lacking)}")
+        say("what would change on the node is known when the mirror is filled")
         return
-    planned = provision.plan(lab)
+    machine = machines.machine_for(lab)
+    if machine.status().state != "running":
+        say(f"machine: would be started ({machine.kind}: {machine.why})")
+        say("what would change on the node is known when it runs")
+        return
+    endpoint = machine.endpoint()
+    with described(lab, endpoint, mirror.load(lab)):
+        planned = provision.plan(lab)
     for line in planned.lines:
         say(f"node: {line}")
-    difference = gitops.plan(lab, mirror.load(lab))
-    say(f"gitops:\n{difference}" if difference else "gitops: nothing")
+    difference = _gitops_plan(lab)
+    say(f"gitops: {difference}" if difference else "gitops: nothing")
     if not planned.lines and not difference:
         say("No changes")
+
+
+def _gitops_plan(lab: Lab) -> str:
+    if not lab.kubeconfig.exists():
+        return "would bootstrap Flux"
+    return gitops.plan(lab, mirror.load(lab))
 
 
 def status(lab: Lab) -> int:
     """Print the state of every part of the lab; return 0 where all that should run does."""
     machine = machines.machine_for(lab).status()
-    say(f"lab {lab.name}: {machine.summary}")
-    if not machine.running:
+    say(f"lab {lab.name}: {machine.kind} machine {machine.state} {machine.address} {machine.detail}".rstrip())
+    if machine.state != "running":
         say("next: invoke lab.up")
         return 1
     try:

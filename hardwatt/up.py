@@ -4,10 +4,11 @@ Every step finds out by itself what is already there, so a run that was killed i
 again, and a run with nothing to do changes nothing and says so.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from hardwatt import engine, forward, gitops, hostrecord, kube, machines, mirror, provision
+from hardwatt import engine, forward, gitops, kube, machines, mirror, nodedata, provision
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
@@ -48,22 +49,29 @@ def _mirror(state: State) -> None:
 
 def _machine(state: State) -> None:
     machine = machines.machine_for(state.lab)
-    running = machine.status().running
+    before = machine.status().state
+    say(f"  {machine.kind}: {machine.why}")
     state.endpoint = machine.start()
-    if not running:
-        state.changes.append("machine started")
+    if before != "running":
+        state.changes.append(f"machine started (it was {before})")
 
 
 def _node(state: State) -> None:
     """Provision the node; the mirror serves while that runs, and is not needed afterwards."""
-    endpoint = state.need_endpoint()
-    served = mirror.serve(state.lab, endpoint.controller_address)
-    try:
-        provision.write_node_data(state.lab, endpoint, state.need_index(), served)
+    with described(state.lab, state.need_endpoint(), state.need_index()):
         outcome = provision.apply(state.lab)
-    finally:
-        mirror.stop_serving(state.lab)
     state.changes += outcome.changed
+
+
+@contextlib.contextmanager
+def described(lab: Lab, endpoint: Endpoint, index: mirror.Index) -> Iterator[None]:
+    """Serve the mirror, and write down for the deploys what they need to know about the node."""
+    served = mirror.serve(lab, endpoint.controller_address) if endpoint.controller_address else None
+    try:
+        nodedata.write_node_data(lab, endpoint, index, served)
+        yield
+    finally:
+        mirror.stop_serving(lab)
 
 
 def _kubeconfig(state: State) -> None:
@@ -137,15 +145,16 @@ def up(lab: Lab, only: Sequence[str] = ()) -> list[str]:
 
 
 def down(lab: Lab) -> None:
-    """Take the lab down and leave nothing behind on this machine, caches and bundles aside."""
+    """Take the lab down and leave nothing behind on this machine, caches and bundles aside.
+
+    What an interrupted experiment switched off goes with the cluster; its bundle stays unfinished.
+    """
     with lab.lock("lab.down"):
-        machine = machines.machine_for(lab)
         with step("Stop forwards and the mirror's servers"):
             forward.stop(lab)
             mirror.stop_serving(lab)
-        with step("Destroy the machine"):
-            machine.destroy()
-        with step("Restore the host"):
-            for line in hostrecord.release(lab.name):
-                say(f"  {line}")
-        lab.kubeconfig.unlink(missing_ok=True)
+        with step("Destroy the machine and restore the host"):
+            machines.machine_for(lab).destroy()
+        for path in (lab.kubeconfig, nodedata.node_file(lab)):
+            path.unlink(missing_ok=True)
+        engine.forget(lab)

@@ -1,0 +1,154 @@
+"""SSH against a real server on loopback: keys that are known, unknown and changed; commands, input, files."""
+
+import shlex
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import CommandError, LabError, RefusedError
+from hardwatt.ssh import Ssh, fingerprint
+
+
+class _Session(paramiko.ServerInterface):
+    """Lets one user key in and runs the commands in a local shell."""
+
+    def __init__(self, key: paramiko.PKey) -> None:
+        self._key = key
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return paramiko.common.AUTH_SUCCESSFUL if key == self._key else paramiko.common.AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
+        return True
+
+    def _run(self, channel: paramiko.Channel, command: bytes) -> None:
+        given = bytearray()
+        while data := channel.recv(65536):
+            given += data
+        done = subprocess.run(["sh", "-c", command.decode()], input=bytes(given), capture_output=True, check=False)
+        channel.sendall(done.stdout)
+        channel.sendall_stderr(done.stderr)
+        channel.send_exit_status(done.returncode)
+        channel.close()
+
+
+class Server:
+    """An SSH server on a free port of loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self.host_key = paramiko.ECDSAKey.generate()
+        self.user_key = paramiko.ECDSAKey.generate()
+        self.user_key.write_private_key_file(str(folder / "key"))
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._folder = folder
+        self._transports: list[paramiko.Transport] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            transport = paramiko.Transport(client)
+            transport.add_server_key(self.host_key)
+            self._transports.append(transport)
+            try:
+                transport.start_server(server=_Session(self.user_key))
+            except (paramiko.SSHException, EOFError):
+                continue
+
+    def know(self, key: paramiko.PKey) -> None:
+        line = f"[127.0.0.1]:{self.port} {key.get_name()} {key.get_base64()}\n"
+        (self._folder / "known_hosts").write_text(line)
+
+    def endpoint(self) -> Endpoint:
+        folder = self._folder
+        return Endpoint(
+            "node", "ssh", "127.0.0.1", self.port, "root", folder / "key", folder / "known_hosts", "", "127.0.0.1"
+        )
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for transport in self._transports:
+            transport.close()
+            transport.join(timeout=5)
+        self._thread.join(timeout=5)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_command_with_input_and_its_status(server: Server) -> None:
+    server.know(server.host_key)
+    with Ssh(server.endpoint()) as ssh:
+        assert ssh.run("cat; echo err >&2", stdin="secret").stdout == "secret"
+        with pytest.raises(CommandError) as caught:
+            ssh.run("echo why >&2; exit 4")
+        assert caught.value.returncode == 4
+        assert "why" in str(caught.value)
+        assert ssh.run("exit 4", check=False).returncode == 4
+
+
+def test_files_go_both_ways(server: Server, tmp_path: Path) -> None:
+    server.know(server.host_key)
+    target = tmp_path / "a file"
+    with Ssh(server.endpoint()) as ssh:
+        ssh.put(b"\x00\xffdata", str(target), mode=0o600)
+        assert target.stat().st_mode & 0o777 == 0o600
+        assert ssh.read(str(target)) == b"\x00\xffdata"
+    assert sorted(p.name for p in tmp_path.iterdir() if "file" in p.name) == ["a file"]
+
+
+def test_an_unknown_host_is_refused_with_its_fingerprint(server: Server) -> None:
+    with pytest.raises(RefusedError, match="is not known") as caught, Ssh(server.endpoint()):
+        pytest.fail("connected to an unknown host")
+    assert fingerprint(server.host_key) in caught.value.message
+
+
+def test_a_changed_host_key_is_refused_with_both_fingerprints(server: Server) -> None:
+    other = paramiko.ECDSAKey.generate()
+    server.know(other)
+    with pytest.raises(RefusedError, match="has changed") as caught, Ssh(server.endpoint()):
+        pytest.fail("connected to a host with another key")
+    assert fingerprint(server.host_key) in caught.value.message
+    assert fingerprint(other) in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_host_that_refuses_ssh_is_named(server: Server) -> None:
+    server.know(server.host_key)
+    free = socket.create_server(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+    free.close()
+    closed = Endpoint(**{**server.endpoint().__dict__, "port": port})
+    with pytest.raises(LabError, match=f"no SSH to root@127.0.0.1:{port}"), Ssh(closed):
+        pytest.fail("connected to a closed port")
+
+
+def test_a_fingerprint_is_the_one_that_openssh_prints(tmp_path: Path) -> None:
+    key = paramiko.ECDSAKey.generate()
+    public = tmp_path / "key.pub"
+    public.write_text(f"{key.get_name()} {key.get_base64()}\n")
+    printed = subprocess.run(["ssh-keygen", "-lf", str(public)], capture_output=True, text=True, check=True).stdout
+    assert shlex.split(printed)[1] == fingerprint(key)

@@ -1,0 +1,54 @@
+"""The command line: the names that the documents promise, exit codes, settings that are wrong."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INVOKE = str(Path(sys.executable).parent / "invoke")
+
+
+def invoke(*argv: str, config: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    env = {**os.environ, "HARDWATT_LAB": "never-made"}
+    if config:
+        env["HARDWATT_CONFIG"] = str(config)
+    return subprocess.run([INVOKE, *argv], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def names() -> set[str]:
+    done = invoke("--list")
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r"^\s+([a-z-]+(?:\.[a-z-]+)+)", done.stdout, re.MULTILINE))
+
+
+def test_the_documented_commands_exist(names: set[str]) -> None:
+    texts = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "experiments" / "README.md"]
+    promised = {
+        name for text in texts for name in re.findall(r"\binv(?:oke)? ([a-z]+\.[a-z.-]*[a-z])", text.read_text())
+    }
+    assert promised
+    assert not promised - names
+
+
+def test_a_mistake_in_the_settings_is_an_exit_code_and_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text('machin = "ssh"')
+    done = invoke("lab.show", config=tmp_path / "lab.toml")
+    assert done.returncode == 1
+    assert "did you mean 'machine'?" in done.stderr
+    assert "next:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_show_prints_what_can_be_read_again(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text('[gitops]\ninterval = "7m"')
+    shown = invoke("lab.show", config=tmp_path / "lab.toml")
+    (tmp_path / "again.toml").write_text(shown.stdout)
+    again = json.loads(invoke("lab.show", "--as-json", config=tmp_path / "again.toml").stdout)
+    assert again["gitops"]["interval"] == "7m"
+    assert not (ROOT / ".lab" / "never-made").exists()

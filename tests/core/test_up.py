@@ -1,0 +1,73 @@
+"""The list of steps: order, selection, what is said, and where it goes on."""
+
+from pathlib import Path
+
+import pytest
+
+from hardwatt import up as up_module
+from hardwatt.errors import LabError
+from hardwatt.files import read_json
+from hardwatt.lab import Lab
+from hardwatt.settings import Settings
+from hardwatt.up import STEPS, State, Step, select, up
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(Settings(name="t1"), tmp_path, tmp_path / ".lab" / "t1")
+
+
+def test_the_order_of_work() -> None:
+    assert [step.name for step in STEPS] == ["restore", "mirror", "machine", "node", "kubeconfig", "gitops", "ready"]
+
+
+def test_an_unknown_step_lists_the_right_ones() -> None:
+    with pytest.raises(LabError, match="unknown step nod") as caught:
+        select(["nod"])
+    assert "choose from: restore, mirror, machine, node" in caught.value.hint
+
+
+def test_steps_run_in_their_own_order_whatever_was_asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    steps = [Step(name, name, lambda _, n=name: ran.append(n)) for name in "abc"]  # type: ignore[misc] # a default
+    monkeypatch.setattr(up_module, "STEPS", steps)
+    assert up(lab, ["c", "a"]) == []
+    assert ran == ["a", "c"]
+
+
+def test_no_changes_is_said_when_nothing_changed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(up_module, "STEPS", [Step("a", "Step A", lambda _: None)])
+    up(lab)
+    assert capsys.readouterr().err.splitlines()[-1] == "No changes"
+
+    def change(state: State) -> None:
+        state.changes.append("package kubelet installed")
+
+    monkeypatch.setattr(up_module, "STEPS", [Step("a", "Step A", change)])
+    assert up(lab) == ["package kubelet installed"]
+    err = capsys.readouterr().err
+    assert "No changes" not in err
+    assert "package kubelet installed" in err
+
+
+def test_a_step_that_fails_is_marked_and_ends_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: State) -> None:
+        raise LabError("no", hint="yes")
+
+    never = Step("b", "Step B", lambda _: pytest.fail("ran after a failure"))
+    monkeypatch.setattr(up_module, "STEPS", [Step("a", "Step A", fail), never])
+    with pytest.raises(LabError, match="no"):
+        up(lab)
+    assert "x Step A: failed" in capsys.readouterr().err
+    with lab.lock("free again"):
+        assert "Step A" not in read_json(lab.dir / "timings.json", {})
+
+
+def test_times_are_kept_for_the_next_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up_module, "STEPS", [Step("a", "Step A", lambda _: None)])
+    up(lab)
+    assert "Step A" in read_json(lab.dir / "timings.json", {})

@@ -9,10 +9,10 @@ samples/metric=M/run=RUN/part.parquet   series_id, ts (ms), value; series.parque
 results/             written by the analysis; the manifest does not cover it
 """
 
+from hardwatt.bundle.checkout import provenance
 from hardwatt.bundle.exposition import labels_of, parse_exposition
 from hardwatt.bundle.manifest import Manifest, Plan, plan_sha256
 from hardwatt.bundle.model import Check, Delivery, Edge, Provenance, RawBody, Run, SeriesSamples
-from hardwatt.bundle.provenance import provenance
 from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer, validate_plan
 

@@ -25,8 +25,11 @@ class Tools:
     """Programs of the families that this one is made with."""
 
     def run(self, argv: Sequence[str | Path], cwd: Path) -> None:
-        """Run a compiler; it ends when we are killed, so that the next build is alone."""
-        door.run([*_tied(), *argv], cwd=cwd, env=self.env, log=self.log, hint="run it again")
+        """Run a compiler, behind everything else: a node may boot meanwhile.
+
+        It ends when we are killed, so that the next build is alone.
+        """
+        door.run(["nice", "-n", "10", *_tied(), *argv], cwd=cwd, env=self.env, log=self.log, hint="run it again")
 
 
 def _tied() -> list[str]:

@@ -1,0 +1,209 @@
+"""The sections of results.json that hold the answer: primary, pairs, robustness, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardwatt.analysis import equivalence, paired, resample, signedrank
+from hardwatt.analysis.figures import Json, count, figure, of_estimate
+from hardwatt.analysis.table import Pair, Table
+from hardwatt.errors import LabError
+from hardwatt.instruments import Figure
+
+FEWEST_FOR_A_TEST = 6
+ESTIMATOR = "mean paired difference"
+
+
+def vector(table: Table, outcome: str) -> NDArray[np.float64] | None:
+    """Differences of the pairs for an outcome, second arm minus first; ``None`` where one is missing."""
+    columns = table.columns(outcome)
+    if columns is None:
+        return None
+    first, second = ([one.value for one in columns[arm]] for arm in table.arms)
+    return np.subtract(second, first)
+
+
+def measured(one: Figure) -> Json:
+    """Pass on a figure of the instruments as it is."""
+    return figure(one.value, one.unit, one.source, one.low, one.high)
+
+
+def difference(table: Table, pair: Pair, outcome: str) -> Json:
+    """Difference of one pair; its bounds are the instruments' bounds, worst case."""
+    first, second = (table.figures[pair.runs[arm].run_id, outcome] for arm in table.arms)
+    value, low, high = second.value - first.value, second.low - first.high, second.high - first.low
+    return figure(value, first.unit, first.source, low, high)
+
+
+def mean_of(table: Table, arm: str, outcome: str) -> Json:
+    """Mean of an arm over the pairs, with the interval of that mean alone."""
+    own = [table.figures[pair.runs[arm].run_id, outcome] for pair in table.pairs]
+    estimate = paired.mean_difference([one.value for one in own])
+    return of_estimate(estimate, own[0].unit, own[0].source)
+
+
+def primary(table: Table, planned: Mapping[str, Any]) -> Json:
+    """Return the planned estimate: the estimator and level are the plan's, nothing else is tried."""
+    if planned.get("estimator", ESTIMATOR) != ESTIMATOR:
+        raise LabError(
+            f"the plan names the estimator {planned['estimator']!r}; this version has {ESTIMATOR!r}",
+            hint="analyse the bundle with the version of hardwatt that is named in its manifest",
+        )
+    level = float(planned.get("confidence", paired.LEVEL))
+    values = vector(table, table.outcome)
+    if values is None or not table.pairs:
+        return _nothing(table, planned, level)
+    estimate = paired.mean_difference(values, level)
+    sample = table.primary(table.pairs[0].runs[table.arms[0]])
+    return {
+        "outcome": table.outcome,
+        "estimator": ESTIMATOR,
+        "estimate": of_estimate(estimate, sample.unit, sample.source),
+        "method": estimate.method,
+        "level": figure(level * 100, "%", "plan"),
+        "direction": f"{table.arms[1]} minus {table.arms[0]}",
+        "arms": {arm: mean_of(table, arm, table.outcome) for arm in table.arms},
+        "relative": _relative(table, level),
+        "detectable": figure(paired.detectable_effect(values), sample.unit, sample.source),
+    }
+
+
+def _nothing(table: Table, planned: Mapping[str, Any], level: float) -> Json:
+    unit, source = str(planned.get("unit", "1")), "no complete pair"
+    empty = figure(None, unit, source)
+    return {
+        "outcome": table.outcome,
+        "estimator": ESTIMATOR,
+        "estimate": empty,
+        "method": "no complete pair, no estimate",
+        "level": figure(level * 100, "%", "plan"),
+        "direction": f"{table.arms[1]} minus {table.arms[0]}",
+        "arms": dict.fromkeys(table.arms, empty),
+        "relative": figure(None, "%", source),
+        "detectable": empty,
+    }
+
+
+def _relative(table: Table, level: float) -> Json:
+    """Change in percent of the first arm: exp of the mean log ratio, minus one, with its t interval."""
+    columns = table.columns(table.outcome)
+    source = f"exp(mean log ratio of {table.arms[1]} to {table.arms[0]}) - 1"
+    first, second = (np.array([one.value for one in columns[arm]]) if columns else np.zeros(1) for arm in table.arms)
+    if min(first.min(), second.min()) <= 0:
+        return figure(None, "%", source)
+    estimate = paired.mean_difference(np.log(second) - np.log(first), level)
+    bounds = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (None if bound is None else 100 * float(np.expm1(bound)) for bound in bounds)
+    return figure(value, "%", source, low, high)
+
+
+def pairs(table: Table, derived: str | None) -> list[Json]:
+    """Every pair: both figures, their difference, and the derived joules where there are any."""
+    rows = []
+    for pair in table.pairs:
+        row = {
+            "pair": str(pair.block),
+            "order": list(pair.order),
+            "values": {arm: measured(table.primary(pair.runs[arm])) for arm in table.arms},
+            "difference": difference(table, pair, table.outcome),
+            "derived": difference(table, pair, derived) if derived else None,
+        }
+        rows.append(row)
+    return rows
+
+
+def verdict(table: Table, first: Json, equal: Json | None) -> Json:
+    """Say in a word what the interval allows to say; below six pairs it allows nothing."""
+    n, estimate = len(table.pairs), first["estimate"]
+    if n == 0:
+        return {"word": "nothing", "why": "No pair is complete, so there is no answer."}
+    if n < FEWEST_FOR_A_TEST:
+        why = (
+            "Below six pairs no two-sided test can be significant at the usual level: the differences and their "
+            "interval are a description. No p-value and no verdict is given."
+        )
+        return {"word": "description", "why": why}
+    if estimate["low"] > 0 or estimate["high"] < 0:
+        return {"word": "more" if estimate["value"] > 0 else "less", "why": "The interval does not hold zero."}
+    if equal and equal["equivalent"]:
+        return {"word": "equivalent", "why": "The interval lies inside the margin that the plan gave."}
+    why = "The interval holds zero: a difference is not shown, and neither is it shown that there is none."
+    return {"word": "open", "why": why}
+
+
+def equivalent(table: Table, planned: Mapping[str, Any]) -> Json | None:
+    """TOST against the plan's margin, from six pairs on; ``None`` without margin or with fewer."""
+    values, margin = vector(table, table.outcome), planned.get("margin")
+    if values is None or margin is None or values.size < FEWEST_FOR_A_TEST:
+        return None
+    sample = table.primary(table.pairs[0].runs[table.arms[0]])
+    answer = equivalence.tost(values, float(margin))
+    return {
+        "margin": figure(answer.margin, sample.unit, "plan"),
+        "interval": figure(float(values.mean()), sample.unit, sample.source, answer.low, answer.high),
+        "level": figure(answer.level * 100, "%", "twice the one-sided level of the tests"),
+        "p": figure(answer.p, "1", "two one-sided t tests"),
+        "equivalent": answer.equivalent,
+    }
+
+
+def robustness(table: Table, seed: int) -> list[Json]:
+    """Other estimators and tests of the same differences, from six pairs on; empty below."""
+    values = vector(table, table.outcome)
+    if values is None or values.size < FEWEST_FOR_A_TEST:
+        return []
+    sample = table.primary(table.pairs[0].runs[table.arms[0]])
+    rows = [_estimated("Hodges-Lehmann", signedrank.hodges_lehmann(values), sample)]
+    rows.append(_estimated("Studentised bootstrap", resample.bootstrap_t(values, seed=seed), sample))
+    for name, test in (("Sign flips", resample.sign_flip(values, seed)), ("Wilcoxon", signedrank.wilcoxon(values))):
+        rows.append({"name": name, "figure": figure(test.p, "1", "p-value, two-sided"), "method": test.method})
+    rows += [_effect_sizes(values), _order(table, values), _memory(values)]
+    r = figure(signedrank.rank_biserial(values), "1", "matched-pairs rank-biserial correlation")
+    rows.append({"name": "Rank-biserial correlation", "figure": r, "method": "(W+ - W-) / (n(n+1)/2)"})
+    return rows
+
+
+def _estimated(name: str, estimate: paired.Estimate, sample: Figure) -> Json:
+    method = f"{estimate.method}; level {estimate.level:.1%}".replace("%", " %")
+    return {"name": name, "figure": of_estimate(estimate, sample.unit, sample.source), "method": method}
+
+
+def _effect_sizes(values: NDArray[np.float64]) -> Json:
+    spread = float(values.std(ddof=1))
+    size = float(values.mean()) / spread if spread else None
+    return {
+        "name": "Cohen's d_z",
+        "figure": figure(size, "1", "mean over standard deviation"),
+        "method": "mean(d)/sd(d)",
+    }
+
+
+def _order(table: Table, values: NDArray[np.float64]) -> Json:
+    """Mean difference of pairs that ran the first arm first, minus that of the others."""
+    forward = np.array([pair.order == table.arms for pair in table.pairs])
+    sample = table.primary(table.pairs[0].runs[table.arms[0]])
+    known = forward.any() and not forward.all()
+    value = float(values[forward].mean() - values[~forward].mean()) if known else None
+    method = f"mean difference of pairs that began with {table.arms[0]} minus that of the others"
+    return {"name": "Effect of order", "figure": figure(value, sample.unit, sample.source), "method": method}
+
+
+def _memory(values: NDArray[np.float64]) -> Json:
+    centred = values - values.mean()
+    total = float(centred @ centred)
+    rho = float(centred[1:] @ centred[:-1]) / total if total else None
+    source = "lag-1 autocorrelation of the differences"
+    return {
+        "name": "Autocorrelation",
+        "figure": figure(rho, "1", source),
+        "method": "above 0.3 in size, pairs are not independent",
+    }
+
+
+def counted_pairs(table: Table) -> Json:
+    """Number of complete pairs."""
+    return count(len(table.pairs), "pairs", "runs table of the bundle")

@@ -1,0 +1,163 @@
+"""The sections beside the answer: secondaries, attribution by namespace, deliveries, joules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hardwatt.analysis import equivalence, paired, resample
+from hardwatt.analysis.answer import FEWEST_FOR_A_TEST, mean_of, vector
+from hardwatt.analysis.figures import Json, count, figure, of_estimate
+from hardwatt.analysis.table import Table
+from hardwatt.bundle import Delivery
+from hardwatt.instruments import Figure
+
+NODE = "node_cpu_seconds"
+NAMESPACE = "cpu_seconds."
+GIT = "git_cpu_seconds"
+JOULES = "node_joules"
+READY = "commit_to_ready_seconds"
+PODS, KUBEPODS, UNSEEN = f"{NAMESPACE}pods", f"{NAMESPACE}kubepods", f"{NAMESPACE}unseen_in_pods"
+LABELS = {
+    GIT: "serving git",
+    READY: "median time from commit to Ready in a window",
+    "deliveries_ready": "revisions Ready in a window",
+}
+TOTALS = {
+    PODS: "all pods",
+    UNSEEN: "in pods, but seen in none (dead between two looks)",
+}
+_CLOCK = "cluster, times read by the engine in the node's clock"
+
+
+def contrast(table: Table, outcome: str, label: str) -> Json | None:
+    """One outcome in both arms and its paired difference; ``None`` where a window lacks it."""
+    values = vector(table, outcome)
+    if values is None:
+        return None
+    sample = table.figures[table.pairs[0].runs[table.arms[0]].run_id, outcome]
+    return {
+        "name": outcome,
+        "label": label,
+        "arms": {arm: mean_of(table, arm, outcome) for arm in table.arms},
+        "difference": of_estimate(paired.mean_difference(values), sample.unit, sample.source),
+        "p": None,
+    }
+
+
+def namespaces(table: Table) -> list[Json]:
+    """CPU time by namespace, largest first."""
+    others = {PODS, KUBEPODS, UNSEEN}
+    names = [name for name in table.names() if name.startswith(NAMESPACE) and name not in others]
+    rows = [row for name in names if (row := contrast(table, name, name.removeprefix(NAMESPACE)))]
+    return sorted(rows, key=lambda row: (-max(row["arms"][arm]["value"] for arm in table.arms), row["label"]))
+
+
+def totals(table: Table) -> list[Json]:
+    """What the namespaces add up to, and what of the node is in no pod."""
+    rows = [contrast(table, name, label) for name, label in TOTALS.items()]
+    if outside := _outside(table):
+        rows.append(contrast(outside, "outside", "outside pods: kubelet, container runtime, git server, system"))
+    return [row for row in rows if row]
+
+
+def _outside(table: Table) -> Table | None:
+    """A table whose outcome ``outside`` is the node less all pods; ``None`` where a window lacks one."""
+    if table.outcome != NODE or table.columns(KUBEPODS) is None:
+        return None
+    figures = {}
+    for run in table.runs:
+        whole, pods = table.primary(run), table.figures[run.run_id, KUBEPODS]
+        value, low, high = whole.value - pods.value, whole.low - pods.high, whole.high - pods.low
+        figures[run.run_id, "outside"] = Figure(value, whole.unit, "node meter less the pods' own counter", low, high)
+    return replace(table, figures=figures)
+
+
+def incomplete(table: Table) -> list[str]:
+    """Outcomes that some window of a complete pair lacks, so that no paired difference exists."""
+    return [name for name in table.names() if table.columns(name) is None]
+
+
+def secondaries(table: Table, seed: int) -> list[Json]:
+    """Every further outcome with its paired difference; from six pairs on with Holm's p-values."""
+    apart = (NAMESPACE, "check.", "closure.")
+    known = [name for name in table.names() if not name.startswith(apart) and name not in (table.outcome, JOULES)]
+    rows = [row for name in known if (row := contrast(table, name, LABELS.get(name, name.replace("_", " "))))]
+    if len(table.pairs) >= FEWEST_FOR_A_TEST:
+        raw = {row["name"]: resample.sign_flip(_known(table, row["name"]), seed).p for row in rows}
+        for name, p in equivalence.holm(raw).items():
+            row = next(row for row in rows if row["name"] == name)
+            row["p"] = figure(p, "1", "sign-flip permutation, two-sided, Holm over the secondaries")
+    return rows
+
+
+def _known(table: Table, outcome: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    values = vector(table, outcome)
+    return np.zeros(0) if values is None else values
+
+
+def joules(table: Table, source: str, model: Mapping[str, Any]) -> Json | None:
+    """Joules of the node: beside the answer where they are modelled, with the formula."""
+    row = contrast(table, JOULES, "energy of the node")
+    return row | {"formula": formula(source, model)} if row else None
+
+
+def formula(source: str, model: Mapping[str, Any]) -> str:
+    """The model in words with its constants, or what the counter is."""
+    if source == "rapl":
+        return "read from the host's energy counter (RAPL), reset- and wrap-aware"
+    name = model.get("title") or model.get("name", "unnamed")
+    idle, slope = model.get("idle_watts"), model.get("watts_per_cpu")
+    points, cpus = model.get("points") or [], model.get("cpus")
+    if cpus and len(points) == 2:
+        (_, idle), (_, full) = points
+        slope = (full - idle) / cpus
+    if idle is not None and slope is not None:
+        return f"joules = {idle:g} W x seconds + {slope:g} J per CPU-second x CPU-seconds ({_about(name, model)})"
+    if points and cpus:
+        steps = ", ".join(f"{watts:g} W at {load:.0%}".replace("%", " %") for load, watts in points)
+        return f"watts by the share of {cpus} CPUs in use, straight lines between {steps} ({_about(name, model)})"
+    return f"joules = a fixed function of CPU-seconds and time; the bundle does not hold its constants ({name})"
+
+
+def _about(name: str, model: Mapping[str, Any]) -> str:
+    said = [f"model: {name}"]
+    if covers := model.get("covers"):
+        said.append(f"covers {covers}")
+    if model.get("assumption"):
+        said.append("an assumption, measured on nothing")
+    elif source := model.get("source"):
+        said.append(f"numbers from {source}")
+    return "; ".join(said)
+
+
+def delivery(table: Table, deliveries: Sequence[Delivery]) -> Json:
+    """What became of every commit: counted per arm, and the time to Ready of each."""
+    arm_of = {run.run_id: run.arm for run in table.runs}
+    own = sorted((d for d in deliveries if d.run_id in arm_of), key=lambda d: (d.committed_ms, d.run_id, d.index))
+    rows = [
+        {
+            "run": d.run_id,
+            "arm": arm_of[d.run_id],
+            "commit": d.index + 1,
+            "status": d.status,
+            "figure": figure((d.ready_ms - d.committed_ms) / 1000, "s", _CLOCK),
+        }
+        for d in own
+        if d.ready_ms is not None
+    ]
+    return {"arms": {arm: _counted([d for d in own if arm_of[d.run_id] == arm]) for arm in table.arms}, "commits": rows}
+
+
+def _counted(own: Sequence[Delivery]) -> Json:
+    counts: Json = {"commits": count(len(own), "commits", "deliveries table of the bundle")}
+    for status in ("ready", "late", "coalesced", "failed"):
+        number = sum(d.status == status for d in own)
+        counts[status] = count(number, "commits", "Deployment status read from the cluster")
+    times = [(d.ready_ms - d.committed_ms) / 1000 for d in own if d.ready_ms is not None]
+    counts["median"] = figure(float(np.median(times)) if times else None, "s", _CLOCK)
+    counts["longest"] = figure(max(times) if times else None, "s", _CLOCK)
+    return counts

@@ -1,0 +1,167 @@
+"""The sections around the answer: source of energy, study, limits, checks, how to run it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hardwatt.analysis.figures import Json, count, figure
+from hardwatt.analysis.table import Table
+from hardwatt.bundle import Bundle
+from hardwatt.errors import LabError
+
+_CPU = "CPU-seconds"
+
+
+def source(bundle: Bundle, table: Table, formula: str) -> Json:
+    """Where energy comes from. Comes first in every report; Kepler's fake meter is refused."""
+    kind = bundle.manifest.source
+    if "fake" in str(bundle.manifest.power_model.get("name", "")):
+        raise LabError("the bundle's energy comes from a fake meter; it is not analysed")
+    if kind == "modelled":
+        says = (
+            "No watt was measured. What was measured is CPU time, so CPU-seconds are the headline; every joule below "
+            "is computed from them by a formula."
+        )
+    else:
+        says = "Measured by the processor's own energy counter (RAPL), which covers the whole host."
+    headline = _CPU if table.outcome.endswith("cpu_seconds") else "joules"
+    return {"energy": kind, "says": says, "headline": headline, "formula": formula}
+
+
+def study(bundle: Bundle) -> Json:
+    """What was asked, as the plan says that was hashed before the first run."""
+    plan = extras(bundle)
+    estimand = plan.get("estimand") or {}
+    title = str(plan.get("title") or bundle.plan.study)
+    return {
+        "name": bundle.plan.study,
+        "title": title,
+        "question": str(plan.get("question") or title),
+        "estimand": {
+            "arms": {arm: str((estimand.get("arms") or {}).get(arm, "")) for arm in bundle.plan.arms},
+            "done": str(estimand.get("done", "")),
+            "boundary": str(estimand.get("boundary", "")),
+            "outside": str(estimand.get("outside", "")),
+        },
+        "plan_sha256": bundle.manifest.plan_sha256,
+        "seed": str(bundle.manifest.seed),
+        "pairs_of_a_full_run": (plan.get("design") or {}).get("full_pairs"),
+    }
+
+
+def extras(bundle: Bundle) -> dict[str, Any]:
+    """Keys of the study: beside the plan's own keys, or under ``definition``."""
+    extra = dict(bundle.plan.model_extra or {})
+    nested = extra.get("definition")
+    return {**nested, **extra} if isinstance(nested, Mapping) else extra
+
+
+def window(bundle: Bundle) -> Json:
+    """T, the same in every arm."""
+    return figure(bundle.plan.window_seconds, "s", "plan")
+
+
+def limits(bundle: Bundle, table: Table) -> list[str]:
+    """What the answer does not show, in sentences; the study's own notes come first."""
+    said = [str(note) for note in extras(bundle).get("notes") or []]
+    if bundle.manifest.source == "modelled":
+        said.append(
+            "No watts: on this machine joules follow from CPU time by a formula. Memory, disk, network, fans and "
+            "the power supply are not in it, and neither is what a processor saves by sleeping longer."
+        )
+    said.append(
+        "One machine and one cluster of one node: another processor, more nodes or a busier cluster can give "
+        "another answer."
+    )
+    said.append(
+        "Short windows in which commits follow each other closely: how much an arm costs while nothing is committed, "
+        "by the hour or by the day, is another question."
+    )
+    if len(table.pairs) < 6:
+        said.append("Few pairs: the interval leans on differences being roughly normal, which few pairs cannot show.")
+    if bundle.manifest.host.get("synthetic"):
+        said.insert(0, "This bundle is synthetic: it was computed to test the toolkit. Nothing was measured at all.")
+    return said
+
+
+def arms(bundle: Bundle, table: Table, delivery: Json) -> list[Json]:
+    """Both arms, baseline first: what ran, how many windows, what became of the commits."""
+    describe = study(bundle)["estimand"]["arms"]
+    return [
+        {
+            "name": arm,
+            "describes": describe[arm],
+            "windows": count(sum(run.arm == arm for run in table.runs), "windows", "runs table of the bundle"),
+            **delivery["arms"][arm],
+        }
+        for arm in table.arms
+    ]
+
+
+def checks(bundle: Bundle, table: Table, delivery: Json) -> list[Json]:
+    """The rig's own checks as recorded, and those that the analysis makes of every bundle."""
+    own = [_same_revisions(delivery, table), _same_length(bundle, table), _flags(table), _clean(bundle)]
+    recorded = [{"name": c.name, "status": c.status, "detail": c.detail} for c in bundle.manifest.checks]
+    return own + recorded
+
+
+def _same_revisions(delivery: Json, table: Table) -> Json:
+    missed = [
+        f"{arm}: {delivery['arms'][arm]['ready']['value']} of {delivery['arms'][arm]['commits']['value']} commits"
+        for arm in table.arms
+        if delivery["arms"][arm]["ready"]["value"] != delivery["arms"][arm]["commits"]["value"]
+    ]
+    name = "every commit became Ready in its window, in both arms"
+    return {"name": name, "status": "warning" if missed else "ok", "detail": "; ".join(missed)}
+
+
+def _same_length(bundle: Bundle, table: Table) -> Json:
+    planned = bundle.plan.window_seconds
+    off = [run.run_id for run in table.runs if abs(run.seconds - planned) > 0.01 * planned]
+    name = "every window has the planned length within one percent"
+    return {"name": name, "status": "warning" if off else "ok", "detail": ", ".join(off)}
+
+
+def _flags(table: Table) -> Json:
+    flagged = [f"{run.run_id}: {', '.join(run.flags)}" for run in table.runs if run.flags]
+    status = "warning" if flagged else "ok"
+    return {"name": "no window that counts carries a flag", "status": status, "detail": "; ".join(flagged)}
+
+
+def _clean(bundle: Bundle) -> Json:
+    tool = bundle.manifest.tool
+    detail = "" if tool.git_sha and not tool.dirty else "uncommitted changes" if tool.dirty else "not a git checkout"
+    name = "made by a committed state of the toolkit"
+    return {"name": name, "status": "warning" if detail else "ok", "detail": detail}
+
+
+def exclusions(bundle: Bundle, table: Table) -> list[Json]:
+    """Runs that the estimate does not use, with the reason of each."""
+    rows = [{"run": e.run_id, "arm": e.arm, "reason": e.reason} for e in table.exclusions]
+    arm_of = {run.run_id: run.arm for run in bundle.plan.runs}
+    for run_id in bundle.manifest.discarded:
+        rows.append(
+            {"run": run_id, "arm": arm_of.get(run_id, ""), "reason": "killed while it ran; its data was removed"}
+        )
+    return rows
+
+
+def versions(bundle: Bundle) -> dict[str, str]:
+    """Everything whose version the manifest holds, the toolkit first by name."""
+    tool = bundle.manifest.tool
+    commit = f" ({tool.git_sha[:12]})" if tool.git_sha else ""
+    return {"hardwatt": f"{tool.version}{commit}"} | dict(bundle.manifest.versions)
+
+
+def host(bundle: Bundle) -> dict[str, str]:
+    """Facts of the host that a reader can weigh: plain values only."""
+    facts = bundle.manifest.host
+    return {key: str(value) for key, value in facts.items() if isinstance(value, str | int | float | bool)}
+
+
+def again(bundle: Bundle) -> list[str]:
+    """Commands that repeat the experiment, and the analysis of this bundle."""
+    pairs = (bundle.plan.model_extra or {}).get("pairs") or len({run.block for run in bundle.plan.runs})
+    study_name, seed = bundle.plan.study, bundle.manifest.seed
+    return [f"invoke experiment.run {study_name} --pairs {pairs} --seed {seed}", "hardwatt report BUNDLE"]

@@ -1,0 +1,51 @@
+"""Figures as results.json holds them, and the one way in which it is written.
+
+A figure is ``{value, unit, source, low, high}``; ``low`` and ``high`` are ``None`` where nothing is
+known about the bounds, and ``value`` is ``None`` where there was nothing to measure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from hardwatt.analysis.paired import Estimate
+from hardwatt.errors import LabError
+
+DIGITS = 9
+Json = dict[str, Any]
+
+
+def figure(value: float | None, unit: str, source: str, low: float | None = None, high: float | None = None) -> Json:
+    """Make a figure; numbers are kept as they are until `text` writes them."""
+    return {"value": value, "unit": unit, "source": source, "low": low, "high": high}
+
+
+def count(value: int, unit: str, source: str) -> Json:
+    """Make the figure of something that was counted, which has no bounds beside itself."""
+    return figure(value, unit, source, value, value)
+
+
+def of_estimate(estimate: Estimate, unit: str, source: str) -> Json:
+    """Make the figure of an estimate; its bounds are the interval between pairs."""
+    return figure(estimate.value, unit, source, estimate.low, estimate.high)
+
+
+def text(results: Json) -> str:
+    """Write results as JSON: sorted keys, nine significant digits, LF, so that equal results are equal bytes."""
+    return json.dumps(_fixed(results, "results"), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _fixed(node: Any, where: str) -> Any:
+    if isinstance(node, dict):
+        return {str(key): _fixed(value, f"{where}.{key}") for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_fixed(value, f"{where}[{index}]") for index, value in enumerate(node)]
+    if isinstance(node, float):
+        if not math.isfinite(node):
+            raise LabError(f"{where} is not a finite number")
+        # Sums of floats may differ in their last bits between processors; nine digits do not.
+        rounded = float(f"{node:.{DIGITS}g}")
+        return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
+    return node

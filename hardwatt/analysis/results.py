@@ -1,0 +1,115 @@
+"""Puts results.json together. The same bundle gives the same bytes wherever it lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import hardwatt
+from hardwatt.analysis import answer, breakdown, context, crosschecks, runlog, table
+from hardwatt.analysis.figures import Json, figure, text
+from hardwatt.bundle import Bundle
+from hardwatt.files import write_atomic
+from hardwatt.instruments import measure
+
+SCHEMA = "hardwatt.results/1"
+_BOUNDS = ("value", "low", "high")
+
+
+def analyse(bundle_path: Path | str, *, write: bool = True, output: Path | None = None) -> dict[str, Any]:
+    """Analyse a bundle and return the results; with *write*, store them as results.json.
+
+    The file is ``BUNDLE/results/results.json``, or in *output* where that is given. Every number
+    in it is a figure ``{value, unit, source, low, high}``.
+
+    Raises `hardwatt.errors.LabError` where there is no bundle, or it is not what its manifest says.
+    """
+    bundle = Bundle.open(bundle_path)
+    bundle.verify()
+    results = _results(bundle)
+    if write:
+        write_atomic((output or destination(bundle.path)) / "results.json", text(results))
+    return results
+
+
+def destination(bundle: Path) -> Path:
+    """Folder for results: the bundle's own, or ``./results/NAME`` where that is not ours to write.
+
+    A bundle that came with the package stays as it was shipped.
+    """
+    bundle = bundle.resolve()
+    shipped = bundle.is_relative_to(Path(hardwatt.__file__).resolve().parent)
+    if shipped or not os.access(bundle, os.W_OK):
+        return Path.cwd() / "results" / bundle.name
+    return bundle / "results"
+
+
+def _results(bundle: Bundle) -> Json:
+    planned = bundle.plan.primary.model_dump()
+    data = table.build(bundle.runs, measure(bundle), bundle.plan.arms, planned["outcome"])
+    kind, model, seed = bundle.manifest.source, bundle.manifest.power_model, bundle.manifest.seed
+    delivery = breakdown.delivery(data, bundle.deliveries)
+    fetched = runlog.fetches(bundle, data)
+    first = answer.primary(data, planned)
+    equal = answer.equivalent(data, planned)
+    derived = breakdown.JOULES if data.outcome != breakdown.JOULES and data.columns(breakdown.JOULES) else None
+    return {
+        "schema": SCHEMA,
+        "source": context.source(bundle, data, breakdown.formula(kind, model)),
+        "study": context.study(bundle),
+        "window": context.window(bundle),
+        "n": answer.counted_pairs(data),
+        "arms": context.arms(bundle, data, delivery),
+        "primary": first,
+        "per_commit": _per_commit(first, delivery, len(data.pairs)),
+        "verdict": answer.verdict(data, first, equal),
+        "limits": context.limits(bundle, data),
+        "pairs": answer.pairs(data, derived),
+        "runs": _runs(bundle, data),
+        "joules": breakdown.joules(data, kind, model),
+        "namespaces": breakdown.namespaces(data),
+        "totals": breakdown.totals(data),
+        "crosschecks": crosschecks.crosschecks(data),
+        "secondaries": breakdown.secondaries(data, seed),
+        "incomplete": breakdown.incomplete(data),
+        "delivery": delivery,
+        "robustness": answer.robustness(data, seed),
+        "equivalence": equal,
+        "fetches": fetched,
+        "checks": [
+            *crosschecks.closure_check(data),
+            *runlog.runner_check(fetched, delivery),
+            *context.checks(bundle, data, delivery),
+        ],
+        "exclusions": context.exclusions(bundle, data),
+        "versions": context.versions(bundle),
+        "host": context.host(bundle),
+        "again": context.again(bundle),
+    }
+
+
+def _runs(bundle: Bundle, data: table.Table) -> list[Json]:
+    return [
+        {
+            "position": number,
+            "run": run.run_id,
+            "pair": str(run.block),
+            "arm": run.arm,
+            "flags": list(run.flags),
+            "figure": answer.measured(data.primary(run)),
+            "gate": runlog.gate(runlog.read(bundle, run)),
+        }
+        for number, run in enumerate(data.runs, start=1)
+    ]
+
+
+def _per_commit(first: Json, delivery: Json, pairs: int) -> Json | None:
+    """The primary difference spread over the commits of a window, where both arms had equally many."""
+    commits = {arm["commits"]["value"] for arm in delivery["arms"].values()}
+    estimate = first["estimate"]
+    if estimate["value"] is None or len(commits) != 1 or commits == {0}:
+        return None
+    each = commits.pop() / pairs
+    value, low, high = (bound if bound is None else bound / each for bound in (estimate[k] for k in _BOUNDS))
+    return figure(value, f"{estimate['unit']} per commit", estimate["source"], low, high)

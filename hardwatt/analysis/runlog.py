@@ -1,0 +1,57 @@
+"""What the engine wrote down about a run beside its samples: the gate, and fetches from the git server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hardwatt.analysis.figures import Json, count, figure
+from hardwatt.analysis.table import Table
+from hardwatt.bundle import Bundle, Run
+from hardwatt.files import read_json
+
+_SERVER = "log of the git server, by key"
+_GATE = "gate of the engine, before the window"
+
+
+def read(bundle: Bundle, run: Run) -> Json:
+    """Return the engine's notes of a run; empty where the bundle holds none."""
+    name = f"log/{run.run_id}.json"
+    found: Any = read_json(bundle.path / name, {}) if name in bundle.manifest.files else {}
+    return found if isinstance(found, dict) else {}
+
+
+def gate(notes: Json) -> Json | None:
+    """How long the run waited to start, and how busy the node was then and at its baseline."""
+    passed = notes.get("gate")
+    if not passed:
+        return None
+    return {
+        "waited": figure(float(passed["waited_seconds"]), "s", _GATE),
+        "cores": figure(float(passed["cores"]), "CPU-seconds per second", _GATE),
+        "baseline": figure(float(passed["baseline_cores"]), "CPU-seconds per second", _GATE),
+    }
+
+
+def fetches(bundle: Bundle, table: Table) -> dict[str, Json]:
+    """Arm to fetches inside its windows by the name of the key: ``runner``, ``flux``, ``controller``."""
+    counted: dict[str, Counter[str]] = {arm: Counter() for arm in table.arms}
+    for run in table.runs:
+        counted[run.arm].update(str(one.get("key", "")) for one in read(bundle, run).get("fetches", []))
+    return {
+        arm: {key: count(number, "fetches", _SERVER) for key, number in sorted(by_key.items())}
+        for arm, by_key in counted.items()
+    }
+
+
+def runner_check(fetched: dict[str, Json], delivery: Json) -> list[Json]:
+    """Compare fetches under the CI job's key with commits, in arms where the job fetched at all."""
+    rows = []
+    for arm, keys in fetched.items():
+        if "runner" not in keys:
+            continue
+        got, wanted = keys["runner"]["value"], delivery["arms"][arm]["commits"]["value"]
+        name = f"one fetch for each commit under the CI job's own key, {arm}"
+        detail = f"{got} fetches, {wanted} commits"
+        rows.append({"name": name, "status": "ok" if got == wanted else "warning", "detail": detail})
+    return rows

@@ -1,0 +1,121 @@
+"""From runs and outcomes to complete pairs: which windows count, and why the others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hardwatt.bundle import Run
+from hardwatt.errors import LabError
+from hardwatt.instruments import Figure, Measured
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One block: one usable run of each arm."""
+
+    block: int
+    runs: dict[str, Run]
+    """Arm name to its run."""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The arms in the order in which they ran."""
+        return tuple(sorted(self.runs, key=lambda arm: self.runs[arm].t0_ms))
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A run that the estimate does not use."""
+
+    run_id: str
+    arm: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Complete pairs of two arms with every figure of their runs."""
+
+    arms: tuple[str, str]
+    """Baseline first; differences are second minus first."""
+    outcome: str
+    pairs: tuple[Pair, ...]
+    exclusions: tuple[Exclusion, ...]
+    figures: dict[tuple[str, str], Figure]
+    """(run id, outcome) to its figure."""
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs of the complete pairs in the order in which they were made."""
+        return sorted((run for pair in self.pairs for run in pair.runs.values()), key=lambda run: run.t0_ms)
+
+    def get(self, run: Run, outcome: str) -> Figure | None:
+        """Return a figure of a run, or ``None`` where the instruments gave none."""
+        return self.figures.get((run.run_id, outcome))
+
+    def primary(self, run: Run) -> Figure:
+        """Return the primary figure of a run of a complete pair."""
+        return self.figures[run.run_id, self.outcome]
+
+    def columns(self, outcome: str) -> dict[str, list[Figure]] | None:
+        """Arm to its figures in the order of the pairs; ``None`` unless every pair has both."""
+        found: dict[str, list[Figure]] = {}
+        for arm in self.arms:
+            own = [self.get(pair.runs[arm], outcome) for pair in self.pairs]
+            figures = [figure for figure in own if figure is not None]
+            if not figures or len(figures) != len(own):
+                return None
+            found[arm] = figures
+        return found
+
+    def names(self) -> list[str]:
+        """Names of all outcomes that runs of complete pairs have, sorted."""
+        kept = {run.run_id for run in self.runs}
+        return sorted({name for run_id, name in self.figures if run_id in kept})
+
+
+def build(runs: Sequence[Run], measured: Measured, arms: Sequence[str], outcome: str) -> Table:
+    """Join runs and outcomes into complete pairs.
+
+    A run counts if it is done and has the primary outcome; of repeats in a block the last one that
+    counts is taken, so a pair that was run again replaces the failed one.
+
+    Raises `LabError` where the plan does not have two arms.
+    """
+    if len(arms) != 2:
+        raise LabError(f"this analysis compares two arms, the plan has {len(arms)}: {', '.join(arms)}")
+    figures = {(o.run_id, o.name): o.figure for o in measured.outcomes}
+    refused = {r.run_id: r.reason for r in measured.refusals if r.name == outcome}
+    reasons = {run.run_id: _reason(run, outcome, figures, refused) for run in runs}
+    usable = [run for run in runs if not reasons[run.run_id]]
+    pairs = _pairs(usable, arms)
+    kept = {run.run_id for pair in pairs for run in pair.runs.values()}
+    exclusions = tuple(
+        Exclusion(run.run_id, run.arm, reasons[run.run_id] or _left_over(run, usable))
+        for run in runs
+        if run.run_id not in kept
+    )
+    return Table((arms[0], arms[1]), outcome, pairs, exclusions, figures)
+
+
+def _reason(run: Run, outcome: str, figures: dict[tuple[str, str], Figure], refused: dict[str, str]) -> str:
+    if run.status != "done":
+        return f"the run {run.status}: {run.reason or 'no reason recorded'}"
+    if (run.run_id, outcome) not in figures:
+        return refused.get(run.run_id, f"no {outcome} was measured")
+    return ""
+
+
+def _pairs(usable: Iterable[Run], arms: Sequence[str]) -> tuple[Pair, ...]:
+    blocks: dict[int, dict[str, Run]] = {}
+    for run in sorted(usable, key=lambda run: (run.block, run.repeat, run.t0_ms)):
+        blocks.setdefault(run.block, {})[run.arm] = run
+    return tuple(Pair(block, runs) for block, runs in sorted(blocks.items()) if set(runs) == set(arms))
+
+
+def _left_over(run: Run, usable: Sequence[Run]) -> str:
+    others = [other for other in usable if other.block == run.block and other is not run]
+    if any(other.arm == run.arm for other in others):
+        return "replaced by a later attempt at the same place"
+    return "the other arm of its pair has no usable run"

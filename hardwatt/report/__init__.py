@@ -1,0 +1,5 @@
+"""HTML and Markdown from results.json. Nothing is computed here but places on a page."""
+
+from hardwatt.report.render import html, markdown, report
+
+__all__ = ["html", "markdown", "report"]

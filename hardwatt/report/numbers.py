@@ -1,0 +1,74 @@
+"""How a figure is written: enough digits for its interval, never more. No number is made here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MINUS = "\N{MINUS SIGN}"
+NARROW = "\N{NARROW NO-BREAK SPACE}"
+
+
+def decimals(value: float, low: float | None = None, high: float | None = None) -> int:
+    """Digits after the point: two significant ones of the interval's width, else three of the value."""
+    if float(value).is_integer() and (low is None or high is None or low == high):
+        return 0
+    width = abs(high - low) if low is not None and high is not None else 0.0
+    if width > 0:
+        return max(0, min(6, 1 - math.floor(math.log10(width))))
+    return max(0, min(6, 2 - math.floor(math.log10(abs(value))))) if value else 0
+
+
+def number(value: float, places: int, sign: bool = False) -> str:
+    """Write *value* with *places* decimals, a real minus sign, and thin gaps from five digits on."""
+    text = f"{abs(value):,.{places}f}"
+    if len(text.split(".")[0].replace(",", "")) < 5:
+        text = text.replace(",", "")
+    text = text.replace(",", NARROW)
+    if not any(digit in "123456789" for digit in text):
+        return text
+    return (MINUS if value < 0 else "+" if sign else "") + text
+
+
+def shared(figures: Iterable[Mapping[str, Any]]) -> int:
+    """Digits after the point for figures that stand below each other: as few as any of them has."""
+    known = [decimals(f["value"], f["low"], f["high"]) for f in figures if f["value"] is not None]
+    return min((places for places in known if places), default=0)
+
+
+def point(figure: Mapping[str, Any], sign: bool = False, places: int | None = None) -> str:
+    """Write the value of a figure without its unit, with its own digits unless *places* are given."""
+    value = figure["value"]
+    if value is None:
+        return "not measured"
+    own = decimals(value, figure.get("low"), figure.get("high"))
+    return number(value, own if places is None or value == 0 else places, sign=sign)
+
+
+def size(figure: Mapping[str, Any]) -> str:
+    """Write how large the value is, for a sentence that says "more" or "less" itself."""
+    return point(figure).removeprefix(MINUS)
+
+
+def interval(figure: Mapping[str, Any], sign: bool = False, places: int | None = None) -> str:
+    """Write the interval of a figure as ``low to high``, or an empty text where it has none to show."""
+    value, low, high = figure["value"], figure.get("low"), figure.get("high")
+    if value is None or low is None or high is None:
+        return ""
+    digits = decimals(value, low, high) if places is None else places
+    ends = [number(bound, digits, sign=sign) for bound in (low, high)]
+    return " to ".join(ends) if ends[0] != ends[1] else ""
+
+
+def plain(figure: Mapping[str, Any], sign: bool = False) -> str:
+    """Write value and unit, for Markdown and for alt texts."""
+    if figure["value"] is None:
+        return "not measured"
+    unit = figure["unit"]
+    return f"{point(figure, sign=sign)} {unit}".strip() if unit != "1" else point(figure, sign=sign)
+
+
+def machine(value: float) -> str:
+    """Write a number for a machine to read: plain digits, as in results.json."""
+    return format(value, ".9g")

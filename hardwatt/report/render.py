@@ -1,0 +1,86 @@
+"""Renders results: one self-contained HTML file and its Markdown twin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from hardwatt.analysis import analyse, destination
+from hardwatt.files import read_json, write_atomic
+from hardwatt.report import numbers, plots
+
+Results = Mapping[str, Any]
+
+
+def report(bundle_path: Path | str, *, output: Path | None = None) -> Path:
+    """Analyse a bundle, write report.html and report.md beside results.json, return report.html.
+
+    They go to ``BUNDLE/results``, to *output* where it is given, and to ``./results/NAME`` where the
+    bundle is not ours to write. Raises `hardwatt.errors.LabError` as `analyse` does.
+    """
+    bundle = Path(bundle_path)
+    analyse(bundle, output=output)
+    folder = output or destination(bundle)
+    results = read_json(folder / "results.json")
+    write_atomic(folder / "report.md", markdown(results))
+    page = folder / "report.html"
+    write_atomic(page, html(results))
+    return page
+
+
+def html(results: Results) -> str:
+    """Return the page: inline style and pictures, no script, no request."""
+    environment = _environment()
+    css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
+    names = _names(results)
+    page = environment.get_template("report.html.j2")
+    return page.render(r=results, names=names, css=css, plots=_plots(results)) + "\n"
+
+
+def markdown(results: Results) -> str:
+    """Return the Markdown twin: the same tables without pictures."""
+    return _environment().get_template("report.md.j2").render(r=results, names=_names(results)) + "\n"
+
+
+def _names(results: Results) -> list[str]:
+    return [arm["name"] for arm in results["arms"]]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("hardwatt.report"),
+        autoescape=select_autoescape(("html.j2", "svg.j2")),
+        undefined=StrictUndefined,
+        keep_trailing_newline=False,
+    )
+    environment.filters.update(
+        {
+            "interval": numbers.interval,
+            "items": lambda mapping: list(mapping.items()),
+            "machine": numbers.machine,
+            "place": _place,
+            "plain": numbers.plain,
+            "point": numbers.point,
+            "shared": numbers.shared,
+            "size": numbers.size,
+        }
+    )
+    return environment
+
+
+def _place(name: str, names: Sequence[str]) -> str:
+    """Class of an arm: its colour and shape follow its place in the plan, not its name."""
+    return "second" if name == names[1] else "first"
+
+
+def _plots(results: Results) -> dict[str, Any]:
+    widths = (("wide", plots.WIDE), ("narrow", plots.NARROW))
+    laid: dict[str, Any] = {"ready": [(k, p) for k, w in widths if (p := plots.ready(results, w))]}
+    if results["pairs"]:
+        laid["pairs"] = [(kind, plots.pairs(results, width)) for kind, width in widths]
+        laid["changes"] = [(kind, plots.changes(results, width)) for kind, width in widths]
+        laid["sequence"] = [(kind, plots.sequence(results, width)) for kind, width in widths]
+    return laid

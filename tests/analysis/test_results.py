@@ -1,0 +1,180 @@
+"""results.json of bundles with a known truth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import hardwatt
+from hardwatt.analysis import analyse, destination
+from hardwatt.analysis.figures import text
+from hardwatt.analysis.table import build
+from hardwatt.bundle import Bundle
+from hardwatt.bundle.synthetic import Truth
+from hardwatt.errors import LabError, VerifyError
+from hardwatt.instruments import Measured, measure
+
+FIGURE = {"value", "unit", "source", "low", "high"}
+
+
+def true_differences(truth: Truth) -> np.ndarray[Any, np.dtype[np.float64]]:
+    runs = Bundle.open(truth.path).runs
+    value = {(run.block, run.arm): truth.values[run.run_id]["node_cpu_seconds"] for run in runs}
+    return np.array([value[block, "pull"] - value[block, "push"] for block in sorted({run.block for run in runs})])
+
+
+def test_the_estimate_is_the_true_mean_difference_with_its_t_interval(three: Truth) -> None:
+    d = true_differences(three)
+    results = analyse(three.path, write=False)
+    estimate = results["primary"]["estimate"]
+    interval = stats.ttest_1samp(d, 0).confidence_interval(0.95)
+    assert estimate["value"] == pytest.approx(d.mean(), abs=0.05)
+    assert (estimate["low"], estimate["high"]) == pytest.approx((interval.low, interval.high), abs=0.3)
+    assert estimate["unit"] and estimate["source"]
+    assert results["primary"]["level"]["value"] == 95
+    assert "t interval with 2 degrees" in results["primary"]["method"]
+    assert results["source"]["energy"] == "modelled"
+    assert results["n"] == {"value": 3, "unit": "pairs", "source": "runs table of the bundle", "low": 3, "high": 3}
+
+
+def test_below_six_pairs_there_is_no_p_value_and_no_verdict(three: Truth) -> None:
+    results = analyse(three.path, write=False)
+    assert results["robustness"] == []
+    assert results["equivalence"] is None
+    assert results["verdict"]["word"] == "description"
+    assert [row["p"] for row in results["secondaries"]] == [None] * len(results["secondaries"])
+    assert "p-value, two-sided" not in text(results)
+
+
+def test_from_six_pairs_on_there_is_robustness_and_a_verdict(eight: Truth) -> None:
+    results = analyse(eight.path, write=False)
+    rows = {row["name"]: row for row in results["robustness"]}
+    d = true_differences(eight)
+    assert rows["Wilcoxon"]["figure"]["value"] == pytest.approx(stats.wilcoxon(d, method="exact").pvalue)
+    assert rows["Hodges-Lehmann"]["figure"]["value"] == pytest.approx(results["primary"]["estimate"]["value"], abs=0.3)
+    assert results["verdict"]["word"] == "less"
+    assert all(0 <= row["p"]["value"] <= 1 for row in results["secondaries"])
+
+
+def test_counts_and_namespaces_follow_the_truth(three: Truth) -> None:
+    results = analyse(three.path, write=False)
+    assert [(arm["name"], arm["commits"]["value"], arm["ready"]["value"]) for arm in results["arms"]] == [
+        ("push", 9, 9),
+        ("pull", 9, 9),
+    ]
+    rows = {row["label"]: row for row in results["namespaces"]}
+    runs = Bundle.open(three.path).runs
+    truth = np.mean([three.values[run.run_id]["cpu_seconds.kube-system"] for run in runs if run.arm == "push"])
+    assert rows["kube-system"]["arms"]["push"]["value"] == pytest.approx(truth, rel=0.02)
+    times = [row["figure"]["value"] for row in results["delivery"]["commits"] if row["arm"] == "pull"]
+    assert len(times) == 9
+    assert min(times) >= 5 and max(times) <= 9
+
+
+def test_joules_stand_beside_with_their_formula(three: Truth) -> None:
+    results = analyse(three.path, write=False)
+    joules = results["joules"]
+    assert joules["difference"]["unit"] == "J"
+    assert "7.5" in joules["formula"] and "CPU-second" in joules["formula"]
+    assert joules["difference"]["value"] == pytest.approx(7.5 * results["primary"]["estimate"]["value"], rel=0.15)
+
+
+def numbers_outside_figures(node: Any, path: str = "") -> Iterator[str]:
+    """Yield the path of every number that is not inside a figure."""
+    if isinstance(node, dict):
+        if set(node) == FIGURE:
+            if not (node["unit"] and node["source"]):
+                yield f"{path}: a figure without unit or source"
+            return
+        for key, value in node.items():
+            yield from numbers_outside_figures(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from numbers_outside_figures(value, f"{path}[{index}]")
+    elif isinstance(node, int | float) and not isinstance(node, bool):
+        yield path
+
+
+def test_every_number_is_a_figure(eight: Truth) -> None:
+    results = json.loads(text(analyse(eight.path, write=False)))
+    places = {".position", ".commit"}
+    assert [p for p in numbers_outside_figures(results) if not any(p.endswith(place) for place in places)] == []
+
+
+def test_the_same_bundle_gives_the_same_bytes_elsewhere(three: Truth, tmp_path: Path) -> None:
+    first, second = tmp_path / "one" / "bundle", tmp_path / "another place" / "copy"
+    for target in (first, second):
+        shutil.copytree(three.path, target, ignore=shutil.ignore_patterns("results"))
+    analyse(first)
+    script = f"from hardwatt.analysis import analyse; analyse({str(second)!r})"
+    environment = {"PYTHONPATH": str(Path(hardwatt.__file__).parents[1]), "PYTHONHASHSEED": "7", "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=environment)
+    one, two = ((target / "results" / "results.json").read_bytes() for target in (first, second))
+    assert one == two
+    assert str(tmp_path).encode() not in one
+
+
+def test_a_changed_bundle_is_not_analysed(three: Truth, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(three.path, copy)
+    csv = copy / "runs.csv"
+    csv.write_text(csv.read_text() + "\n")
+    with pytest.raises(VerifyError, match=r"runs\.csv"):
+        analyse(copy)
+    with pytest.raises(VerifyError, match="no bundle"):
+        analyse(tmp_path / "nothing")
+
+
+def test_results_of_a_shipped_bundle_do_not_go_into_the_package(three: Truth) -> None:
+    inside = Path(hardwatt.__file__).parent / "data" / "shipped-bundle"
+    assert destination(inside) == Path.cwd() / "results" / "shipped-bundle"
+    assert destination(three.path) == three.path.resolve() / "results"
+
+
+def test_runs_that_do_not_count_are_named_with_their_reason(three: Truth) -> None:
+    bundle = Bundle.open(three.path)
+    everything = measure(bundle)
+    first, second, *rest = sorted(bundle.runs, key=lambda run: run.t0_ms)
+    failed = replace(first, status="failed", reason="a pod did not start")
+    table = build([failed, second, *rest], everything, ["push", "pull"], "node_cpu_seconds")
+    assert len(table.pairs) == 2
+    reasons = {e.run_id: e.reason for e in table.exclusions}
+    assert "a pod did not start" in reasons[first.run_id]
+    assert reasons[second.run_id] == "the other arm of its pair has no usable run"
+
+
+def test_a_repeat_replaces_the_first_attempt(three: Truth) -> None:
+    bundle = Bundle.open(three.path)
+    everything = measure(bundle)
+    run = bundle.runs[0]
+    again = replace(run, run_id="again", repeat=1)
+    figures = tuple(replace(o, run_id="again") for o in everything.outcomes if o.run_id == run.run_id)
+    table = build(
+        [*bundle.runs, again], Measured(everything.outcomes + figures, ()), ["push", "pull"], "node_cpu_seconds"
+    )
+    assert len(table.pairs) == 3
+    assert [(e.run_id, e.reason) for e in table.exclusions] == [
+        (run.run_id, "replaced by a later attempt at the same place")
+    ]
+
+
+def test_more_than_two_arms_are_refused(three: Truth) -> None:
+    bundle = Bundle.open(three.path)
+    with pytest.raises(LabError, match="two arms"):
+        build(bundle.runs, measure(bundle), ["push", "pull", "idle"], "node_cpu_seconds")
+
+
+def test_numbers_that_are_not_finite_never_reach_the_file() -> None:
+    with pytest.raises(LabError, match="not a finite"):
+        text({"a": [float("inf")]})
+    assert text({"b": 1.0, "a": 0.1 + 0.2}) == '{\n "a": 0.3,\n "b": 1\n}\n'

@@ -1,0 +1,166 @@
+"""The page and its twin: complete, honest about the source, and every number labelled."""
+
+from __future__ import annotations
+
+import copy
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardwatt.report import html, markdown, numbers, plots
+
+VOID = {"meta", "link", "br", "hr", "img", "line", "circle", "rect", "input"}
+# Digits that are names, not measurements: code, names of pairs, commits and runs, file and plan names.
+ALLOWED = (r"pair \d+", r"results\.json", r"\(2\^\d+\)")
+SILENT = {"code", "style", "title", "script"}
+
+
+class Numbers(HTMLParser):
+    """Collects text with digits that stands in no element with data-unit and data-source."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[tuple[str, bool]] = []
+        self.bare: list[str] = []
+        self.labelled = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append((tag, bool(given.get("data-unit")) and bool(given.get("data-source"))))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop()[0] == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if any(tag in SILENT for tag, _ in self.open) or not re.search(r"\d", data):
+            return
+        if any(labelled for _, labelled in self.open):
+            self.labelled += 1
+            return
+        rest = data
+        for pattern in ALLOWED:
+            rest = re.sub(pattern, "", rest)
+        if re.search(r"\d", rest):
+            self.bare.append(data.strip())
+
+
+def bare_numbers(page: str) -> tuple[list[str], int]:
+    parser = Numbers()
+    parser.feed(page)
+    assert parser.open == []
+    return parser.bare, parser.labelled
+
+
+@pytest.mark.parametrize("which", ["quick", "full"])
+def test_no_number_lacks_its_unit_and_source(which: str, request: pytest.FixtureRequest) -> None:
+    page = request.getfixturevalue(which).read_text()
+    bare, labelled = bare_numbers(page)
+    assert bare == []
+    assert labelled > 60
+
+
+def test_the_check_of_numbers_finds_a_bare_one(quick: Path) -> None:
+    page = quick.read_text().replace('<h2 id="checks">', '<p>about 12.5 W</p><h2 id="checks">')
+    assert bare_numbers(page)[0] == ["about 12.5 W"]
+
+
+def test_the_source_of_energy_comes_first(quick: Path) -> None:
+    body = quick.read_text().split("<main", 1)[1]
+    text = re.sub(r"<[^>]+>", " ", body)
+    assert text.index("Source of energy: modelled") < text.index("CPU-seconds")
+    assert body.index("Source of energy") < body.index("<h1>") < body.index("What this does not show")
+    twin = quick.with_suffix(".md").read_text()
+    assert twin.index("Source of energy: modelled") < twin.index("CPU-seconds")
+
+
+def test_the_page_stands_alone(quick: Path) -> None:
+    page = quick.read_text()
+    assert not re.search(r"(src|href)=\"(?!#|data:,)", page)
+    assert "<script" not in page
+    assert "url(" not in page and "@import" not in page
+
+
+def test_page_and_twin_hold_the_same_answer(quick: Path, full: Path) -> None:
+    for page in (quick, full):
+        html_text = re.sub(r"<[^>]+>", "", page.read_text()).replace("\xa0", " ").replace("&nbsp;", " ")
+        twin = page.with_suffix(".md").read_text()
+        answer = re.search(r"\*\*([+\N{MINUS SIGN}][\d.]+ CPU-seconds)\*\*", twin)
+        assert answer is not None
+        assert answer[1] in html_text
+        assert "no p-values" in twin if page is quick else "Wilcoxon" in twin
+
+
+def test_a_report_without_a_complete_pair_says_so(results: dict[str, Any]) -> None:
+    empty = copy.deepcopy(results)
+    nothing = {"value": None, "unit": "CPU-seconds", "source": "no complete pair", "low": None, "high": None}
+    first = empty["primary"]
+    first |= {"estimate": nothing, "relative": nothing, "detectable": nothing}
+    first["arms"] = dict.fromkeys(first["arms"], nothing)
+    empty |= {"pairs": [], "runs": [], "namespaces": [], "secondaries": [], "joules": None, "per_commit": None}
+    empty["delivery"] = {**empty["delivery"], "commits": []}
+    empty["exclusions"] = [{"run": "p001-1-push", "arm": "push", "reason": "a pod did not start"}]
+    page = html(empty)
+    assert "There is no answer" in page
+    assert "a pod did not start" in page
+    assert bare_numbers(page)[0] == []
+    assert "There is no answer" in markdown(empty)
+
+
+def test_texts_of_a_study_cannot_become_markup(results: dict[str, Any]) -> None:
+    hostile = copy.deepcopy(results)
+    hostile["study"]["question"] = "<script>alert(1)</script>"
+    hostile["exclusions"] = [{"run": "x", "arm": "push", "reason": "<img src=x onerror=y>"}]
+    page = html(hostile)
+    assert "<script" not in page
+    assert "<img" not in page
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "written"),
+    [
+        (1.23456, 1.0, 1.5, "1.23"),
+        (-1823.4, -2000.0, -1700.0, "\N{MINUS SIGN}1823"),
+        (12345.6, 11000.0, 13000.0, "12\N{NARROW NO-BREAK SPACE}346"),
+        (0.01234, None, None, "0.0123"),
+        (3, 3, 3, "3"),
+        (0.0, -0.5, 0.5, "0.0"),
+        (None, None, None, "not measured"),
+    ],
+)
+def test_a_figure_has_as_many_digits_as_its_interval_allows(
+    value: float | None, low: float | None, high: float | None, written: str
+) -> None:
+    assert numbers.point({"value": value, "low": low, "high": high, "unit": "s", "source": "test"}) == written
+
+
+def test_a_sign_is_written_where_it_is_asked_for() -> None:
+    figure = {"value": 2.0, "low": -0.51, "high": 4.5, "unit": "s", "source": "test"}
+    assert numbers.point(figure, sign=True) == "+2.0"
+    assert numbers.interval(figure, sign=True) == "\N{MINUS SIGN}0.5 to +4.5"
+    assert numbers.point({**figure, "value": -0.001, "low": -3, "high": 3}, sign=True) == "0.0"
+
+
+def test_marks_stand_where_their_values_are(results: dict[str, Any]) -> None:
+    for width in (plots.WIDE, plots.NARROW):
+        plot = plots.changes(results, width)
+        inside = [row["mark"].x for row in plot.rows] + [plot.extra["x"], plot.extra["low"], plot.extra["high"]]
+        assert all(0 < x < width for x in inside)
+        assert plot.extra["low"] < plot.extra["x"] < plot.extra["high"]
+        values = [row["difference"]["value"] for row in results["pairs"]]
+        order = sorted(range(len(values)), key=values.__getitem__)
+        assert order == sorted(range(len(values)), key=[row["mark"].x for row in plot.rows].__getitem__)
+
+
+@pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [0.001, 0.0012], [-1e6, 1e6], []])
+def test_every_axis_has_a_few_round_ticks(values: list[float]) -> None:
+    ticks = plots.Scale.over(values, 60, 740).ticks(6)
+    assert 2 <= len(ticks) <= 13
+    assert all(60 <= tick.at <= 740 for tick in ticks)

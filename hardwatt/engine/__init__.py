@@ -4,7 +4,7 @@ The engine runs a plan on a plant (``hardwatt.engine.plant.Plant``): the real la
 in tests. It does not import ``deploys``.
 """
 
-from hardwatt.engine.api import abandon, list_studies, plan, restore, run, status
+from hardwatt.engine.api import abandon, forget, list_studies, plan, restore, run, status
 from hardwatt.engine.arm import BaseArm, Bench, Commit
 from hardwatt.engine.plan import Plan, Row, make_plan
 from hardwatt.engine.study import Study
@@ -17,6 +17,7 @@ __all__ = [
     "Row",
     "Study",
     "abandon",
+    "forget",
     "list_studies",
     "make_plan",
     "plan",

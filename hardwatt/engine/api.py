@@ -24,6 +24,7 @@ from hardwatt.settings import ROOT
 
 JOURNAL = "experiment.json"
 OpenPlant = Callable[[Lab], AbstractContextManager[Plant]]
+OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]
 RESUME = "inv experiment.resume goes on with it; inv experiment.abandon gives it up"
 
 
@@ -94,14 +95,14 @@ def restore(lab: Lab) -> list[str]:
     if journal is None or not journal.state.undo:
         return []
     try:
-        with _real_plant(lab) as plant:
-            return _undo(journal, plant.cluster)
+        with _real_cluster(lab) as cluster:
+            return _undo(journal, cluster)
     except LabError as error:
         say(f"what an experiment switched off is not put back yet: {error.message}")
         return []
 
 
-def abandon(lab: Lab, *, open_plant: OpenPlant | None = None) -> list[str]:
+def abandon(lab: Lab, *, open_cluster: OpenCluster | None = None) -> list[str]:
     """Give up an unfinished experiment: put back what it changed; its bundle stays, unfinished."""
     with lab.lock("experiment.abandon"):
         journal = Journal.load(lab.dir / JOURNAL)
@@ -109,10 +110,21 @@ def abandon(lab: Lab, *, open_plant: OpenPlant | None = None) -> list[str]:
             raise LabError("no experiment is unfinished", hint="inv experiment.status")
         done: list[str] = []
         if journal.state.undo:
-            with (open_plant or _real_plant)(lab) as plant:
-                done = _undo(journal, plant.cluster)
+            with (open_cluster or _real_cluster)(lab) as cluster:
+                done = _undo(journal, cluster)
         journal.close(ABANDONED)
         return done
+
+
+def forget(lab: Lab) -> None:
+    """Give up an unfinished experiment of a lab whose cluster is gone: there is nothing to put back."""
+    journal = Journal.load(lab.dir / JOURNAL)
+    if journal is None:
+        return
+    for undo in journal.state.undo:
+        journal.pop(undo)
+    if journal.state.state == RUNNING:
+        journal.close(ABANDONED)
 
 
 def status(lab: Lab) -> str:
@@ -142,6 +154,12 @@ def _real_plant(lab: Lab) -> AbstractContextManager[Plant]:
     from hardwatt.engine.kubeplant import open_plant  # the kubernetes client takes a second to import
 
     return open_plant(lab)
+
+
+def _real_cluster(lab: Lab) -> AbstractContextManager[Cluster]:
+    from hardwatt.engine.kubeplant import open_cluster
+
+    return open_cluster(lab)
 
 
 def _code(root: Path, study: Study) -> dict[str, str]:

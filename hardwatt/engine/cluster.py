@@ -1,6 +1,7 @@
 """The real cluster, through the kubernetes client. Objects are plain JSON data."""
 
 import contextlib
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ MANAGER = "hardwatt"
 _DYNAMIC: Any = DynamicClient  # it has no annotations
 NOT_FOUND = 404
 REQUEST_TIMEOUT = 20.0
+CONNECT_TIMEOUT = 5.0
 _WITH_DEPENDENTS = ("Deployment", "Job", "StatefulSet", "DaemonSet")
 
 
@@ -43,6 +45,7 @@ class KubeCluster:
     def __init__(self, api: client.ApiClient, discovery: Path, *, timeout: float = 90.0) -> None:
         self.api = api
         self.timeout = timeout
+        _reach(api.configuration.host)
         discovery.unlink(missing_ok=True)
         with api_errors("asking what the cluster offers"):
             self._dynamic = _DYNAMIC(api, cache_file=str(discovery))
@@ -155,6 +158,13 @@ class KubeCluster:
 
     def _resource(self, api_version: str, kind: str) -> Any:
         return self._dynamic.resources.get(api_version=api_version, kind=kind)
+
+
+def _reach(address: str) -> None:
+    """Raise ``LabError`` soon where nothing answers; the client itself would try for minutes."""
+    url = urllib3.util.parse_url(address)
+    with api_errors("opening the cluster"):
+        socket.create_connection((url.host or "", url.port or 443), timeout=CONNECT_TIMEOUT).close()
 
 
 def seen_by_controller(found: Mapping[str, Any]) -> bool:

@@ -5,14 +5,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import requests
 from kubernetes import client
-from prometheus_api_client import PrometheusConnect
-from prometheus_api_client.exceptions import PrometheusApiClientException
 
 import hardwatt
-from hardwatt import dump as dumping
-from hardwatt import forward, gitops, kube, machines, meter, mirror
+from hardwatt import dump, forward, gitops, kube, machines, meter, mirror
 from hardwatt.bundle import Edge, Writer
 from hardwatt.bundle.model import Source
 from hardwatt.endpoint import Endpoint
@@ -38,6 +34,7 @@ FLUX_KINDS = (
     ("source.toolkit.fluxcd.io/v1", "GitRepository"),
 )
 OURS = "hardwatt.dev/experiment"
+DISCOVERY = "discovery.json"
 
 
 class SystemClock:
@@ -60,7 +57,7 @@ class KubePlant:
         self.clock = SystemClock()
         self._lab, self._api, self._endpoint = lab, api, endpoint
         self._index = mirror.load(lab)
-        self._cluster = KubeCluster(api, lab.dir / "discovery.json")
+        self._cluster = KubeCluster(api, lab.dir / DISCOVERY)
         self._exporter = Exporter(api, self.clock.wall_ms)
         self._remote = keys.remote(endpoint)
         workload = gitops.repository(lab, "workload", endpoint)
@@ -162,7 +159,7 @@ class KubePlant:
 
     def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
         """Store the window's samples from Prometheus."""
-        dumping.dump_run(forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
+        dump.dump_run(forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
 
     def _images(self, study: Study) -> dict[str, str]:
         app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")
@@ -205,12 +202,9 @@ class KubePlant:
 
     def _prometheus(self) -> tuple[dict[str, float], list[str]]:
         """Return (job -> up, paths of Kepler's zones) as Prometheus has them now."""
-        try:
-            server = PrometheusConnect(url=forward.prometheus_url(self._lab), disable_ssl=True, timeout=10)
-            up = server.custom_query("min by (job) (up)", timeout=10)
-            kepler = server.custom_query("group by (path) (kepler_node_cpu_joules_total)", timeout=10)
-        except (PrometheusApiClientException, requests.RequestException) as error:
-            raise LabError(f"Prometheus does not answer: {error}", hint="inv lab.status") from error
+        with dump.Client(forward.prometheus_url(self._lab), timeout=10) as server:
+            up, _ = server.query("min by (job) (up)")
+            kepler, _ = server.query("group by (path) (kepler_node_cpu_joules_total)")
         jobs = {item["metric"].get("job", ""): float(item["value"][1]) for item in up}
         return jobs, [item["metric"].get("path", "") for item in kepler]
 
@@ -242,3 +236,13 @@ def open_plant(lab: Lab) -> Iterator[KubePlant]:
     """
     with kube.client(lab) as api:
         yield KubePlant(lab, api, machines.machine_for(lab).endpoint())
+
+
+@contextlib.contextmanager
+def open_cluster(lab: Lab) -> Iterator[KubeCluster]:
+    """Open the cluster alone, which is all that putting things back needs.
+
+    Raises ``LabError`` where it cannot be reached.
+    """
+    with kube.client(lab) as api:
+        yield KubeCluster(api, lab.dir / DISCOVERY)

@@ -1,5 +1,6 @@
 """The whole engine on the simulated lab, with faults."""
 
+import contextlib
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ import pytest
 from hardwatt.bundle import Bundle, Run, Writer
 from hardwatt.engine import api
 from hardwatt.engine.journal import Journal
+from hardwatt.engine.undo import Undo
 from hardwatt.errors import LabError, LockedError, RefusedError
 from hardwatt.files import read_json
 from hardwatt.lab import Lab
@@ -301,7 +303,7 @@ def test_other_versions_are_refused(lab: Lab, tmp_path: Path) -> None:
 
 def test_an_abandoned_experiment_makes_room_for_another(lab: Lab, tmp_path: Path) -> None:
     plant = interrupted(lab, tmp_path)
-    assert api.abandon(lab, open_plant=lambda of: opened(plant, of)) == []
+    assert api.abandon(lab) == []
     assert Bundle.open(start(lab, plant, pairs=1, seed=3)).plan.seed == 3
 
 
@@ -336,3 +338,32 @@ def test_a_clean_up_that_fails_stays_in_the_journal_until_it_works(lab: Lab, tmp
 def test_status_of_a_lab_without_experiments(lab: Lab) -> None:
     assert api.status(lab) == "none"
     assert api.restore(lab) == []
+
+
+def test_what_cannot_be_put_back_yet_stays_in_the_journal(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(lab, tmp_path)
+    found = journal(lab)
+    found.push(Undo("scale", "apps/v1", "Deployment", "flux-system", "source-controller", replicas=1))
+    assert api.restore(lab) == []  # there is no kubeconfig
+    assert "not put back yet" in capsys.readouterr().err
+    assert len(journal(lab).state.undo) == 1
+
+
+def test_abandoning_puts_back_what_a_killed_run_switched_off(lab: Lab, tmp_path: Path) -> None:
+    plant = interrupted(lab, tmp_path)
+    journal(lab).push(Undo("scale", "apps/v1", "Deployment", "flux-system", "source-controller", replicas=1))
+    plant.disk.data["replicas"]["source-controller"] = 0
+    done = api.abandon(lab, open_cluster=lambda of: contextlib.nullcontext(plant.cluster))
+    assert done == ["experiment: Deployment flux-system/source-controller back to 1 replicas"]
+    assert_put_back(lab, plant)
+    assert journal(lab).state.state == "abandoned"
+
+
+def test_a_lab_whose_cluster_is_gone_has_nothing_to_put_back(lab: Lab, tmp_path: Path) -> None:
+    api.forget(lab)
+    interrupted(lab, tmp_path)
+    journal(lab).push(Undo("scale", "apps/v1", "Deployment", "flux-system", "source-controller", replicas=1))
+    api.forget(lab)
+    assert (journal(lab).state.state, journal(lab).state.undo) == ("abandoned", ())

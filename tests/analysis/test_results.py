@@ -17,12 +17,13 @@ from scipy import stats
 
 import hardwatt
 from hardwatt.analysis import analyse, destination
-from hardwatt.analysis.figures import text
+from hardwatt.analysis.figures import figure, text
 from hardwatt.analysis.table import build
-from hardwatt.bundle import Bundle
+from hardwatt.bundle import Bundle, Provenance, Run, Writer
 from hardwatt.bundle.synthetic import Truth
 from hardwatt.errors import LabError, VerifyError
 from hardwatt.instruments import Measured, measure
+from hardwatt.report import report
 
 FIGURE = {"value", "unit", "source", "low", "high"}
 
@@ -166,6 +167,25 @@ def test_a_repeat_replaces_the_first_attempt(three: Truth) -> None:
     assert [(e.run_id, e.reason) for e in table.exclusions] == [
         (run.run_id, "replaced by a later attempt at the same place")
     ]
+
+
+def test_a_bundle_of_an_experiment_that_failed_is_reported_too(tmp_path: Path) -> None:
+    arms = ["push", "pull"]
+    rows = [{"run_id": f"p001-{i}-{arm}", "block": 1, "position": i, "arm": arm} for i, arm in enumerate(arms, 1)]
+    primary = {"outcome": "node_cpu_seconds", "unit": "CPU-seconds", "estimator": "mean paired difference"}
+    plan = {"study": "broken", "seed": 3, "arms": arms, "window_seconds": 50, "primary": primary, "runs": rows}
+    about = Provenance(seed=3, source="modelled", tool_version="1", git_sha="", dirty=False)
+    writer = Writer.create(tmp_path / "bundle", plan, about)
+    writer.add_run(Run("p001-1-push", 1, 1, "push", 0, "failed", "the gate did not open in 60 s", 5, 5))
+    writer.finish()
+    page = report(tmp_path / "bundle")
+    results = json.loads(page.with_name("results.json").read_text())
+    assert results["n"]["value"] == 0
+    assert results["verdict"]["word"] == "nothing"
+    assert results["primary"]["estimate"] == figure(None, "CPU-seconds", "no complete pair")
+    assert [row["reason"] for row in results["exclusions"]] == ["the run failed: the gate did not open in 60 s"]
+    assert "the gate did not open in 60 s" in page.read_text()
+    assert "There is no answer" in page.with_suffix(".md").read_text()
 
 
 def test_more_than_two_arms_are_refused(three: Truth) -> None:

@@ -106,11 +106,11 @@ class Step:
 
 
 STEPS: Sequence[Step] = (
-    Step("restore", "Restore what an interrupted experiment switched off", _restore),
     Step("mirror", "Fill the mirror", _mirror),
     Step("machine", "Start the machine", _machine),
     Step("node", "Provision the node", _node),
     Step("kubeconfig", "Fetch the kubeconfig", _kubeconfig),
+    Step("restore", "Restore what an interrupted experiment switched off", _restore),
     Step("gitops", "Bootstrap Flux", _gitops),
     Step("ready", "Wait for node and pods", _ready),
 )

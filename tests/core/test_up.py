@@ -18,13 +18,13 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def test_the_order_of_work() -> None:
-    assert [step.name for step in STEPS] == ["restore", "mirror", "machine", "node", "kubeconfig", "gitops", "ready"]
+    assert [step.name for step in STEPS] == ["mirror", "machine", "node", "kubeconfig", "restore", "gitops", "ready"]
 
 
 def test_an_unknown_step_lists_the_right_ones() -> None:
     with pytest.raises(LabError, match="unknown step nod") as caught:
         select(["nod"])
-    assert "choose from: restore, mirror, machine, node" in caught.value.hint
+    assert "choose from: mirror, machine, node" in caught.value.hint
 
 
 def test_steps_run_in_their_own_order_whatever_was_asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

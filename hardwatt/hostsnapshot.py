@@ -192,8 +192,8 @@ def _processes(proc: Path) -> dict[str, str]:
     """Return the processes that run inside a machine of a lab."""
     found: dict[str, str] = {}
     for path in proc.glob("[0-9]*"):
-        groups = _read(path / "cgroup") or ""
-        ended = ") Z " in (_read(path / "stat") or ") Z ")
-        if not ended and (f"/{PARENT}/" in groups or f"/{PARENT}-" in groups):
-            found[path.name] = _read(path / "comm") or ""
+        inside = re.search(rf"/{PARENT}[/-][0-9a-f]+", _read(path / "cgroup") or "")
+        stat = _read(path / "stat") or ""
+        if inside and stat and ") Z " not in stat:
+            found[f"{inside[0].lstrip('/')} {path.name}"] = _read(path / "comm") or ""
     return found

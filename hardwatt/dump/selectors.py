@@ -1,0 +1,33 @@
+"""What is dumped of a run unless it says otherwise."""
+
+from collections.abc import Mapping
+
+DEFAULT: Mapping[str, str] = {
+    "apiserver_request_total": "",
+    "container_cpu_usage_seconds_total": 'container="",image=""',
+    "gotk_reconcile_duration_seconds_count": "",
+    "gotk_reconcile_duration_seconds_sum": "",
+    "hardwatt_meter_cpu_seconds_total": "",
+    "hardwatt_meter_missed_ticks_total": "",
+    "hardwatt_meter_read_timestamp_seconds": "",
+    "hardwatt_node_cpu_seconds_total": "",
+    "hardwatt_node_steal_seconds_total": "",
+    "hardwatt_powercap_max_energy_range_joules": "",
+    "hardwatt_unit_cpu_seconds_total": "",
+    "hardwatt_unit_read_timestamp_seconds": "",
+    "node_rapl_dram_joules_total": "",
+    "node_rapl_package_joules_total": "",
+    "rest_client_requests_total": "",
+    "scrape_duration_seconds": "",
+    "up": "",
+}
+"""Metric -> matchers. Of the containers only cgroups that are no container: pods, kubepods, slices. Containers
+inside a pod would count its CPU-seconds again, and the pod's own cgroup holds those of its dead containers too."""
+
+REQUIRED = ("hardwatt_node_cpu_seconds_total", "up")
+"""Without these in the window a dump is incomplete."""
+
+
+def selector(metric: str, matchers: str) -> str:
+    """Return the series selector in PromQL."""
+    return f"{metric}{{{matchers}}}" if matchers else metric

@@ -1,11 +1,11 @@
 """The mirror: everything that a lab installs, downloaded and verified or built, and served to nodes."""
 
 from hardwatt.mirror.archive import Export, export, import_
-from hardwatt.mirror.fill import fill, load, mirror_root, missing
+from hardwatt.mirror.filler import fill, load, mirror_root, missing
 from hardwatt.mirror.index import Artefact, Image, Index
 from hardwatt.mirror.listing import Row, listing
-from hardwatt.mirror.serve import serve, serving, stop_serving
 from hardwatt.mirror.served import Served
+from hardwatt.mirror.servers import serve, serving, stop_serving
 
 __all__ = [
     "Artefact",

@@ -16,7 +16,7 @@ from hardwatt import files, versions
 from hardwatt.errors import LabError, RefusedError, VerifyError
 from hardwatt.lab import Lab
 from hardwatt.mirror import foreign, oci
-from hardwatt.mirror.fill import held, load, mirror_root, publisher
+from hardwatt.mirror.filler import held, load, mirror_root, publisher
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.oci import EPOCH
 from hardwatt.progress import say, step

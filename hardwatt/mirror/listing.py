@@ -4,7 +4,7 @@ import dataclasses
 
 from hardwatt import versions
 from hardwatt.lab import Lab
-from hardwatt.mirror.fill import family_key, load, mirror_root
+from hardwatt.mirror.filler import family_key, load, mirror_root
 from hardwatt.mirror.plan import is_current, is_made, jobs
 
 

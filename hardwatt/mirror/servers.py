@@ -8,7 +8,7 @@ from hardwatt.door import Process, spawn
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.mirror import apt, registry
-from hardwatt.mirror.fill import load, mirror_root
+from hardwatt.mirror.filler import load, mirror_root
 from hardwatt.mirror.served import Served
 
 

@@ -10,7 +10,7 @@ from hardwatt.engine.gate import Passed, baseline, pass_gate
 from hardwatt.engine.journal import Journal
 from hardwatt.engine.plan import Plan, Row, complete, next_row
 from hardwatt.engine.plant import Fetch, Plant
-from hardwatt.engine.window import Window, check_length, deliver_before, deliveries, measure
+from hardwatt.engine.window import Window, check_length, deliver_first, deliveries, measure, push_first
 from hardwatt.errors import LabError
 from hardwatt.files import write_json
 
@@ -77,9 +77,10 @@ class Engine:
             arm = plant.arm(study, row, self.journal)
             rollouts = stack.enter_context(plant.rollouts(study))
             self._progress(row, f"gate open after {passed.waited_seconds:.0f} s; preparing {row.arm}")
+            first = push_first(plant, study, row)
             stack.enter_context(arm.prepare())
             self._progress(row, "first delivery")
-            deliver_before(plant, study, row, arm, rollouts)
+            deliver_first(plant, study, row, arm, rollouts, first)
             self._progress(row, f"transient {study.timing.transient_seconds:g} s, phase {row.phase_seconds:.1f} s")
             plant.clock.sleep(study.timing.transient_seconds + row.phase_seconds)
             self._progress(row, f"window of {study.estimand.window_seconds:g} s")

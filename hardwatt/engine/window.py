@@ -51,17 +51,22 @@ def revision_name(run_id: str, index: int) -> str:
     return f"{run_id}.{index + 1}"
 
 
-def deliver_before(plant: Plant, study: Study, row: Row, arm: BaseArm, rollouts: Rollouts) -> None:
+def push_first(plant: Plant, study: Study, row: Row) -> Commit:
+    """Push revision 0, before the arm is prepared: there is then something to find, also in a new repository."""
+    revision = revision_name(row.run_id, -1)
+    sha = plant.commit(study, revision)
+    plant.push()
+    return Commit(-1, revision, sha)
+
+
+def deliver_first(plant: Plant, study: Study, row: Row, arm: BaseArm, rollouts: Rollouts, first: Commit) -> None:
     """Deliver revision 0 by the arm itself, so that every window starts from the same state.
 
     Raises ``WaitError`` where it does not become Ready.
     """
-    revision = revision_name(row.run_id, -1)
-    sha = plant.commit(study, revision)
-    plant.push()
-    arm.deliver(Commit(-1, revision, sha))
+    arm.deliver(first)
     timeout = study.timing.ready_timeout_seconds
-    if not wait_ready(plant.clock, rollouts, [revision], timeout):
+    if not wait_ready(plant.clock, rollouts, [first.revision], timeout):
         seen = ", ".join(rollouts.seen()) or "none"
         raise WaitError(f"the first delivery of {row.arm} was not Ready after {timeout:g} s; revisions seen: {seen}")
 

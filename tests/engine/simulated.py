@@ -72,6 +72,7 @@ class SimCluster:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self.on_job: Callable[[Manifest], None] = lambda job: None
+        self.on_kustomization: Callable[[], None] = lambda: None
         self.calls: list[str] = []
 
     @property
@@ -87,6 +88,9 @@ class SimCluster:
         self._disk.save()
         if manifest["kind"] == "Job":
             self.on_job(manifest)
+        if manifest["kind"] == "Kustomization":
+            assert self.flux_runs
+            self.on_kustomization()
 
     def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
         self._call(f"delete {kind} {name}")
@@ -164,6 +168,7 @@ class SimPlant:
         self.clock.on_sleep = lambda: self.event("sleep")
         self.cluster = SimCluster(self.disk)
         self.cluster.on_job = self._job
+        self.cluster.on_kustomization = lambda: self._roll_out(self._committed, after=4.0)
         self.on = on
         self.versions = {"kubernetes": "v1.36.3"}
         self.never_ready: set[str] = set()

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.engine.study import Study, list_studies, load_study, read_study
+from hardwatt.engine.undo import Changes
 from hardwatt.errors import SettingsError
 from hardwatt.settings import ROOT
 
@@ -72,3 +73,28 @@ def test_broken_toml_names_the_file(tmp_path: Path) -> None:
     path.write_text("question = ")
     with pytest.raises(SettingsError, match=r"mine\.toml is not valid TOML"):
         read_study(path)
+
+
+def test_the_readmes_example_is_refused_until_the_keys_that_it_names_are_changed(tmp_path: Path) -> None:
+    readme = (ROOT / "experiments/README.md").read_text()
+    assert "`flux.interval_seconds = 15`" in readme
+    assert "`trace.spacing_seconds` must grow to 25 and `estimand.window_seconds` to 80" in readme
+    text = SHIPPED.read_text().replace("interval_seconds = 5", "interval_seconds = 15")
+    path = tmp_path / "slow-poll.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        read_study(path)
+    assert "trace.spacing_seconds" in error.value.message
+    assert "estimand.window_seconds" in error.value.message
+    path.write_text(text.replace("spacing_seconds = 15", "spacing_seconds = 25").replace("= 50", "= 80"))
+    assert read_study(path).flux.interval_seconds == 15
+
+
+def test_the_readme_names_every_folder_and_method_that_it_describes() -> None:
+    readme = (ROOT / "experiments/README.md").read_text()
+    for folder in ("studies", "arms", "workloads"):
+        assert f"`{folder}/" in readme
+        assert (ROOT / "experiments" / folder).is_dir()
+    for name in ("applied", "scaled", "suspended", "removed"):
+        assert f"`{name}`" in readme
+        assert callable(getattr(Changes, name))

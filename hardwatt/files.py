@@ -7,6 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+WINDOWS = os.name == "nt"
+"""Reports are read and made there too: it has no file modes, and a folder cannot be opened to be synced."""
+
 
 def write_atomic(path: Path, data: str | bytes, *, mode: int = 0o644) -> None:
     """Write ``data`` to ``path`` by a temporary file beside it, fsync and rename.
@@ -18,7 +21,8 @@ def write_atomic(path: Path, data: str | bytes, *, mode: int = 0o644) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+            if not WINDOWS:
+                os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -31,6 +35,8 @@ def write_atomic(path: Path, data: str | bytes, *, mode: int = 0o644) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make renames in ``folder`` durable."""
+    if WINDOWS:
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -47,7 +53,7 @@ def sha256(path: Path) -> str:
 def read_json(path: Path, default: Any = None) -> Any:
     """Return the parsed file, or ``default`` where there is none."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return default
 

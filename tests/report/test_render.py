@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hardwatt import files
 from hardwatt.report import html, markdown, numbers, plots
 
 VOID = {"meta", "link", "br", "hr", "img", "line", "circle", "rect", "input"}
@@ -164,3 +166,21 @@ def test_every_axis_has_a_few_round_ticks(values: list[float]) -> None:
     ticks = plots.Scale.over(values, 60, 740).ticks(6)
     assert 2 <= len(ticks) <= 13
     assert all(60 <= tick.at <= 740 for tick in ticks)
+
+
+def test_a_report_is_written_where_there_are_no_file_modes(
+    results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Constructed for Windows: neither os.fchmod nor opening a folder exists there."""
+    monkeypatch.setattr(files, "WINDOWS", True)
+    monkeypatch.delattr(os, "fchmod")
+    real = os.open
+
+    def no_folders(path: str, *given: Any, **named: Any) -> int:
+        assert not Path(path).is_dir(), "Windows cannot open a folder"
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(os, "open", no_folders)
+    target = tmp_path / "report.md"
+    files.write_atomic(target, markdown(results))
+    assert target.read_text(encoding="utf-8") == markdown(results)

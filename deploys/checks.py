@@ -52,6 +52,7 @@ class Facts:
     ports: dict[int, str]
     routes: dict[str, str]
     kubeadm: dict[str, bool]
+    made_with: dict[str, str]
     packages: dict[str, Any]
     controller_time: float
     """Seconds since 1970 on the controller, when the node's clock was read."""
@@ -200,6 +201,18 @@ def _leftovers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             )  # fmt: skip
 
 
+def _settled(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    wanted = {**lab["networks"], "kubernetes_version": lab["kubernetes_version"]}
+    for name, value in sorted(facts.made_with.items()):
+        if value != wanted[name]:
+            yield Problem(
+                "error",
+                f"made-with-{name}",
+                f"the cluster was made with {name} {value}, and now it would be {wanted[name]}",
+                "set it back, or invoke lab.down and lab.up: a cluster keeps what it was made with",
+            )
+
+
 CHECKS: tuple[Callable[[Facts, Mapping[str, Any]], Iterable[Problem]], ...] = (
     _os,
     _size,
@@ -210,6 +223,7 @@ CHECKS: tuple[Callable[[Facts, Mapping[str, Any]], Iterable[Problem]], ...] = (
     _networks,
     _clock,
     _leftovers,
+    _settled,
 )
 
 

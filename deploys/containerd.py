@@ -1,12 +1,9 @@
 """containerd, configured for what this node may do."""
 
-from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from deploys.facts.cgroup import Cgroup
-from deploys.facts.system import System
-from deploys.labdata import lab
+from deploys.labdata import cgroup, lab, system
 from deploys.mirror import CERTS, SOURCES
 from deploys.operations import packages, units
 
@@ -24,9 +21,9 @@ def configure() -> None:
         mode="644",
         certs=CERTS,
         pause=lab()["pause"],
-        systemd_cgroup=host.get_fact(Cgroup)["driver"] == "systemd",
+        systemd_cgroup=cgroup()["driver"] == "systemd",
         # a process without this capability cannot lower its oom_score_adj, and runc would fail
-        restrict_oom="sys_resource" in host.get_fact(System)["missing_capabilities"],
+        restrict_oom="sys_resource" in system()["missing_capabilities"],
     )
     packages.pinned(name="Package", packages=lab()["packages"]["containerd"], source=SOURCES)
     units.unit(name="Service", unit="containerd.service", files=[CONFIG])

@@ -6,12 +6,10 @@ from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from deploys.facts.cgroup import Cgroup
 from deploys.facts.kernel import Settings
 from deploys.facts.kubeadm import CONFIG
-from deploys.facts.system import System
 from deploys.kubernetes import DEFAULTS
-from deploys.labdata import lab
+from deploys.labdata import cgroup, lab, system
 from deploys.operations import kubeadm, units
 
 CONNTRACK = "net.netfilter.nf_conntrack_max"
@@ -19,25 +17,26 @@ KUBEADM_MEMORY_MIB = 1700
 """What kubeadm asks for (kubeadm's constants.ControlPlaneMem)."""
 
 
-def facts_for_template(preset: str, system: dict[str, Any], cgroup: dict[str, Any], conntrack: bool) -> dict[str, Any]:
+def choices(preset: str, machine: dict[str, Any], groups: dict[str, Any], conntrack: bool) -> dict[str, Any]:
     """Return what the kubeadm configuration says about this very machine.
 
+    + machine, groups: the facts ``System`` and ``Cgroup``
     + conntrack: whether the table's size may be set here
     """
     embedded = preset == "embedded"
     ignored = []
-    if embedded and (cgroup["version"] == 1 or system["virtualization"] == "systemd-nspawn"):
+    if embedded and (groups["version"] == 1 or machine["virtualization"] == "systemd-nspawn"):
         # it also wants the host's kernel configuration; deploys/checks.py looks at what matters
         ignored.append("SystemVerification")
-    if embedded and system["memory_mib"] < KUBEADM_MEMORY_MIB:
+    if embedded and machine["memory_mib"] < KUBEADM_MEMORY_MIB:
         ignored.append("Mem")
-    if embedded and system["swap_mib"]:
+    if embedded and machine["swap_mib"]:
         ignored.append("Swap")
     return {
         "ignored": ignored,
-        "cgroup_driver": cgroup["driver"],
-        "fail_cgroup_v1": cgroup["version"] != 1 or preset == "supported",
-        "fail_swap": not (embedded and system["swap_mib"]),
+        "cgroup_driver": groups["driver"],
+        "fail_cgroup_v1": groups["version"] != 1 or preset == "supported",
+        "fail_swap": not (embedded and machine["swap_mib"]),
         "conntrack": conntrack,
     }
 
@@ -53,10 +52,10 @@ def configure() -> None:
         dest=CONFIG,
         mode="600",
         lab=data,
-        **facts_for_template(
+        **choices(
             data["preset"],
-            host.get_fact(System),
-            host.get_fact(Cgroup),
+            system(),
+            cgroup(),
             # where the module is not loaded yet, a machine with a kernel of its own may set it later
             conntrack=conntrack["writable"] or (conntrack["value"] is None and data["preset"] != "embedded"),
         ),

@@ -11,13 +11,11 @@ from pyinfra import host, logger
 from pyinfra.api import DeployError, deploy
 
 from deploys import checks
-from deploys.facts.cgroup import Cgroup
 from deploys.facts.kernel import Modules, Settings
-from deploys.facts.kubeadm import State
+from deploys.facts.kubeadm import MadeWith, State
 from deploys.facts.network import Ports, Routes
 from deploys.facts.packages import Debs
-from deploys.facts.system import System
-from deploys.labdata import lab
+from deploys.labdata import cgroup, lab, system
 from deploys.modules_sysctls import MODULES, SETTINGS
 
 REPORT = "HARDWATT_PREFLIGHT_REPORT"
@@ -44,16 +42,16 @@ def report() -> None:
 def _check() -> list[checks.Problem]:
     data = lab()
     pins = {name: version for group in data["packages"].values() for name, version in group.items()}
-    system = host.get_fact(System)
     facts = checks.Facts(
-        system=system,
+        system=system(),
         controller_time=time.time(),
-        cgroup=host.get_fact(Cgroup),
+        cgroup=cgroup(),
         modules=host.get_fact(Modules, names=MODULES),
         settings=host.get_fact(Settings, names=sorted(SETTINGS)),
         ports=host.get_fact(Ports),
         routes=host.get_fact(Routes),
         kubeadm=host.get_fact(State),
+        made_with=host.get_fact(MadeWith),
         packages=host.get_fact(Debs, names=sorted(pins)),
     )
     found = checks.problems(facts, {**data, "pins": pins, "settings": SETTINGS})

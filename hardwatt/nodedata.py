@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hardwatt import meter
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import SettingsError
+from hardwatt.errors import LabError, SettingsError
 from hardwatt.files import read_json, write_json
 from hardwatt.gitops import keys
 from hardwatt.lab import Lab
@@ -107,8 +107,16 @@ def _preset(lab: Lab, endpoint: Endpoint) -> str:
 
 
 def _content(index: Index) -> dict[str, Any]:
-    """Return packages and images; versions come from the index alone."""
+    """Return packages and images; versions come from the index alone.
+
+    Raises ``LabError`` where a node would have to take packages from upstream's repositories.
+    """
     debs = index.debs
+    if any(artefact.source == "upstream" and artefact.kind == "package" for artefact in index.artefacts):
+        raise LabError(
+            "upstream's own package repositories are not set up on a node yet",
+            hint='set mode = "auto" in [mirror] of lab.toml: the node then installs from this lab\'s mirror',
+        )
     pause = index.image("pause")
     return {
         "packages": {

@@ -55,6 +55,7 @@ def answers(**changed: Any) -> dict[str, Any]:
         "routes": "198.51.100.0/24 dev eth0 proto kernel scope link src 198.51.100.7",
         "kubeadm": "read=yes",
         "answer": "read=yes",
+        "madewith": "",
         "debs": "",
         "images": "",
         "unit": "LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no",

@@ -73,3 +73,20 @@ class Answer(FactBase[dict[str, bool]]):
     def process(self, output: Iterable[str]) -> dict[str, bool]:
         found = pairs(output)
         return {name: found.get(name) == "yes" for name in ("admin", "ready")}
+
+
+MADE_WITH = {"pod_cidr": "podSubnet", "service_cidr": "serviceSubnet", "kubernetes_version": "kubernetesVersion"}
+"""What cannot be changed in a cluster by writing another configuration, by its key there."""
+
+
+class MadeWith(FactBase[dict[str, str]]):
+    """Return what the cluster on the node was made with; empty where there is none."""
+
+    default = dict
+
+    def command(self) -> str:
+        lines = [f"echo {name}=$(sed -n 's/^ *{key}: *//p' {CONFIG})" for name, key in MADE_WITH.items()]
+        return "\n".join([": facts.madewith", f"if test -e {DONE}; then", *lines, "fi"])
+
+    def process(self, output: Iterable[str]) -> dict[str, str]:
+        return pairs(output)

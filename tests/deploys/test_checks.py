@@ -30,6 +30,7 @@ def facts(**changed: Any) -> checks.Facts:
         "ports": Ports().process(answers["ports"]),
         "routes": Routes().process(answers["routes"]),
         "kubeadm": State().process(answers["kubeadm"]),
+        "made_with": {},
         "packages": Debs().process(answers["debs"]),
         "controller_time": time.time(),
     }
@@ -66,6 +67,8 @@ def test_a_good_host_has_no_problem() -> None:
         ({"ports": {6443: "nginx"}}, "port 6443 is taken by nginx", "stop nginx"),
         ({"ports": {10250: "kubelet"}}, "port 10250 is taken by kubelet", "stop kubelet"),
         ({"routes": {"10.96.3.0/24": "wg0"}}, "service_cidr 10.96.0.0/16 overlaps", "lab.toml"),
+        ({"made_with": {"pod_cidr": "10.9.0.0/16"}}, "made with pod_cidr 10.9.0.0/16", "lab.down"),
+        ({"made_with": {"kubernetes_version": "v1.36.2+lab.1"}}, "v1.36.2+lab.1, and now it would be", "lab.down"),
         ({"kubeadm": {"kubelet_conf": True}}, "did not make", "kubeadm reset"),
         (
             {"packages": {"packages": {"kubelet": {"version": "1.30.0-1.1", "held": False}}}},
@@ -93,6 +96,7 @@ def test_what_the_labs_own_cluster_holds_is_no_problem() -> None:
         kubeadm={"config": True, "done": True, "admin": True, "kubelet_conf": True},
         ports={6443: "kube-apiserver", 10257: "kube-controller", 2379: "etcd"},
         routes={"10.244.0.0/24": "cni0"},
+        made_with={"pod_cidr": "10.244.0.0/16", "kubernetes_version": "v1.36.3+lab.1"},
         packages={"packages": {"kubelet": {"version": "1.36.2+lab.1", "held": True}}},
         system={"disk_free_mib": 2000},
     )

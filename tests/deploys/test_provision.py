@@ -1,6 +1,7 @@
 """How the deploys are run: targets, what pyinfra said, and the data that they are given."""
 
 import ast
+import dataclasses
 import json
 import stat
 import subprocess
@@ -228,3 +229,12 @@ def test_the_nodes_share_of_the_pod_network(pods: str, share: str, mask: int) ->
 def test_a_pod_network_without_room_is_refused(pods: str) -> None:
     with pytest.raises(SettingsError, match="pod_cidr"):
         nodedata.networks(pods, "10.96.0.0/16")
+
+
+def test_packages_from_upstreams_repositories_are_refused_with_a_way_out(
+    lab: Lab, index: Index, served: Served, processor: nodedata.Processor
+) -> None:
+    theirs = dataclasses.replace(artefact("package", "kubelet", "1.36.3-*"), source="upstream")
+    with pytest.raises(LabError, match="not set up") as caught:
+        nodedata.node_data(lab, endpoint(lab), index.with_artefact(theirs), served, processor)
+    assert "[mirror]" in caught.value.hint

@@ -40,19 +40,30 @@ def ensure_key(lab: Lab, name: str) -> Path:
     return path
 
 
-def learn(lab: Lab, address: str, public_key: str) -> None:
-    """Write the machine's host key into the lab's known hosts, in place of an older one of this address."""
-    host = f"{address},[{address}]:{GIT_PORT}"
-    kept = [line for line in _known(lab) if address not in _hosts(line)]
+def known_name(address: str, port: int) -> str:
+    """Return the name under which OpenSSH keeps the key of a host."""
+    return address if port == 22 else f"[{address}]:{port}"
+
+
+def learn(lab: Lab, address: str, public_key: str, *, port: int = 22) -> None:
+    """Write a host key into the lab's known hosts, in place of an older one of this address and port.
+
+    The node's git server answers on a port of its own, with the same key.
+    """
+    name = known_name(address, port)
+    kept = [line for line in _known(lab) if name not in _hosts(line)]
+    names = dict.fromkeys([name, known_name(address, GIT_PORT)])
     key = " ".join(public_key.split()[:2])
-    write_atomic(lab.known_hosts, "\n".join([*kept, f"{host} {key}"]) + "\n")
+    write_atomic(lab.known_hosts, "".join(f"{line}\n" for line in [*kept, f"{','.join(names)} {key}"]))
 
 
 def forget(lab: Lab, address: str) -> None:
-    """Remove the lines of an address from the lab's known hosts."""
-    if lab.known_hosts.exists():
-        kept = [line for line in _known(lab) if address not in _hosts(line)]
+    """Remove the lines of an address from the lab's known hosts; the file goes with the last line."""
+    kept = [line for line in _known(lab) if address not in _hosts(line)]
+    if kept:
         write_atomic(lab.known_hosts, "".join(f"{line}\n" for line in kept))
+    else:
+        lab.known_hosts.unlink(missing_ok=True)
 
 
 def _known(lab: Lab) -> list[str]:

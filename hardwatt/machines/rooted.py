@@ -153,7 +153,8 @@ def call(verb: str, spec: Spec, **arguments: Any) -> dict[str, Any]:
         return VERBS[verb](spec, **arguments)
     text = json.dumps({"spec": dataclasses.asdict(spec), "arguments": arguments})
     keep = [f"{name}={os.environ[name]}" for name in ("XDG_STATE_HOME",) if name in os.environ]
-    command = ["env", f"PYTHONPATH={_PROJECT}", *keep, sys.executable, "-m", "hardwatt.machines.rooted", verb]
+    modules = os.pathsep.join([str(_PROJECT), *(path for path in sys.path if path)])
+    command = ["env", f"PYTHONPATH={modules}", *keep, sys.executable, "-m", "hardwatt.machines.rooted", verb]
     done = door.run(door.root(command), stdin=text, check=False)
     if done.returncode not in (0, 3):
         raise CommandError(done.argv, done.returncode, done.stdout, done.stderr, hint="sudo -v, then again")

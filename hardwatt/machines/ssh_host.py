@@ -7,13 +7,13 @@ from pathlib import Path
 import paramiko
 
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
+from hardwatt.errors import LabError, RefusedError
 from hardwatt.lab import Lab
 from hardwatt.machines import identity
 from hardwatt.machines.base import Status, ssh_argv
 from hardwatt.progress import say
 from hardwatt.settings import Host
-from hardwatt.ssh import Ssh
+from hardwatt.ssh import Ssh, fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,14 +94,42 @@ def own_address(host: Host) -> str:
         return str(probe.getsockname()[0])
 
 
-def known_name(end: Endpoint) -> str:
-    """Return the name under which OpenSSH keeps a host's key."""
-    return end.address if end.port == 22 else f"[{end.address}]:{end.port}"
-
-
 def require_known(end: Endpoint) -> None:
     """Raise ``LabError`` where the lab knows no key of the host."""
     keys = paramiko.HostKeys(str(end.known_hosts)) if end.known_hosts.exists() else paramiko.HostKeys()
-    if keys.lookup(known_name(end)) is None:
-        raise LabError(f"the lab does not know the host key of {known_name(end)}",
+    if keys.lookup(identity.known_name(end.address, end.port)) is None:
+        raise LabError(f"the lab does not know the host key of {identity.known_name(end.address, end.port)}",
                        hint="invoke lab.trust, and compare the fingerprint with the host's own")  # fmt: skip
+
+
+def offered_key(lab: Lab) -> paramiko.PKey:
+    """Return the host key that the host of lab.toml offers now, which proves nothing by itself."""
+    host = lab.settings.host
+    try:
+        with socket.create_connection((host.address, host.port), timeout=10) as connection:
+            transport = paramiko.Transport(connection)
+            try:
+                transport.start_client(timeout=10)
+                return transport.get_remote_server_key()
+            finally:
+                transport.close()
+    except (OSError, paramiko.SSHException) as error:
+        raise LabError(f"no SSH at {host.address}:{host.port}: {error}", hint="[host] in lab.toml") from error
+
+
+def trust(lab: Lab, expected: str) -> str:
+    """Learn the host's key if its fingerprint is the expected one; return the fingerprint.
+
+    ``expected`` comes from the host itself: its console, its administrator, or
+    ``ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`` there.
+
+    Raises ``RefusedError`` with both fingerprints where they differ.
+    """
+    key = offered_key(lab)
+    offered = fingerprint(key)
+    if offered != expected.strip():
+        raise RefusedError(f"{lab.settings.host.address} offers the host key {offered}, and not {expected.strip()}",
+                           hint="read the fingerprint on the host itself, and find out who answers")  # fmt: skip
+    host = lab.settings.host
+    identity.learn(lab, host.address, f"{key.get_name()} {key.get_base64()}", port=host.port)
+    return offered

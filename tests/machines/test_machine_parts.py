@@ -1,9 +1,14 @@
 """Leftovers, keys, the tree, the recipe of the root filesystem, and the choice of a machine."""
 
+import contextlib
 import dataclasses
 import shutil
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from hardwatt import machines
@@ -11,10 +16,11 @@ from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.files import write_json
 from hardwatt.lab import Lab
-from hardwatt.machines import cgroups, clean, hostfacts, identity, rootfs, tree
+from hardwatt.machines import cgroups, clean, hostfacts, identity, rootfs, ssh_host, tree
 from hardwatt.machines.base import ssh_argv
 from hardwatt.machines.network import Addresses
 from hardwatt.settings import Settings, parse
+from hardwatt.ssh import fingerprint
 from tests.machines.constructed_hosts import BARE_V1
 
 
@@ -225,6 +231,47 @@ def test_an_unknown_host_key_stops_before_any_connection(tmp_path: Path) -> None
     with pytest.raises(LabError, match=r"\[127.0.0.1\]:9") as caught:
         machines.machine_for(mine).start()
     assert "lab.trust" in caught.value.hint
+
+
+class HostKeyOnly(paramiko.ServerInterface):
+    """An SSH server that nobody can log in to."""
+
+
+@pytest.fixture
+def ssh_server() -> Iterator[tuple[int, paramiko.PKey]]:
+    key = paramiko.ECDSAKey.generate()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            transport = paramiko.Transport(connection)
+            transport.add_server_key(key)
+            with contextlib.suppress(EOFError, paramiko.SSHException):
+                transport.start_server(server=HostKeyOnly())
+            transport.join(10)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1], key
+        thread.join(10)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_host_is_trusted_by_its_fingerprint_only(
+    tmp_path: Path, ssh_server: tuple[int, paramiko.PKey], right: bool
+) -> None:
+    port, key = ssh_server
+    mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": port})
+    if right:
+        assert ssh_host.trust(mine, fingerprint(key)) == fingerprint(key)
+        assert mine.known_hosts.read_text().startswith(f"[127.0.0.1]:{port},[127.0.0.1]:2222 {key.get_name()} ")
+        ssh_host.require_known(machines.machine_for(mine).endpoint())
+    else:
+        with pytest.raises(RefusedError) as caught:
+            ssh_host.trust(mine, "SHA256:other")
+        assert fingerprint(key) in caught.value.message
+        assert "SHA256:other" in caught.value.message
+        assert not mine.known_hosts.exists()
 
 
 def test_a_host_is_never_powered_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

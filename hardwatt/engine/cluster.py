@@ -142,7 +142,7 @@ class KubeCluster:
         """Suspend or resume a Flux object; nothing where it is not there."""
         with api_errors(f"suspending {kind} {namespace}/{name}"), _gone_is_fine():
             self._dynamic.patch(
-                self._resource(api_version, kind), body={"spec": {"suspend": suspended}}, name=name,
+                self._resource(api_version, kind), body={"spec": {"suspend": True if suspended else None}}, name=name,
                 namespace=namespace, content_type="application/merge-patch+json", _request_timeout=REQUEST_TIMEOUT,
             )  # fmt: skip
 

@@ -41,6 +41,7 @@ VERSION = "1"
 EX_CONFIG = 78
 MICRO = 1000000
 SAVE_SECONDS = 1.0
+SEARCH_SECONDS = 10.0
 
 DEFAULTS: Dict[str, Any] = {
     "source": "modelled",
@@ -196,6 +197,19 @@ def parse_stat(text: bytes) -> float:
     return user + nice + system + irq + softirq
 
 
+class StatFile(CpuFile):
+    """CPU-seconds of /proc/stat, with the steal time of the same reading: the file is slow on large machines."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, self.both)
+        self.steal = 0.0
+
+    def both(self, text: bytes) -> float:
+        """Return the busy seconds and remember the stolen ones."""
+        self.steal = stat_fields(text, CLOCK_TICKS)[7]
+        return parse_stat(text)
+
+
 def open_cgroup(folder: str) -> Optional[CpuFile]:
     """Return a reader of a cgroup's CPU-seconds, v1 or v2, or None where the folder has no counter."""
     for name, parse in (("cpuacct.usage", parse_v1), ("cpu.stat", parse_v2)):
@@ -286,12 +300,16 @@ class Unit:
     def __init__(self, name: str, opener: Callable[[], Any], total: Optional[float], last: float) -> None:
         self.name, self.opener, self.total, self.last = name, opener, total, last
         self.reader: Any = None
-        self.read_at = 0.0
+        self.read_at = self.searched_at = 0.0
 
     def update(self, now: float) -> None:
         """Add what is new; a counter that is lower than before was made anew and counts from zero."""
         try:
-            self.reader = self.reader or self.opener()
+            if self.reader is None:
+                if abs(now - self.searched_at) < SEARCH_SECONDS:
+                    return
+                self.searched_at = now
+                self.reader = self.opener()
             if self.reader is None:
                 return
             value = self.reader()
@@ -335,6 +353,7 @@ class Meter:
         self.wall = clock.time()
         self.saved_at = self.units_at = -1e9
         self.complained = ""
+        self.page, self.shown = "", -1
         self.zone = os.path.join(config["sysfs"], "class/powercap/synthetic-model:0")
         if (
             self.energy is not None
@@ -350,7 +369,7 @@ class Meter:
         """Return the reader of the node's CPU-seconds."""
         where = self.config["cpu"]
         if where == "procstat":
-            return CpuFile(os.path.join(self.config["proc"], "stat"), parse_stat)
+            return StatFile(os.path.join(self.config["proc"], "stat"))
         reader = open_cgroup(where)
         if reader is None:
             raise ConfigError("cpu: %s has neither cpuacct.usage nor usage_usec in cpu.stat" % where)
@@ -444,51 +463,56 @@ class Meter:
         }
 
     def metrics(self) -> str:
-        """Return the page for node_exporter's textfile collector."""
+        """Return the page for node_exporter's textfile collector. Its text is made once, its numbers every time."""
+        known = [unit for unit in self.units if unit.total is not None]
+        if len(known) != self.shown:
+            self.page, self.shown = self.make_page([unit.name for unit in known]), len(known)
+        values = [self.ticks, self.missed, time.process_time(), self.wall, self.cpu]
+        if isinstance(self.read_cpu, StatFile):
+            values.append(self.read_cpu.steal)
+        if self.energy is not None:
+            values.append(self.energy.total_uj / MICRO)
+        values += [unit.total for unit in known]
+        values += [unit.read_at for unit in known]
+        return self.page % tuple(values)
+
+    def make_page(self, units: List[str]) -> str:
+        """Return the page with a place for each number that changes, in the order of ``metrics``."""
         info = {
             "source": self.config["source"],
             "model": self.config["model"]["name"] if self.modelled else "",
             "cpu": "procstat" if self.config["cpu"] == "procstat" else "cgroup",
             "version": VERSION,
         }
-        page = [
+        lines = [
             line("meter_info", "gauge", "What the meter is.", 1, **info),
-            line("meter_ticks_total", "counter", "Readings.", self.ticks),
-            line("meter_missed_ticks_total", "counter", "Ticks that came late and were integrated.", self.missed),
-            line("meter_cpu_seconds_total", "counter", "What the meter itself cost.", time.process_time()),
-            line("meter_read_timestamp_seconds", "gauge", "When the counters were read.", self.wall),
-            line("node_cpu_seconds_total", "counter", "CPU-seconds of the node.", self.cpu),
             line("node_cpus", "gauge", "CPUs of the node.", self.config["cpus"]),
         ]
-        if self.config["cpu"] == "procstat":
-            page.append(line("node_steal_seconds_total", "counter", "Taken by the hypervisor.", self.steal()))
-        if self.energy is not None:
-            page.append(line("modelled_joules_total", "counter", "By the model.", self.energy.total_uj / MICRO))
         for name, path, limit in self.zones():
-            page.append(
+            lines.append(
                 line("powercap_max_energy_range_joules", "gauge", "Where it wraps.", limit, zone=name, path=path)
             )
-        known = [unit for unit in self.units if unit.total is not None]
-        page += [
-            line("unit_cpu_seconds_total", "counter", "CPU-seconds of a unit.", u.total, unit=u.name) for u in known
+        lines += [
+            line("meter_ticks_total", "counter", "Readings."),
+            line("meter_missed_ticks_total", "counter", "Ticks that came late and were integrated."),
+            line("meter_cpu_seconds_total", "counter", "What the meter itself cost."),
+            line("meter_read_timestamp_seconds", "gauge", "When the counters were read."),
+            line("node_cpu_seconds_total", "counter", "CPU-seconds of the node."),
         ]
-        page += [
-            line("unit_read_timestamp_seconds", "gauge", "When it was read.", u.read_at, unit=u.name) for u in known
-        ]
-        return without_repeated_help(page)
-
-    def steal(self) -> float:
-        """Return the seconds that a hypervisor gave to somebody else."""
-        return stat_fields(os.pread(self.read_cpu.handle, 4096, 0), CLOCK_TICKS)[7]
+        if isinstance(self.read_cpu, StatFile):
+            lines.append(line("node_steal_seconds_total", "counter", "Taken by the hypervisor."))
+        if self.energy is not None:
+            lines.append(line("modelled_joules_total", "counter", "Energy by the model."))
+        lines += [line("unit_cpu_seconds_total", "counter", "CPU-seconds of a unit.", unit=name) for name in units]
+        lines += [line("unit_read_timestamp_seconds", "gauge", "When it was read.", unit=name) for name in units]
+        return without_repeated_help(lines)
 
     def zones(self) -> List[Tuple[str, str, float]]:
         """Return (name, path, joules at which it wraps) of the zones that node_exporter reads."""
         if self.modelled:
             path = "class/powercap/synthetic-model:0"
             return [(self.config["zone"], path, self.config["max_energy_range_uj"] / MICRO)]
-        if not hasattr(self, "real"):
-            self.real = real_zones(self.config["powercap"])
-        return [(name, path, limit) for name, path, limit in self.real]
+        return real_zones(self.config["powercap"])
 
     def run(self, stopped: Callable[[], bool], ready: Callable[[], None]) -> None:
         """Tick until ``stopped()``; the next deadline does not move with the time that a tick took."""
@@ -511,12 +535,16 @@ class Meter:
         self.write(force=True)
 
 
-def line(name: str, kind: str, text: str, value: Any, **labels: str) -> str:
-    """Return one metric with its help."""
-    escaped = ['%s="%s"' % (key, str(labels[key]).replace("\\", "\\\\").replace('"', '\\"')) for key in sorted(labels)]
+def line(name: str, kind: str, text: str, value: Any = None, **labels: str) -> str:
+    """Return one metric with its help, as a template: without a value there is a place for one."""
+    pairs = []
+    for key in sorted(labels):
+        escaped = str(labels[key]).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+        pairs.append('%s="%s"' % (key, escaped))
     full = "hardwatt_" + name
-    inside = "{%s}" % ",".join(escaped) if labels else ""
-    return "# HELP %s %s\n# TYPE %s %s\n%s%s %s\n" % (full, text, full, kind, full, inside, repr(value))
+    inside = "{%s}" % ",".join(pairs) if labels else ""
+    shown = "%r" if value is None else repr(value)
+    return "# HELP %s %s\n# TYPE %s %s\n%s%s %s\n" % (full, text, full, kind, full, inside, shown)
 
 
 def without_repeated_help(page: List[str]) -> str:

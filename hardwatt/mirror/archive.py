@@ -35,6 +35,9 @@ class Export:
     digest: str
     """SHA-256 of the file of sums, hexadecimal: who has it can check all the rest."""
 
+    def __str__(self) -> str:
+        return f"{self.path}: {self.size} bytes; sha256 of its {SUMS}: {self.digest}"
+
 
 def export(lab: Lab, target: Path) -> Export:
     """Write the lab's mirror to the folder ``target``, or to a ``.tar`` or ``.tar.gz``.
@@ -61,7 +64,6 @@ def export(lab: Lab, target: Path) -> Export:
             _remove(target)
             part.rename(target)
     size = target.stat().st_size if is_tar else oci.size(target)
-    say(f"{target}: {size} bytes; sha256 of its {SUMS}: {digest}")
     return Export(target, size, digest)
 
 

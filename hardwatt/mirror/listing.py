@@ -1,6 +1,7 @@
 """What the mirror holds and what it lacks, as rows for a person."""
 
 import dataclasses
+from typing import Any
 
 from hardwatt import versions
 from hardwatt.lab import Lab
@@ -24,23 +25,33 @@ class Row:
     digest: str
 
 
-def listing(lab: Lab) -> list[Row]:
+def listing(lab: Lab) -> list[dict[str, Any]]:
+    """Return ``rows`` as plain mappings, for a table or for JSON."""
+    return [dataclasses.asdict(row) for row in rows(lab)]
+
+
+def rows(lab: Lab) -> list[Row]:
     """Return every artefact of the lock and every imported one, in the order of the lock."""
     lock, index, root, mode = versions.lock(), load(lab), mirror_root(lab), lab.settings.mirror.mode
-    rows, seen = [], set()
+    found_rows: list[Row] = []
+    seen: set[tuple[str, str]] = set()
     for job in jobs(lock, versions.machine_arch(), family_key):
         found = index.find(job.kind, job.full)
         seen.add((job.kind, job.full))
         if found and (not is_made(job, lock, mode) or is_current(job, found, root, mode)):
-            rows.append(Row(job.full, job.kind, found.version, found.source, found.verified, found.size, found.digest))
+            found_rows.append(
+                Row(job.full, job.kind, found.version, found.source, found.verified, found.size, found.digest)
+            )
         else:
-            rows.append(Row(job.full, job.kind, job.version, "missing", "inv mirror.fill", 0, ""))
+            found_rows.append(Row(job.full, job.kind, job.version, "missing", "inv mirror.fill", 0, ""))
     for artefact in index.artefacts:
         if (artefact.kind, artefact.name) not in seen:
             seen.add((artefact.kind, artefact.name))
-            rows.append(Row(artefact.name, artefact.kind, artefact.version, artefact.source,
+            found_rows.append(Row(artefact.name, artefact.kind, artefact.version, artefact.source,
                             artefact.verified, artefact.size, artefact.digest))  # fmt: skip
     for foreign in lock.foreign.values():
         if ("image", foreign.repository) not in seen:
-            rows.append(Row(foreign.repository, "image", foreign.tag, "missing", "inv mirror.import ARCHIVE", 0, ""))
-    return rows
+            found_rows.append(
+                Row(foreign.repository, "image", foreign.tag, "missing", "inv mirror.import ARCHIVE", 0, "")
+            )
+    return found_rows

@@ -1,13 +1,14 @@
 """Serving a lab's mirror in the background: the apt repository and the registry."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from hardwatt import files
 from hardwatt.door import Process, spawn
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
-from hardwatt.mirror import apt, registry
+from hardwatt.mirror import apt, httpd, registry
 from hardwatt.mirror.filler import load, mirror_root
 from hardwatt.mirror.served import Served
 
@@ -85,12 +86,13 @@ def _start(lab: Lab, address: str, known: dict[str, Any]) -> Served:
     # Written before and after each start: a kill in between leaves at most one server unknown,
     # and that one holds a port, which the next start then passes by.
     files.write_json(lab.dir / "served.json", data)
-    argv = [sys.executable, "-m", "hardwatt.mirror.httpd", str(root / "apt"), address, str(data["apt_port"])]
-    httpd = spawn(argv, log=log, cwd=lab.root)
-    data["processes"].append(httpd.to_dict())
+    # The file itself and not the module: it needs the standard library alone, and is there at once.
+    argv = [sys.executable, "-I", str(Path(httpd.__file__)), str(root / "apt"), address, str(data["apt_port"])]
+    server = spawn(argv, log=log)
+    data["processes"].append(server.to_dict())
     files.write_json(lab.dir / "served.json", data)
     served = _served(lab, data)
-    registry.wait_for(f"{served.apt_url}/{apt.KEY_FILE}", httpd, log)
+    registry.wait_for(f"{served.apt_url}/{apt.KEY_FILE}", server, log)
     settings = lab.dir / "registry.json"
     process = registry.start(index.tool("registry"), root / "registry", settings, address,
                              int(data["registry_port"]), readonly=True, log=log)  # fmt: skip

@@ -15,8 +15,8 @@ CPU = "container_cpu_usage_seconds_total"
 GAP_MS = 20_000.0
 """cAdvisor leaves up to 15 s between readings of a cgroup that uses nothing; the bounds carry it."""
 
-_POD = re.compile(r"/(?:[^/]*-)?pod[^/]*$")
-_KUBEPODS = re.compile(r"/kubepods(?:\.slice)?$")
+_POD = re.compile(r"kubepods.*[/-]pod[^/]*$")
+_ROOT = re.compile(r"^.*?/(?:[^/]*-)?kubepods(?:\.slice)?(?=/|$)")
 _UNKNOWN = "(unknown)"
 
 
@@ -84,16 +84,26 @@ def _places(bundle: Bundle, samples: pl.DataFrame) -> pl.DataFrame:
     rows = []
     for number in samples["series_id"].unique().sort():
         labels = bundle.series[number]
-        path = labels.get("id", "")
+        path, namespace = labels.get("id", ""), labels.get("namespace", "")
         if labels.get("container") or labels.get("image"):
             continue
-        if _POD.search(path) or labels.get("pod"):
-            rows.append((number, path or labels["pod"], labels.get("namespace", ""), "pod"))
-        elif _KUBEPODS.search(path):
-            rows.append((number, path, "", "kubepods"))
-    schema = {"series_id": pl.Int64, "id": pl.String, "namespace": pl.String, "kind": pl.String}
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
+        root = _root(path)
+        if labels.get("pod") or _POD.search(path):
+            rows.append((number, path or labels["pod"], namespace, "pod", root))
+        elif path and path == root:
+            rows.append((number, path, "", "kubepods", root))
+    # The kubelet sees every cgroup of its host: those of another machine there are not this node's pods.
+    own = {row[4] for row in rows if row[2]}
+    rows = [row for row in rows if not own or row[4] in own]
+    schema = dict.fromkeys(("id", "namespace", "kind", "root"), pl.String)
+    frame = pl.DataFrame(rows, schema={"series_id": pl.Int64, **schema}, orient="row")
     return frame.with_columns(cgroup=pl.col("id").rank("dense").cast(pl.Int64))
+
+
+def _root(path: str) -> str:
+    """Return the cgroup of all pods that a path lies in; the empty text where it lies in none."""
+    found = _ROOT.match(path)
+    return found[0] if found else ""
 
 
 def _sum(rows: pl.DataFrame) -> Figure:

@@ -77,13 +77,10 @@ def _points(rows: Iterable[tuple[float, float]]) -> pl.DataFrame:
 
 def _at_their_moment(bundle: Bundle, samples: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
     """Replace each sample's time by the moment that the same scrape of the same target gave for it."""
-    samples, moments = (
-        frame.with_columns(
-            pl.col("series_id").map_elements(lambda number: _target(bundle.series[number]), pl.String).alias("target")
-        )
-        for frame in (samples, moments)
-    )
-    joined = samples.join(moments.select("target", "ts", at="value"), on=["target", "ts"], how="inner")
+    rows = [(number, _target(labels)) for number, labels in bundle.series.items()]
+    targets = pl.DataFrame(rows, schema={"series_id": pl.Int64, "target": pl.String}, orient="row")
+    at = moments.join(targets, on="series_id").select("target", "ts", at="value")
+    joined = samples.join(targets, on="series_id").join(at, on=["target", "ts"], how="inner")
     return joined.select("series_id", ts=pl.col("at") * 1000, value="value")
 
 

@@ -91,6 +91,20 @@ def test_a_pod_that_never_had_labels_is_shown_as_unknown(tmp_path: Path) -> None
     assert list(found.by_namespace) == ["(unknown)"]
 
 
+def test_another_machines_pods_on_the_same_host_are_not_this_nodes(tmp_path: Path) -> None:
+    rows = (
+        series(pod("a"), -20, 80, 0.1, 500, namespace="x", pod="p"),
+        series("/machine/kubepods", -20, 80, 0.1, 500),
+        series("/podlab/kubepods", -20, 80, 0.7, 500),
+        series("/podlab/kubepods/besteffort/podq", -20, 80, 0.7, 500),
+        series("/podlab", -20, 80, 0.9, 500),
+    )
+    found = attribution(bundle(tmp_path / "b", *rows), RUN)
+    assert list(found.by_namespace) == ["x"]
+    assert found.kubepods is not None
+    assert found.kubepods.value == pytest.approx(6)
+
+
 def test_a_static_pods_cgroup_with_systemd_names(tmp_path: Path) -> None:
     path = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podabc.slice"
     rows = (

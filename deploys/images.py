@@ -1,4 +1,4 @@
-"""Every image that the lab will ever start, so that afterwards no registry is needed."""
+"""The images of the control plane, so that ``kubeadm init`` finds them on the node."""
 
 from pyinfra.api import deploy
 
@@ -6,7 +6,7 @@ from deploys.labdata import lab
 from deploys.operations import containerd
 
 
-@deploy("Images")
+@deploy("Images of the control plane")
 def configure() -> None:
     """Pull what is not there yet, each by its digest."""
-    containerd.images(name="Pulled", images=lab()["images"])
+    containerd.images(name="Pulled", images=lab()["images"]["node"])

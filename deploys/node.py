@@ -14,6 +14,7 @@ from deploys import (
     mirror,
     modules_sysctls,
     preflight,
+    workload_images,
 )
 
 preflight.configure()
@@ -22,7 +23,9 @@ mirror.configure()
 containerd.configure()
 kubernetes.configure()
 cni.configure()
-meter.configure()
-git_server.configure()
 images.configure()
 kubeadm.configure()
+# what follows needs no cluster, and goes on while the cluster's pods start
+meter.configure()
+git_server.configure()
+workload_images.configure()

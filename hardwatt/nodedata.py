@@ -123,12 +123,19 @@ def _content(index: Index) -> dict[str, Any]:
             "containerd": {name: debs[name] for name in debs if name.startswith("containerd")},
             "kubernetes": {name: index.get("package", name).version for name in KUBERNETES},
         },
-        "images": [{"name": image.name, "tag": image.tag, "digest": image.digest} for image in index.images],
+        "images": {"node": _images(index, node=True), "workload": _images(index, node=False)},
         "kubernetes_version": _version(index.image("kube-apiserver")),
         "pause": f"{pause.name}:{pause.tag}",
         "etcd_tag": index.image("etcd").tag,
         "dns_tag": index.image("coredns").tag,
     }
+
+
+def _images(index: Index, *, node: bool) -> list[dict[str, str]]:
+    """Return the images that ``kubeadm init`` needs, or all the others."""
+    group = {artefact.name for artefact in index.artefacts if artefact.kind == "image" and artefact.group == "node"}
+    found = [image for image in index.images if (image.name in group) == node]
+    return [{"name": image.name, "tag": image.tag, "digest": image.digest} for image in found]
 
 
 def _version(image: Image) -> str:

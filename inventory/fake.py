@@ -89,7 +89,10 @@ def lab(**changed: Any) -> dict[str, Any]:
             "containerd": {"containerd.io": "2.3.4+lab.1"},
             "kubernetes": {"kubeadm": "1.36.3+lab.1", "kubectl": "1.36.3+lab.1", "kubelet": "1.36.3+lab.1"},
         },
-        "images": images,
+        "images": {
+            "node": images,
+            "workload": [{"name": "hardwatt.dev/app", "tag": "v0.1.0_lab.1", "digest": digest}],
+        },
         "kubernetes_version": "v1.36.3+lab.1",
         "pause": "registry.k8s.io/pause:3.10.2_lab.1",
         "etcd_tag": "3.6.14_lab.1",

@@ -28,6 +28,8 @@ IN_ORDER = [
     f"--label io.cri-containerd.pinned=pinned registry.k8s.io/kube-apiserver@{DIGEST}",
     "kubeadm init --skip-token-print --config /etc/hardwatt/kubeadm.yaml",
     "touch /etc/hardwatt/kubeadm.done",
+    "systemctl start hardwatt-meter.service",
+    f"pull --hosts-dir /etc/containerd/certs.d --label io.cri-containerd.pinned=pinned hardwatt.dev/app@{DIGEST}",
 ]
 
 

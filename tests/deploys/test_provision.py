@@ -31,7 +31,8 @@ PACKAGES = {"containerd.io": "2.3.4+lab.1", **dict.fromkeys(nodedata.KUBERNETES,
 
 
 def artefact(kind: str, name: str, version: str) -> Artefact:
-    return Artefact(name, kind, "node", version, "built", "by test", "sha256:" + "a" * 64, "", "")
+    group = "node" if "k8s.io" in name or kind == "package" else "gitops"
+    return Artefact(name, kind, group, version, "built", "by test", "sha256:" + "a" * 64, "", "")
 
 
 @pytest.fixture
@@ -179,6 +180,8 @@ def test_node_data_names_what_the_index_holds(
     assert data["kubernetes_version"] == "v1.36.3+lab.1"
     assert (data["etcd_tag"], data["dns_tag"]) == ("3.6.14_lab.1", "v1.14.2_lab.1")
     assert data["pause"] == "registry.k8s.io/pause:3.10.2_lab.1"
+    assert [image["tag"] for image in data["images"]["workload"]] == ["v3.15.1_lab.1"]
+    assert len(data["images"]["node"]) == len(IMAGES) - 1
     assert data["packages"]["containerd"] == {"containerd.io": "2.3.4+lab.1"}
     assert data["packages"]["kubernetes"]["kubelet"] == "1.36.3+lab.1"
     assert data["preset"] == "embedded"

@@ -46,19 +46,20 @@ def dump_run(
     after_ms: int = AFTER_MS,
     longest_ms: int = LONGEST_MS,
     timeout: float = 60.0,
-    settle_timeout: float = 60.0,
+    settle_timeout: float | None = 60.0,
     client: Client | None = None,
 ) -> Dumped:
     """Dump a run's window with its margins: raw answers and samples of each metric, complete or not at all.
 
     ``t0_ms`` and ``t1_ms`` are in the node's clock, which is Prometheus' too. Waits until Prometheus holds
-    ``after_ms`` more than the window. Doing it again replaces what was there.
+    ``after_ms`` more than the window (``settle_timeout`` seconds at most; None: the window is long past). Doing it
+    again replaces what was there.
 
     Raise DumpError's leaves; IncompleteError where a ``required`` metric has no samples in the window.
     """
     own = client or Client(prometheus_url, timeout=timeout)
     with own:
-        if SETTLED in selectors:
+        if SETTLED in selectors and settle_timeout is not None:
             _settled(own, t1_ms + after_ms, settle_timeout)
         counts: dict[str, tuple[int, int]] = {}
         requests = 0

@@ -355,14 +355,7 @@ class Meter:
         self.complained = ""
         self.page, self.shown = "", -1
         self.zone = os.path.join(config["sysfs"], "class/powercap/synthetic-model:0")
-        if (
-            self.energy is not None
-            and state.get("boot") == self.boot
-            and self.at > state["at"]
-            and self.cpu >= state["cpu"]
-        ):
-            # The node worked on while the meter was down. A lower counter is a machine that was started anew.
-            self.energy.add(self.at - state["at"], self.cpu - state["cpu"])
+        self.bridge(state)
         self.not_below_published(bool(state))
 
     def open_cpu(self) -> CpuFile:
@@ -374,6 +367,16 @@ class Meter:
         if reader is None:
             raise ConfigError("cpu: %s has neither cpuacct.usage nor usage_usec in cpu.stat" % where)
         return reader
+
+    def bridge(self, state: Dict[str, Any]) -> None:
+        """Integrate the time in which the meter was down and the node worked on.
+
+        After a boot, after the machine was started anew (a lower counter) and after the counter's source was
+        changed, nobody knows what happened in between: nothing is added.
+        """
+        same = state.get("boot") == self.boot and state.get("source") == self.config["cpu"]
+        if self.energy is not None and same and self.at > state["at"] and self.cpu >= state["cpu"]:
+            self.energy.add(self.at - state["at"], self.cpu - state["cpu"])
 
     def make_unit(self, name: str, state: Dict[str, Any]) -> Unit:
         """Return a unit with its total of before; after a boot its cgroup counts from zero."""
@@ -454,6 +457,7 @@ class Meter:
         """Return what the next process needs."""
         return {
             "boot": self.boot,
+            "source": self.config["cpu"],
             "at": self.at,
             "cpu": self.cpu,
             "ticks": self.ticks,

@@ -144,7 +144,7 @@ def test_a_real_prometheus_gives_every_sample_once(tmp_path: Path) -> None:
         wait(lambda: _ready(url), bool, what="Prometheus", timeout=60, delay=0.2)
         out = writer(tmp_path / "b")
         selectors = {CPU: "", "up": ""}
-        dumped = dump_run(url, "r1", T0, T1, out, selectors, longest_ms=7_000, settle_timeout=0, required=())
+        dumped = dump_run(url, "r1", T0, T1, out, selectors, longest_ms=7_000, settle_timeout=None, required=(CPU,))
     finally:
         process.terminate()
         process.wait(30)

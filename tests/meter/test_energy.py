@@ -132,6 +132,18 @@ def test_a_machine_started_anew_in_the_same_boot_is_not_billed_for_the_time_off(
     assert 0 < node.energy_uj - before < 10
 
 
+def test_another_source_of_the_counter_is_not_compared_with_the_one_before(node: Node) -> None:
+    meter = node.meter()
+    node.step(meter, 1.0, 1.0)
+    meter.write(force=True)
+    before = node.energy_uj
+    node.clock.pass_(600)
+    (node.root / "proc/stat").write_text(f"cpu {900 * daemon.CLOCK_TICKS} 0 0 9 9 0 0 0 0 0\n")
+    node.extra = {"cpu": "procstat"}
+    node.meter().write()
+    assert 0 < node.energy_uj - before < 10
+
+
 def test_a_lost_state_goes_on_from_the_zone(node: Node) -> None:
     meter = node.meter()
     node.step(meter, 10.0, 1.0)

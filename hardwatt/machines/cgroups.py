@@ -17,8 +17,12 @@ from hardwatt.hostsnapshot import PARENT
 from hardwatt.machines.hostfacts import Hierarchy, HostFacts
 from hardwatt.wait import wait
 
-_SYSTEMD_MANAGES = frozenset({"name=systemd", "cpu", "cpuacct", "memory", "pids", "blkio", "devices"})
-"""v1 controllers in which systemd as first process delegates a unit's cgroup."""
+_SYSTEMD_MANAGES = frozenset({"name=systemd", "cpu", "memory", "pids", "blkio", "devices"})
+"""v1 controllers in which systemd as first process delegates a unit's cgroup.
+
+It takes cpu and cpuacct for one hierarchy, as they mostly are; where they are two, it makes
+cgroups in cpu only (seen with systemd 252), and cpuacct is left to us.
+"""
 
 
 def own(facts: HostFacts) -> list[Hierarchy]:

@@ -126,7 +126,8 @@ def protect(facts: HostFacts, ident: str) -> None:
     """Keep the host's network managers and firewall off the machine's link."""
     for path, text in unmanaged_files(facts, ident).items():
         write_atomic(path, text)
-    _run_all(reload_commands(facts) + firewall_commands(facts, ident, add=True), check=True)
+    _run_all(reload_commands(facts), check=False)
+    _run_all(firewall_commands(facts, ident, add=True), check=True)
 
 
 def release(facts: HostFacts, ident: str) -> None:

@@ -48,11 +48,12 @@ def nspawn(facts: HostFacts, ident: str, hostname: str, root: Path) -> list[str]
     ]
 
 
-def command(facts: HostFacts, ident: str, hostname: str, root: Path, enter: Sequence[Path]) -> list[str]:
+def command(facts: HostFacts, ident: str, hostname: str, root: Path, enter: Sequence[Path], log: Path) -> list[str]:
     """Return the whole command that starts a machine inside its own cgroups.
 
     On a host with systemd it runs as a transient service with delegated cgroups: otherwise it
-    would die with the login session, and systemd would take its cgroups for its own.
+    would die with the login session, and systemd would take its cgroups for its own. ``log``
+    takes the machine's console there; elsewhere the caller's output does.
     """
     inside = ["sh", "-c", ENTER, machine_name(ident), *map(str, enter), "--"]
     inside += nspawn(facts, ident, hostname, root)
@@ -73,7 +74,9 @@ def command(facts: HostFacts, ident: str, hostname: str, root: Path, enter: Sequ
         "-p", "MemoryAccounting=yes",
         "-p", "IOAccounting=yes",
         "-p", "DevicePolicy=auto",
+        "-p", f"StandardOutput=append:{log}",
+        "-p", f"StandardError=append:{log}",
         *(f"--setenv={name}={value}" for name, value in ENVIRONMENT.items()),
         "--",
-        *inside,
+        *(part.replace("$", "$$") for part in inside),  # systemd takes $$ for $, and $NAME for a variable
     ]  # fmt: skip

@@ -96,10 +96,10 @@ def link(spec: Spec, *, subnet: str, **_: Any) -> dict[str, Any]:
 
 def _start(spec: Spec, facts: hostfacts.HostFacts) -> Process:
     enter = cgroups.make(facts, spec.ident)
-    command = nspawn.command(facts, spec.ident, spec.hostname, spec.root, enter)
     log = Path(spec.log)
+    command = nspawn.command(facts, spec.ident, spec.hostname, spec.root, enter, log)
     if facts.systemd:
-        door.run(command, log=log)
+        door.run(command, log=log, hint=f"journalctl -u {cgroups.unit(spec.ident)}")
         process = Process.of(_main_pid(spec.ident))
         if process is None:
             raise LabError("the machine ended as soon as it was started",

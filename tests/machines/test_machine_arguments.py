@@ -8,11 +8,12 @@ from hardwatt.machines.hostfacts import HostFacts
 from tests.machines.constructed_hosts import BARE_V1, BARE_V2, DESKTOP, DOCKER, SERVER, SYSTEMD_V1, SYSTEMD_V2
 
 ROOT = Path("/lab/machine/root")
+LOG = Path("/lab/logs/machine.log")
 ENTER = [Path("/sys/fs/cgroup/cpu/hardwatt/0a1b2c3d/cgroup.procs")]
 
 
 def test_without_systemd_the_machine_enters_its_cgroups_and_becomes_nspawn() -> None:
-    argv = nspawn.command(BARE_V1, "0a1b2c3d", "t1", ROOT, ENTER)
+    argv = nspawn.command(BARE_V1, "0a1b2c3d", "t1", ROOT, ENTER, LOG)
     assert argv[:2] == ["sh", "-c"]
     assert argv[argv.index(str(ENTER[0])) + 1] == "--"
     assert "systemd-run" not in argv
@@ -29,14 +30,22 @@ def test_the_machine_gets_only_devices_that_the_host_has() -> None:
 
 @pytest.mark.parametrize("facts", [SYSTEMD_V1, SYSTEMD_V2, DESKTOP, DOCKER])
 def test_with_systemd_a_delegated_service_of_its_own_keeps_the_machine(facts: HostFacts) -> None:
-    argv = nspawn.command(facts, "0a1b2c3d", "t1", ROOT, [])
+    argv = nspawn.command(facts, "0a1b2c3d", "t1", ROOT, [], LOG)
     assert argv[0] == "systemd-run"
     assert "--unit=hardwatt-0a1b2c3d.service" in argv
     settings = {argv[index + 1] for index, part in enumerate(argv) if part == "-p"}
     assert {"Delegate=yes", "CPUAccounting=yes", "MemoryAccounting=yes", "KillMode=mixed"} <= settings
     assert "--setenv=SYSTEMD_NSPAWN_API_VFS_WRITABLE=1" in argv
     assert argv.index("systemd-nspawn") > argv.index("--")
+    assert f"StandardOutput=append:{LOG}" in settings
     assert "--scope" not in argv
+
+
+def test_systemd_is_kept_from_taking_the_shells_variables_for_its_own() -> None:
+    argv = nspawn.command(SYSTEMD_V2, "0a1b2c3d", "t1", ROOT, [], LOG)
+    given = argv[argv.index("-c") + 1]
+    assert given.replace("$$", "$") == nspawn.ENTER
+    assert "echo $$$$ >" in given
 
 
 def test_names_of_links_fit_into_fifteen_characters() -> None:
@@ -89,4 +98,4 @@ def test_firewalld_lets_the_link_in_at_runtime_only_and_is_told_to_forget_it() -
 
 def test_docker_on_the_host_changes_nothing() -> None:
     assert network.firewall_commands(DOCKER, "0a1b2c3d", add=True) == []
-    assert nspawn.command(DOCKER, "x", "t", ROOT, []) == nspawn.command(SYSTEMD_V2, "x", "t", ROOT, [])
+    assert nspawn.command(DOCKER, "x", "t", ROOT, [], LOG) == nspawn.command(SYSTEMD_V2, "x", "t", ROOT, [], LOG)

@@ -34,7 +34,8 @@ def construct(root: Path, mounts: str, membership: str) -> Path:
 def test_a_unified_host_with_systemd_and_networkmanager(tmp_path: Path) -> None:
     root = construct(tmp_path, V2_MOUNTS, "0::/init.scope\n")
     (root / "run/systemd/system").mkdir(parents=True)
-    (root / "run/systemd/netif/links").mkdir(parents=True)
+    (root / "run/systemd/netif").mkdir()
+    (root / "run/systemd/netif/state").touch()
     (root / "run/NetworkManager").mkdir()
     facts = hostfacts.gather(tmp_path, root=root)
     assert facts.cgroup_version == 2

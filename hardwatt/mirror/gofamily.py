@@ -50,7 +50,7 @@ class Family:
     unlisted: tuple[str, ...] = ()
     """Modules that the checksum database does not list; only resolving go.sum looks at this."""
     expected_seconds: int = 0
-    """Measured on two cores with cold caches, in the order of ``families()``."""
+    """On two idle cores, each after the ones before it in ``families()``, which share modules with it."""
     order: int = 0
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     """The parsed family.toml."""

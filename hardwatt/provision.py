@@ -5,13 +5,16 @@ from ``.lab/NAME/node.json`` by ``inventory/lab.py``, and prints its results as 
 """
 
 import ast
+import contextlib
 import dataclasses
 import datetime
 import json
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from hardwatt.errors import LabError
 from hardwatt.files import read_json
 from hardwatt.lab import Lab
 from hardwatt.nodedata import node_file, write_node_data
+from hardwatt.progress import say
 
 __all__ = ["Outcome", "Plan", "Problem", "apply", "check", "plan", "select", "steps", "write_node_data"]
 
@@ -28,6 +32,9 @@ DEPLOY = "deploys/node.py"
 REPORT = "HARDWATT_PREFLIGHT_REPORT"
 TIMEOUT = 1800.0
 """Seconds for a whole deploy: images over a slow line are the longest part."""
+LOGS = 20
+"""Logs of deploys that a lab keeps."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +94,7 @@ def apply(lab: Lab, steps: Sequence[str] = ()) -> Outcome:
     changed: list[str] = []
     operations = 0
     for target in select(lab.root, steps):
-        results = _pyinfra(lab, target, "-y")["results"]
+        results = _pyinfra(lab, target, "-y", tell=lambda text: say(f"    {text}"))["results"]
         changed += [f"{row['name']}" for row in results["operations"] if row["success"]]
         operations += len(results["operations"])
     return Outcome(changed, operations)
@@ -113,27 +120,76 @@ def _planned(row: dict[str, Any]) -> str:
     return f"{row['name']} (if needed then)" if row["hosts_with_conditional_change"] else ""
 
 
-def _pyinfra(lab: Lab, target: str, *arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run pyinfra on the lab's node and return what it printed.
+def _pyinfra(
+    lab: Lab,
+    target: str,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run pyinfra on the lab's node and return what it printed; ``tell`` hears of each part as it begins.
 
     Raises ``LabError``.
     """
     file = node_file(lab)
     if not file.exists():
         raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
-    log = lab.logs / f"node-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S-%f}.log"
-    result = door.run(
-        [sys.executable, "-m", "pyinfra", INVENTORY, target, "--json", *arguments],
-        cwd=lab.root,
-        env={"HARDWATT_NODE_FILE": str(file), "PYINFRA_PROGRESS": "off", **(env or {})},
-        timeout=TIMEOUT,
-        check=False,
-        log=log,
-    )
+    log = _new_log(lab.logs)
+    with _following(log, tell):
+        result = door.run(
+            [sys.executable, "-m", "pyinfra", INVENTORY, target, "--json", *arguments],
+            cwd=lab.root,
+            env={"HARDWATT_NODE_FILE": str(file), "PYINFRA_PROGRESS": "off", **(env or {})},
+            timeout=TIMEOUT,
+            check=False,
+            log=log,
+        )
     text = log.read_text(errors="replace")
     if result.returncode != 0:
         raise failure(lab.name, target, text, log)
     return payload(text, log)
+
+
+def _new_log(folder: Path) -> Path:
+    """Return the path of a new log, and remove the oldest beyond ``LOGS``."""
+    for old in sorted(folder.glob("node-*.log"))[: -(LOGS - 1)]:
+        old.unlink(missing_ok=True)
+    return folder / f"node-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S-%f}.log"
+
+
+@contextlib.contextmanager
+def _following(log: Path, tell: Callable[[str], None] | None) -> Iterator[None]:
+    """Tell of each part of the deploy that begins, read from the growing log."""
+    if tell is None:
+        yield
+        return
+    ended = threading.Event()
+    started = time.monotonic()
+
+    def follow() -> None:
+        told = 0
+        while True:
+            last = ended.wait(0.5)
+            found = parts(log.read_text(errors="replace")) if log.exists() else []
+            for title in found[told:]:
+                tell(f"{time.monotonic() - started:3.0f} s  {title}")
+            told = len(found)
+            if last:
+                return
+
+    thread = threading.Thread(target=follow, name="follow pyinfra", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def parts(text: str) -> list[str]:
+    """Return the titles of the deploys that a log of pyinfra shows as begun, in order."""
+    names = re.findall(r"--> Starting operation: (.+?) \| ", _COLOUR.sub("", text))
+    return list(dict.fromkeys(names))
 
 
 def payload(text: str, log: Path) -> dict[str, Any]:
@@ -150,7 +206,7 @@ def payload(text: str, log: Path) -> dict[str, Any]:
 
 def failure(lab: str, target: str, text: str, log: Path) -> LabError:
     """Return the error of a failed run: which operation, what it said, where to read on."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    plain = _COLOUR.sub("", text)
     _, found, operation = plain.rpartition("--> Starting operation: ")
     title, _, said = operation.partition("\n") if found else ("", "", plain)
     where = f"the operation {title.strip()!r}" if found else f"the preparation of {target}"

@@ -1,6 +1,6 @@
 """The node of a lab, from what ``invoke lab.up`` last wrote about it.
 
-``HARDWATT_NODE_FILE`` names that file; without it, it is the one lab of this checkout.
+It is the lab of ``lab.toml``, or of ``HARDWATT_LAB``; ``HARDWATT_NODE_FILE`` names the file itself.
 """
 
 import json
@@ -8,17 +8,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hardwatt.settings import ROOT, load
+
 
 def _file() -> Path:
     if given := os.environ.get("HARDWATT_NODE_FILE"):
         return Path(given)
-    labs = Path(__file__).resolve().parent.parent / ".lab"
-    name = os.environ.get("HARDWATT_LAB")
-    found = [labs / name / "node.json"] if name else sorted(labs.glob("*/node.json"))
-    if len(found) != 1:
-        names = ", ".join(path.parent.name for path in found) or "none"
-        raise SystemExit(f"set HARDWATT_LAB to one lab of this checkout (there are: {names}); invoke lab.up makes it")
-    return found[0]
+    return ROOT / ".lab" / load().name / "node.json"
 
 
 def _hosts(file: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -141,6 +141,22 @@ def test_a_failure_names_operation_words_log_and_next_step(
     assert "again" in caught.value.hint
 
 
+def test_the_parts_of_a_deploy_are_told_once_each() -> None:
+    log = (
+        "--> Starting operation: \x1b[34mcontainerd | Package\x1b[0m \n--> Starting operation: containerd | Service \n"
+    )
+    log += "--> Starting operation: Pod network | Bridge \n"
+    assert provision.parts(log) == ["containerd", "Pod network"]
+
+
+def test_old_logs_are_removed(lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    provision.write_node_data(lab, endpoint(lab), index, served)
+    monkeypatch.setattr(door, "run", Pyinfra(json.dumps({"plan": [], "results": None})))
+    for _ in range(provision.LOGS + 3):
+        provision.plan(lab)
+    assert len(list(lab.logs.glob("node-*.log"))) == provision.LOGS
+
+
 def test_silence_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="without saying"):
         provision.payload("nothing here\n{}\n", tmp_path)
@@ -205,6 +221,14 @@ def test_the_node_file_holds_no_secret_and_the_inventory_checks_host_keys(
     assert host["ssh_known_hosts_file"] == str(lab.known_hosts)
     assert host["ssh_key"] == str(lab.keys / "node")
     assert host["ssh_allow_agent"] is False
+
+
+def test_the_inventory_alone_is_that_of_the_lab_that_is_set(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "debug-inventory"]
+    env = {"HARDWATT_LAB": "no-such-lab", "PATH": "/usr/bin"}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert ".lab/no-such-lab/node.json does not exist" in done.stderr + done.stdout
 
 
 def test_an_inventory_without_a_lab_says_how_to_make_one(tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ class Source:
     """``PATH VERSION`` that the family's go.mod must require."""
     url: str = ""
     """Upstream's address, with {version}, {arch} and {machine}."""
+    sums: str = ""
+    """Where upstream publishes the checksums, with {url} too: what resolving the lock reads."""
     sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Architecture to hexadecimal sum; empty where the lock says "unresolved"."""
     place: str = ""

@@ -1,7 +1,7 @@
 """The mirror: everything that a lab installs, downloaded and verified or built, and served to nodes."""
 
 from hardwatt.mirror.archive import Export, export, import_
-from hardwatt.mirror.filler import fill, load, mirror_root, missing
+from hardwatt.mirror.filler import fill, load, mirror_root, missing, resolve_lock
 from hardwatt.mirror.index import Artefact, Image, Index
 from hardwatt.mirror.listing import Row, listing
 from hardwatt.mirror.served import Served
@@ -21,6 +21,7 @@ __all__ = [
     "load",
     "mirror_root",
     "missing",
+    "resolve_lock",
     "serve",
     "serving",
     "stop_serving",

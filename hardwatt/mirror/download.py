@@ -124,6 +124,13 @@ def fetch(url: str, target: Path, sha256: str, *, upstream: Upstream = Upstream(
     return True
 
 
+def read(url: str, *, upstream: Upstream = Upstream(), limit: int = 1 << 20) -> bytes:
+    """Return the content of a small file of upstream's. Raises ``DownloadError``."""
+    address = upstream.address(url)
+    with _failures(address), _open(_request(address), upstream.seconds) as response:
+        return response.read(limit)
+
+
 def _bring(address: str, part: Path, seconds: float) -> None:
     """Fetch ``address`` into ``part``, from the byte on that is missing."""
     have = part.stat().st_size if part.exists() else 0

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hardwatt import files, versions
+from hardwatt.door import run
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.mirror import apt, debs, distro, gobuild, gofamily, images, oci, registry
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.plan import Job, is_current, is_made, jobs, upstream_index
+from hardwatt.mirror.resolve import resolve
 from hardwatt.mirror.supply import Supply
 from hardwatt.progress import say, step
 from hardwatt.versions import Lock
@@ -78,8 +80,14 @@ class Filler(Publisher):
         path, digest, size = make(job, given.binaries)
         return Artefact(
             name=job.full, kind=job.kind, group=job.group, version=job.version, source=given.source,
-            verified=given.verified, digest=digest, path=str(path.relative_to(self.root)), key=job.key, size=size,
+            verified=self._verified(job, given.verified), digest=digest,
+            path=str(path.relative_to(self.root)), key=job.key, size=size,
         )  # fmt: skip
+
+    def _verified(self, job: Job, how: str) -> str:
+        if job.kind == "image" and images.RECIPES[job.name].packages:
+            return f"{how}; distribution packages: the archive's signature"
+        return how
 
     def _tool(self, job: Job, binaries: Mapping[str, Path]) -> tuple[Path, str, int]:
         target = self.root / "tools" / job.name
@@ -139,6 +147,19 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
         )  # fmt: skip
         Filler(root, arch, log, lab, lock=lock, supply=supply).run(missing)
     return load(lab, mode=mode, lock=lock)
+
+
+def resolve_lock(lab: Lab) -> list[str]:
+    """Put upstream's published sums and digests into the checkout's lock; return what was resolved.
+
+    Needs a machine that reaches upstream. Raises ``LabError`` on another.
+    """
+    crane = Index.read(mirror_root(lab)).tool("crane")
+    return resolve(
+        versions.PATH,
+        upstream=Upstream(lab.settings.mirror.upstream),
+        digest=lambda reference: run([crane, "digest", reference], timeout=60).stdout.strip(),
+    )
 
 
 def publisher(lab: Lab) -> Publisher:

@@ -36,7 +36,8 @@ def jobs(lock: Lock, arch: str, family_key: Callable[[str], str]) -> list[Job]:
     def key(source: str, *parts: str) -> str:
         entry = lock.sources[source]
         family = family_key(entry.family) if entry.family else ""
-        return hashlib.sha256("\n".join([repr(entry), arch, family, *parts]).encode()).hexdigest()
+        made_of = [entry.version, entry.url, repr(sorted(entry.binaries.items())), repr(sorted(entry.sha256.items()))]
+        return hashlib.sha256("\n".join([*made_of, arch, family, *parts]).encode()).hexdigest()
 
     found = [
         Job("tool", t.name, t.group, t.source, t.name, lock.sources[t.source].version, key(t.source))

@@ -67,6 +67,12 @@ def compare(before: Snapshot, after: Snapshot, *, ignore: Iterable[str] = ()) ->
     return found
 
 
+def of_other_labs(*own: str) -> list[str]:
+    """Return patterns for ``compare`` that leave out what belongs to labs other than these."""
+    names = "|".join(own)
+    return [rf"hardwatt[/-](?!{names})[0-9a-f]{{8}}\b", rf"\bhw-(?!{names})[0-9a-f]{{8}}\b"]
+
+
 def take() -> Snapshot:
     """Return the host as it is now, for ``compare``."""
     return hostsnapshot.take()

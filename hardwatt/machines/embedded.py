@@ -21,7 +21,6 @@ from hardwatt.wait import wait
 
 BOOT_TIMEOUT = 120.0
 """Seconds until the node answers; 3 to 12 were seen on two cores."""
-_MAX_HOSTNAME = 63
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +34,6 @@ class EmbeddedMachine:
     def start(self) -> Endpoint:
         """Make, clean and boot as needed; a machine that runs is left alone."""
         lab = self.lab
-        if len(lab.name) > _MAX_HOSTNAME:
-            raise LabError(f"the name {lab.name!r} is longer than a host name may be", hint="name in lab.toml")
         if self.status().state == "running":
             self._mend_link()
             return self.endpoint()

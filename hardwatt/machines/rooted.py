@@ -132,7 +132,7 @@ def stop(spec: Spec, *, process: dict[str, int] | None, **_: Any) -> dict[str, A
 
 def destroy(spec: Spec, **_: Any) -> dict[str, Any]:
     """Remove the machine's tree and its place in the host record; the machine is stopped before."""
-    door.run(["rm", "-rf", "--one-file-system", str(spec.root.parent)])
+    rootfs.remove(spec.root)
     spec.host_record.forget(spec.ident)
     return {}
 

@@ -5,6 +5,7 @@ user's cache: labs unpack it, and it is made anew when the recipe changes. There
 Kubernetes in it: the deploys find a fresh host.
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -13,7 +14,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from hardwatt import door
@@ -54,6 +55,7 @@ PACKAGES = (
 _NODOC = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 _ACQUIRE = re.compile(r'^Acquire::(Check-|Retries|ForceIPv|https?(::[^ ]*)?::|Languages)[^"]*"[^"]+";$')
 """apt settings that say how this machine reaches its package sources (proxies, certificates, dates)."""
+_BUILDING = ".building"
 _AUTH = ("etc/apt/auth.conf", "etc/apt/auth.conf.d")
 
 
@@ -139,11 +141,12 @@ def build(target: Path, found: Sources, *, log: Path) -> bool:
     """
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(folder / ".lock"):
         if target.exists():
             return False
         _require_space(folder)
+        with _locked(folder / _BUILDING):  # held by a build whose parent was killed, until it has ended too
+            pass
         for old in folder.glob("tmp.*"):
             door.run(["rm", "-rf", "--one-file-system", str(old)])
         work = Path(tempfile.mkdtemp(prefix="tmp.", dir=folder))
@@ -154,13 +157,26 @@ def build(target: Path, found: Sources, *, log: Path) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _with_us(signal_name: str) -> list[str]:
+    """Return the start of a command that ends with us, also when we are killed."""
+    return ["setpriv", "--pdeathsig", signal_name, "--"]
+
+
 def _make(work: Path, target: Path, found: Sources, log: Path) -> None:
     work.chmod(0o755)  # apt's unprivileged download user passes through it
     options = work / "apt.conf"
     write_atomic(options, "\n".join(found.options) + "\n", mode=0o600)
     copy_auth = any(Path("/", name).exists() for name in _AUTH)
     made = work / target.name
-    command = build_command(made, found, options, copy_auth)
+    command = [*_with_us("TERM"), "flock", "--no-fork", str(target.parent / _BUILDING)]
+    command += build_command(made, found, options, copy_auth)
     try:
         door.run(command, env={"TMPDIR": str(work), "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}, log=log)
     except CommandError as error:
@@ -180,14 +196,21 @@ def _require_space(folder: Path) -> None:
         )
 
 
+def remove(root: Path) -> None:
+    """Remove a machine's folder with its tree; a tree that is half removed is none (needs root)."""
+    if root.exists():
+        root.replace(root.with_name(f"{root.name}.gone"))
+    door.run(["rm", "-rf", "--one-file-system", str(root.parent)])
+
+
 def unpack(source: Path, root: Path) -> bool:
     """Unpack the archive to ``root`` unless it is there; return whether it was unpacked (needs root)."""
     if root.exists():
         return False
     fresh = root.with_name(f"{root.name}.new")
-    door.run(["rm", "-rf", "--one-file-system", str(fresh)])
+    door.run(["rm", "-rf", "--one-file-system", str(fresh), str(root.with_name(f"{root.name}.gone"))])
     fresh.mkdir(parents=True)
-    tar: Sequence[str] = ["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", str(source)]
+    tar = [*_with_us("KILL"), "tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", str(source)]
     door.run([*tar, "-C", str(fresh)])
     fresh.replace(root)
     return True

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt import hostsnapshot
-from hardwatt.hostrecord import Difference, HostRecord, compare
+from hardwatt.hostrecord import Difference, HostRecord, compare, of_other_labs
 from hardwatt.machines import network
 
 
@@ -182,3 +182,16 @@ def test_moving_and_secret_sysctls_are_left_out(tmp_path: Path) -> None:
     secret.write_text("x")
     secret.chmod(0o200)
     assert hostsnapshot.sysctls(tmp_path) == {"kernel/panic": "1", "net/ipv4/conf/all/rp_filter": "1"}
+
+
+def test_another_labs_things_are_told_from_ours() -> None:
+    after = {
+        "cgroup": {"/sys/fs/cgroup/pids/hardwatt/aaaaaaaa/x": "", "/sys/fs/cgroup/pids/hardwatt/bbbbbbbb": ""},
+        "link": {"hw-aaaaaaaa": "UP", "hw-bbbbbbbb": "UP"},
+        "route": {"main 10.77.0.0/24 dev hw-aaaaaaaa": ""},
+        "process": {"hardwatt/aaaaaaaa 7": "etcd", "hardwatt/bbbbbbbb 8": "etcd"},
+        "unit": {"hardwatt-aaaaaaaa.service": "loaded"},
+        "file": {"/run/systemd/nspawn/propagate/hw-aaaaaaaa": "there"},
+    }
+    ours = compare({}, after, ignore=of_other_labs("bbbbbbbb"))
+    assert [d.name for d in ours] == ["/sys/fs/cgroup/pids/hardwatt/bbbbbbbb", "hw-bbbbbbbb", "hardwatt/bbbbbbbb 8"]

@@ -68,17 +68,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMachin
     made.destroy()
 
 
-def theirs(*ours: EmbeddedMachine) -> list[str]:
-    """Return patterns of what belongs to labs other than ours."""
-    names = "|".join(identity.ident(machine.lab) for machine in ours)
-    return [
-        *OTHERS,
-        rf"^cgroup .*/hardwatt/(?!{names})",
-        rf"^\w+ .*hw-(?!{names})",
-        rf"^(process|unit) (?!.*({names}))",
-    ]
-
-
 def test_boot_kill_boot_again_and_down(machines: list[EmbeddedMachine]) -> None:
     machine, neighbour = machines
     as_before = int(SYSCTL.read_text())
@@ -115,7 +104,8 @@ def test_boot_kill_boot_again_and_down(machines: list[EmbeddedMachine]) -> None:
     with Ssh(other) as ssh:
         assert ssh.run("true").returncode == 0
     neighbour.destroy()
-    left = hostrecord.compare(before, hostrecord.take(), ignore=theirs(machine, neighbour))
+    idents = [identity.ident(each.lab) for each in machines]
+    left = hostrecord.compare(before, hostrecord.take(), ignore=[*OTHERS, *hostrecord.of_other_labs(*idents)])
     if hostrecord.HostRecord(hostrecord.default_place()).before is not None:  # somebody's lab is up beside us
         SYSCTL.write_text(str(as_before))
         left = [difference for difference in left if difference.section != "sysctl"]

@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from hardwatt import machines
+from hardwatt import door, machines
+from hardwatt.door import Process
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.files import write_json
@@ -21,6 +25,7 @@ from hardwatt.machines.base import ssh_argv
 from hardwatt.machines.network import Addresses
 from hardwatt.settings import Settings, parse
 from hardwatt.ssh import fingerprint
+from hardwatt.wait import wait
 from tests.machines.constructed_hosts import BARE_V1
 
 
@@ -181,6 +186,49 @@ def test_a_killed_unpacking_is_done_again(tmp_path: Path) -> None:
     assert sorted(path.name for path in root.iterdir()) == ["file"]
     assert not half.exists()
     assert not rootfs.unpack(archive, root)
+
+
+def fake_mmdebstrap(folder: Path, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    path = folder / "mmdebstrap"
+    path.write_text(f"#!/bin/sh\nfor last; do case $last in *.tar) target=$last;; esac; done\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_a_build_ends_with_its_killed_parent_and_the_next_one_makes_it_whole(tmp_path: Path) -> None:
+    tools, cache = tmp_path / "bin", tmp_path / "cache"
+    started = tmp_path / "started"
+    fake_mmdebstrap(tools, f'echo half > "$target"; echo $$ > {started}.new; mv {started}.new {started}; exec sleep 60')
+    program = (
+        "import sys; from pathlib import Path; from hardwatt.machines import rootfs\n"
+        "folder = Path(sys.argv[1])\n"
+        "rootfs.build(folder / 'cache/x.tar', rootfs.Sources('bookworm', (), ()), log=folder / 'log')\n"
+    )
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(argv, env=env, start_new_session=True) as parent:
+        wait(started.exists, bool, what="the first build", timeout=20, delay=0.05)
+        parent.kill()
+    orphan = int(started.read_text())
+    fake_mmdebstrap(tools, 'echo whole > "$target"')
+    subprocess.run(argv, env=env, check=True, timeout=20)
+    assert (cache / "x.tar").read_text() == "whole\n"
+    assert not list(cache.glob("tmp.*"))
+    assert Process.of(orphan) is None
+
+
+def test_a_tree_that_is_half_removed_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "machine/root"
+    root.mkdir(parents=True)
+
+    def killed(argv: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(door, "run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        rootfs.remove(root)
+    assert not root.exists()
+    assert (tmp_path / "machine/root.gone").exists()
 
 
 def test_a_finished_archive_is_not_built_again(tmp_path: Path) -> None:

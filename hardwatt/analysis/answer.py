@@ -15,6 +15,7 @@ from hardwatt.errors import LabError
 from hardwatt.instruments import Figure
 
 FEWEST_FOR_A_TEST = 6
+_SHOWN = "The interval does not hold zero: on this machine and for these commits, a difference is shown."
 ESTIMATOR = "mean paired difference"
 
 
@@ -128,7 +129,7 @@ def verdict(table: Table, first: Json, equal: Json | None) -> Json:
         )
         return {"word": "description", "why": why}
     if estimate["low"] > 0 or estimate["high"] < 0:
-        return {"word": "more" if estimate["value"] > 0 else "less", "why": "The interval does not hold zero."}
+        return {"word": "more" if estimate["value"] > 0 else "less", "why": _SHOWN}
     if equal and equal["equivalent"]:
         return {"word": "equivalent", "why": "The interval lies inside the margin that the plan gave."}
     why = "The interval holds zero: a difference is not shown, and neither is it shown that there is none."

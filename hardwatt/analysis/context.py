@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hardwatt.analysis.answer import FEWEST_FOR_A_TEST
 from hardwatt.analysis.figures import Json, count, figure
 from hardwatt.analysis.table import Table
 from hardwatt.bundle import Bundle
 from hardwatt.errors import LabError
 
 _CPU = "CPU-seconds"
+_SYNTHETIC = "This bundle is synthetic: it was computed to test the toolkit. Nothing was measured at all."
+_MODELLED = (
+    "No watts: on this machine joules follow from CPU time by a formula. Memory, disk, network, fans and the power "
+    "supply are not in it, and neither is what a processor saves by sleeping longer."
+)
+_ONE_MACHINE = (
+    "One machine and one cluster of one node: another processor, more nodes or a busier cluster can give another "
+    "answer."
+)
+_SHORT_WINDOWS = (
+    "Short windows in which commits follow each other closely: how much an arm costs while nothing is committed, "
+    "by the hour or by the day, is another question."
+)
+_FEW_PAIRS = "Few pairs: the interval leans on differences being roughly normal, which few pairs cannot show."
 
 
 def source(bundle: Bundle, table: Table, formula: str) -> Json:
@@ -34,6 +49,7 @@ def study(bundle: Bundle) -> Json:
     plan = extras(bundle)
     estimand = plan.get("estimand") or {}
     title = str(plan.get("title") or bundle.plan.study)
+    full = (plan.get("design") or {}).get("full_pairs")
     return {
         "name": bundle.plan.study,
         "title": title,
@@ -46,7 +62,7 @@ def study(bundle: Bundle) -> Json:
         },
         "plan_sha256": bundle.manifest.plan_sha256,
         "seed": str(bundle.manifest.seed),
-        "pairs_of_a_full_run": (plan.get("design") or {}).get("full_pairs"),
+        "full": count(full, "pairs", "plan") if full else None,
     }
 
 
@@ -62,27 +78,17 @@ def window(bundle: Bundle) -> Json:
     return figure(bundle.plan.window_seconds, "s", "plan")
 
 
-def limits(bundle: Bundle, table: Table) -> list[str]:
+def limits(bundle: Bundle, table: Table) -> list[Json]:
     """What the answer does not show, in sentences; the study's own notes come first."""
-    said = [str(note) for note in extras(bundle).get("notes") or []]
+    notes = [{"says": str(note), "source": "plan"} for note in extras(bundle).get("notes") or []]
+    own = [_ONE_MACHINE, _SHORT_WINDOWS]
     if bundle.manifest.source == "modelled":
-        said.append(
-            "No watts: on this machine joules follow from CPU time by a formula. Memory, disk, network, fans and "
-            "the power supply are not in it, and neither is what a processor saves by sleeping longer."
-        )
-    said.append(
-        "One machine and one cluster of one node: another processor, more nodes or a busier cluster can give "
-        "another answer."
-    )
-    said.append(
-        "Short windows in which commits follow each other closely: how much an arm costs while nothing is committed, "
-        "by the hour or by the day, is another question."
-    )
-    if len(table.pairs) < 6:
-        said.append("Few pairs: the interval leans on differences being roughly normal, which few pairs cannot show.")
+        own.insert(0, _MODELLED)
+    if len(table.pairs) < FEWEST_FOR_A_TEST:
+        own.append(_FEW_PAIRS)
     if bundle.manifest.host.get("synthetic"):
-        said.insert(0, "This bundle is synthetic: it was computed to test the toolkit. Nothing was measured at all.")
-    return said
+        notes.insert(0, {"says": _SYNTHETIC, "source": "analysis"})
+    return notes + [{"says": text, "source": "analysis"} for text in own]
 
 
 def arms(bundle: Bundle, table: Table, delivery: Json) -> list[Json]:

@@ -11,8 +11,9 @@ import pytest
 from selenium import webdriver
 
 from hardwatt.analysis import analyse
-from hardwatt.bundle.synthetic import Spec, make_bundle
+from hardwatt.bundle.synthetic import Spec
 from hardwatt.report import report
+from tests.report.realistic import realistic
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -23,18 +24,18 @@ FLAGS = (
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of three pairs."""
-    return report(make_bundle(tmp_path_factory.mktemp("quick") / "bundle", Spec(pairs=3)).path)
+    return report(realistic(tmp_path_factory.mktemp("quick") / "bundle", Spec(pairs=3)))
 
 
 @pytest.fixture(scope="session")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of twenty pairs."""
-    return report(make_bundle(tmp_path_factory.mktemp("full") / "bundle", Spec(pairs=20, effect=0.2)).path)
+    return report(realistic(tmp_path_factory.mktemp("full") / "bundle", Spec(pairs=20, effect=0.2)))
 
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return analyse(make_bundle(tmp_path_factory.mktemp("results") / "bundle", Spec(pairs=3)).path, write=False)
+    return analyse(realistic(tmp_path_factory.mktemp("results") / "bundle", Spec(pairs=3)), write=False)
 
 
 @pytest.fixture(scope="session")

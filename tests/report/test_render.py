@@ -78,7 +78,7 @@ def test_the_source_of_energy_comes_first(quick: Path) -> None:
     body = quick.read_text().split("<main", 1)[1]
     text = re.sub(r"<[^>]+>", " ", body)
     assert text.index("Source of energy: modelled") < text.index("CPU-seconds")
-    assert body.index("Source of energy") < body.index("<h1>") < body.index("What this does not show")
+    assert body.index("Source of energy") < body.index("<h1") < body.index("What this does not show")
     twin = quick.with_suffix(".md").read_text()
     assert twin.index("Source of energy: modelled") < twin.index("CPU-seconds")
 

@@ -1,0 +1,44 @@
+"""Commands and files that the pages for workshops name exist."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import tasks
+from hardwatt.cli import _parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("docs/workshop.md", "docs/energy.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_invoke_command_is_a_task(page: str) -> None:
+    named = set(re.findall(r"\binvoke ([a-z]+(?:[.-][a-z]+)*)", (ROOT / page).read_text()))
+    assert named or page != "docs/workshop.md"
+    assert named <= set(tasks.ns.task_names)
+
+
+def test_every_hardwatt_command_is_one() -> None:
+    named = set(re.findall(r"`(?:venv/bin/)?hardwatt ([a-z]+)", (ROOT / "docs/workshop.md").read_text()))
+    assert named == {"report", "verify"}
+    for name in named:
+        assert _parser().parse_args([name]).command == name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_and_file_is_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+    for name in re.findall(r"`((?:experiments|bootstrap|hardwatt)/[\w/.-]+\.\w+)`", text):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_settings_that_the_energy_page_names_are_settings() -> None:
+    example = tomllib.loads((ROOT / "lab.example.toml").read_text())
+    assert "meter.source" in (ROOT / "docs/energy.md").read_text()
+    assert "source" in example["meter"]

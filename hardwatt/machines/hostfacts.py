@@ -31,6 +31,8 @@ MIN_DISK = 8 * 1024**3
 """Bytes: root filesystem with images and etcd 3.3 GB, its archive, and room for a day of samples."""
 MIN_MEMORY = 3 * 1024**3
 """Bytes: control plane, Flux and Prometheus take about 2 GB."""
+_UNFIT = frozenset({"overlay", "nfs", "nfs4", "9p", "drvfs", "cifs", "smb3", "vfat", "exfat", "fuseblk", "ecryptfs"})
+"""File systems without owners and device nodes, or on which overlayfs (containerd's images) does not work."""
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -78,6 +80,8 @@ class HostFacts:
     """Programs of ``TOOLS`` that are not there."""
     devices: tuple[str, ...]
     """Device nodes that the machine gets from the host."""
+    filesystem: str
+    """Type of the file system that the lab lies on."""
     disk_free: int
     """Bytes free where the lab lies."""
     memory: int
@@ -103,6 +107,9 @@ class HostFacts:
             found.append(Problem("no cgroup hierarchy is mounted on this host", "mount cgroup2 on /sys/fs/cgroup"))
         if not self.cgroup_namespaces:
             found.append(Problem("this kernel has no cgroup namespaces (CONFIG_CGROUPS)", elsewhere))
+        if self.filesystem in _UNFIT:
+            found.append(Problem(f"the lab lies on {self.filesystem}, which cannot hold a node's files and images",
+                                 "put the checkout on a disk of this host (ext4, xfs, btrfs)"))  # fmt: skip
         if self.disk_free < MIN_DISK:
             found.append(Problem(f"{_gib(self.disk_free)} free on disk, and a lab needs {_gib(MIN_DISK)}",
                                  "free some space, or invoke lab.down --caches"))  # fmt: skip
@@ -135,6 +142,7 @@ def gather(place: Path, *, root: Path = Path("/")) -> HostFacts:
         codename=release.get("VERSION_CODENAME", ""),
         missing=tuple(tool for tool in TOOLS if _which(tool) is None),
         devices=tuple(name for name in ("/dev/kmsg", "/dev/fuse") if (root / name.lstrip("/")).exists()),
+        filesystem=_filesystem(root, place),
         disk_free=_disk_free(place),
         memory=_memory(root),
     )
@@ -187,6 +195,20 @@ def _controllers(root: Path, options: str) -> tuple[str, ...]:
     lines = (root / "proc/self/cgroup").read_text().splitlines()
     known = {name for line in lines for name in line.split(":")[1].split(",") if name}
     return tuple(name for name in options.split(",") if name in known)
+
+
+def _filesystem(root: Path, place: Path) -> str:
+    """Return the type of the innermost mount around ``place``; of several at one point, the last one."""
+    mounts = root / "proc/self/mountinfo"
+    if not mounts.exists():
+        return ""
+    best, kind = -1, ""
+    for line in mounts.read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        point = Path(left.split()[4])
+        if place.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), right.split()[0]
+    return kind
 
 
 def _disk_free(place: Path) -> int:

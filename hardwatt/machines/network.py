@@ -3,6 +3,8 @@
 import dataclasses
 import ipaddress
 import json
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -113,13 +115,38 @@ def reload_commands(facts: HostFacts) -> list[list[str]]:
 def firewall_commands(facts: HostFacts, ident: str, *, add: bool) -> list[list[str]]:
     """Return the commands that let the node reach the lab's mirror through the host's firewall.
 
-    Only firewalld filters what comes in on a new link by itself; its zone is set at runtime
-    only. Docker's rules concern forwarding, which a lab does not need.
+    firewalld's zone is set at runtime only. Docker's rules concern forwarding, which a lab does not need.
     """
     if not facts.firewalld:
         return []
     verb = "--add-interface" if add else "--remove-interface"
     return [["firewall-cmd", "--zone=trusted", f"{verb}={link_name(ident)}"]]
+
+
+def filters_input(rules: str) -> bool:
+    """Return whether ``iptables -S INPUT`` shows a firewall, such as ufw's, that may drop what the node sends."""
+    lines = [line for line in rules.splitlines() if line]
+    return bool(lines) and lines != ["-P INPUT ACCEPT"]
+
+
+def input_rule(ident: str) -> list[str]:
+    """Return the rule that lets in what comes over the machine's own link."""
+    return ["INPUT", "-i", link_name(ident), "-m", "comment", "--comment", "hardwatt", "-j", "ACCEPT"]
+
+
+def _has_iptables() -> bool:
+    return shutil.which("iptables", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+
+
+def _rule_is_there(ident: str) -> bool:
+    return _has_iptables() and door.run(["iptables", "-C", *input_rule(ident)], check=False).returncode == 0
+
+
+def _open_firewall(ident: str) -> None:
+    if not _has_iptables() or _rule_is_there(ident):
+        return
+    if filters_input(door.run(["iptables", "-S", "INPUT"], check=False).stdout):
+        door.run(["iptables", "-I", *input_rule(ident)])
 
 
 def protect(facts: HostFacts, ident: str) -> None:
@@ -128,6 +155,8 @@ def protect(facts: HostFacts, ident: str) -> None:
         write_atomic(path, text)
     _run_all(reload_commands(facts), check=False)
     _run_all(firewall_commands(facts, ident, add=True), check=True)
+    if not facts.firewalld:
+        _open_firewall(ident)
 
 
 def release(facts: HostFacts, ident: str) -> None:
@@ -138,6 +167,8 @@ def release(facts: HostFacts, ident: str) -> None:
     if present:
         _run_all(reload_commands(facts), check=False)
     _run_all(firewall_commands(facts, ident, add=False), check=False)
+    while _rule_is_there(ident):
+        door.run(["iptables", "-D", *input_rule(ident)])
 
 
 def _run_all(commands: Sequence[Sequence[str]], *, check: bool) -> None:

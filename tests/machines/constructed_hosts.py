@@ -30,6 +30,7 @@ BARE_V1 = HostFacts(
     codename="bookworm",
     missing=(),
     devices=("/dev/kmsg", "/dev/fuse"),
+    filesystem="ext4",
     disk_free=50 * 1024**3,
     memory=8 * 1024**3,
 )

@@ -46,6 +46,16 @@ def test_a_unified_host_with_systemd_and_networkmanager(tmp_path: Path) -> None:
     assert facts.memory == 8_000_000 * 1024
 
 
+def test_the_innermost_and_last_mount_says_where_the_lab_lies(tmp_path: Path) -> None:
+    mounts = (
+        "1 0 8:1 / / rw - ext4 /dev/sda rw\n2 1 0:9 / /lab rw - overlay o rw\n"
+        "3 1 0:9 / /lab rw - xfs /dev/b rw\n4 1 0:9 / /lab2 rw - nfs o rw\n"
+    )
+    root = construct(tmp_path, mounts, "0::/\n")
+    assert hostfacts.gather(Path("/lab/x"), root=root).filesystem == "xfs"
+    assert hostfacts.gather(Path("/other"), root=root).filesystem == "ext4"
+
+
 def test_a_v1_host_with_joined_controllers_and_no_systemd(tmp_path: Path) -> None:
     facts = hostfacts.gather(tmp_path, root=construct(tmp_path, V1_MOUNTS, V1_MEMBERSHIP))
     assert facts.cgroup_version == 1
@@ -64,6 +74,7 @@ def test_this_host_has_no_problem_that_is_not_named() -> None:
         ({"is_root": False}, "root"),
         ({"missing": ("mmdebstrap", "ip")}, "mmdebstrap, ip"),
         ({"disk_free": 1024**3}, "1.0 GiB free"),
+        ({"filesystem": "overlay"}, "overlay"),
         ({"memory": 1024**3}, "1.0 GiB of memory"),
         ({"cgroup_namespaces": False}, "cgroup namespaces"),
         ({"hierarchies": ()}, "no cgroup"),

@@ -35,6 +35,20 @@ def test_a_wider_network_around_the_range_leaves_none() -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("rules", "filters"),
+    [
+        ("-P INPUT ACCEPT\n", False),
+        ("", False),
+        ("-P INPUT DROP\n-A INPUT -j ufw-before-input\n", True),
+        ("-P INPUT ACCEPT\n-A INPUT -j REJECT\n", True),
+    ],
+)
+def test_a_firewall_on_the_host_is_seen(rules: str, filters: bool) -> None:
+    assert network.filters_input(rules) is filters
+    assert network.input_rule("0a1b2c3d")[:3] == ["INPUT", "-i", "hw-0a1b2c3d"]
+
+
 def test_the_two_ends() -> None:
     addresses = network.Addresses("10.77.4.0/24")
     assert (addresses.host, addresses.node, addresses.prefix) == ("10.77.4.1", "10.77.4.2", 24)

@@ -81,7 +81,7 @@ def integrate(samples: pl.DataFrame, t0_ms: float, t1_ms: float, rule: Rule) -> 
     inside = np.bincount(clean.code, (clean.ts >= t0_ms) & (clean.ts <= t1_ms), count).astype(np.int64)
     stretch = _stretches(clean, t0_ms, t1_ms, rule)
     first, last = _ends(clean)
-    start = _start(clean, first, t0_ms, t1_ms, rule, stretch.fastest)
+    start = _start(clean, first, t0_ms, t1_ms, rule, stretch)
     end = _end(clean, last, t0_ms, t1_ms, rule, stretch)
     value, low, high = (stretch.sums[i] + start.sums[i] + end.sums[i] for i in range(3))
     problem = np.where(clean.conflict, "one moment has two values", stretch.problem)
@@ -184,11 +184,11 @@ def _ends(clean: _Samples) -> tuple[Ints, Ints]:
     return first.astype(np.int64), last.astype(np.int64)
 
 
-def _start(clean: _Samples, first: Ints, t0: float, t1: float, rule: Rule, fastest: Floats) -> _Part:
+def _start(clean: _Samples, first: Ints, t0: float, t1: float, rule: Rule, stretch: _Stretches) -> _Part:
     """What was gained between the start of the window and the first sample of a series."""
     missing = np.clip(np.minimum(clean.ts[first], t1) - t0, 0.0, None)
     if not rule.births:
-        return _extrapolated(missing, fastest, rule, "no sample at or before its start")
+        return _extrapolated(missing, stretch, rule, "no sample at or before its start")
     began = clean.value[first]
     born = (missing > 0) & (clean.ts[first] <= t1)
     possible = rule.max_rate / 1000 * rule.max_gap_ms
@@ -203,7 +203,7 @@ def _end(clean: _Samples, last: Ints, t0: float, t1: float, rule: Rule, stretch:
     """What was gained between the last sample of a series and the end of the window."""
     missing = np.clip(t1 - np.maximum(clean.ts[last], t0), 0.0, None)
     if not rule.births:
-        return _extrapolated(missing, stretch.fastest, rule, "no sample at or after its end")
+        return _extrapolated(missing, stretch, rule, "no sample at or after its end")
     none = np.zeros(missing.size)
     pace = np.where(stretch.fastest > 0, stretch.fastest, rule.max_rate / 1000)
     died = (clean.ts[last] < t1) & (clean.ts[last] >= t0)
@@ -211,8 +211,9 @@ def _end(clean: _Samples, last: Ints, t0: float, t1: float, rule: Rule, stretch:
     return _Part((none, none, tail), np.full(missing.size, ""))
 
 
-def _extrapolated(missing: Floats, fastest: Floats, rule: Rule, text: str) -> _Part:
-    """Up to the declared gap the estimate goes on at half the fastest pace seen; the bounds are none and all of it."""
+def _extrapolated(missing: Floats, stretch: _Stretches, rule: Rule, text: str) -> _Part:
+    """Up to the declared gap the estimate goes on at the window's mean pace; the bounds are none and the fastest."""
     problem = np.where(missing > rule.max_gap_ms, text, "")
-    most = missing * fastest
-    return _Part((most / 2, np.zeros(missing.size), most), problem)
+    pace = np.divide(stretch.sums[0], stretch.covered, out=np.zeros(missing.size), where=stretch.covered > 0)
+    most = missing * stretch.fastest
+    return _Part((np.minimum(missing * pace, most), np.zeros(missing.size), most), problem)

@@ -128,12 +128,15 @@ def check_model(model: Dict[str, Any]) -> List[str]:
 
 
 def watts_at(points: List[List[float]], load: float) -> float:
-    """Return the watts at a utilisation; beyond 0 and 1 the nearest end holds."""
-    load = min(1.0, max(0.0, load))
+    """Return the watts at a utilisation.
+
+    Above full load the last line goes on: a counter that was late and catches up must not lose what it caught up.
+    """
+    load = max(0.0, load)
     for (low, at_low), (high, at_high) in neighbours(points):
-        if load <= high:
+        if load <= high or high == points[-1][0]:
             return float(at_low + (at_high - at_low) * (load - low) / (high - low))
-    return points[-1][1]
+    raise ConfigError("a model without points")
 
 
 def replace(path: str, text: str) -> None:

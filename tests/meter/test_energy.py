@@ -46,6 +46,14 @@ def test_a_late_tick_is_integrated(node: Node) -> None:
     assert meter.energy.total_uj == pytest.approx(joules(node.clock.now - start, spent) * 1e6, rel=1e-6)
 
 
+def test_a_counter_that_was_late_and_catches_up_loses_nothing(node: Node) -> None:
+    meter = node.meter()
+    assert meter.energy is not None
+    for used in (0.0, 0.0, 0.0, 0.8, 0.2):
+        node.step(meter, 0.1, used)
+    assert meter.energy.total_uj == pytest.approx(joules(0.5, 1.0) * 1e6, abs=5)
+
+
 def test_never_a_zero_step_even_when_time_stands_still(node: Node) -> None:
     meter = node.meter()
     node.step(meter, 0.1, 0)

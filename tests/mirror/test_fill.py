@@ -230,6 +230,21 @@ def test_a_disk_that_fills_up_is_an_error_with_a_hint(tmp_path: Path, monkeypatc
     assert "same command" in caught.value.hint
 
 
+def test_the_settings_name_a_proxy_for_upstream(
+    tmp_path: Path, standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = downloadable(standin, archive("bin/pause", b"upstream's own"))
+    build = small.Builds(tmp_path / "built")
+    monkeypatch.setattr(gobuild, "build", lambda family, **_: build(family))
+    monkeypatch.setattr(filler, "_require_space", lambda *_: None)
+    lab = small.lab(tmp_path, upstream=standin.base)
+    index = filler.fill(lab, lock=lock, only="node")
+    assert index.get("image", "pause").source == "downloaded"
+    assert index.find("image", "app") is None
+    assert filler.fill(lab, lock=lock).has_image("app")
+    assert build.asked.count("crane") == 1
+
+
 def test_upstream_mode_names_upstreams_versions_and_makes_only_tools_and_our_own(tmp_path: Path) -> None:
     lab, lock = small.lab(tmp_path, mode="upstream"), small.lock()
     index = filler.load(lab, lock=lock)

@@ -52,6 +52,13 @@ def test_the_checkouts_lock_is_whole() -> None:
     assert lock.image_tag("etcd") == "3.6.14_lab.1"
 
 
+def test_kubeadm_asks_for_the_tags_that_the_mirror_gives() -> None:
+    """kubeadm turns what a tag may not hold into underscores, and has no tag setting for these four."""
+    lock = versions.load()
+    for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"):
+        assert lock.image_tag(name) == lock.kubernetes.replace("+", "_")
+
+
 def test_addresses_are_upstreams() -> None:
     lock = versions.load()
     assert lock.sources["kubelet"].address("arm64") == "https://dl.k8s.io/release/v1.36.3/bin/linux/arm64/kubelet"

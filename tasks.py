@@ -194,6 +194,14 @@ def mirror_import(lab: Lab, path: str) -> None:
 # --- gitops ----------------------------------------------------------------------------------------
 
 
+@command(positional=["folder"], help={"folder": "a new folder"})
+def gitops_clone(lab: Lab, folder: str) -> None:
+    """Clone the lab's repository into a folder that can push; prints the folder."""
+    from hardwatt import gitops
+
+    print(gitops.clone(lab, Path(folder)))
+
+
 @command()
 def gitops_suspend(lab: Lab) -> None:
     """Suspend Flux's reconciling."""

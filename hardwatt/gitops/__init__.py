@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 from hardwatt import kube, machines
+from hardwatt.door import run
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import SettingsError
+from hardwatt.errors import LabError, SettingsError
 from hardwatt.files import write_atomic
 from hardwatt.gitops import component, flux, keys, tree
 from hardwatt.gitops.keys import node_data
@@ -20,6 +22,7 @@ from hardwatt.ssh import Ssh
 __all__ = [
     "GitopsOutcome",
     "bootstrap",
+    "clone",
     "generated",
     "node_data",
     "plan",
@@ -61,7 +64,8 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
         changed.append(f"flux bootstrap {wanted.version}")
         repo.fetch()
     flux.verify_host_key(cluster, wanted)
-    if changed:
+    if changed or not flux.all_at(flux.synced(cluster), repo.head()):
+        # A person's commit too is applied now, not at the next interval.
         cluster.request()
     flux.wait_for(cluster, repo.head())
     return GitopsOutcome(tuple(changed), repo.head())
@@ -75,7 +79,10 @@ def plan(lab: Lab, index: Index) -> str:
         return f"the lab's repository would be made, with {len(files)} files; flux bootstrap would run\n"
     repo = repository(lab, "lab", endpoint)
     repo.fetch()
-    text = repo.difference(files, repo.plan(files, generated=_folder(lab)))
+    found = repo.plan(files, generated=_folder(lab))
+    text = repo.difference(files, found)
+    if conflicts := [change.path for change in found if change.kind == "conflict"]:
+        text += f"lab.up would refuse, because somebody else changed: {', '.join(conflicts)}\n"
     if not lab.kubeconfig.exists():
         return text + "flux bootstrap would run, because the cluster is not known yet\n"
     cluster = flux.Cluster(kube.client(lab))
@@ -102,6 +109,22 @@ def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Reposit
     command = keys.ssh_command(keys.path(lab, "controller"), known_hosts)
     branch = lab.settings.gitops.branch if name == "lab" else "main"
     return Repository(folder / f"{name}.git", remote.url(name), branch, lab.name, command)
+
+
+def clone(lab: Lab, folder: Path) -> Path:
+    """Clone the lab's repository into a new folder that may push, with the controller's key; return the folder.
+
+    Raises ``LabError`` where the folder exists already.
+    """
+    if folder.exists():
+        raise LabError(f"{folder} exists already", hint="name a new folder, or run git pull in it")
+    repo = repository(lab, "lab")
+    run(
+        ["git", "clone", "--quiet", "--branch", repo.branch, "--config", f"core.sshCommand={repo.ssh_command}",
+         repo.url, str(folder)],
+        env={"GIT_SSH_COMMAND": repo.ssh_command}, hint="invoke lab.status",
+    )  # fmt: skip
+    return folder
 
 
 def suspend(lab: Lab) -> None:

@@ -191,14 +191,16 @@ def _from_lab(item: Mapping[str, Any]) -> bool:
     return bool(reference["kind"] == "GitRepository" and reference["name"] == NAMESPACE)
 
 
+def all_at(found: Sequence[Sync], commit: str) -> bool:
+    """Return whether the source and everything that is applied from it is healthy at this commit."""
+    return len(found) > 1 and all(item.at(commit) for item in found)
+
+
 def wait_for(cluster: Cluster, commit: str) -> None:
     """Wait until Flux has applied ``commit`` everywhere and all of it is healthy.
 
     Raises ``WaitError`` with what each of them said last.
     """
-
-    def ready(found: Sequence[Sync]) -> bool:
-        return len(found) > 1 and all(item.at(commit) for item in found)
 
     def refuse(found: Sequence[Sync]) -> str | None:
         suspended = [item.name for item in found if item.suspended and not item.at(commit)]
@@ -206,7 +208,7 @@ def wait_for(cluster: Cluster, commit: str) -> None:
 
     wait(
         lambda: synced(cluster),
-        ready,
+        lambda found: all_at(found, commit),
         what="Flux",
         timeout=READY_TIMEOUT,
         error=refuse,

@@ -149,8 +149,8 @@ class Repository:
         raise RefusedError(
             f"in the lab's repository somebody changed what lab.up would change too:\n{who}\n"
             f"{self.difference(files, conflicts)}",
-            hint="in the lab's repository, revert that commit, or commit lab.up's side (the lines with +); "
-            "then run the command again",
+            hint="invoke gitops.clone FOLDER; there revert that commit, or commit lab.up's side (the lines with +), "
+            "and push; then run the command again",
         )
 
     def _commit(self, parent: str, files: Mapping[str, str], found: Sequence[Change]) -> str:

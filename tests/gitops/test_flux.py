@@ -168,6 +168,14 @@ def test_a_suspended_object_that_is_up_to_date_is_no_matter() -> None:
     flux.wait_for(found, "abc")
 
 
+def test_only_flux_at_the_very_commit_is_up_to_date() -> None:
+    found = [Sync.of(source()), Sync.of(item())]
+    assert flux.all_at(found, "abc")
+    assert not flux.all_at(found, "def")
+    assert not flux.all_at(found[:1], "abc")
+    assert not flux.all_at([], "abc")
+
+
 def test_describe_without_flux() -> None:
     assert flux.describe([]) == "Flux is not in the cluster"
 

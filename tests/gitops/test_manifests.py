@@ -22,7 +22,13 @@ COMPONENTS = """\
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: source-controller, namespace: flux-system}
-spec: {template: {spec: {containers: [{name: manager, image: "ghcr.io/fluxcd/source-controller:v1.8.5"}]}}}
+spec: {template: {spec: {containers: [{name: manager, args: [a], image: "ghcr.io/fluxcd/source-controller:v1.8.5"}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: kustomize-controller, namespace: flux-system}
+spec:
+  template: {spec: {containers: [{name: manager, args: [a], image: "ghcr.io/fluxcd/kustomize-controller:v1.9.6"}]}}
 """
 
 
@@ -105,9 +111,11 @@ def test_fluxs_own_images_are_set_before_its_first_start(kubectl: str, repositor
     """flux bootstrap applies this kustomization when only gotk-components.yaml has been written."""
     system = repository / "clusters/lab/flux-system"
     (system / "gotk-components.yaml").write_text(COMPONENTS)
-    (deployment,) = build(kubectl, system)
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == index.image("source-controller").reference
+    found = {item["metadata"]["name"]: next(pods([item]))["containers"][0] for item in build(kubectl, system)}
+    assert set(found) == {"source-controller", "kustomize-controller"}
+    for name, container in found.items():
+        assert container["image"] == index.image(name).reference
+    assert found["kustomize-controller"]["args"] == ["a", "--requeue-dependency=5s"]
 
 
 def test_every_container_asks_for_resources_and_drops_rights(kubectl: str, repository: Path) -> None:

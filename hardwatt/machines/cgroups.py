@@ -92,9 +92,14 @@ def processes(places: Sequence[Path], below: str = "") -> set[int]:
     for top in places:
         starts = [top] if not below else [*top.glob(f"{below}*"), *top.glob(f"payload/{below}*")]
         for start in starts:
-            for file in start.rglob("cgroup.procs"):
-                found |= _pids(file)
+            for folder in _below(start):
+                found |= _pids(folder / "cgroup.procs")
     return found
+
+
+def _below(top: Path) -> list[Path]:
+    """Return a cgroup and all below it; those that go away meanwhile are passed over (``rglob`` would fail)."""
+    return [Path(folder) for folder, _, _ in os.walk(top)]
 
 
 def _pids(file: Path) -> set[int]:
@@ -138,7 +143,7 @@ def remove(facts: HostFacts, ident: str) -> int:
 
 
 def _deepest_first(top: Path) -> list[Path]:
-    return sorted((path for path in [top, *top.rglob("*/")] if path.is_dir()), key=lambda p: -len(p.parts))
+    return sorted(_below(top), key=lambda path: -len(path.parts))
 
 
 def _rmdir(path: Path) -> bool:

@@ -163,7 +163,8 @@ def versions(bundle: Bundle) -> dict[str, str]:
 def host(bundle: Bundle) -> dict[str, str]:
     """Facts of the host that a reader can weigh: plain values only."""
     facts = bundle.manifest.host
-    return {key: str(value) for key, value in facts.items() if isinstance(value, str | int | float | bool)}
+    known = {key: str(value) for key, value in facts.items() if isinstance(value, str | int | float | bool)}
+    return {key: value for key, value in known.items() if bundle.manifest.versions.get(key) != value}
 
 
 def again(bundle: Bundle) -> list[str]:

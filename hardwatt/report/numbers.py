@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
+PLURALS = {"pairs": "pair", "commits": "commit", "windows": "window", "fetches": "fetch", "deployments": "deployment"}
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 
 
@@ -61,12 +62,20 @@ def interval(figure: Mapping[str, Any], sign: bool = False, places: int | None =
     return " to ".join(ends) if ends[0] != ends[1] else ""
 
 
+def unit(figure: Mapping[str, Any]) -> str:
+    """Write the unit; of exactly one counted thing in the singular."""
+    name = str(figure["unit"])
+    if figure["value"] != 1 or name not in PLURALS:
+        return name
+    return PLURALS[name]
+
+
 def plain(figure: Mapping[str, Any], sign: bool = False) -> str:
     """Write value and unit, for Markdown and for alt texts."""
     if figure["value"] is None:
         return "not measured"
-    unit = figure["unit"]
-    return f"{point(figure, sign=sign)} {unit}".strip() if unit != "1" else point(figure, sign=sign)
+    written = point(figure, sign=sign)
+    return written if figure["unit"] == "1" else f"{written} {unit(figure)}"
 
 
 def machine(value: float) -> str:

@@ -66,6 +66,7 @@ def _environment() -> Environment:
             "point": numbers.point,
             "shared": numbers.shared,
             "size": numbers.size,
+            "unit": numbers.unit,
         }
     )
     return environment

@@ -150,6 +150,23 @@ def test_a_sign_is_written_where_it_is_asked_for() -> None:
     assert numbers.point({**figure, "value": -0.001, "low": -3, "high": 3}, sign=True) == "0.0"
 
 
+@pytest.mark.parametrize(
+    ("value", "unit", "written"), [(1, "pairs", "1 pair"), (3, "pairs", "3 pairs"), (1, "s", "1 s")]
+)
+def test_one_is_written_in_the_singular(value: int, unit: str, written: str) -> None:
+    assert numbers.plain({"value": value, "low": value, "high": value, "unit": unit, "source": "test"}) == written
+
+
+def test_warnings_stand_beside_the_answer(results: dict[str, Any]) -> None:
+    worried = copy.deepcopy(results)
+    worried["checks"] = [{"name": "load", "status": "warning", "detail": "load 25 on 2 cores"}]
+    card = html(worried).split('class="answer"')[1].split("</section>")[0]
+    assert "Checks with a warning" in card and "load" in card
+    assert "Checks with a warning: load." in markdown(worried)
+    worried["checks"][0]["status"] = "ok"
+    assert "with a warning" not in html(worried) + markdown(worried)
+
+
 def test_marks_stand_where_their_values_are(results: dict[str, Any]) -> None:
     for width in (plots.WIDE, plots.NARROW):
         plot = plots.changes(results, width)

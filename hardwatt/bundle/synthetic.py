@@ -115,10 +115,12 @@ class _Maker:
         extra = (self.spec.effect if push else 0.0) + self.rng.normal(0, self.spec.noise)
         cpu = self._counter(self.spec.rate * self.spec.window_seconds + extra, start=1000.0)
         git = self._counter(0.05 * self.spec.commits, start=5.0)
+        kubelet = self._counter(0.02 * self.spec.window_seconds, start=50.0)
         joules = self._joules(cpu)
         truth = {"node_cpu_seconds": self._over(cpu), "git_cpu_seconds": self._over(git)}
         truth["node_joules"] = IDLE_WATTS * self.spec.window_seconds + WATTS_PER_CPU * truth["node_cpu_seconds"]
-        self._meter(cpu, git, joules)
+        truth["kubelet_cpu_seconds"] = self._over(kubelet)
+        self._meter(cpu, {"hardwatt-git.service": git, "kubelet.service": kubelet}, joules)
         self._edges(cpu, git, joules)
         truth |= self._pods(cpu, self.commits if push else self.commits[:0])
         truth |= self._deliveries(push)
@@ -149,14 +151,14 @@ class _Maker:
     def _scrapes(self) -> Floats:
         return np.arange(self.begin + float(self.rng.uniform(0, 1)), self.end, 1.0)
 
-    def _meter(self, cpu: Counter, git: Counter, joules: Counter) -> None:
+    def _meter(self, cpu: Counter, units: dict[str, Counter], joules: Counter) -> None:
         at = self._scrapes()
         read = np.floor(at / _TICK) * _TICK
-        unit = {**METER, "unit": "hardwatt-git.service"}
+        named = [({**METER, "unit": name}, counter) for name, counter in units.items()]
         self._write("hardwatt_node_cpu_seconds_total", [(METER, at, cpu(read))])
-        self._write("hardwatt_unit_cpu_seconds_total", [(unit, at, git(read))])
+        self._write("hardwatt_unit_cpu_seconds_total", [(labels, at, one(read)) for labels, one in named])
         self._write("hardwatt_meter_read_timestamp_seconds", [(METER, at, read)])
-        self._write("hardwatt_unit_read_timestamp_seconds", [(unit, at, read)])
+        self._write("hardwatt_unit_read_timestamp_seconds", [(labels, at, read) for labels, _ in named])
         self._write("node_rapl_package_joules_total", [(POWERCAP, at, joules(read))])
         zone = {**METER, "zone": "package-0", "path": "/sys/class/powercap/synthetic-model:0"}
         limit = np.full(at.size, _MAX_RANGE_JOULES)

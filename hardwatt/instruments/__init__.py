@@ -1,7 +1,8 @@
 """Which series, how a window becomes CPU-seconds or joules, and how sure.
 
 Names of outcomes: node_cpu_seconds (primary where the source is modelled), node_joules, git_cpu_seconds,
-cpu_seconds.NAMESPACE, deliveries_ready, commit_to_ready_seconds; cross-checks start with ``check.`` or ``closure.``.
+UNIT_cpu_seconds (kubelet, containerd, ssh), cpu_seconds.NAMESPACE, deliveries_ready, commit_to_ready_seconds;
+cross-checks start with ``check.`` or ``closure.``.
 """
 
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal

@@ -46,9 +46,21 @@ def cpu_seconds_by_samples(bundle: Bundle, run: Run) -> Figure:
 
 def git_cpu_seconds(bundle: Bundle, run: Run) -> Figure:
     """CPU-seconds of serving git, which is billed to neither arm."""
-    found = [one for one in counters(bundle, run, UNIT_CPU, moment=UNIT_READ_AT) if one.labels.get("unit") == GIT_UNIT]
-    value, low, high = _window(found, run, _cpu_rule(bundle, UNIT_GAP_MS), f"{UNIT_CPU} of {GIT_UNIT}")
-    return Figure(value, "CPU-seconds", f"cgroup or processes of {GIT_UNIT}", low, high)
+    return unit_cpu_seconds(bundle, run, GIT_UNIT)
+
+
+def unit_cpu_seconds(bundle: Bundle, run: Run, unit: str) -> Figure:
+    """CPU-seconds of one systemd unit of the node."""
+    found = [one for one in counters(bundle, run, UNIT_CPU, moment=UNIT_READ_AT) if one.labels.get("unit") == unit]
+    value, low, high = _window(found, run, _cpu_rule(bundle, UNIT_GAP_MS), f"{UNIT_CPU} of {unit}")
+    return Figure(value, "CPU-seconds", f"cgroup or processes of {unit}", low, high)
+
+
+def units(bundle: Bundle) -> list[str]:
+    """Return every unit whose CPU-seconds the bundle holds, but the git server."""
+    rows = bundle.series.values()
+    found = {labels.get("unit", "") for labels in rows if labels.get("__name__") == UNIT_CPU}
+    return sorted(found - {"", GIT_UNIT})
 
 
 def joules(bundle: Bundle, run: Run) -> Figure:

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from hardwatt.bundle import Bundle, Run
 from hardwatt.errors import RefusedError
@@ -44,8 +45,15 @@ def _figures(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
     """Yield each outcome's name with its figure, or with the reason why there is none."""
     for name, instrument in _INSTRUMENTS.items():
         yield name, _or_reason(instrument, bundle, run)
+    for unit in node.units(bundle):
+        yield unit_outcome(unit), _or_reason(partial(node.unit_cpu_seconds, unit=unit), bundle, run)
     yield from _attributed(bundle, run)
     yield from _delivered(bundle, run)
+
+
+def unit_outcome(unit: str) -> str:
+    """Return the outcome's name of a unit: kubelet_cpu_seconds of kubelet.service."""
+    return f"{unit.removesuffix('.service')}_cpu_seconds"
 
 
 def _or_reason(instrument: Instrument, bundle: Bundle, run: Run) -> Figure | str:

@@ -28,12 +28,12 @@ def configure() -> None:
             repository=packages,
         )
     registries = sorted(lab()["registries"].items())
-    for registry, url in host.loop(registries):  # type: ignore[no-untyped-call] # it gives each turn its own place
+    for registry, source in host.loop(registries):  # type: ignore[no-untyped-call] # it gives each turn its own place
         files.template(
             name=f"Registry {registry}",
             src="templates/hosts.toml.j2",
             dest=f"{CERTS}/{registry}/hosts.toml",
             mode="644",
             registry=registry,
-            url=url,
+            source=source,
         )

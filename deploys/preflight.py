@@ -42,9 +42,11 @@ def report() -> None:
 def _check() -> list[checks.Problem]:
     data = lab()
     pins = {name: version for group in data["packages"].values() for name, version in group.items()}
+    before = time.time()
+    machine = system()
     facts = checks.Facts(
-        system=system(),
-        controller_time=time.time(),
+        system=machine,
+        asked=(before, time.time()),
         cgroup=cgroup(),
         modules=host.get_fact(Modules, names=MODULES),
         settings=host.get_fact(Settings, names=sorted(SETTINGS)),

@@ -21,6 +21,10 @@ DISTRIBUTION = (
     "socat",
 )  # fmt: skip
 """What the packages of Kubernetes and containerd call and no longer ask for (Debian's names)."""
+OWN_REGISTRY = "hardwatt.dev"
+"""The name under which images stand that this repository makes; nothing answers there."""
+SERVERS = {"docker.io": "registry-1.docker.io"}
+"""Registries whose server has another name than their images."""
 NODE_MASK = 24
 """A node's share of the pod network, as the controller manager cuts it."""
 
@@ -154,8 +158,15 @@ def _sources(index: Index, served: Served | None) -> dict[str, Any]:
             "components": "main",
             "key": served.key_path.read_text(),
         },
-        "registries": {host: served.mirror_of(host) for host in hosts},
+        "registries": {host: {"mirror": served.mirror_of(host), "server": _server(host, served)} for host in hosts},
     }
+
+
+def _server(host: str, served: Served) -> str:
+    """Return where containerd asks for images that the mirror has not; our own are nowhere else."""
+    if host == OWN_REGISTRY:
+        return served.mirror_of(host)
+    return f"https://{SERVERS.get(host, host)}"
 
 
 def _meter(lab: Lab, endpoint: Endpoint, processor: Processor) -> dict[str, Any]:

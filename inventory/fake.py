@@ -103,7 +103,12 @@ def lab(**changed: Any) -> dict[str, Any]:
             "components": "main",
             "key": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
         },
-        "registries": {"registry.k8s.io": "http://198.51.100.1:8700/v2/registry.k8s.io"},
+        "registries": {
+            "registry.k8s.io": {
+                "mirror": "http://198.51.100.1:8700/v2/registry.k8s.io",
+                "server": "https://registry.k8s.io",
+            },
+        },
         "meter": {
             "config": {"source": "modelled"},
             "files": {

@@ -11,6 +11,9 @@ class Ports(FactBase[dict[int, str]]):
 
     default = dict
 
+    def requires_command(self) -> str:
+        return "ss"
+
     def command(self) -> str:
         return ": facts.ports\nss -Hltnp"
 
@@ -29,6 +32,9 @@ class Routes(FactBase[dict[str, str]]):
     """Return the networks that the node has routes to, with their interface; no default route."""
 
     default = dict
+
+    def requires_command(self) -> str:
+        return "ip"
 
     def command(self) -> str:
         return ": facts.routes\nip -o route show"

@@ -1,7 +1,6 @@
 """Each planted fault is found, alone, with its remedy; a good host has none."""
 
 import dataclasses
-import time
 from typing import Any
 
 import pytest
@@ -16,12 +15,14 @@ from deploys.facts.system import System
 from deploys.modules_sysctls import SETTINGS
 from tests.deploys.conftest import FAKE
 
+NOW = 1795560000
 PINS = {"kubelet": "1.36.3+lab.1"}
 
 
 def facts(**changed: Any) -> checks.Facts:
     """Return the facts of the scripted Debian 12, some replaced or (dicts) some keys of them changed."""
     answers = {key.removeprefix(": facts."): text.splitlines() for key, text in FAKE["answers"]().items()}
+    answers["system"] = [*answers["system"], f"time={NOW}"]
     good: dict[str, Any] = {
         "system": System().process(answers["system"]),
         "cgroup": Cgroup().process(answers["cgroup"]),
@@ -32,7 +33,7 @@ def facts(**changed: Any) -> checks.Facts:
         "kubeadm": State().process(answers["kubeadm"]),
         "made_with": {},
         "packages": Debs().process(answers["debs"]),
-        "controller_time": time.time(),
+        "asked": (NOW - 1, NOW + 1),
     }
     for name, value in changed.items():
         good[name] = {**good[name], **value} if isinstance(value, dict) else value
@@ -75,7 +76,9 @@ def test_a_good_host_has_no_problem() -> None:
             "kubelet 1.30.0-1.1 is installed",
             "remove the package",
         ),
-        ({"controller_time": time.time() - 3600}, "clock is +3", "chrony"),
+        ({"asked": (NOW - 3700, NOW - 3600)}, "clock is +3600 s", "chrony"),
+        ({"asked": (NOW + 60, NOW + 90)}, "clock is -60 s", "chrony"),
+        ({"ports": {2222: "sshd"}}, "port 2222 is taken by sshd", "stop sshd"),
     ],
 )
 def test_a_planted_fault_is_found_alone(changed: dict[str, Any], what: str, remedy: str) -> None:
@@ -83,6 +86,10 @@ def test_a_planted_fault_is_found_alone(changed: dict[str, Any], what: str, reme
     assert [problem.severity for problem in found] == ["error"], found
     assert what in found[0].what
     assert remedy in found[0].remedy
+
+
+def test_a_slow_answer_is_no_wrong_clock() -> None:
+    assert checks.problems(facts(asked=(NOW - 40, NOW + 40)), lab()) == []
 
 
 def test_networks_of_the_lab_that_overlap() -> None:
@@ -94,7 +101,7 @@ def test_networks_of_the_lab_that_overlap() -> None:
 def test_what_the_labs_own_cluster_holds_is_no_problem() -> None:
     ours = facts(
         kubeadm={"config": True, "done": True, "admin": True, "kubelet_conf": True},
-        ports={6443: "kube-apiserver", 10257: "kube-controller", 2379: "etcd"},
+        ports={6443: "kube-apiserver", 10257: "kube-controller", 2379: "etcd", 2222: "sshd"},
         routes={"10.244.0.0/24": "cni0"},
         made_with={"pod_cidr": "10.244.0.0/16", "kubernetes_version": "v1.36.3+lab.1"},
         packages={"packages": {"kubelet": {"version": "1.36.2+lab.1", "held": True}}},

@@ -96,6 +96,7 @@ def test_containerd_pulls_through_the_mirror_and_uses_the_index_pause(run_node: 
     assert plugins["io.containerd.cri.v1.images"]["pinned_images"] == {"sandbox": "registry.k8s.io/pause:3.10.2_lab.1"}
     assert plugins["io.containerd.cri.v1.runtime"]["restrict_oom_score_adj"] is False
     hosts = tomllib.loads(files["/etc/containerd/certs.d/registry.k8s.io/hosts.toml"])
+    assert hosts["server"] == "https://registry.k8s.io"
     assert hosts["host"] == {
         "http://198.51.100.1:8700/v2/registry.k8s.io": {"capabilities": ["pull", "resolve"], "override_path": True}
     }

@@ -203,7 +203,10 @@ def test_node_data_names_what_the_index_holds(
     assert data["preset"] == "embedded"
     assert data["cgroup_root"] == "/pods"
     assert set(data["registries"]) == {"registry.k8s.io", "quay.io"}
-    assert data["registries"]["quay.io"] == "http://10.77.0.1:8700/v2/quay.io"
+    assert data["registries"]["quay.io"] == {
+        "mirror": "http://10.77.0.1:8700/v2/quay.io",
+        "server": "https://quay.io",
+    }
     assert {"10.77.0.2", "127.0.0.1"} <= set(data["cert_sans"])
 
 
@@ -256,6 +259,16 @@ def test_the_nodes_share_of_the_pod_network(pods: str, share: str, mask: int) ->
 def test_a_pod_network_without_room_is_refused(pods: str) -> None:
     with pytest.raises(SettingsError, match="pod_cidr"):
         nodedata.networks(pods, "10.96.0.0/16")
+
+
+def test_our_own_images_are_asked_for_nowhere_else(
+    lab: Lab, index: Index, served: Served, processor: nodedata.Processor
+) -> None:
+    own = index.with_artefact(artefact("image", "hardwatt.dev/app", "v0.1.0_lab.1"))
+    own = own.with_artefact(artefact("image", "docker.io/grafana/grafana", "12"))
+    found = nodedata.node_data(lab, endpoint(lab), own, served, processor)["lab"]["registries"]
+    assert found["hardwatt.dev"]["server"] == found["hardwatt.dev"]["mirror"] == served.mirror_of("hardwatt.dev")
+    assert found["docker.io"]["server"] == "https://registry-1.docker.io"
 
 
 def test_packages_from_upstreams_repositories_are_refused_with_a_way_out(

@@ -115,7 +115,7 @@ class KubeCluster:
         for name in names:
             with api_errors(f"deleting {kind} {namespace}/{name}"), _gone_is_fine():
                 self._dynamic.delete(
-                    resource, name=name, namespace=namespace, body={"propagationPolicy": _propagation(kind)},
+                    resource, name=name, namespace=namespace or None, body={"propagationPolicy": _propagation(kind)},
                     _request_timeout=REQUEST_TIMEOUT,
                 )  # fmt: skip
         for name in names:

@@ -108,7 +108,9 @@ class KubePlant:
                 stack.enter_context(changes.suspended(api_version, kind))
             for name in self._controllers():
                 stack.enter_context(changes.scaled(FLUX, name, 0))
-            stack.enter_context(changes.applied(*spaces))
+            stack.enter_context(changes.removed("v1", "Namespace", "", f"{OURS}=true"))
+            for space in spaces:
+                self._cluster.apply(space)
             yield
 
     def arm(self, study: Study, row: Row, log: Log) -> BaseArm:

@@ -58,8 +58,9 @@ class Engine:
         try:
             self._one(row)
         except LabError as error:
-            self._fail(row, error.message)
-            self.say(f"{row.run_id}: failed: {error.message}")
+            reason = "; ".join(line.strip() for line in error.message.splitlines() if line.strip())
+            self._fail(row, reason)
+            self.say(f"{row.run_id}: failed: {reason}")
         except BaseException as error:
             self._fail(row, "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else repr(error))
             self.journal.end()

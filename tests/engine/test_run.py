@@ -95,7 +95,7 @@ def test_the_counters_at_the_edges_hold_what_the_runner_jobs_cost(lab: Lab, tmp_
     bundle = Bundle.open(start(lab, plant))
     cpu = {(edge.run_id, edge.edge): edge.values["hardwatt_node_cpu_seconds_total"] for edge in bundle.edges}
     spent = {run.arm: cpu[run.run_id, "end"] - cpu[run.run_id, "start"] for run in bundle.runs}
-    assert spent["push"] - spent["pull"] == pytest.approx(3 * JOB_SECONDS - 0.05 * 50, abs=1e-6)
+    assert spent["push"] - spent["pull"] == pytest.approx(3 * JOB_SECONDS - 0.05 * 45, abs=1e-6)
 
 
 def test_a_revision_that_never_becomes_ready_is_an_outcome(lab: Lab, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_the_default_fits_a_small_machine(study: Study) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "names", "suggestion"),
     [
-        ("spacing_seconds = 15", "spacing_second = 15", "trace.spacing_second", "spacing_seconds"),
+        ("spacing_seconds = 14", "spacing_second = 14", "trace.spacing_second", "spacing_seconds"),
         ("question =", "qestion =", "qestion", "question"),
         ("[gate]", "[gates]", "gates", "gate"),
     ],
@@ -49,8 +49,8 @@ def test_a_typo_is_named_with_the_nearest_key(tmp_path: Path, old: str, new: str
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
-        ("spacing_seconds = 15", "spacing_seconds = 6", "trace.spacing_seconds"),
-        ("window_seconds = 50", "window_seconds = 40", "estimand.window_seconds"),
+        ("spacing_seconds = 14", "spacing_seconds = 6", "trace.spacing_seconds"),
+        ("window_seconds = 45", "window_seconds = 40", "estimand.window_seconds"),
         ('arms = ["push", "pull"]', 'arms = ["push", "push"]', "arms: the two arms must differ"),
         ('arms = ["push", "pull"]', 'arms = ["push", "poll"]', "'poll'"),
         ("pairs = 3", "pairs = 0", "design.pairs"),
@@ -78,7 +78,7 @@ def test_broken_toml_names_the_file(tmp_path: Path) -> None:
 def test_the_readmes_example_is_refused_until_the_keys_that_it_names_are_changed(tmp_path: Path) -> None:
     readme = (ROOT / "experiments/README.md").read_text()
     assert "`flux.interval_seconds = 15`" in readme
-    assert "`trace.spacing_seconds` must grow to 25 and `estimand.window_seconds` to 80" in readme
+    assert "`trace.spacing_seconds` must grow to 24 and `estimand.window_seconds` to 75" in readme
     text = SHIPPED.read_text().replace("interval_seconds = 5", "interval_seconds = 15")
     path = tmp_path / "slow-poll.toml"
     path.write_text(text)
@@ -86,7 +86,7 @@ def test_the_readmes_example_is_refused_until_the_keys_that_it_names_are_changed
         read_study(path)
     assert "trace.spacing_seconds" in error.value.message
     assert "estimand.window_seconds" in error.value.message
-    path.write_text(text.replace("spacing_seconds = 15", "spacing_seconds = 25").replace("= 50", "= 80"))
+    path.write_text(text.replace("spacing_seconds = 14", "spacing_seconds = 24").replace("= 45", "= 75"))
     assert read_study(path).flux.interval_seconds == 15
 
 

@@ -86,11 +86,12 @@ def fetch_kubeconfig(lab: Lab, endpoint: Endpoint) -> bool:
 
     Returns whether the file is another than before. Raises ``LabError``.
     """
+    sudo = "" if endpoint.user == "root" else "sudo -n "
     with Ssh(endpoint) as ssh:
-        found = ssh.run(f"test -e {ADMIN}", check=False)
-        if found.returncode != 0:
-            raise LabError("the node has no control plane yet", hint="invoke lab.up")
-        text = rewritten(ssh.read(ADMIN).decode(), endpoint.address)
+        found = ssh.run(f"{sudo}cat {ADMIN}", check=False)
+    if found.returncode != 0:
+        raise LabError(f"the node has no control plane yet ({found.stderr.strip()})", hint="invoke lab.up")
+    text = rewritten(found.stdout, endpoint.address)
     before = lab.kubeconfig.read_text() if lab.kubeconfig.exists() else ""
     private = lab.kubeconfig.exists() and lab.kubeconfig.stat().st_mode & 0o777 == 0o600
     if text == before and private:

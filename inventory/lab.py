@@ -35,6 +35,7 @@ def _hosts(file: Path) -> list[tuple[str, dict[str, Any]]]:
         "ssh_allow_agent": False,
         "ssh_look_for_keys": False,
         "ssh_config_file": os.devnull,
+        "ssh_connect_retries": 2,
         "_sudo": ssh["user"] != "root",
     }
     return [(data["lab"]["node"]["name"], {**connection, **data["data"], "lab": data["lab"]})]

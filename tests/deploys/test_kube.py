@@ -1,5 +1,6 @@
 """Readings of the cluster as values: no cluster is needed to know what ready means."""
 
+import dataclasses
 import datetime
 import stat
 from pathlib import Path
@@ -41,11 +42,13 @@ class FakeSsh:
         return
 
     def run(self, command: str, *, check: bool = True) -> Result:
-        assert command.startswith("test -e ")
-        return Result((), 0 if command.removeprefix("test -e ") in self.files else 1, "", "", 0.0)
-
-    def read(self, path: str) -> bytes:
-        return self.files[path].encode()
+        assert not check
+        sudo = "" if self.endpoint.user == "root" else "sudo -n "
+        assert command.startswith(f"{sudo}cat ")
+        path = command.rpartition(" ")[2]
+        if path not in self.files:
+            return Result((), 1, "", f"cat: {path}: No such file or directory", 0.0)
+        return Result((), 0, self.files[path], "", 0.0)
 
 
 @pytest.fixture
@@ -137,6 +140,10 @@ def test_a_kubeconfig_that_others_may_read_is_mended(lab: Lab, endpoint: Endpoin
     lab.kubeconfig.chmod(0o644)
     assert kube.fetch_kubeconfig(lab, endpoint) is True
     assert stat.S_IMODE(lab.kubeconfig.stat().st_mode) == 0o600
+
+
+def test_a_user_who_is_not_root_reads_it_with_sudo(lab: Lab, endpoint: Endpoint) -> None:
+    assert kube.fetch_kubeconfig(lab, dataclasses.replace(endpoint, user="admin")) is True
 
 
 def test_no_control_plane_says_what_to_do(lab: Lab, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,6 +182,7 @@ def test_a_bundle_of_an_experiment_that_failed_is_reported_too(tmp_path: Path) -
     results = json.loads(page.with_name("results.json").read_text())
     assert results["n"]["value"] == 0
     assert results["verdict"]["word"] == "nothing"
+    assert [check["name"] for check in results["checks"]] == ["made by a committed state of the toolkit"]
     assert results["primary"]["estimate"] == figure(None, "CPU-seconds", "no complete pair")
     assert [row["reason"] for row in results["exclusions"]] == ["the run failed: the gate did not open in 60 s"]
     assert "the gate did not open in 60 s" in page.read_text()

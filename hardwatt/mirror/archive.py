@@ -7,6 +7,7 @@ key: the importing machine signs its package repository with a key of its own.
 import dataclasses
 import gzip
 import os
+import platform
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ from pathlib import Path
 from hardwatt import files, versions
 from hardwatt.errors import LabError, RefusedError, VerifyError
 from hardwatt.lab import Lab
-from hardwatt.mirror import foreign, oci
+from hardwatt.machines import rootfs
+from hardwatt.mirror import distro, foreign, oci
 from hardwatt.mirror.filler import held, load, mirror_root, publisher
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.oci import EPOCH
@@ -83,12 +85,13 @@ def _collect(lab: Lab, index: Index, folder: Path, *, link: bool) -> None:
             path = folder / source.relative_to(index.root)
             path.parent.mkdir(parents=True, exist_ok=True)
             copy(source, path)
-    for archive in sorted((lab.cache / "rootfs").glob("*.tar")):
-        (folder / "rootfs").mkdir(exist_ok=True)
-        # The node's file systems are made of it; another cache may lie on another disk.
-        shutil.copyfile(archive, folder / "rootfs" / archive.name)
+    codename = distro.release().codename
+    archive = rootfs.archive(lab.cache, codename, platform.machine())
+    if archive.exists():
+        (folder / "rootfs").mkdir()
+        copy(archive, folder / "rootfs" / archive.name)
     Index(folder, tuple(artefacts)).write()
-    files.write_json(folder / _META, {"schema": 1, "arch": versions.machine_arch()})
+    files.write_json(folder / _META, {"schema": 1, "arch": versions.machine_arch(), "codename": codename})
     lines = [f"{files.sha256(path)}  {path.relative_to(folder)}\n" for path in _files(folder)]
     files.write_atomic(folder / SUMS, "".join(lines))
 
@@ -150,10 +153,13 @@ def _unpack(path: Path, folder: Path) -> Path:
 
 def _import_export(lab: Lab, folder: Path) -> Index:
     sums = check_sums(folder)
-    arch = files.read_json(folder / _META, {}).get("arch")
+    meta = files.read_json(folder / _META, {})
+    arch, codename = meta.get("arch"), meta.get("codename")
     if arch != versions.machine_arch():
         raise VerifyError(f"the export is for {arch} machines, this one is {versions.machine_arch()}",
                           hint="inv mirror.fill")  # fmt: skip
+    if codename != (mine_is := distro.release().codename):
+        say(f"the export's root filesystem is of {codename}: this machine ({mine_is}) makes its own, from the network")
     root, mine = mirror_root(lab), Index.read(mirror_root(lab))
     origin = f"the export's sums ({files.sha256(folder / SUMS)[:12]}…)"
     for artefact in Index.read(folder).artefacts:

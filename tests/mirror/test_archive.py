@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import platform
 import re
 import shutil
 import tarfile
@@ -14,7 +15,8 @@ import pytest
 from hardwatt import files
 from hardwatt.errors import LabError, RefusedError, VerifyError
 from hardwatt.lab import Lab
-from hardwatt.mirror import apt, archive, filler, foreign, oci, registry
+from hardwatt.machines import rootfs
+from hardwatt.mirror import apt, archive, distro, filler, foreign, oci, registry
 from hardwatt.mirror.index import Artefact, Index
 from tests.mirror import small
 
@@ -39,9 +41,14 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "push", lambda *_, **__: None)
         small.filler(lab, lock, small.Builds(folder / "built")).run(small.wanted(lock))
-    (lab.cache / "rootfs").mkdir()
-    (lab.cache / "rootfs" / "node.tar").write_bytes(b"a root filesystem")
+    files.write_atomic(node_archive(lab), b"a root filesystem")
+    files.write_atomic(lab.cache / "rootfs" / "older.tar", b"of another recipe")
     return lab
+
+
+def node_archive(lab: Lab) -> Path:
+    """Return where the machine keeps the archive that nodes' root filesystems are made of."""
+    return rootfs.archive(lab.cache, distro.release().codename, platform.machine())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -65,6 +72,15 @@ def test_an_export_holds_no_key(filled: Lab, tmp_path: Path) -> None:
     found = contents(tmp_path / "out")
     assert "index.json" in found
     assert not any(b"PRIVATE KEY" in data for data in found.values())
+
+
+def test_a_file_system_of_another_release_is_said(
+    filled: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.export(filled, tmp_path / "out")
+    monkeypatch.setattr(distro, "release", lambda: distro.Release("debian", "another"))
+    archive.import_(small.lab(tmp_path / "second"), tmp_path / "out")
+    assert "this machine (another) makes its own" in capsys.readouterr().err
 
 
 def test_an_export_over_something_else_is_refused(filled: Lab, tmp_path: Path) -> None:
@@ -94,7 +110,8 @@ def test_a_second_lab_has_all_of_it_with_a_key_of_its_own(
     assert {a.source for a in index.artefacts} == {"imported"}
     assert small.pending(index.root, small.lock()) == []
     assert index.tool("crane").stat().st_mode & 0o777 == 0o755
-    assert (second.cache / "rootfs" / "node.tar").read_bytes() == b"a root filesystem"
+    assert node_archive(second).read_bytes() == b"a root filesystem"
+    assert len(list(node_archive(second).parent.iterdir())) == 1
     assert apt.public_key(index.root).read_text() != apt.public_key(before.root).read_text()
     assert sorted(pushed) == ["hardwatt.dev/app:v1.0.0_lab.1", "registry.k8s.io/pause:3.10.2_lab.1"]
     assert not (second.cache / "go").exists()

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from hardwatt import kube, machines
+from hardwatt.hostsnapshot import Snapshot
 from hardwatt.kube import Pod
 from hardwatt.lab import Lab
-from hardwatt.machines.snapshot import Snapshot
 from hardwatt.ssh import Ssh
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,11 +1,13 @@
 """From nothing to a measured answer and back to nothing, as a user would."""
 
+import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +101,7 @@ def fingerprint(story: Story) -> dict[str, object]:
         head = node.run("git --git-dir=/srv/git/lab.git -c safe.directory='*' rev-parse main").stdout
     with kube.client(story.lab) as api:
         apps = client.AppsV1Api(api)
-        objects = [
+        objects: list[Any] = [
             *apps.list_deployment_for_all_namespaces().items,
             *apps.list_stateful_set_for_all_namespaces().items,
             *apps.list_daemon_set_for_all_namespaces().items,
@@ -152,6 +154,44 @@ def test_prometheus_answers_on_localhost(story: Story) -> None:
         urllib.request.urlopen(f"{url}/-/ready", timeout=5)
 
 
+BURN = "sleep 30; (ulimit -t 10; while :; do :; done); sleep 600"
+
+
+def test_ten_cpu_seconds_in_a_window_are_ten_cpu_seconds(story: Story) -> None:
+    """A pod that burns 10 CPU-seconds raises the window's figure by 10 +- 1, against the windows around it."""
+    from kubernetes import client
+
+    from hardwatt import mirror
+    from hardwatt.engine.gate import node_cpu
+    from hardwatt.engine.kubeplant import open_plant
+
+    image = mirror.load(story.lab).image("hardwatt.dev/runner").reference
+    container = client.V1Container(name="burn", image=image, command=["sh", "-c", BURN])
+    spec = client.V1PodSpec(containers=[container], restart_policy="Never", termination_grace_period_seconds=0)
+    pod = client.V1Pod(metadata=client.V1ObjectMeta(name="burn"), spec=spec)
+    with kube.client(story.lab) as api, open_plant(story.lab) as plant:
+        core: Any = client.CoreV1Api(api)
+        core.create_namespaced_pod("default", pod)
+        try:
+            wait(
+                lambda: core.read_namespaced_pod("burn", "default").status.phase,
+                lambda phase: phase == "Running",
+                what="burning pod",
+                timeout=60,
+                delay=0.5,
+            )
+            readings = []
+            for edge in range(4):
+                if edge:
+                    plant.clock.sleep(24)
+                readings.append(node_cpu(plant.edge("burn", "start")))
+        finally:
+            core.delete_namespaced_pod("burn", "default")
+    windows = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(readings)]
+    quiet = sum(cpu for _, cpu in (windows[0], windows[2])) / sum(length for length, _ in (windows[0], windows[2]))
+    assert windows[1][1] - quiet * windows[1][0] == pytest.approx(10, abs=1), windows
+
+
 @pytest.fixture(scope="module")
 def bundle(story: Story) -> Path:
     """One experiment, interrupted by kill -9 in the middle of a window and then resumed."""
@@ -160,7 +200,7 @@ def bundle(story: Story) -> Path:
     process = story.start("experiment.run", "push-vs-pull", log=log)
 
     def in_a_window(text: str) -> bool:
-        return "window" in text.splitlines()[-1] if text.splitlines() else False
+        return bool(text) and "window of" in text.splitlines()[-1]
 
     def ended(_: str) -> str | None:
         return f"it ended by itself: {log.read_text()[-3000:]}" if process.poll() is not None else None

@@ -13,8 +13,8 @@ from hardwatt.engine.arm import BaseArm, Commit
 NAME = "runner"
 FLUX_CONTROLLERS = ("kustomize-controller", "source-controller")
 SCRIPT = """\
-git clone --quiet --branch "$BRANCH" "$REPOSITORY" /work/repository
-cd /work/repository
+git clone --quiet --branch "$BRANCH" "$REPOSITORY" /run/job/repository
+cd /run/job/repository
 git checkout --quiet "$COMMIT"
 kubectl apply --kustomize "$FOLDER"
 """
@@ -91,7 +91,7 @@ class Arm(BaseArm):
             "COMMIT": commit.sha,
             "FOLDER": git.folder,
             "GIT_SSH_COMMAND": SSH,
-            "HOME": "/work",
+            "HOME": "/run/job",
             "REPOSITORY": git.url,
         }
         container = {
@@ -101,7 +101,7 @@ class Arm(BaseArm):
             "command": ["/bin/sh", "-ec", SCRIPT],
             "env": [{"name": key, "value": value} for key, value in environment.items()],
             "volumeMounts": [
-                {"name": "work", "mountPath": "/work"},
+                {"name": "work", "mountPath": "/run/job"},
                 {"name": "key", "mountPath": "/etc/runner", "readOnly": True},
             ],
         }

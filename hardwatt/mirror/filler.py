@@ -50,11 +50,13 @@ class Publisher:
         packages = [self.root / a.path for a in index.artefacts if a.kind == "package"]
         if packages and apt.publish(self.root, packages, self.arch):
             say("the package repository is signed anew")
-        pending = [a for a in index.artefacts if a.kind == "image" and not registry.holds(self.root, a)]
-        if pending:
+        held_images = [a for a in index.artefacts if a.kind == "image"]
+        if pending := [image for image in held_images if not registry.holds(self.root, image)]:
             with step(f"mirror: {len(pending)} images into the registry", lab=self.lab):
                 registry.push(self.root, pending, crane=index.tool("crane"),
                               registry=index.tool("registry"), log=self.log)  # fmt: skip
+        for image in held_images:
+            registry.share(self.root, self.root / image.path)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,10 +103,9 @@ def push(root: Path, images: Sequence[Artefact], *, crane: Path, registry: Path,
             digest = run([crane, "push", root / image.path, reference], timeout=900).stdout.strip().rpartition("@")[2]
             if digest != image.digest:
                 raise VerifyError(f"{image.name} was pushed as {digest}, not as {image.digest}", hint="inv mirror.fill")
-            _share(root, root / image.path)
 
 
-def _share(root: Path, layout: Path) -> None:
+def share(root: Path, layout: Path) -> None:
     """Let the registry's blobs and the layout's be the same files on disk: both only ever get new ones."""
     blobs = root / "registry" / "docker" / "registry" / "v2" / "blobs" / "sha256"
     for blob in (layout / "blobs" / "sha256").iterdir():

@@ -15,6 +15,10 @@ CPU = "container_cpu_usage_seconds_total"
 GAP_MS = 20_000.0
 """cAdvisor leaves up to 15 s between readings of a cgroup that uses nothing; the bounds carry it."""
 
+TAIL_MS = 3_500.0
+"""A cgroup in use is read every one to two seconds (its housekeeping interval with cAdvisor's jitter), and what was
+read last before its end may have missed the scrape of that second. An idle one's interval doubles each time."""
+
 _POD = re.compile(r"kubepods.*[/-]pod[^/]*$")
 _ROOT = re.compile(r"^.*?/(?:[^/]*-)?kubepods(?:\.slice)?(?=/|$)")
 _UNKNOWN = "(unknown)"
@@ -43,7 +47,7 @@ def attribution(bundle: Bundle, run: Run) -> Attribution:
     places = _places(bundle, samples)
     # A pod's labels go when the kubelet forgets it, its cgroup's name stays: series of one cgroup are one counter.
     merged = samples.join(places, on="series_id").with_columns(series_id=pl.col("cgroup"))
-    rule = Rule(max_gap_ms=GAP_MS, max_rate=cpus(bundle), births=True)
+    rule = Rule(max_gap_ms=GAP_MS, max_rate=cpus(bundle), births=True, tail_ms=TAIL_MS)
     result = integrate(merged.select("series_id", "ts", "value"), run.t0_ms, run.t1_ms, rule)
     refused = result.filter(pl.col("problem") != "")
     names = dict(places.select("cgroup", "id").unique().iter_rows())

@@ -45,13 +45,16 @@ class Rule:
 
     ``max_gap_ms``: the longest silence that is accepted; longer ones refuse the window. ``max_rate``: what the
     counter can gain in a second at most. ``wrap``: its range; None means that a drop is a reset. ``births``:
-    series may start (at zero) and end inside the window, as the counters of pods do.
+    series may start (at zero) and end inside the window, as the counters of pods do. ``tail_ms``: how long before
+    its end, or after its birth, a busy series was read and scraped at most; an idle one four times its last
+    interval longer.
     """
 
     max_gap_ms: float
     max_rate: float
     wrap: float | None = None
     births: bool = False
+    tail_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ class _Stretches(_Part):
     max_gap: Floats
     fastest: Floats
     covered: Floats
+    last_length: Floats
+    last_gain: Floats
 
 
 def _stretches(clean: _Samples, t0: float, t1: float, rule: Rule) -> _Stretches:
@@ -163,7 +168,10 @@ def _stretches(clean: _Samples, t0: float, t1: float, rule: Rule) -> _Stretches:
     most_inside = np.maximum(part, np.where(whole, gain, np.minimum(gain, most * overlap))) + unknown
     value, low, high = by_series(part), by_series(least_inside * touched), by_series(most_inside * touched)
     resets = by_series(reset & touched).astype(np.int64)
-    return _Stretches((value, low, high), problem, resets, gap, fastest, by_series(overlap))
+    last_length, last_gain = np.zeros(count), np.zeros(count)
+    # Stretches are in order of time: the last assignment to a series is that of its last stretch.
+    last_length[code], last_gain[code] = length, gain
+    return _Stretches((value, low, high), problem, resets, gap, fastest, by_series(overlap), last_length, last_gain)
 
 
 def _gains(before: Floats, after: Floats, rule: Rule) -> tuple[Floats, Bools, Bools]:
@@ -195,7 +203,7 @@ def _start(clean: _Samples, first: Ints, t0: float, t1: float, rule: Rule, stret
     problem = np.where(born & (began > possible), "starts inside with more than it can have gained", "")
     value = np.where(born, began, 0.0)
     # Born so early that a part may have been gained before the window.
-    low = np.where(missing > rule.max_gap_ms, value, 0.0)
+    low = np.where(missing > (rule.tail_ms or rule.max_gap_ms), value, 0.0)
     return _Part((value, low, value), problem)
 
 
@@ -207,7 +215,9 @@ def _end(clean: _Samples, last: Ints, t0: float, t1: float, rule: Rule, stretch:
     none = np.zeros(missing.size)
     pace = np.where(stretch.fastest > 0, stretch.fastest, rule.max_rate / 1000)
     died = (clean.ts[last] < t1) & (clean.ts[last] >= t0)
-    tail = np.where(died, np.minimum(missing, rule.max_gap_ms) * pace, 0.0)
+    idle = np.where(stretch.last_gain > 0, 0.0, 4 * stretch.last_length)
+    unread = np.minimum(rule.tail_ms + idle, rule.max_gap_ms) if rule.tail_ms else rule.max_gap_ms
+    tail = np.where(died, np.minimum(missing, unread) * pace, 0.0)
     return _Part((none, none, tail), np.full(missing.size, ""))
 
 

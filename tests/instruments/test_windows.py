@@ -158,6 +158,17 @@ def test_a_pod_seen_once_is_counted_with_a_wide_bound() -> None:
     assert float(row["high"]) == pytest.approx(0.4 + 4 * 2.5)
 
 
+def test_a_pod_that_was_read_often_lost_little_at_its_end() -> None:
+    rule = Rule(max_gap_ms=20_000, max_rate=4, births=True, tail_ms=3500)
+    busy = one(frame(([11, 12.5, 14], [0.8, 1.8, 2.8])), 0, 60, rule)
+    assert float(busy["high"]) == pytest.approx(2.8 + 3.5 / 1.5)
+    idle = one(frame(([11, 12.5, 14], [0.8, 1.8, 1.8])), 0, 60, rule)
+    assert float(idle["high"]) == pytest.approx(1.8 + (3.5 + 4 * 1.5) / 1.5)
+    long_idle = one(frame(([11, 12.5, 28], [0.8, 1.8, 1.8])), 0, 60, rule)
+    assert float(long_idle["high"]) == pytest.approx(1.8 + 20 / 1.5)
+    assert busy["low"] == busy["value"] == pytest.approx(2.8)
+
+
 def test_a_pod_born_just_before_may_have_gained_before_the_window() -> None:
     row = one(frame(line(10.5, 30, 0.5, offset=0.4)), 10, 20, PODS)
     assert float(row["value"]) == pytest.approx(0.4 + 0.5 * 9.5)

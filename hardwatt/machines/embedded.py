@@ -50,23 +50,26 @@ class EmbeddedMachine:
         return end
 
     def stop(self) -> None:
-        """Stop the machine in order or by force, and give the host back."""
+        """Stop the machine in order, by force where it does not end, and give the host back."""
         state = self._state()
-        if not state:
-            return
+        if state:
+            self._stop(state, in_order=True)
+
+    def _stop(self, state: dict[str, Any], *, in_order: bool) -> None:
         with step("Stop the embedded node", lab=self.lab) as current:
-            answer = rooted.call("stop", self._spec(), process=state.get("process"))
+            answer = rooted.call("stop", self._spec(), process=state.get("process") if in_order else None)
             for text in answer["restored"]:
                 current.note(f"host: {text}")
-        write_json(self._file, {**state, "process": None})
+        if state:
+            write_json(self._file, {**state, "process": None})
 
     def destroy(self) -> None:
         """Stop the machine and remove its tree, its keys and its network."""
-        self.stop()
-        if not self._state() and not (self.lab.dir / "machine").exists():
+        state = self._state()
+        if not state and not (self.lab.dir / "machine").exists():
             return
+        self._stop(state, in_order=False)  # nothing in it is needed any more
         with step("Remove the embedded node", lab=self.lab):
-            state = self._state()
             rooted.call("destroy", self._spec())
             if state:
                 identity.forget(self.lab, Addresses(state["subnet"]).node)

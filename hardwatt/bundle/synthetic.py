@@ -158,6 +158,7 @@ class _Maker:
         self._write("hardwatt_node_cpu_seconds_total", [(METER, at, cpu(read))])
         self._write("hardwatt_unit_cpu_seconds_total", [(labels, at, one(read)) for labels, one in named])
         self._write("hardwatt_meter_read_timestamp_seconds", [(METER, at, read)])
+        self._write("hardwatt_meter_cpu_seconds_total", [(METER, at, 0.004 * (read - self.begin))])
         self._write("hardwatt_unit_read_timestamp_seconds", [(labels, at, read) for labels, _ in named])
         self._write("node_rapl_package_joules_total", [(POWERCAP, at, joules(read))])
         zone = {**METER, "zone": "package-0", "path": "/sys/class/powercap/synthetic-model:0"}

@@ -170,6 +170,9 @@ class Writer:
         orphans = sorted(self._stored_runs() - {run.run_id for run in self.runs})
         for run_id in orphans:
             self.discard(run_id)
+        for file in self.path.rglob(".*"):
+            if file.is_file() and file.name != _STATE:  # half of a write that was killed
+                file.unlink()
         self._ids([])
         if not (self.path / "runs.parquet").exists():
             tables.write_both(self.path / "runs", tables.runs_frame([]))

@@ -11,6 +11,7 @@ from hardwatt.instruments.windows import Rule, WindowError, integrate
 
 CPU = "hardwatt_node_cpu_seconds_total"
 UNIT_CPU = "hardwatt_unit_cpu_seconds_total"
+METER_CPU = "hardwatt_meter_cpu_seconds_total"
 JOULES = "node_rapl_package_joules_total"
 RANGE = "hardwatt_powercap_max_energy_range_joules"
 GIT_UNIT = "hardwatt-git.service"
@@ -104,6 +105,13 @@ def edge_error(bundle: Bundle, run: Run) -> Figure:
     ends = {"start": run.t0_ms, "end": run.t1_ms}
     away = sum(abs(edge.values.get(READ_AT, edge.node_ms / 1000) * 1000 - ends[edge.edge]) for edge in edges) / 1000
     return Figure(away, "s", "moment of the meter's reading against the window's ends", away, away)
+
+
+def meter_cost(bundle: Bundle, run: Run) -> Figure:
+    """What the meter itself costs: its CPU-seconds by the second of the window."""
+    found = counters(bundle, run, METER_CPU, moment=READ_AT)
+    value, low, high = (part / run.seconds for part in _window(found, run, _cpu_rule(bundle, SCRAPE_GAP_MS), METER_CPU))
+    return Figure(value, "CPU-seconds per s", "the meter's own processor time", low, high)
 
 
 def scrape_gap(bundle: Bundle, run: Run) -> Figure:

@@ -71,6 +71,7 @@ _INSTRUMENTS: dict[str, Instrument] = {
     "check.joules_of_formula": node.joules_of_formula,
     "check.edge_error": node.edge_error,
     "check.scrape_gap": node.scrape_gap,
+    "check.meter_cost": node.meter_cost,
 }
 
 

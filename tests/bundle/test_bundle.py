@@ -112,7 +112,9 @@ def test_a_killed_writer_goes_on(tmp_path: Path) -> None:
     assert [one.run_id for one in writer.runs] == ["r1"]
     writer.add_samples("r2", "up", [samples("up", 7, job="a"), samples("up", 8, job="c")])
     writer.add_run(run("r2", arm="pull"))
+    (path / ".runs.csv.x1y2").write_text("half")
     assert writer.finish().discarded == ["r2-killed"]
+    assert not list(path.rglob(".*"))
     bundle = Bundle.open(path)
     bundle.verify()
     found = bundle.samples("up").collect()

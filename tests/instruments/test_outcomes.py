@@ -1,11 +1,9 @@
 """From a bundle with known truth to figures, and what is refused."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from hardwatt.bundle import Bundle, Edge, Run, SeriesSamples, Writer
@@ -59,7 +57,10 @@ def test_modelled_joules_are_the_formula_on_cpu_seconds(truth: Truth) -> None:
     assert all(ratio.value == pytest.approx(1, abs=0.01) for ratio in ratios)
 
 
-Change = Callable[[pl.DataFrame], pl.DataFrame]
+def test_what_the_meter_costs(truth: Truth) -> None:
+    costs = [one.figure for one in outcomes(Bundle.open(truth.path)) if one.name == "check.meter_cost"]
+    assert [cost.value for cost in costs] == pytest.approx([0.004] * 8, rel=1e-3)
+    assert costs[0].unit == "CPU-seconds per s"
 
 
 def small(path: Path, points: list[tuple[float, float]], *, edges: bool = True, **changes: object) -> Bundle:

@@ -93,6 +93,18 @@ def lab_plan(lab: Lab) -> None:
     plan(lab)
 
 
+@command(help={"fingerprint": "the host key's, as read on the host itself (SHA256:...); asked for when not given"})
+def lab_trust(lab: Lab, fingerprint: str = "") -> None:
+    """Learn the host key of the host in lab.toml, if its fingerprint is the right one."""
+    from hardwatt.machines import ssh_host
+
+    if not fingerprint:
+        print(f"{lab.settings.host.address} offers a host key; compare it with the one on the host's own console:")
+        print("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
+        fingerprint = input("its fingerprint there (SHA256:...): ")
+    print(f"known now: {ssh_host.trust(lab, fingerprint)}")
+
+
 @command()
 def lab_status(lab: Lab) -> None:
     """Print machine, cluster, GitOps, forwards and a running experiment."""
@@ -183,12 +195,24 @@ def mirror_export(lab: Lab, folder: str) -> None:
     print(mirror.export(lab, Path(folder)))
 
 
-@command(help={"path": "an exported folder or archive"})
-def mirror_import(lab: Lab, path: str) -> None:
+@command(
+    positional=["path"],
+    help={"path": "an exported folder or archive", "name": "HOST/REPOSITORY:TAG, where an image archive does not say"},
+)
+def mirror_import(lab: Lab, path: str, name: str = "") -> None:
     """Fill the mirror from an export or an image archive, without a network."""
     from hardwatt import mirror
 
-    mirror.import_(lab, Path(path))
+    mirror.import_(lab, Path(path), name=name)
+
+
+@command()
+def mirror_lock(lab: Lab) -> None:
+    """Read upstream's published sums and digests into versions.lock.toml; needs upstream's hosts."""
+    from hardwatt import mirror
+
+    for line in mirror.resolve_lock(lab):
+        print(line)
 
 
 # --- gitops ----------------------------------------------------------------------------------------
@@ -218,6 +242,17 @@ def gitops_resume(lab: Lab) -> None:
     gitops.resume(lab)
 
 
+# --- meter -----------------------------------------------------------------------------------------
+
+
+@command()
+def meter_status(lab: Lab) -> None:
+    """Print what the meter on the node says: unit, source, model, counters."""
+    from hardwatt.lookat import meter
+
+    print(meter(lab))
+
+
 # --- experiments -----------------------------------------------------------------------------------
 
 
@@ -243,6 +278,26 @@ def experiment_resume(lab: Lab) -> None:
     from hardwatt import engine
 
     print(_report(engine.run(lab, "", resume=True)))
+
+
+@command()
+def experiment_abandon(lab: Lab) -> None:
+    """Give up an interrupted experiment: put back what it switched off; its bundle stays unfinished."""
+    from hardwatt import engine
+
+    for line in engine.abandon(lab):
+        say(line)
+
+
+@command(help={"study": "a study of experiments/studies", "pairs": "number of pairs", "seed": "the seed to plan with"})
+def experiment_plan(lab: Lab, study: str, pairs: int = 0, seed: int = 0) -> None:
+    """Print the run table that a study and a seed give, and how long it takes; runs nothing."""
+    from hardwatt import engine
+
+    planned = engine.plan(lab, study, pairs=pairs or None, seed=seed or None)
+    print(f"{study}: {planned.pairs} pairs, seed {planned.seed}, about {planned.estimated_seconds() / 60:.0f} min")
+    for row in planned.rows:
+        print(f"  {row.run_id}  block {row.block}  position {row.position}  {row.arm}  phase {row.phase_seconds:.1f} s")
 
 
 @command()
@@ -293,5 +348,5 @@ def _collection(name: str, prefix: str) -> Collection:
 ns = Collection()
 _lab = _collection("lab", "lab")
 _lab.add_collection(_collection("machine", "machine"))
-for _made in (_lab, *(_collection(name, name) for name in ("mirror", "gitops", "experiment"))):
+for _made in (_lab, *(_collection(name, name) for name in ("mirror", "gitops", "meter", "experiment"))):
     ns.add_collection(_made)

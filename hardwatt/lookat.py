@@ -8,7 +8,10 @@ from hardwatt import engine, forward, gitops, kube, machines, mirror, provision
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.progress import console, say
+from hardwatt.ssh import Ssh
 from hardwatt.up import described
+
+METER_PAGE = "/var/lib/hardwatt/meter/textfile/hardwatt.prom"
 
 
 def check(lab: Lab, *, as_json: bool = False) -> int:
@@ -92,3 +95,11 @@ def status(lab: Lab) -> int:
     say(f"forward: {forward.status(lab)}")
     say(f"experiment: {engine.status(lab)}")
     return 0 if cluster.ready else 1
+
+
+def meter(lab: Lab) -> str:
+    """Return what the meter on the node says: its unit's state and the page that it writes."""
+    with Ssh(machines.machine_for(lab).endpoint()) as ssh:
+        state = ssh.run("systemctl is-active hardwatt-meter.service", check=False).stdout.strip()
+        page = ssh.run(f"cat {METER_PAGE}", check=False)
+    return f"hardwatt-meter.service: {state}\n{page.stdout or page.stderr}".rstrip()

@@ -28,7 +28,9 @@ def names() -> set[str]:
 
 
 def test_the_documented_commands_exist(names: set[str]) -> None:
-    texts = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "experiments" / "README.md"]
+    texts = [ROOT / "README.md", ROOT / "Makefile", ROOT / "lab.example.toml", *sorted((ROOT / "docs").glob("*.md"))]
+    for folder in ("hardwatt", "deploys", "experiments"):
+        texts += [p for suffix in ("py", "md", "toml", "j2") for p in sorted((ROOT / folder).rglob(f"*.{suffix}"))]
     promised = {
         name for text in texts for name in re.findall(r"\binv(?:oke)? ([a-z]+\.[a-z.-]*[a-z])", text.read_text())
     }

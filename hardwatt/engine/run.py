@@ -101,7 +101,6 @@ class Engine:
         writer.add_edge(window.end)
         writer.add_deliveries(row.run_id, found)
         write_json(writer.path / "log" / f"{row.run_id}.json", _log(row, passed, window, fetches))
-        flags = [f"repeats a failed pair (repeat {row.repeat})"] if row.repeat else []
         flags += (
             [f"{len(found) - ready} of {len(found)} revisions not ready in the window"] if ready < len(found) else []
         )

@@ -127,7 +127,7 @@ def test_a_first_delivery_that_fails_is_a_failed_row_and_the_pair_is_repeated(la
     assert "first delivery" in failed[0].reason
     repeated = [run for run in bundle.runs if run.repeat == 1]
     assert {run.arm for run in repeated} == {"push", "pull"}
-    assert all("repeats a failed pair" in run.flags[0] for run in repeated)
+    assert {run.block for run in repeated} == {PAIRS + 1}
     assert_put_back(lab, plant)
 
 

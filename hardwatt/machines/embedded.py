@@ -71,8 +71,8 @@ class EmbeddedMachine:
         self._stop(state, in_order=False)  # nothing in it is needed any more
         with step("Remove the embedded node", lab=self.lab):
             rooted.call("destroy", self._spec())
-            if state:
-                identity.forget(self.lab, Addresses(state["subnet"]).node)
+            if address := _node_address(state):
+                identity.forget(self.lab, address)
             for name in (identity.HOST_KEY, f"{identity.HOST_KEY}.pub"):
                 (self.lab.keys / name).unlink(missing_ok=True)
             self._file.unlink(missing_ok=True)
@@ -81,7 +81,7 @@ class EmbeddedMachine:
         state = self._state()
         if not state:
             return Status(self.lab.name, self.kind, "absent")
-        address = Addresses(state["subnet"]).node
+        address = _node_address(state)
         if not state.get("process"):
             return Status(self.lab.name, self.kind, "stopped", address)
         process = Process.from_dict(state["process"])
@@ -91,7 +91,7 @@ class EmbeddedMachine:
 
     def endpoint(self) -> Endpoint:
         state = self._state()
-        if not state:
+        if not state.get("endpoint"):
             raise LabError(f"the lab {self.lab.name} has no machine", hint="invoke lab.machine.start")
         return Endpoint.from_dict(state["endpoint"])
 
@@ -137,9 +137,11 @@ class EmbeddedMachine:
         client = identity.ensure_key(lab, identity.CLIENT_KEY)
         host = identity.ensure_key(lab, identity.HOST_KEY)
         public = host.with_name(f"{host.name}.pub").read_text()
+        state = self._state() or {"kind": self.kind, "ident": spec.ident, "process": None}
+        write_json(self._file, state)  # before the host knows of us, so that destroy finds what to give back
         subnet = rooted.call("claim", spec)["subnet"]
         end = self._endpoint(Addresses(subnet), facts, client)
-        state = {"kind": self.kind, "ident": spec.ident, "subnet": subnet, "endpoint": end.to_dict(), "process": None}
+        state = {**state, "subnet": subnet, "endpoint": end.to_dict(), "process": None}
         identity.learn(lab, end.address, public)
         write_json(self._file, state)
         keys = {
@@ -202,3 +204,8 @@ class EmbeddedMachine:
             delay=0.2,
             hint=f"look into {log}",
         )
+
+
+def _node_address(state: dict[str, Any]) -> str:
+    """Return the node's address, or nothing where a killed start had not got one yet."""
+    return Addresses(state["subnet"]).node if state.get("subnet") else ""

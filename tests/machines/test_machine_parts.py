@@ -20,7 +20,7 @@ from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.files import write_json
 from hardwatt.lab import Lab
-from hardwatt.machines import cgroups, clean, hostfacts, identity, rootfs, ssh_host, tree
+from hardwatt.machines import cgroups, clean, hostfacts, identity, rooted, rootfs, ssh_host, tree
 from hardwatt.machines.base import ssh_argv
 from hardwatt.machines.network import Addresses
 from hardwatt.settings import Settings, parse
@@ -333,3 +333,58 @@ def test_the_shell_uses_the_labs_keys_only() -> None:
     assert "StrictHostKeyChecking=yes" in argv
     assert "UserKnownHostsFile=/k/known_hosts" in argv
     assert argv[-1] == "root@10.77.0.2"
+
+
+def spec(tmp_path: Path, **more: object) -> rooted.Spec:
+    given = {"ident": "0a1b2c3d", "hostname": "t1", "folder": str(tmp_path / "lab"), "archive": str(tmp_path / "a.tar"),
+             "log": str(tmp_path / "log"), "record": str(tmp_path / "state/hardwatt/host")}  # fmt: skip
+    return rooted.Spec(**{**given, **more})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is not root, and a sudo that only checks how it is called."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sudo").write_text('#!/bin/sh\ntest "$1" = -n || exit 99\nshift\nexec "$@"\n')
+    (folder / "sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+
+@pytest.mark.usefixtures("sudo")
+def test_the_part_that_needs_root_answers_through_sudo(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    first = rooted.call("claim", spec(tmp_path))["subnet"]
+    assert first.startswith("10.77.")
+    assert rooted.call("claim", spec(tmp_path, reserved=(first,)))["subnet"] == first, "a lab keeps its network"
+    other = rooted.call("claim", spec(tmp_path, ident="ffffffff", reserved=("10.77.0.0/17",)))["subnet"]
+    assert int(other.split(".")[2]) >= 128
+
+
+@pytest.mark.usefixtures("sudo")
+def test_an_error_of_the_part_that_needs_root_comes_through_with_its_hint(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="taken") as caught:
+        rooted.call("claim", spec(tmp_path, reserved=("10.0.0.0/8",)))
+    assert "lab.down" in caught.value.hint
+
+
+def test_a_start_that_was_killed_before_it_had_an_address_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = lab(tmp_path, machine="embedded")
+    machine = machines.machine_for(mine)
+    write_json(mine.dir / "machine.json", {"kind": "embedded", "ident": "0a1b2c3d", "process": None})
+    assert machine.status().state == "stopped"
+    with pytest.raises(LabError, match="no machine"):
+        machine.endpoint()
+    called: list[str] = []
+
+    def call(verb: str, _: rooted.Spec, **more: object) -> dict[str, object]:
+        called.append(verb)
+        return {"restored": [], "cleaned": []}
+
+    monkeypatch.setattr(rooted, "call", call)
+    machine.destroy()
+    assert called == ["stop", "destroy"]
+    assert machine.status().state == "absent"

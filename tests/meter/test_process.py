@@ -55,8 +55,8 @@ def test_two_real_seconds(tmp_path: Path) -> None:
         assert process.wait(20) == 0
         sock.close()
     assert seen == sorted(seen)
-    assert 9 <= watts <= 31
-    assert len(set(seen)) >= 8
+    assert 9 <= watts <= 40
+    assert len(set(seen)) >= 5
     page = parse_exposition((tmp_path / "textfile/hardwatt.prom").read_text())
     assert abs(page["hardwatt_meter_read_timestamp_seconds"] - time.time()) < 5
     assert json.loads((tmp_path / "state.json").read_text())["ticks"] == page["hardwatt_meter_ticks_total"]

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _GRANT = "/run/hardwatt/git-grant"
+_LISTED = 5
 _GRANT_SECONDS = 60 * flux.BOOTSTRAP_MINUTES + 120
 
 
@@ -54,7 +55,7 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
     """
     endpoint = machines.machine_for(lab).endpoint()
     repo = repository(lab, "lab", endpoint)
-    changed = [f"repository: {path}" for path in repo.publish(_desired(lab, index, endpoint), generated=_folder(lab))]
+    changed = _summary(repo.publish(_desired(lab, index, endpoint), generated=_folder(lab)))
     cluster = flux.Cluster(kube.client(lab))
     wanted = _wanted(lab, index, endpoint)
     if reason := _why_bootstrap(lab, repo, cluster, wanted):
@@ -69,6 +70,12 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
         cluster.request()
     flux.wait_for(cluster, repo.head())
     return GitopsOutcome(tuple(changed), repo.head())
+
+
+def _summary(paths: list[str]) -> list[str]:
+    if len(paths) > _LISTED:
+        return [f"repository: {len(paths)} files"]
+    return [f"repository: {path}" for path in paths]
 
 
 def plan(lab: Lab, index: Index) -> str:

@@ -115,7 +115,8 @@ def test_fluxs_own_images_are_set_before_its_first_start(kubectl: str, repositor
     assert set(found) == {"source-controller", "kustomize-controller"}
     for name, container in found.items():
         assert container["image"] == index.image(name).reference
-    assert found["kustomize-controller"]["args"] == ["a", "--requeue-dependency=5s"]
+    assert found["kustomize-controller"]["args"] == ["a", "--requeue-dependency=2s"]
+    assert found["source-controller"]["startupProbe"]["periodSeconds"] == 1
 
 
 def test_every_container_asks_for_resources_and_drops_rights(kubectl: str, repository: Path) -> None:

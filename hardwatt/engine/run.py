@@ -101,10 +101,9 @@ class Engine:
         writer.add_edge(window.end)
         writer.add_deliveries(row.run_id, found)
         write_json(writer.path / "log" / f"{row.run_id}.json", _log(row, passed, window, fetches))
-        flags += (
-            [f"{len(found) - ready} of {len(found)} revisions not ready in the window"] if ready < len(found) else []
-        )
-        writer.add_run(self._run(row, "done", "", t0, t1, tuple(flags), len(found), ready))
+        missed = len(found) - ready
+        flags = (f"{missed} of {len(found)} revisions not ready in the window",) if missed else ()
+        writer.add_run(self._run(row, "done", "", t0, t1, flags, len(found), ready))
         self.say(f"{row.run_id}: {ready} of {len(found)} revisions Ready")
 
     def _fail(self, row: Row, reason: str) -> None:

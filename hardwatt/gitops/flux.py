@@ -55,6 +55,8 @@ def outdated_files(wanted: Wanted, components: str, sync: str) -> str:
         return f"the repository holds Flux {header.get('Flux Version', 'not yet')}, wanted is {wanted.version}"
     if sorted(header.get("Components", "").split(",")) != sorted(COMPONENTS):
         return "the repository holds other components of Flux"
+    if "GitRepository" not in sync:
+        return "the repository does not hold yet what Flux syncs"
     documents = {item["kind"]: item["spec"] for item in yaml.safe_load_all(sync) if item}
     return _outdated_sync(wanted, documents.get("GitRepository", {}), documents.get("Kustomization", {}))
 

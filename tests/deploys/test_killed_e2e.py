@@ -20,8 +20,6 @@ from hardwatt.settings import default_name
 from hardwatt.wait import wait
 from tests.deploys.conftest import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
-
 SEED = 20261124
 LATEST = 4.0
 """Seconds after the begin of a part until which it may be killed."""
@@ -65,6 +63,8 @@ def test_every_part_of_the_list_is_killed() -> None:
     assert titles == ["Preflight", *TITLES]
 
 
+@pytest.mark.e2e
+@pytest.mark.long
 def test_a_node_that_was_killed_at_every_step_ends_ready_and_unchanged(lab: Lab) -> None:
     chance = random.Random(SEED)
     for title in TITLES:

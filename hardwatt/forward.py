@@ -1,6 +1,7 @@
 """Services of the cluster on localhost: kubectl's port-forward in the background, found again and stopped."""
 
 import dataclasses
+import http.client
 import socket
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ class Target:
     namespace: str
     service: str
     port: int
+    health: str
+    """Path that answers with 200 when the service is well."""
 
 
-TARGETS = {"prometheus": Target("monitoring", "svc/prometheus-k8s", 9090)}
+TARGETS = {"prometheus": Target("monitoring", "svc/prometheus-k8s", 9090, "/-/ready")}
 START_TIMEOUT = 20.0
 
 
@@ -38,6 +41,10 @@ class Forward:
     def url(self) -> str:
         return f"http://localhost:{self.local_port}"
 
+    def answers(self) -> bool:
+        """Return whether the service itself answers: kubectl may listen for a pod that is gone."""
+        return self.process.alive() and _answers(self.local_port, TARGETS[self.target].health)
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Forward":
         return cls(data["target"], int(data["local_port"]), Process.from_dict(data["process"]))
@@ -49,12 +56,12 @@ class Forward:
 def forward(lab: Lab, target: str = "prometheus", local_port: int = 9090) -> str:
     """Have the service on localhost, in the background; return its URL.
 
-    A forward that runs is used again, whatever its port, unless it does not answer.
+    A forward that runs is used again, unless its port is another one or it does not answer.
 
     Raises ``LabError`` for an unknown target and where another program has the port.
     """
     wanted = _target(target)
-    if (running := find(lab, target)) and running.local_port == local_port and _listens(local_port):
+    if (running := find(lab, target)) and running.local_port == local_port and running.answers():
         return running.url
     if running:
         running.process.stop()
@@ -69,8 +76,10 @@ def forward(lab: Lab, target: str = "prometheus", local_port: int = 9090) -> str
 def prometheus_url(lab: Lab) -> str:
     """Return a URL of the lab's Prometheus: the forward that runs, or a new one on a free port."""
     running = find(lab, "prometheus")
-    if running and _listens(running.local_port):
+    if running and running.answers():
         return running.url
+    if running:
+        running.process.stop()
     port = lab.settings.prometheus.local_port
     return forward(lab, "prometheus", _free_port() if _listens(port) else port)
 
@@ -118,13 +127,13 @@ def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
     started = Forward(name, local_port, process)
     write_json(_state(lab, name), started.to_dict())
     wait(
-        lambda: (process.alive(), _listens(local_port)),
+        lambda: (process.alive(), started.answers()),
         lambda state: state == (True, True),
         what=f"forward of {name}",
         timeout=START_TIMEOUT,
         delay=0.1,
         error=lambda state: None if state[0] else f"kubectl ended: {_last_line(log)}",
-        describe=lambda state: "listening" if state[1] else "not listening yet",
+        describe=lambda state: "answers" if state[1] else "no answer yet",
         hint="invoke lab.status",
     )
     return started
@@ -141,6 +150,17 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _free_port() -> int:

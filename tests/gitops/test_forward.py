@@ -12,11 +12,16 @@ from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 
 KUBECTL = f"""#!{sys.executable}
-import signal, socket, sys
-port = int(sys.argv[-1].partition(":")[0])
+import http.server, pathlib, sys
 assert "port-forward" in sys.argv and "svc/prometheus-k8s" in sys.argv, sys.argv
-server = socket.create_server(("127.0.0.1", port))
-signal.pause()
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        gone = pathlib.Path(sys.argv[0]).with_name("gone").exists()
+        self.send_response(502 if gone else 200)
+        self.end_headers()
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[-1].partition(":")[0])), Handler).serve_forever()
 """
 
 
@@ -114,3 +119,15 @@ def test_a_kubectl_that_ends_is_shown(ready: Lab, tmp_path: Path) -> None:
     (tmp_path / "kubectl").write_text("#!/bin/sh\necho 'services \"prometheus-k8s\" not found' >&2\nexit 1\n")
     with pytest.raises(LabError, match="not found"):
         forward.forward(ready, "prometheus", port())
+
+
+def test_a_forward_of_a_pod_that_is_gone_is_made_anew(ready: Lab, tmp_path: Path) -> None:
+    number = port()
+    forward.forward(ready, "prometheus", number)
+    first = forward.find(ready, "prometheus")
+    assert first is not None
+    (tmp_path / "gone").touch()
+    assert not first.answers()
+    (tmp_path / "kubectl").write_text(KUBECTL.replace('"gone"', '"other"'))
+    assert forward.forward(ready, "prometheus", number) == f"http://localhost:{number}"
+    assert not first.process.alive()

@@ -53,13 +53,12 @@ print("\\n".join(file for file in files if file and "site-packages" in file))
 def copy_modules(target: Path) -> None:
     """Copy what the machines' code imports; the node has the same Python or the test cannot be made."""
     done = subprocess.run([sys.executable, "-c", _IMPORTED], cwd=ROOT, capture_output=True, text=True, check=True)
+    no_caches = shutil.ignore_patterns("__pycache__")
     for line in done.stdout.split():
         path = Path(line)
         whole = path.parent if path.name.startswith("__init__.") else path
         if whole.is_dir():
-            shutil.copytree(
-                whole, target / whole.name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
-            )
+            shutil.copytree(whole, target / whole.name, ignore=no_caches, dirs_exist_ok=True)
         else:
             shutil.copy2(whole, target)
     for extra in whole.parent.glob("_cffi_backend*"):
@@ -80,24 +79,27 @@ def host(
         monkeypatch.setitem(nspawn.ENVIRONMENT, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
         version = 2
     outer = machine_in(tmp_path, "outer")
-    end = outer.start()
+    try:
+        with Ssh(outer.start()) as ssh:
+            found = ssh.run("python3 -c 'import sys; print(*sys.version_info[:2])'").stdout.split()
+            if found != [*map(str, sys.version_info[:2])]:
+                pytest.skip("the node's Python is another one than ours: our modules do not run in it")
+            prepare(outer, facts.codename)
+            ssh.run("dpkg --install --force-depends /opt/trial/*.deb", timeout=120)
+        yield outer, version
+    finally:
+        outer.destroy()
+
+
+def prepare(outer: EmbeddedMachine, codename: str) -> None:
+    """Put our modules, the root filesystem's archive and the host's tools into the node."""
     trial = outer.lab.dir / "machine/root/opt/trial"
     (trial / "cache/rootfs").mkdir(parents=True)
-    archive = rootfs.archive(outer.lab.cache, facts.codename, os.uname().machine)
-    shutil.copy2(archive, trial / "cache/rootfs")
+    shutil.copy2(rootfs.archive(outer.lab.cache, codename, os.uname().machine), trial / "cache/rootfs")
     copy_modules(trial)
     (trial / "inside.py").write_text(INSIDE)
-    subprocess.run(
-        ["apt-get", "download", "systemd-container", "mmdebstrap"], cwd=trial, check=True, capture_output=True
-    )
-    with Ssh(end) as ssh:
-        if ssh.run("python3 -c 'import sys; print(*sys.version_info[:2])'").stdout.split() != [
-            *map(str, sys.version_info[:2])
-        ]:
-            pytest.skip("the node's Python is another one than ours: our modules do not run in it")
-        ssh.run("dpkg --install --force-depends /opt/trial/*.deb", timeout=120)
-    yield outer, version
-    outer.destroy()
+    fetch = ["apt-get", "download", "systemd-container", "mmdebstrap"]
+    subprocess.run(fetch, cwd=trial, check=True, capture_output=True)
 
 
 def test_a_machine_lives_in_a_delegated_unit_and_leaves_nothing(host: tuple[EmbeddedMachine, int]) -> None:

@@ -11,7 +11,7 @@ from hardwatt.door import run
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, SettingsError
 from hardwatt.files import write_atomic
-from hardwatt.gitops import component, flux, keys, tree
+from hardwatt.gitops import component, drift, flux, keys, tree
 from hardwatt.gitops.keys import node_data
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
@@ -50,13 +50,16 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
 
     With nothing to do it only reads: no commit, no push, no change in the cluster.
 
+    A workload that somebody deleted is applied again.
+
     Raises ``RefusedError`` where a person's commit and lab.up's files conflict, or where Flux
     stored another host key than the lab knows.
     """
     endpoint = machines.machine_for(lab).endpoint()
     repo = repository(lab, "lab", endpoint)
     changed = _summary(repo.publish(_desired(lab, index, endpoint), generated=_folder(lab)))
-    cluster = flux.Cluster(kube.client(lab))
+    api = kube.client(lab)
+    cluster = flux.Cluster(api)
     wanted = _wanted(lab, index, endpoint)
     if reason := _why_bootstrap(lab, repo, cluster, wanted):
         say(f"flux bootstrap, because {reason}")
@@ -69,6 +72,7 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
         # A person's commit too is applied now, not at the next interval.
         cluster.request()
     flux.wait_for(cluster, repo.head())
+    changed += drift.repair(cluster, api)
     return GitopsOutcome(tuple(changed), repo.head())
 
 

@@ -11,6 +11,9 @@ from hardwatt.mirror.index import Image, Index
 from hardwatt.settings import Settings
 from hardwatt.versions import lock
 
+REQUIRED = ("source-controller", "kustomize-controller", "prometheus", "node-exporter")
+"""Images without which there is no lab."""
+
 MODELLED_SYSFS = "/var/lib/hardwatt/meter/sysfs"
 SCRAPE_INTERVAL = "1s"
 """What clusters/base says for the two jobs that are measured with."""
@@ -32,7 +35,12 @@ class Facts:
 
 
 def facts(settings: Settings, index: Index, kind: str) -> Facts:
-    """Return the facts of a lab whose node is of this kind (``embedded``, ``vm`` or ``ssh``)."""
+    """Return the facts of a lab whose node is of this kind (``embedded``, ``vm`` or ``ssh``).
+
+    Raises ``LabError`` where the mirror lacks an image that every lab needs.
+    """
+    for name in REQUIRED:
+        index.image(name)
     held = tuple(
         sorted(
             (index.image(item.name) for item in index.artefacts if item.kind == "image" and item.group != "node"),

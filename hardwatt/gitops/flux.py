@@ -22,7 +22,8 @@ KUSTOMIZE = ("kustomize.toolkit.fluxcd.io", "v1", "kustomizations")
 FIELD_MANAGER = "hardwatt"
 BOOTSTRAP_MINUTES = 5
 READY_TIMEOUT = 360.0
-_REQUESTED = "reconcile.fluxcd.io/requestedAt"
+REQUESTED = "reconcile.fluxcd.io/requestedAt"
+"""The annotation that ``flux reconcile`` sets."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -137,7 +138,7 @@ class Cluster:
     def request(self) -> None:
         """Ask Flux to fetch and apply now (the annotation that ``flux reconcile`` sets)."""
         now = datetime.datetime.now(datetime.UTC).isoformat()
-        body = {"metadata": {"annotations": {_REQUESTED: now}}}
+        body = {"metadata": {"annotations": {REQUESTED: now}}}
         self.patch(SOURCE, NAMESPACE, body)
 
 

@@ -64,6 +64,13 @@ def test_images_of_the_node_are_not_fluxs_business(index: Index) -> None:
     assert "ghcr.io/fluxcd/source-controller" in names
 
 
+def test_a_mirror_that_is_not_filled_is_an_error_not_a_lab_without_digests(index: Index) -> None:
+    part = Index(index.root, tuple(a for a in index.artefacts if "prometheus/prometheus" not in a.name))
+    with pytest.raises(LabError, match="prometheus") as caught:
+        render(Settings(name="test"), part)
+    assert "mirror.fill" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("cluster", "folder"),
     [("clusters/lab", "clusters/generated/lab"), ("./clusters/mine/", "clusters/generated/mine")],

@@ -146,6 +146,7 @@ class Process:
 
     def alive(self) -> bool:
         """Return whether this very process still runs."""
+        _reap()
         return Process.of(self.pid) == self
 
     def signal(self, number: int) -> None:
@@ -186,10 +187,7 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Process:
-    """Start a command in a session of its own, so that it outlives us; output goes to ``log``.
-
-    Its parent is the system's first process, not us: no zombie stays behind.
-    """
+    """Start a command in a session of its own, so that it outlives us; output goes to ``log``."""
     command = [os.fspath(part) for part in argv]
     logger.debug("spawn: %s", shlex.join(command))
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -211,5 +209,9 @@ def spawn(
     return process
 
 
-# Kept so that an ended child is reaped (Popen polls its forgotten children when the next one starts).
 _children: list[subprocess.Popen[bytes]] = []
+
+
+def _reap() -> None:
+    """Take the status of our own children that have ended, so that none stays a zombie."""
+    _children[:] = [child for child in _children if child.poll() is None]

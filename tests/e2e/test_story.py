@@ -237,9 +237,6 @@ def test_a_dead_machine_comes_back(story: Story) -> None:
 def test_down_leaves_nothing_behind(story: Story) -> None:
     story.invoke("lab.down", "--yes")
     assert not story.lab.kubeconfig.exists()
-    own = identity.ident(story.lab)
-    others = [rf"^cgroup .*/hardwatt/(?!{own})"]
-    if set(hostrecord.HostRecord(hostrecord.default_place()).labs) - {own}:
-        others.append("^process ")  # another lab's pods come and go meanwhile
+    others = hostrecord.of_other_labs(identity.ident(story.lab))
     differences = hostrecord.compare(story.before, hostrecord.take(), ignore=others)
     assert not differences, "\n".join(map(str, differences))

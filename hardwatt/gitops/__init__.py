@@ -58,21 +58,23 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
     endpoint = machines.machine_for(lab).endpoint()
     repo = repository(lab, "lab", endpoint)
     changed = _summary(repo.publish(_desired(lab, index, endpoint), generated=_folder(lab)))
-    api = kube.client(lab)
-    cluster = flux.Cluster(api)
     wanted = _wanted(lab, index, endpoint)
-    if reason := _why_bootstrap(lab, repo, cluster, wanted):
-        say(f"flux bootstrap, because {reason}")
-        with _flux_may_push(endpoint):
-            flux.bootstrap(index.tool("flux"), lab.kubeconfig, keys.path(lab, "flux"), wanted, lab.logs / "flux.log")
-        changed.append(f"flux bootstrap {wanted.version}")
-        repo.fetch()
-    flux.verify_host_key(cluster, wanted)
-    if changed or not flux.all_at(flux.synced(cluster), repo.head()):
-        # A person's commit too is applied now, not at the next interval.
-        cluster.request()
-    flux.wait_for(cluster, repo.head())
-    changed += drift.repair(cluster, api)
+    with kube.client(lab) as api:
+        cluster = flux.Cluster(api)
+        if reason := _why_bootstrap(lab, repo, cluster, wanted):
+            say(f"flux bootstrap, because {reason}")
+            with _flux_may_push(endpoint):
+                flux.bootstrap(
+                    index.tool("flux"), lab.kubeconfig, keys.path(lab, "flux"), wanted, lab.logs / "flux.log"
+                )
+            changed.append(f"flux bootstrap {wanted.version}")
+            repo.fetch()
+        flux.verify_host_key(cluster, wanted)
+        if changed or not flux.all_at(flux.synced(cluster), repo.head()):
+            # A person's commit too is applied now, not at the next interval.
+            cluster.request()
+        flux.wait_for(cluster, repo.head())
+        changed += drift.repair(cluster, api)
     return GitopsOutcome(tuple(changed), repo.head())
 
 
@@ -96,9 +98,12 @@ def plan(lab: Lab, index: Index) -> str:
         text += f"lab.up would refuse, because somebody else changed: {', '.join(conflicts)}\n"
     if not lab.kubeconfig.exists():
         return text + "flux bootstrap would run, because the cluster is not known yet\n"
-    cluster = flux.Cluster(kube.client(lab))
-    if reason := _why_bootstrap(lab, repo, cluster, _wanted(lab, index, endpoint)):
-        text += f"flux bootstrap would run, because {reason}\n"
+    with kube.client(lab) as api:
+        cluster = flux.Cluster(api)
+        if reason := _why_bootstrap(lab, repo, cluster, _wanted(lab, index, endpoint)):
+            text += f"flux bootstrap would run, because {reason}\n"
+        for name, gone in drift.missing(cluster, drift.present(api)).items():
+            text += f"Flux would repair {', '.join(gone)} ({name})\n"
     return text
 
 
@@ -149,16 +154,18 @@ def resume(lab: Lab) -> None:
 
 
 def _suspend(lab: Lab, value: bool | None) -> None:
-    cluster = flux.Cluster(kube.client(lab))
-    for kind in (flux.KUSTOMIZE, flux.SOURCE):
-        for name, item in cluster.items(kind).items():
-            if bool(item["spec"].get("suspend")) != bool(value):
-                cluster.patch(kind, name, {"spec": {"suspend": value}})
+    with kube.client(lab) as api:
+        cluster = flux.Cluster(api)
+        for kind in (flux.KUSTOMIZE, flux.SOURCE):
+            for name, item in cluster.items(kind).items():
+                if bool(item["spec"].get("suspend")) != bool(value):
+                    cluster.patch(kind, name, {"spec": {"suspend": value}})
 
 
 def status(lab: Lab) -> str:
     """Return one sentence about Flux."""
-    return flux.describe(flux.synced(flux.Cluster(kube.client(lab))))
+    with kube.client(lab) as api:
+        return flux.describe(flux.synced(flux.Cluster(api)))
 
 
 def _desired(lab: Lab, index: Index, endpoint: Endpoint) -> dict[str, str]:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab
+from hardwatt.lab import Lab, open_lab
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.settings import ROOT, Settings
+from hardwatt.versions import lock
 
 GENERATED = "clusters/generated/lab"
 
@@ -17,16 +18,17 @@ def artefact(name: str, version: str, group: str = "gitops") -> Artefact:
     return Artefact(name, "image", group, version, "built", "built here", digest, "", "key")
 
 
+def locked_index(root: Path) -> Index:
+    """The images of a lab as the lock names them, with made-up digests."""
+    images = [
+        artefact(entry.repository, f"{entry.upstream or 'v0'}_lab.1", entry.group) for entry in lock().images.values()
+    ]
+    return Index(root, tuple(images))
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
-    """The images of a lab as the lock names them, with made-up digests."""
-    from hardwatt.versions import load
-
-    lock = load()
-    images = [
-        artefact(entry.repository, f"{entry.upstream or 'v0'}_lab.1", entry.group) for entry in lock.images.values()
-    ]
-    return Index(tmp_path / "mirror", tuple(images))
+    return locked_index(tmp_path / "mirror")
 
 
 @pytest.fixture
@@ -82,10 +84,20 @@ def user(tmp_path: Path, remote: Path) -> User:
     return User(remote, tmp_path / "clone")
 
 
-@pytest.fixture
-def kubectl() -> str:
-    """A kubectl that can build kustomizations: the mirror's, else the machine's."""
-    found = shutil.which("kubectl")
+def find_tool(name: str) -> str:
+    """Return the mirror's program, else what was built for it, else the machine's; skip where there is none."""
+    cache = open_lab().cache
+    built = sorted((cache / "built").rglob(name), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in (cache / "mirror" / "tools" / name, *built):
+        if path.is_file():
+            return str(path)
+    found = shutil.which(name)
     if found is None:
-        pytest.skip("no kubectl on this machine (the mirror's is tried by the end-to-end test)")
+        pytest.skip(f"{name} is not built yet (invoke mirror.fill)")
     return found
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> str:
+    """A kubectl that can build kustomizations."""
+    return find_tool("kubectl")

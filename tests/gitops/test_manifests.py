@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,9 @@ import yaml
 from hardwatt.gitops import tree
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
-from hardwatt.settings import ROOT
+from hardwatt.settings import ROOT, Settings
 from hardwatt.versions import load
+from tests.gitops.conftest import find_tool, locked_index
 
 CLUSTERS = ROOT / "clusters"
 COMPONENTS = """\
@@ -32,6 +32,9 @@ spec:
 """
 
 
+Built = dict[str, list[dict[str, Any]]]
+
+
 def documents(text: str) -> list[dict[str, Any]]:
     return [item for item in yaml.safe_load_all(text) if item]
 
@@ -44,10 +47,14 @@ def build(kubectl: str, folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def repository(lab: Lab, index: Index, tmp_path: Path) -> Path:
-    """A work tree with everything that lab.up commits."""
-    folder = tmp_path / "repository"
-    for path, text in tree.desired(lab, index, "embedded").items():
+def repository(tmp_path: Path) -> Path:
+    return write_tree(tmp_path)
+
+
+def write_tree(folder: Path) -> Path:
+    """Write a work tree with everything that lab.up commits."""
+    lab = Lab(Settings(name="test"), ROOT, folder / "lab")
+    for path, text in tree.desired(lab, locked_index(folder), "embedded").items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     return folder
@@ -59,8 +66,10 @@ def flux_kustomizations(repository: Path) -> list[dict[str, Any]]:
     return found
 
 
-def built(kubectl: str, repository: Path) -> dict[str, list[dict[str, Any]]]:
-    """Build each Flux Kustomization with its components, as kustomize-controller does."""
+@pytest.fixture(scope="module")
+def built(kubectl: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Each Flux Kustomization, built with its components as kustomize-controller does."""
+    repository = write_tree(tmp_path_factory.mktemp("build"))
     result = {}
     for item in flux_kustomizations(repository):
         base = repository / item["spec"]["path"]
@@ -89,10 +98,10 @@ def test_controllers_come_before_configs(repository: Path) -> None:
         assert (repository / item["spec"]["path"] / "kustomization.yaml").exists()
 
 
-def test_every_image_of_what_flux_applies_is_named_by_digest(kubectl: str, repository: Path, index: Index) -> None:
+def test_every_image_of_what_flux_applies_is_named_by_digest(built: Built, index: Index) -> None:
     found = {
         container["image"]
-        for objects in built(kubectl, repository).values()
+        for objects in built.values()
         for pod in pods(objects)
         for container in [*pod["containers"], *pod.get("initContainers", [])]
     }
@@ -100,8 +109,8 @@ def test_every_image_of_what_flux_applies_is_named_by_digest(kubectl: str, repos
     assert found == expected
 
 
-def test_the_meters_tree_replaces_sysfs_and_keeps_its_type(kubectl: str, repository: Path) -> None:
-    (exporter,) = [o for o in built(kubectl, repository)["monitoring-controllers"] if o["kind"] == "DaemonSet"]
+def test_the_meters_tree_replaces_sysfs_and_keeps_its_type(built: Built) -> None:
+    (exporter,) = [o for o in built["monitoring-controllers"] if o["kind"] == "DaemonSet"]
     volumes = {v["name"]: v["hostPath"] for v in exporter["spec"]["template"]["spec"]["volumes"]}
     assert volumes["sys"] == {"path": "/var/lib/hardwatt/meter/sysfs", "type": "Directory"}
     assert volumes["proc"] == {"path": "/proc", "type": "Directory"}
@@ -119,8 +128,8 @@ def test_fluxs_own_images_are_set_before_its_first_start(kubectl: str, repositor
     assert found["source-controller"]["startupProbe"]["periodSeconds"] == 1
 
 
-def test_every_container_asks_for_resources_and_drops_rights(kubectl: str, repository: Path) -> None:
-    found = [pod for objects in built(kubectl, repository).values() for pod in pods(objects)]
+def test_every_container_asks_for_resources_and_drops_rights(built: Built) -> None:
+    found = [pod for objects in built.values() for pod in pods(objects)]
     assert len(found) == 2
     for pod in found:
         for container in pod["containers"]:
@@ -129,8 +138,8 @@ def test_every_container_asks_for_resources_and_drops_rights(kubectl: str, repos
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_names_that_the_rest_relies_on(kubectl: str, repository: Path) -> None:
-    objects = built(kubectl, repository)["monitoring-controllers"]
+def test_names_that_the_rest_relies_on(built: Built) -> None:
+    objects = built["monitoring-controllers"]
     names = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects}
     assert {
         ("StatefulSet", "monitoring", "prometheus-k8s"),
@@ -139,8 +148,8 @@ def test_names_that_the_rest_relies_on(kubectl: str, repository: Path) -> None:
     } <= names
 
 
-def test_network_policies_say_that_they_are_not_enforced(kubectl: str, repository: Path) -> None:
-    objects = built(kubectl, repository)["monitoring-controllers"]
+def test_network_policies_say_that_they_are_not_enforced(built: Built) -> None:
+    objects = built["monitoring-controllers"]
     policies = [item for item in objects if item["kind"] == "NetworkPolicy"]
     assert policies
     assert all(item["metadata"]["annotations"]["hardwatt.dev/enforced"].startswith("no") for item in policies)
@@ -183,19 +192,8 @@ def test_the_measured_jobs_are_scraped_every_second_within_a_second() -> None:
     ],
 )
 def test_promtool_accepts(check: str, path: str) -> None:
-    promtool = find_promtool()
+    promtool = find_tool("promtool")
     # the credentials file exists in the pod alone
     flags = ["--syntax-only"] if check == "config" else []
     done = subprocess.run([promtool, "check", check, *flags, str(ROOT / path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def find_promtool() -> str:
-    """The machine's promtool, else the newest that the mirror built."""
-    from hardwatt.lab import open_lab
-
-    built = sorted((open_lab().cache / "built").rglob("promtool"), key=lambda path: path.stat().st_mtime)
-    found = shutil.which("promtool") or (str(built[-1]) if built else None)
-    if found is None:
-        pytest.skip("promtool is not built yet (invoke mirror.fill)")
-    return found

@@ -1,0 +1,157 @@
+"""The order of a bootstrap, with doubles for node, Flux and cluster; git is real."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardwatt import gitops, kube, machines
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import CommandError, LabError, RefusedError, SettingsError
+from hardwatt.gitops import drift, flux, tree
+from hardwatt.gitops.flux import Wanted
+from hardwatt.gitops.repository import Repository
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Artefact, Index
+
+HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
+
+
+class World:
+    """What happened, in order; and what the doubles answer."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.outdated = "Flux is not in the cluster"
+        self.known_hosts = f"[10.77.0.2]:2222 ssh-ed25519 {HOST_KEY}"
+        self.fails = False
+
+
+class FakeCluster:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def outdated(self, wanted: Wanted) -> str:
+        return self._world.outdated
+
+    def secret(self) -> dict[str, str]:
+        return {"known_hosts": self._world.known_hosts}
+
+    def request(self) -> None:
+        self._world.log.append("request")
+
+
+class FakeApi:
+    def __enter__(self) -> "FakeApi":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+class FakeMachine:
+    def __init__(self, end: Endpoint) -> None:
+        self._end = end
+
+    def endpoint(self) -> Endpoint:
+        return self._end
+
+
+@pytest.fixture
+def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    world = World()
+    known_hosts = tmp_path / "known_hosts"
+    known_hosts.write_text(f"10.77.0.2 ssh-ed25519 {HOST_KEY}\n")
+    end = Endpoint("n", "embedded", "10.77.0.2", 22, "root", tmp_path / "k", known_hosts, "10.77.0.1", "10.77.0.2")
+
+    class FakeSsh:
+        def __init__(self, endpoint: Endpoint) -> None:
+            assert endpoint == end
+
+        def __enter__(self) -> "FakeSsh":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            return None
+
+        def run(self, command: str) -> None:
+            world.log.append("revoke" if re.search(r"\brm -f /run/hardwatt/git-grant", command) else "grant")
+
+    def bootstrap(*arguments: Any) -> None:
+        world.log.append("flux bootstrap")
+        if world.fails:
+            raise CommandError(["flux"], 1)
+
+    monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(end))
+    monkeypatch.setattr(kube, "client", lambda _: FakeApi())
+    monkeypatch.setattr(gitops, "repository", lambda lab, name, endpoint=None: repo)
+    monkeypatch.setattr(gitops, "Ssh", FakeSsh)
+    monkeypatch.setattr(flux, "Cluster", lambda _: FakeCluster(world))
+    monkeypatch.setattr(flux, "version", lambda _: "v2.9.5")
+    monkeypatch.setattr(flux, "outdated_files", lambda *_: "")
+    monkeypatch.setattr(flux, "bootstrap", bootstrap)
+    monkeypatch.setattr(flux, "synced", lambda _: [])
+    monkeypatch.setattr(flux, "wait_for", lambda _, commit: world.log.append("wait"))
+    monkeypatch.setattr(drift, "repair", lambda *_: [])
+    yield world
+
+
+@pytest.fixture
+def full(index: Index) -> Index:
+    return index.with_artefact(Artefact("flux", "tool", "gitops", "2.9.5", "built", "", "", "tools/flux", ""))
+
+
+def test_flux_may_push_during_its_bootstrap_only(lab: Lab, full: Index, world: World) -> None:
+    outcome = gitops.bootstrap(lab, full)
+    assert world.log == ["grant", "flux bootstrap", "revoke", "request", "wait"]
+    files = len(tree.desired(lab, full, "embedded"))
+    assert outcome.changed == (f"repository: {files} files", "flux bootstrap v2.9.5")
+
+
+def test_a_bootstrap_that_fails_takes_the_right_back(lab: Lab, full: Index, world: World) -> None:
+    world.fails = True
+    with pytest.raises(CommandError):
+        gitops.bootstrap(lab, full)
+    assert world.log == ["grant", "flux bootstrap", "revoke"]
+
+
+def test_with_flux_as_it_should_be_it_is_not_run(
+    lab: Lab, full: Index, world: World, repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.outdated = ""
+    first = gitops.bootstrap(lab, full)
+    assert world.log == ["request", "wait"]
+    world.log.clear()
+    monkeypatch.setattr(flux, "all_at", lambda found, commit: commit == first.head)
+    again = gitops.bootstrap(lab, full)
+    assert again == gitops.GitopsOutcome((), first.head)
+    assert world.log == ["wait"]
+    assert repo.git("rev-list", "--count", first.head).stdout.strip() == "1"
+
+
+def test_another_stored_host_key_stops_everything(lab: Lab, full: Index, world: World) -> None:
+    world.known_hosts = "[10.77.0.2]:2222 ssh-ed25519 AAAAother"
+    with pytest.raises(RefusedError, match="AAAAother"):
+        gitops.bootstrap(lab, full)
+    assert world.log == ["grant", "flux bootstrap", "revoke"]
+
+
+def test_github_is_refused_until_it_is_there(lab: Lab, full: Index, world: World) -> None:
+    settings = lab.settings.model_copy(update={"gitops": lab.settings.gitops.model_copy(update={"kind": "github"})})
+    with pytest.raises(SettingsError, match="github"):
+        gitops.bootstrap(Lab(settings, lab.root, lab.dir), full)
+    assert world.log == []
+
+
+def test_a_clone_into_an_existing_folder_is_refused(lab: Lab, tmp_path: Path, world: World) -> None:
+    with pytest.raises(LabError, match="exists already"):
+        gitops.clone(lab, tmp_path)
+
+
+def test_a_clone_can_pull_and_push_by_itself(lab: Lab, full: Index, world: World, tmp_path: Path) -> None:
+    gitops.bootstrap(lab, full)
+    folder = gitops.clone(lab, tmp_path / "mine")
+    assert (folder / "clusters/lab/monitoring.yaml").exists()
+    assert "sshcommand" in (folder / ".git/config").read_text()

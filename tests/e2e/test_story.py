@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hardwatt import hostrecord, kube
+from hardwatt.bundle import Bundle
 from hardwatt.errors import LabError
 from hardwatt.machines import identity
 from hardwatt.wait import wait
@@ -216,6 +217,31 @@ def bundle(story: Story) -> Path:
 def test_the_experiment_gives_an_answer(bundle: Path) -> None:
     results = json.loads((bundle / "results" / "results.json").read_text())
     assert results["n"]["value"] >= 3
+
+
+def test_every_commit_became_ready_and_each_job_fetched_once(story: Story, bundle: Path) -> None:
+    found = Bundle.open(bundle)
+    found.verify()
+    failed = [run for run in found.runs if run.status == "failed"]
+    assert [run.reason for run in failed] == ["killed in mid-run"]
+    done = [run for run in found.runs if run.status == "done"]
+    assert {(run.commits, run.ready) for run in done} == {(3, 3)}
+    for run in done:
+        fetches = json.loads((bundle / f"log/{run.run_id}.json").read_text())["fetches"]
+        assert sum(one["key"] == "runner" for one in fetches) == (run.commits if run.arm == "push" else 0)
+
+
+def test_after_the_experiment_nothing_of_it_is_left_in_the_cluster(story: Story) -> None:
+    from kubernetes import client
+
+    assert "to be put back" not in story.invoke("experiment.status").stdout
+    with kube.client(story.lab) as api:
+        core: Any = client.CoreV1Api(api)
+        apps: Any = client.AppsV1Api(api)
+        spaces = {space.metadata.name for space in core.list_namespace().items}
+        controllers = apps.list_namespaced_deployment("flux-system").items
+    assert not spaces & {"ci", "workload"}
+    assert {one.status.available_replicas for one in controllers} == {1}
 
 
 def test_the_bundle_gives_the_same_answer_anywhere(bundle: Path, tmp_path: Path) -> None:

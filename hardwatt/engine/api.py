@@ -25,7 +25,7 @@ from hardwatt.settings import ROOT
 JOURNAL = "experiment.json"
 OpenPlant = Callable[[Lab], AbstractContextManager[Plant]]
 OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]
-RESUME = "inv experiment.resume goes on with it; inv experiment.abandon gives it up"
+RESUME = "invoke experiment.resume goes on with it; invoke experiment.abandon gives it up"
 
 
 def list_studies(root: Path = ROOT) -> list[Study]:
@@ -59,6 +59,8 @@ def run(
     Raises ``RefusedError`` where another experiment is unfinished, or where plan or versions are
     others than when it started; ``LabError`` where too few pairs are complete at the end.
     """
+    if study:
+        load_study(lab.root, study)  # a mistake in it is told before anything is opened
     with lab.lock("experiment.run"), (open_plant or _real_plant)(lab) as plant:
         journal = Journal.load(lab.dir / JOURNAL)
         if journal is not None:
@@ -78,7 +80,7 @@ def run(
             writer = _open(Path(state.bundle), wanted, facts)
         else:
             if resume:
-                raise LabError("no experiment is unfinished", hint="inv experiment.run STUDY")
+                raise LabError("no experiment is unfinished", hint="invoke experiment.run STUDY")
             wanted = plan(lab, study, pairs=pairs, seed=seed)
             facts = plant.facts(wanted.study)
             journal, writer = _start(lab, wanted, facts)
@@ -107,7 +109,7 @@ def abandon(lab: Lab, *, open_cluster: OpenCluster | None = None) -> list[str]:
     with lab.lock("experiment.abandon"):
         journal = Journal.load(lab.dir / JOURNAL)
         if journal is None or journal.state.state != RUNNING:
-            raise LabError("no experiment is unfinished", hint="inv experiment.status")
+            raise LabError("no experiment is unfinished", hint="invoke experiment.status")
         done: list[str] = []
         if journal.state.undo:
             with (open_cluster or _real_cluster)(lab) as cluster:
@@ -216,7 +218,7 @@ def _finish(engine: Engine, facts: Facts) -> Path:
         reasons = sorted({f"{run.run_id}: {run.reason}" for run in writer.runs if run.status == "failed"})
         raise LabError(
             f"only {pairs} of {plan_.pairs} pairs are complete: " + "; ".join(reasons),
-            hint=f"inv experiment.report {writer.path} shows what there is",
+            hint=f"invoke experiment.report {writer.path} shows what there is",
         )
     return writer.path
 

@@ -17,7 +17,7 @@ CLOCK_LIMIT_MS = 1000
 def meter(info: Mapping[str, str], kepler_paths: Sequence[str]) -> Check:
     """Say where the energy comes from; a fake meter is refused."""
     source = info.get("source", "")
-    if fake := [path for path in kepler_paths if "fake" in path.lower()]:
+    if fake := [path for path in kepler_paths if is_fake(path)]:
         return Check("meter", "failed", f"Kepler uses its fake meter ({fake[0]})")
     if source not in METERS:
         return Check(
@@ -25,6 +25,16 @@ def meter(info: Mapping[str, str], kepler_paths: Sequence[str]) -> Check:
         )
     detail = f"{source} {info.get('model', '')}".strip()
     return Check("meter", "warning" if source == "modelled" else "ok", f"joules are {detail}")
+
+
+def is_fake(path: str) -> bool:
+    """Return whether a zone's path is one that Kepler's fake meter invents.
+
+    It names its zones ``.../energy_package-0``, ``.../energy_dram``; a real zone is a folder like
+    ``intel-rapl:0`` (Kepler, internal/device/fake_cpu_power_meter.go).
+    """
+    name = path.rpartition("/")[2]
+    return "fake" in path.lower() or (name.startswith("energy_") and name != "energy_uj")
 
 
 def scrapes(up: Mapping[str, float]) -> Check:
@@ -95,5 +105,5 @@ def refuse(checks: Sequence[Check]) -> None:
     """Raise ``RefusedError`` that names every failed check."""
     if failed := [f"{one.name}: {one.detail}" for one in checks if one.status == "failed"]:
         raise RefusedError(
-            "the experiment would not measure what it says:\n  " + "\n  ".join(failed), hint="inv lab.status"
+            "the experiment would not measure what it says:\n  " + "\n  ".join(failed), hint="invoke lab.status"
         )

@@ -31,9 +31,11 @@ def api_errors(doing: str) -> Iterator[None]:
         yield
     except ApiException as error:
         detail = (error.body or error.reason or "").strip()[:500]
-        raise LabError(f"{doing}: the API server answered {error.status}: {detail}", hint="inv lab.status") from error
+        raise LabError(
+            f"{doing}: the API server answered {error.status}: {detail}", hint="invoke lab.status"
+        ) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise LabError(f"{doing}: the API server cannot be reached: {error}", hint="inv lab.status") from error
+        raise LabError(f"{doing}: the API server cannot be reached: {error}", hint="invoke lab.status") from error
 
 
 class KubeCluster:

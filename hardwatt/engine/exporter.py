@@ -46,7 +46,7 @@ class Exporter:
             pods = self._core.list_namespaced_pod(NAMESPACE, label_selector=SELECTOR, _request_timeout=10).items
         running = [pod.metadata.name for pod in pods if pod.status.phase == "Running"]
         if len(running) != 1:
-            raise LabError(f"{len(running)} node exporters run in {NAMESPACE}, not one", hint="inv lab.status")
+            raise LabError(f"{len(running)} node exporters run in {NAMESPACE}, not one", hint="invoke lab.status")
         self._pod = str(running[0])
         return self._pod
 

@@ -29,7 +29,7 @@ def node_cpu(edge: Edge) -> tuple[float, float]:
     """
     found = [value for series, value in edge.values.items() if series.partition("{")[0] == CPU]
     if len(found) != 1:
-        raise WaitError(f"the exporter shows {len(found)} series {CPU}, not one", hint="inv meter.status")
+        raise WaitError(f"the exporter shows {len(found)} series {CPU}, not one", hint="invoke lab.status")
     return edge.values.get(READ_AT, edge.node_ms / 1000), found[0]
 
 
@@ -39,7 +39,7 @@ def busy_cores(plant: Plant, seconds: float) -> float:
     plant.clock.sleep(seconds)
     end, after = node_cpu(plant.edge("gate", "end"))
     if end <= start:
-        raise WaitError(f"the meter did not move within {seconds:g} s", hint="inv meter.status")
+        raise WaitError(f"the meter did not move within {seconds:g} s", hint="invoke lab.status")
     return (after - before) / (end - start)
 
 
@@ -87,5 +87,5 @@ def _busy(cores: float, baseline_cores: float) -> str:
 def _not_settled(what: str, reasons: Sequence[str], seconds: float) -> WaitError:
     return WaitError(
         f"{what} did not open within {seconds:g} s: {'; '.join(reasons)}",
-        hint="inv lab.status; a busier machine needs a wider gate.cpu_band_cores in the study",
+        hint="invoke lab.status; a busier machine needs a wider gate.cpu_band_cores in the study",
     )

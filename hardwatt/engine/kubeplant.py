@@ -166,7 +166,7 @@ class KubePlant:
     def _images(self, study: Study) -> dict[str, str]:
         app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")
         if not (app.digest and runner.digest):
-            raise LabError("the mirror's index holds no digest of the app or the runner", hint="inv mirror.fill")
+            raise LabError("the mirror's index holds no digest of the app or the runner", hint="invoke mirror.fill")
         return {"app": f"{app.name}@{app.digest}", "runner": f"{runner.name}@{runner.digest}"}
 
     def _controllers(self) -> list[str]:

@@ -179,7 +179,7 @@ def load_study(root: Path, name: str) -> Study:
     known = list_studies(root)
     if name not in known:
         raise SettingsError(
-            f"unknown study {name!r}; known studies: {', '.join(known) or 'none'}", hint="inv experiment.list"
+            f"unknown study {name!r}; known studies: {', '.join(known) or 'none'}", hint="invoke experiment.list"
         )
     return read_study(path)
 

@@ -99,4 +99,4 @@ class WorkingCopy:
 
     def _git(self, *arguments: str, check: bool = True) -> Result:
         argv = ["git", "-C", str(self.path), "-c", "gc.auto=0", *arguments]
-        return run(argv, env=self._env, check=check, timeout=TIMEOUT, hint="inv lab.status")
+        return run(argv, env=self._env, check=check, timeout=TIMEOUT, hint="invoke lab.status")

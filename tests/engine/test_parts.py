@@ -127,7 +127,7 @@ def test_meter_info_is_the_labels_of_the_one_info_series() -> None:
         ({"source": "rapl"}, ["/sys/class/powercap/intel-rapl:0"], "ok"),
         ({"source": "fake"}, [], "failed"),
         ({}, [], "failed"),
-        ({"source": "rapl"}, ["/fake/package"], "failed"),
+        ({"source": "rapl"}, ["aggregated-package", "/sys/class/powercap/intel-rapl/energy_dram"], "failed"),
     ],
 )
 def test_a_fake_or_missing_meter_is_refused(info: dict[str, str], kepler: list[str], status: str) -> None:

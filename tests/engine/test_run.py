@@ -15,7 +15,7 @@ from hardwatt.bundle import Bundle, Run, Writer
 from hardwatt.engine import api
 from hardwatt.engine.journal import Journal
 from hardwatt.engine.undo import Undo
-from hardwatt.errors import LabError, LockedError, RefusedError
+from hardwatt.errors import LabError, LockedError, RefusedError, SettingsError
 from hardwatt.files import read_json
 from hardwatt.lab import Lab
 from hardwatt.settings import ROOT
@@ -310,6 +310,13 @@ def test_an_abandoned_experiment_makes_room_for_another(lab: Lab, tmp_path: Path
 def test_resume_without_an_unfinished_experiment_says_so(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no experiment is unfinished"):
         start(lab, SimPlant(tmp_path / "cluster.json"), resume=True)
+
+
+def test_an_unknown_study_is_told_before_a_cluster_is_looked_for(lab: Lab) -> None:
+    with pytest.raises(SettingsError, match="unknown study 'push-vs-pul'"):
+        api.run(lab, "push-vs-pul")
+    with pytest.raises(LabError, match="kubeconfig"):
+        api.run(lab, STUDY)
 
 
 def test_a_second_run_at_once_is_refused(lab: Lab, tmp_path: Path) -> None:

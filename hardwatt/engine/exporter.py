@@ -28,7 +28,7 @@ class Exporter:
 
         Raises ``LabError`` where there is no exporter or it does not show the node's time.
         """
-        pod = self._pod or self._find()
+        pod, self._pod = self._pod or self._find(), ""  # looked for again after an error
         requested = self._now()
         with api_errors("reading the node exporter"):
             answer = self._core.connect_get_namespaced_pod_proxy_with_path(
@@ -36,6 +36,7 @@ class Exporter:
             )
             text = answer.data.decode()
         replied = self._now()
+        self._pod = pod
         values = parse_exposition(text, PREFIXES)
         if NODE_TIME not in values:
             raise LabError("the node exporter does not show the node's time (its collector 'time' is off)")
@@ -47,8 +48,7 @@ class Exporter:
         running = [pod.metadata.name for pod in pods if pod.status.phase == "Running"]
         if len(running) != 1:
             raise LabError(f"{len(running)} node exporters run in {NAMESPACE}, not one", hint="invoke lab.status")
-        self._pod = str(running[0])
-        return self._pod
+        return str(running[0])
 
 
 def meter_info(values: Mapping[str, float]) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hardwatt.bundle import Run
 from hardwatt.bundle import plan_sha256 as hash_of
 from hardwatt.engine.study import Study
 
+KILLED, STOPPED = INTERRUPTIONS = ("killed in mid-run", "stopped by Ctrl-C")
 UNITS = {"node_cpu_seconds": "CPU-s", "node_joules": "J"}
 
 
@@ -98,17 +99,17 @@ def make_plan(study: Study, *, seed: int, pairs: int | None = None, code: Mappin
     return Plan(study, seed, count, tuple(rows), code or {})
 
 
-def next_row(plan: Plan, runs: Iterable[Run]) -> Row | None:
+def next_row(plan: Plan, runs: Sequence[Run]) -> Row | None:
     """Return what is to be run next, given what was recorded; None when there is nothing more to do.
 
     A pair with a failed run is given up, and a repeated pair follows at the end, until as many pairs
-    as planned are complete or the study's ``max_repeats`` are used up.
+    as planned are complete or the repeats are used up.
     """
     status = {run.run_id: run.status for run in runs}
     candidates = list(plan.rows)
     if (row := _open_row(candidates, status)) is not None:
         return row
-    for number in range(1, plan.study.design.max_repeats + 1):
+    for number in range(1, repeats_allowed(plan, runs) + 1):
         if complete_pairs(candidates, status) >= plan.pairs:
             return None
         pair = plan.repeat(number)
@@ -116,6 +117,20 @@ def next_row(plan: Plan, runs: Iterable[Run]) -> Row | None:
         if (row := _open_row(pair, status)) is not None:
             return row
     return None
+
+
+def repeats_allowed(plan: Plan, runs: Sequence[Run]) -> int:
+    """Return how many pairs may be repeated: the study's ``max_repeats``, and one for each interruption.
+
+    A run that a person stopped says nothing about the lab.
+    """
+    return plan.study.design.max_repeats + sum(run.reason in INTERRUPTIONS for run in runs)
+
+
+def all_rows(plan: Plan, runs: Sequence[Run]) -> list[Row]:
+    """Return every row that may have been run so far, repeated pairs included."""
+    repeats = range(1, repeats_allowed(plan, runs) + 1)
+    return [*plan.rows, *(row for number in repeats for row in plan.repeat(number))]
 
 
 def complete_pairs(rows: Iterable[Row], status: Mapping[str, str]) -> int:
@@ -126,10 +141,9 @@ def complete_pairs(rows: Iterable[Row], status: Mapping[str, str]) -> int:
     return sum(all(state == "done" for state in states) for states in blocks.values())
 
 
-def complete(plan: Plan, runs: Iterable[Run]) -> int:
+def complete(plan: Plan, runs: Sequence[Run]) -> int:
     """Return how many pairs, repeated ones included, are complete."""
-    rows = [*plan.rows, *(row for n in range(1, plan.study.design.max_repeats + 1) for row in plan.repeat(n))]
-    return complete_pairs(rows, {run.run_id: run.status for run in runs})
+    return complete_pairs(all_rows(plan, runs), {run.run_id: run.status for run in runs})
 
 
 def _open_row(rows: Iterable[Row], status: Mapping[str, str]) -> Row | None:

@@ -8,13 +8,11 @@ from typing import Any
 from hardwatt.bundle import Run, Writer
 from hardwatt.engine.gate import Passed, baseline, pass_gate
 from hardwatt.engine.journal import Journal
-from hardwatt.engine.plan import Plan, Row, complete, next_row
+from hardwatt.engine.plan import KILLED, STOPPED, Plan, Row, all_rows, complete, next_row
 from hardwatt.engine.plant import Fetch, Plant
 from hardwatt.engine.window import Window, check_length, deliver_first, deliveries, measure, push_first
 from hardwatt.errors import LabError
 from hardwatt.files import write_json
-
-KILLED = "killed in mid-run"
 
 
 @dataclasses.dataclass
@@ -57,17 +55,29 @@ class Engine:
         self.journal.begin(row.run_id)
         try:
             self._one(row)
-        except LabError as error:
-            reason = "; ".join(line.strip() for line in error.message.splitlines() if line.strip())
-            self._fail(row, reason)
-            self.say(f"{row.run_id}: failed: {reason}")
         except BaseException as error:
-            self._fail(row, "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else repr(error))
+            reason = _reason(error)
+            self._fail(row, reason)
             self.journal.end()
-            raise
+            if _interrupted(error):
+                raise KeyboardInterrupt from error
+            if not isinstance(error, LabError):
+                raise
+            self.say(f"{row.run_id}: failed: {reason}")
+            self._refuse_to_go_on_alone()
         self.journal.end()
         self._ended += 1
         self._took += self.plant.clock.monotonic() - started
+
+    def _refuse_to_go_on_alone(self) -> None:
+        """Stop after a failed run where the lab is gone: its pairs would only fail one after the other."""
+        try:
+            self.plant.unsettled(self.plan.study)
+        except LabError as error:
+            raise LabError(
+                f"the lab does not answer any more: {error.message}",
+                hint="invoke lab.up, then invoke experiment.resume",
+            ) from error
 
     def _one(self, row: Row) -> None:
         study, plant = self.plan.study, self.plant
@@ -128,9 +138,7 @@ class Engine:
         )
 
     def _row(self, run_id: str) -> Row:
-        repeats = range(1, self.plan.study.design.max_repeats + 1)
-        rows = [*self.plan.rows, *(row for number in repeats for row in self.plan.repeat(number))]
-        return next(row for row in rows if row.run_id == run_id)
+        return next(row for row in all_rows(self.plan, self.writer.runs) if row.run_id == run_id)
 
     def _progress(self, row: Row, doing: str) -> None:
         """Say what runs, how much is done and how long the rest takes."""
@@ -159,6 +167,23 @@ def _log(row: Row, passed: Passed, window: Window, fetches: Sequence[Fetch]) -> 
         "revisions_seen": list(window.seen),
         "fetches": [dataclasses.asdict(one) for one in fetches],
     }
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a run failed, in one line."""
+    if _interrupted(error):
+        return STOPPED
+    text = error.message if isinstance(error, LabError) else repr(error)
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C is what happened, also where the clean-up after it failed with an error of its own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 def _minutes(seconds: float) -> str:

@@ -173,6 +173,7 @@ class SimPlant:
         self.versions = {"kubernetes": "v1.36.3"}
         self.never_ready: set[str] = set()
         self.busy: Callable[[], Sequence[str]] = lambda: ()
+        self.on_reset: Callable[[], None] = lambda: None
         self.events: list[str] = []
         self.edges: list[Edge] = []
         self._committed = ""
@@ -227,6 +228,7 @@ class SimPlant:
 
     def reset(self, study: Study) -> None:
         self.event("reset")
+        self.on_reset()
 
     def unsettled(self, study: Study) -> Sequence[str]:
         return self.busy()

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,17 @@ def test_a_failed_run_gives_its_pair_up_and_repeats_both_arms_at_the_end(plan: P
 
 def test_after_a_failed_first_run_the_second_is_not_run(plan: Plan) -> None:
     assert next_row(plan, [ended(plan.rows[0], "failed")]) == plan.rows[2]
+
+
+def test_what_a_person_interrupted_uses_no_repeat_up(plan: Plan) -> None:
+    runs: list[Run] = []
+    for _ in range(10):
+        row = next_row(plan, runs)
+        assert row is not None
+        runs.append(replace(ended(row, "failed"), reason="stopped by Ctrl-C"))
+    while (row := next_row(plan, runs)) is not None:
+        runs.append(ended(row))
+    assert complete(plan, runs) == plan.pairs
 
 
 def test_repeats_end_at_the_limit(plan: Plan) -> None:

@@ -312,6 +312,53 @@ def test_resume_without_an_unfinished_experiment_says_so(lab: Lab, tmp_path: Pat
         start(lab, SimPlant(tmp_path / "cluster.json"), resume=True)
 
 
+def test_a_second_ctrl_c_during_the_clean_up_leaves_the_rest_to_the_next_command(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json", on=at("push", 3, throw(KeyboardInterrupt())))
+    real, presses = plant.cluster.delete, [KeyboardInterrupt()]
+
+    def delete(api_version: str, kind: str, namespace: str, name: str) -> None:
+        if presses:
+            raise presses.pop()
+        real(api_version, kind, namespace, name)
+
+    plant.cluster.delete = delete  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        start(lab, plant)
+    plant.on = lambda event: None
+    before = Writer(Path(journal(lab).state.bundle)).runs
+    assert [run.reason for run in before] == ["stopped by Ctrl-C"]
+    assert_complete(Bundle.open(start(lab, plant)), before)
+    assert_put_back(lab, plant)
+
+
+def test_a_clean_up_that_fails_after_ctrl_c_is_still_an_interruption(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json", on=at("push", 3, throw(KeyboardInterrupt())))
+    plant.on_reset = throw(LabError("the API server is away"))
+    with pytest.raises(KeyboardInterrupt):
+        start(lab, plant)
+    assert [run.reason for run in Writer(Path(journal(lab).state.bundle)).runs] == ["stopped by Ctrl-C"]
+
+
+def test_a_lab_that_is_gone_stops_the_experiment_instead_of_failing_pair_after_pair(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    gone = LabError("the API server cannot be reached")
+
+    def away() -> None:
+        plant.busy = throw(gone)  # type: ignore[assignment]
+        raise gone
+
+    plant.on = at("push", 3, away)
+    with pytest.raises(LabError, match="does not answer any more") as error:
+        start(lab, plant)
+    assert "experiment.resume" in error.value.hint
+    before = Writer(Path(journal(lab).state.bundle)).runs
+    assert [run.status for run in before] == ["failed"]
+    assert journal(lab).state.state == "running"
+    plant.busy = lambda: ()
+    plant.on = lambda event: None
+    assert_complete(Bundle.open(start(lab, plant, resume=True, pairs=None, seed=None)), before)
+
+
 def test_an_unknown_study_is_told_before_a_cluster_is_looked_for(lab: Lab) -> None:
     with pytest.raises(SettingsError, match="unknown study 'push-vs-pul'"):
         api.run(lab, "push-vs-pul")

@@ -14,6 +14,7 @@ from deploys import (
     mirror,
     modules_sysctls,
     preflight,
+    service_network,
     workload_images,
 )
 
@@ -23,6 +24,7 @@ mirror.configure()
 containerd.configure()
 kubernetes.configure()
 cni.configure()
+service_network.configure()
 images.configure()
 kubeadm.configure()
 # what follows needs no cluster, and goes on while the cluster's pods start

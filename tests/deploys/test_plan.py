@@ -24,6 +24,7 @@ IN_ORDER = [
     "kubeadm=1.36.3+lab.1 kubectl=1.36.3+lab.1 kubelet=1.36.3+lab.1",
     "apt-mark hold kubeadm kubectl kubelet",
     "systemctl enable kubelet.service",
+    "systemctl start hardwatt-services.service",
     f"ctr --namespace k8s.io images pull --hosts-dir /etc/containerd/certs.d "
     f"--label io.cri-containerd.pinned=pinned registry.k8s.io/kube-apiserver@{DIGEST}",
     "kubeadm init --skip-token-print --config /etc/hardwatt/kubeadm.yaml",
@@ -42,6 +43,13 @@ def test_commands_of_a_full_run(run_node: Runner) -> None:
         places.append(found[0])
     assert places == sorted(places)
     assert not [command for command in run.commands if "upgrade" in command or "StrictHostKey" in command]
+
+
+def test_service_addresses_are_refused_before_the_kubelet_starts(run_node: Runner) -> None:
+    text = run_node().files["/etc/systemd/system/hardwatt-services.service"]
+    assert "Before=kubelet.service" in text
+    assert "ExecStart=/usr/sbin/iptables -w -I FORWARD -d 10.96.0.0/16 " in text
+    assert text.count("ExecStart=") == text.count("ExecStop=-") == 2
 
 
 def test_the_kubeadm_configuration_of_a_host_needs_no_exception(run_node: Runner) -> None:

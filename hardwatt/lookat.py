@@ -7,6 +7,8 @@ from rich.table import Table
 from hardwatt import engine, forward, gitops, kube, machines, mirror, provision
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
+from hardwatt.meter import show, sources
+from hardwatt.meter.sources import Sources
 from hardwatt.progress import console, say
 from hardwatt.ssh import Ssh
 from hardwatt.up import described
@@ -103,3 +105,15 @@ def meter(lab: Lab) -> str:
         state = ssh.run("systemctl is-active hardwatt-meter.service", check=False).stdout.strip()
         page = ssh.run(f"cat {METER_PAGE}", check=False)
     return f"hardwatt-meter.service: {state}\n{page.stdout or page.stderr}".rstrip()
+
+
+def zones(lab: Lab, *, here: bool = False) -> Sources:
+    """Return the energy counters of the node, watched; those of this machine with ``here`` or where no node runs."""
+    if not here:
+        machine = machines.machine_for(lab)
+        if machine.status().state == "running":
+            say("watching the node's counters")
+            with Ssh(machine.endpoint()) as ssh:
+                return sources.on_node(ssh.run, show.NODE_ROOTS)
+        say("no node runs: these are the counters of this machine")
+    return sources.here()

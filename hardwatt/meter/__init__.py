@@ -78,20 +78,44 @@ class Model:
 def load_models(path: Path = FOLDER / "models.toml") -> dict[str, Model]:
     """Return every power model by its name; raise VerifyError where one has neither a source nor says so."""
     document = tomllib.loads(path.read_text())
+    if problems := _problems(document):
+        raise VerifyError("; ".join(problems))
     models = {}
     for name, entry in document["models"].items():
-        assumption = bool(entry.get("assumption", False))
         source = document["sources"].get(entry.get("source", ""), {})
-        if assumption == bool(source):
-            raise VerifyError(f"power model {name}: needs either a known source, or assumption = true")
+        assumption = bool(entry.get("assumption", False))
         points = tuple((float(load), float(watts)) for load, watts in entry["points_per_cpu"])
-        problems = hardwatt_meter.check_model({"name": name, "points": points})
-        if problems:
-            raise VerifyError(f"power model {name}: {'; '.join(problems)}")
         text = f"assumption: {entry['reason']}" if assumption else f"{source['title']}, {source['url']}"
         cpu = entry.get("cpu", {})
         models[name] = Model(name, entry["title"], points, entry["covers"], text, assumption, cpu)
     return models
+
+
+def model_problems(path: Path) -> list[str]:
+    """Return every fault of a file of power models, each with the model's name; empty where it is good."""
+    try:
+        return _problems(tomllib.loads(path.read_text()))
+    except tomllib.TOMLDecodeError as error:
+        return [f"not TOML: {error}"]
+
+
+def _problems(document: Mapping[str, Any]) -> list[str]:
+    sources, problems = document.get("sources", {}), []
+    for name, entry in document.get("models", {}).items():
+        missing = [key for key in ("title", "covers", "points_per_cpu") if key not in entry]
+        found = [f"needs {', '.join(missing)}"] if missing else []
+        assumption = bool(entry.get("assumption", False))
+        if assumption == (entry.get("source", "") in sources):
+            found.append("needs either a known source, or assumption = true")
+        if assumption and "reason" not in entry:
+            found.append("an assumption needs a reason")
+        points = entry.get("points_per_cpu", [])
+        found += hardwatt_meter.check_model({"name": name, "points": points}) if "points_per_cpu" in entry else []
+        cpu = entry.get("cpu", {})
+        if cpu and not {"vendor", "family", "model"} <= set(cpu):
+            found.append("cpu needs vendor, family and model")
+        problems += [f"power model {name}: {one}" for one in found]
+    return problems or ([] if document.get("models") else ["there is no power model in it"])
 
 
 def parse_cpuinfo(text: str) -> Cpu:

@@ -1,0 +1,100 @@
+"""Tables of meters and power models for the person at the terminal."""
+
+import json
+import os
+import platform
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hardwatt.errors import SettingsError, VerifyError
+from hardwatt.meter import ROOT, Model, load_models, model_problems, parse_cpuinfo, select_model, sources
+from hardwatt.meter.sources import Sources, Zone
+
+NODE_ROOTS = ("/sys", f"{ROOT}/sysfs")
+"""Where a node's zones are: its own, and the tree that the meter writes."""
+
+
+def zones_text(found: Sources) -> str:
+    """Return the zones as a table, with the sentence that says which of them count."""
+    sources.refuse_none(found)
+    table = Table("zone", "name", "watts now", "updates/s", "wraps in", "counts", "covers", "state")
+    for zone in found.zones:
+        table.add_row(
+            zone.entry, zone.name, _number(zone.watts, "{:.1f}"), _updates(zone), _duration(zone.wraps_in),
+            "yes" if zone.counted else "no", zone.covers, _state(zone),
+        )  # fmt: skip
+    return f"{_rendered(table)}\n{found.sentence}"
+
+
+def zones_json(found: Sources) -> str:
+    """Return the zones as JSON."""
+    rows = [zone.to_dict() for zone in found.zones]
+    return json.dumps({"source": found.source, "sentence": found.sentence, "zones": rows}, indent=2)
+
+
+def _state(zone: Zone) -> str:
+    return f"{zone.problem}; {zone.remedy}" if zone.problem else "works"
+
+
+def _updates(zone: Zone) -> str:
+    return ("at least " if zone.at_least else "") + _number(zone.updates, "{:.0f}")
+
+
+def _number(value: float | None, shape: str) -> str:
+    return "-" if value is None else shape.format(value)
+
+
+def _duration(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds / 60:.0f} min" if seconds < 36_000 else f"{seconds / 3600:.0f} h"
+
+
+def models_text(name: str = "") -> str:
+    """Return one power model in full, or all of them with the one that ``auto`` takes on this machine marked.
+
+    Raise SettingsError for an unknown name.
+    """
+    own = select_model("auto", _cpuinfo())
+    if name:
+        return _model_text(own if name == "auto" else select_model(name))
+    table = Table("model", "watts idle", "watts full", "processor", "source")
+    for model in load_models().values():
+        mark = " (auto here)" if model.name == own.name else ""
+        idle, full = model.points_per_cpu[0][1], model.points_per_cpu[-1][1]
+        text = "assumption" if model.assumption else "published"
+        table.add_row(model.name + mark, f"{idle:.3f}", f"{full:.3f}", model.title, text)
+    return f"{_rendered(table)}\nwatts for each hardware thread; invoke meter.model-show NAME prints points and source"
+
+
+def _model_text(model: Model) -> str:
+    cpus = os.cpu_count() or 1
+    lines = [f"{model.name}: {model.title}", f"covers: {model.covers}", f"source: {model.source}"]
+    lines += [f"  utilisation {load:4.0%}: {watts:.2f} W with {cpus} CPUs" for load, watts in model.points(cpus)]
+    return "\n".join([*lines, "a derived figure: a function of CPU-seconds, not a measurement of energy"])
+
+
+def check_models(file: str = "") -> str:
+    """Return one line on a file of power models (the shipped one by default); raise VerifyError with every fault."""
+    path = Path(file) if file else Path(__file__).parent / "models.toml"
+    if not path.exists():
+        raise SettingsError(f"there is no file {path}", hint="invoke meter.model-check --file models.toml")
+    if problems := model_problems(path):
+        raise VerifyError(f"{path}:\n" + "\n".join(f"  {problem}" for problem in problems), hint="mend the file")
+    models = load_models(path)
+    cpu = parse_cpuinfo(_cpuinfo())
+    fitting = [model.name for model in models.values() if model.fits(cpu)]
+    here = f"{', '.join(fitting)} fits {cpu.name or 'this processor'}" if fitting else "none fits this processor"
+    return f"{path.name}: {len(models)} models, no problem; {here}"
+
+
+def _cpuinfo() -> str:
+    file = Path("/proc/cpuinfo")
+    return file.read_text() if file.exists() else f"model name: {platform.processor()}\n"
+
+
+def _rendered(table: Table) -> str:
+    console = Console(width=180 if not os.isatty(1) else None)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip()

@@ -1,4 +1,4 @@
-"""The sections of results.json that hold the answer: primary, pairs, robustness, verdict."""
+"""The sections of results.json that hold the answer: primary, pairs, equivalence, verdict."""
 
 from __future__ import annotations
 
@@ -6,26 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hardwatt.analysis import equivalence, paired, resample, signedrank
-from hardwatt.analysis.figures import Json, count, figure, of_estimate
-from hardwatt.analysis.table import Pair, Table
+from hardwatt.analysis import equivalence, paired
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
+from hardwatt.analysis.table import Pair, Table, vector
 from hardwatt.errors import LabError
 from hardwatt.instruments import Figure
 
-FEWEST_FOR_A_TEST = 6
 _SHOWN = "The interval does not hold zero: on this machine and for these commits, a difference is shown."
 ESTIMATOR = "mean paired difference"
-
-
-def vector(table: Table, outcome: str) -> NDArray[np.float64] | None:
-    """Differences of the pairs for an outcome, second arm minus first; ``None`` where one is missing."""
-    columns = table.columns(outcome)
-    if columns is None:
-        return None
-    first, second = ([one.value for one in columns[arm]] for arm in table.arms)
-    return np.subtract(second, first)
 
 
 def measured(one: Figure) -> Json:
@@ -149,59 +138,6 @@ def equivalent(table: Table, planned: Mapping[str, Any]) -> Json | None:
         "level": figure(answer.level * 100, "%", "twice the one-sided level of the tests"),
         "p": figure(answer.p, "1", "two one-sided t tests"),
         "equivalent": answer.equivalent,
-    }
-
-
-def robustness(table: Table, seed: int) -> list[Json]:
-    """Other estimators and tests of the same differences, from six pairs on; empty below."""
-    values = vector(table, table.outcome)
-    if values is None or values.size < FEWEST_FOR_A_TEST:
-        return []
-    sample = table.primary(table.pairs[0].runs[table.arms[0]])
-    rows = [_estimated("Hodges-Lehmann", signedrank.hodges_lehmann(values), sample)]
-    rows.append(_estimated("Studentised bootstrap", resample.bootstrap_t(values, seed=seed), sample))
-    for name, test in (("Sign flips", resample.sign_flip(values, seed)), ("Wilcoxon", signedrank.wilcoxon(values))):
-        rows.append({"name": name, "figure": figure(test.p, "1", "p-value, two-sided"), "method": test.method})
-    rows += [_effect_sizes(values), _order(table, values), _memory(values)]
-    r = figure(signedrank.rank_biserial(values), "1", "matched-pairs rank-biserial correlation")
-    rows.append({"name": "Rank-biserial correlation", "figure": r, "method": "(W+ - W-) / (n(n+1)/2)"})
-    return rows
-
-
-def _estimated(name: str, estimate: paired.Estimate, sample: Figure) -> Json:
-    method = f"{estimate.method}; level {estimate.level:.1%}".replace("%", " %")
-    return {"name": name, "figure": of_estimate(estimate, sample.unit, sample.source), "method": method}
-
-
-def _effect_sizes(values: NDArray[np.float64]) -> Json:
-    spread = float(values.std(ddof=1))
-    size = float(values.mean()) / spread if spread else None
-    return {
-        "name": "Cohen's d_z",
-        "figure": figure(size, "1", "mean over standard deviation"),
-        "method": "mean(d)/sd(d)",
-    }
-
-
-def _order(table: Table, values: NDArray[np.float64]) -> Json:
-    """Mean difference of pairs that ran the first arm first, minus that of the others."""
-    forward = np.array([pair.order == table.arms for pair in table.pairs])
-    sample = table.primary(table.pairs[0].runs[table.arms[0]])
-    known = forward.any() and not forward.all()
-    value = float(values[forward].mean() - values[~forward].mean()) if known else None
-    method = f"mean difference of pairs that began with {table.arms[0]} minus that of the others"
-    return {"name": "Effect of order", "figure": figure(value, sample.unit, sample.source), "method": method}
-
-
-def _memory(values: NDArray[np.float64]) -> Json:
-    centred = values - values.mean()
-    total = float(centred @ centred)
-    rho = float(centred[1:] @ centred[:-1]) / total if total else None
-    source = "lag-1 autocorrelation of the differences"
-    return {
-        "name": "Autocorrelation",
-        "figure": figure(rho, "1", source),
-        "method": "above 0.3 in size, pairs are not independent",
     }
 
 

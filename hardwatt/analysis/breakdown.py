@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from hardwatt.analysis import equivalence, paired, resample
-from hardwatt.analysis.answer import FEWEST_FOR_A_TEST, mean_of, vector
-from hardwatt.analysis.figures import Json, count, figure, of_estimate
-from hardwatt.analysis.table import Table
+from hardwatt.analysis.answer import mean_of
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
+from hardwatt.analysis.table import Table, vector
 from hardwatt.bundle import Delivery
 from hardwatt.instruments import Figure
 
 NODE = "node_cpu_seconds"
 NAMESPACE = "cpu_seconds."
 GIT = "git_cpu_seconds"
+UNIT = "_cpu_seconds"
 JOULES = "node_joules"
 READY = "commit_to_ready_seconds"
 PODS, KUBEPODS, UNSEEN = f"{NAMESPACE}pods", f"{NAMESPACE}kubepods", f"{NAMESPACE}unseen_in_pods"
@@ -82,9 +83,13 @@ def incomplete(table: Table) -> list[str]:
 
 
 def secondaries(table: Table, seed: int) -> list[Json]:
-    """Every further outcome with its paired difference; from six pairs on with Holm's p-values."""
+    """Every further outcome with its paired difference; from six pairs on with Holm's p-values.
+
+    Parts of the node (namespaces, units) and checks of the rig are no hypotheses: they stand apart, without p.
+    """
     apart = (NAMESPACE, "check.", "closure.")
-    known = [name for name in table.names() if not name.startswith(apart) and name not in (table.outcome, JOULES)]
+    known = [name for name in table.names() if not name.startswith(apart) and not _is_unit(name)]
+    known = [name for name in known if name not in (table.outcome, JOULES)]
     rows = [row for name in known if (row := contrast(table, name, LABELS.get(name, name.replace("_", " "))))]
     if len(table.pairs) >= FEWEST_FOR_A_TEST:
         raw = {row["name"]: resample.sign_flip(_known(table, row["name"]), seed).p for row in rows}
@@ -92,6 +97,19 @@ def secondaries(table: Table, seed: int) -> list[Json]:
             row = next(row for row in rows if row["name"] == name)
             row["p"] = figure(p, "1", "sign-flip permutation, two-sided, Holm over the secondaries")
     return rows
+
+
+def units(table: Table) -> list[Json]:
+    """CPU time of the node's services outside pods (kubelet, container runtime, SSH): a breakdown, not tested."""
+    return [
+        row
+        for name in table.names()
+        if _is_unit(name) and (row := contrast(table, name, name.removesuffix(UNIT).replace("_", " ")))
+    ]
+
+
+def _is_unit(name: str) -> bool:
+    return name.endswith(UNIT) and name not in (NODE, GIT)
 
 
 def _known(table: Table, outcome: str) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hardwatt.analysis.answer import FEWEST_FOR_A_TEST
-from hardwatt.analysis.figures import Json, count, figure
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure
 from hardwatt.analysis.table import Table
 from hardwatt.bundle import Bundle
 from hardwatt.errors import LabError

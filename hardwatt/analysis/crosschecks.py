@@ -14,6 +14,7 @@ SEEN = "closure.pods_of_kubepods"
 LABELS = {
     "check.edge_error": "readings at the edges, off the window's ends by",
     "check.joules_of_formula": "joules of the zone, of those that the formula gives",
+    "check.meter_cost": "what the meter itself costs",
     "check.scrape_gap": "longest silence between two scrapes",
     SEEN: "CPU time of the pods that were seen, of all pods' own counter",
     "closure.kubepods_of_node": "CPU time of all pods, of the node",

@@ -14,6 +14,8 @@ from hardwatt.analysis.paired import Estimate
 from hardwatt.errors import LabError
 
 DIGITS = 9
+FEWEST_FOR_A_TEST = 6
+"""Pairs: below, no two-sided permutation test can reach five percent."""
 Json = dict[str, Any]
 
 

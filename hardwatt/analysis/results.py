@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hardwatt
-from hardwatt.analysis import answer, breakdown, context, crosschecks, runlog, table
+from hardwatt.analysis import answer, breakdown, context, crosschecks, further, paired, robustness, runlog, table
 from hardwatt.analysis.figures import Json, figure, text
 from hardwatt.bundle import Bundle
 from hardwatt.files import write_atomic
@@ -47,10 +47,12 @@ def destination(bundle: Path) -> Path:
 
 def _results(bundle: Bundle) -> Json:
     planned = bundle.plan.primary.model_dump()
-    data = table.build(bundle.runs, measure(bundle), bundle.plan.arms, planned["outcome"])
+    measured = measure(bundle)
+    data = table.build(bundle.runs, measured, bundle.plan.arms[:2], planned["outcome"])
     kind, model, seed = bundle.manifest.source, bundle.manifest.power_model, bundle.manifest.seed
     delivery = breakdown.delivery(data, bundle.deliveries)
     fetched = runlog.fetches(bundle, data)
+    level = float(planned.get("confidence", paired.LEVEL))
     first = answer.primary(data, planned)
     equal = answer.equivalent(data, planned)
     derived = breakdown.JOULES if data.outcome != breakdown.JOULES and data.columns(breakdown.JOULES) else None
@@ -72,14 +74,20 @@ def _results(bundle: Bundle) -> Json:
         "totals": breakdown.totals(data),
         "crosschecks": crosschecks.crosschecks(data),
         "secondaries": breakdown.secondaries(data, seed),
+        "units": breakdown.units(data),
         "incomplete": breakdown.incomplete(data),
         "delivery": delivery,
-        "robustness": answer.robustness(data, seed),
+        "robustness": robustness.robustness(data, seed, level),
         "equivalence": equal,
+        "break_even": further.break_even(data, level),
+        "several": further.further_arms(
+            bundle.runs, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
+        ),
         "fetches": fetched,
         "checks": [
             *crosschecks.closure_check(data),
             *runlog.runner_check(fetched, delivery),
+            *robustness.memory_check(data),
             *context.checks(bundle, data, delivery),
         ],
         "exclusions": context.exclusions(bundle, data),

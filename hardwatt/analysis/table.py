@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hardwatt.bundle import Run
 from hardwatt.errors import LabError
@@ -75,16 +78,26 @@ class Table:
         return sorted({name for run_id, name in self.figures if run_id in kept})
 
 
+def vector(table: Table, outcome: str) -> NDArray[np.float64] | None:
+    """Differences of the pairs for an outcome, second arm minus first; ``None`` where one is missing."""
+    columns = table.columns(outcome)
+    if columns is None:
+        return None
+    first, second = ([one.value for one in columns[arm]] for arm in table.arms)
+    return np.subtract(second, first)
+
+
 def build(runs: Sequence[Run], measured: Measured, arms: Sequence[str], outcome: str) -> Table:
-    """Join runs and outcomes into complete pairs.
+    """Join runs and outcomes into complete pairs of two arms; runs of other arms are left aside.
 
     A run counts if it is done and has the primary outcome; of repeats in a block the last one that
     counts is taken, so a pair that was run again replaces the failed one.
 
-    Raises `LabError` where the plan does not have two arms.
+    Raises `LabError` where *arms* are not two: more are compared two by two (`hardwatt.analysis.further`).
     """
     if len(arms) != 2:
         raise LabError(f"this analysis compares two arms, the plan has {len(arms)}: {', '.join(arms)}")
+    runs = [run for run in runs if run.arm in arms]
     figures = {(o.run_id, o.name): o.figure for o in measured.outcomes}
     refused = {r.run_id: r.reason for r in measured.refusals if r.name == outcome}
     reasons = {run.run_id: _reason(run, outcome, figures, refused) for run in runs}
@@ -112,6 +125,14 @@ def _pairs(usable: Iterable[Run], arms: Sequence[str]) -> tuple[Pair, ...]:
     for run in sorted(usable, key=lambda run: (run.block, run.repeat, run.t0_ms)):
         blocks.setdefault(run.block, {})[run.arm] = run
     return tuple(Pair(block, runs) for block, runs in sorted(blocks.items()) if set(runs) == set(arms))
+
+
+def complete(
+    runs: Iterable[Run], figures: Mapping[tuple[str, str], Figure], arms: Sequence[str], outcome: str
+) -> list[dict[str, Run]]:
+    """Blocks in which every one of *arms* (two or more) has a usable run; arm name to run."""
+    usable = [run for run in runs if run.status == "done" and (run.run_id, outcome) in figures and run.arm in arms]
+    return [pair.runs for pair in _pairs(usable, arms)]
 
 
 def _left_over(run: Run, usable: Sequence[Run]) -> str:

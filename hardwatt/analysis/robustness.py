@@ -1,0 +1,122 @@
+"""The section "robustness": the same differences by other means. Supports or questions, replaces nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardwatt.analysis import order, paired, resample, serial, signedrank
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, figure, of_estimate
+from hardwatt.analysis.paired import Estimate
+from hardwatt.analysis.table import Pair, Table, vector
+from hardwatt.instruments import Figure
+
+Floats = NDArray[np.float64]
+
+
+def robustness(table: Table, seed: int, level: float = paired.LEVEL) -> list[Json]:
+    """Other estimators and tests, order, trend and memory, from six pairs on; empty below."""
+    values = vector(table, table.outcome)
+    if values is None or values.size < FEWEST_FOR_A_TEST:
+        return []
+    sample = table.primary(table.pairs[0].runs[table.arms[0]])
+    rows = [_estimated("Hodges-Lehmann", signedrank.hodges_lehmann(values, level), sample)]
+    rows.append(_estimated("Studentised bootstrap", resample.bootstrap_t(values, level, seed), sample))
+    for name, test in (("Sign flips", resample.sign_flip(values, seed)), ("Wilcoxon", signedrank.wilcoxon(values))):
+        rows.append({"name": name, "figure": figure(test.p, "1", "p-value, two-sided"), "method": test.method})
+    rows += _sizes(values)
+    rows += _subsets(table, sample, level)
+    rows += _places(table, values, sample, level)
+    rows += _trends(table, values, sample, level)
+    rows += _memory(values, sample, level, seed)
+    return rows
+
+
+def memory_check(table: Table) -> list[Json]:
+    """Say whether neighbouring pairs are independent enough for the interval; nothing below six pairs."""
+    values = vector(table, table.outcome)
+    if values is None or values.size < FEWEST_FOR_A_TEST:
+        return []
+    rho = serial.lag_one(values)
+    worrying = rho is not None and abs(rho) > serial.WORRYING
+    name = "neighbouring pairs are independent enough (lag-1 autocorrelation within 0.3)"
+    detail = f"lag-1 autocorrelation {rho:.2f}: read the block bootstrap under robustness beside the interval"
+    return [{"name": name, "status": "warning" if worrying else "ok", "detail": detail if worrying else ""}]
+
+
+def _estimated(name: str, estimate: Estimate, sample: Figure, unit: str = "") -> Json:
+    method = f"{estimate.method}; level {estimate.level:.1%}".replace("%", " %")
+    return {"name": name, "figure": of_estimate(estimate, unit or sample.unit, sample.source), "method": method}
+
+
+def _sizes(values: Floats) -> list[Json]:
+    spread = float(values.std(ddof=1))
+    size = float(values.mean()) / spread if spread else None
+    r = figure(signedrank.rank_biserial(values), "1", "matched-pairs rank-biserial correlation")
+    return [
+        {
+            "name": "Cohen's d_z",
+            "figure": figure(size, "1", "mean over standard deviation"),
+            "method": "mean(d)/sd(d)",
+        },
+        {"name": "Rank-biserial correlation", "figure": r, "method": "(W+ - W-) / (n(n+1)/2)"},
+    ]
+
+
+def _subsets(table: Table, sample: Figure, level: float) -> Iterator[Json]:
+    """The mean difference without pairs that were repeated, and without pairs that carry a flag."""
+    for name, left_out in (("Without repeated pairs", _repeated), ("Without flagged windows", _flagged)):
+        kept = tuple(pair for pair in table.pairs if not left_out(pair))
+        if len(kept) == len(table.pairs):
+            continue
+        gone = len(table.pairs) - len(kept)
+        values = vector(replace(table, pairs=kept), table.outcome) if kept else None
+        if values is None:
+            empty = figure(None, sample.unit, sample.source)
+            yield {"name": name, "figure": empty, "method": "no pair is left"}
+            continue
+        estimate = paired.mean_difference(values, level)
+        yield _estimated(name, replace(estimate, method=f"{estimate.method}; {gone} left out"), sample)
+
+
+def _repeated(pair: Pair) -> bool:
+    return any(run.repeat for run in pair.runs.values())
+
+
+def _flagged(pair: Pair) -> bool:
+    return any(run.flags for run in pair.runs.values())
+
+
+def _places(table: Table, values: Floats, sample: Figure, level: float) -> Iterator[Json]:
+    first, second = (np.array([table.primary(pair.runs[arm]).value for pair in table.pairs]) for arm in table.arms)
+    split = order.crossover(values, first + second, [pair.order == table.arms for pair in table.pairs], level)
+    rows = (
+        ("Estimate without the effect of the place", split.treatment),
+        ("Effect of the place (second window minus first)", split.period),
+        ("Carry-over (what an arm leaves to the next)", split.carry_over),
+    )
+    for name, estimate in rows:
+        if estimate is None:
+            method = "needs two pairs in each order"
+            yield {"name": name, "figure": figure(None, sample.unit, sample.source), "method": method}
+        else:
+            yield _estimated(name, estimate, sample)
+
+
+def _trends(table: Table, values: Floats, sample: Figure, level: float) -> Iterator[Json]:
+    yield _estimated("Trend of the differences", order.theil_sen(values, level=level), sample, f"{sample.unit} by pair")
+    runs = np.array([table.primary(run).value for run in table.runs])
+    yield _estimated("Drift of the windows", order.theil_sen(runs, level=level), sample, f"{sample.unit} by window")
+
+
+def _memory(values: Floats, sample: Figure, level: float, seed: int) -> Iterator[Json]:
+    rho = serial.lag_one(values)
+    source = "lag-1 autocorrelation of the differences"
+    method = "above 0.3 in size, pairs are not independent"
+    yield {"name": "Autocorrelation", "figure": figure(rho, "1", source), "method": method}
+    if rho is not None and abs(rho) > serial.WORRYING:
+        yield _estimated("Block bootstrap", serial.block_bootstrap(values, level, seed), sample)
+        yield _estimated("Newey-West interval", serial.hac_interval(values, level), sample)

@@ -63,8 +63,8 @@ def run(
         load_study(lab.root, study)  # a mistake in it is told before anything is opened
     with lab.lock("experiment.run"), (open_plant or _real_plant)(lab) as plant:
         journal = Journal.load(lab.dir / JOURNAL)
-        if journal is not None:
-            _undo(journal, plant.cluster)
+        for line in _undo(journal, plant.cluster) if journal is not None else ():
+            say(line)
         if journal is not None and journal.state.state == RUNNING:
             state = journal.state
             if (Path(state.bundle) / "manifest.json").exists():  # killed right after the last step
@@ -224,13 +224,12 @@ def _finish(engine: Engine, facts: Facts) -> Path:
 
 
 def _undo(journal: Journal, cluster: Cluster) -> list[str]:
-    """Put back what the journal lists, newest first."""
+    """Put back what the journal lists, newest first; return it as sentences."""
     done = []
     for undo in reversed(journal.state.undo):
         perform(undo, cluster)
         journal.pop(undo)
-        done.append(f"experiment: {undo}")
-        say(f"put back: {undo}")
+        done.append(f"put back: {undo}")
     return done
 
 

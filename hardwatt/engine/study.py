@@ -59,6 +59,8 @@ class Trace(_Section):
     spacing_seconds: Positive
     jitter_seconds: Seconds = 0.0
     """Each commit is moved later by a seeded uniform share of this."""
+    may_coalesce: bool = False
+    """True where commits may meet the delivery of the one before: then not every revision becomes Ready."""
 
 
 class Primary(_Section):
@@ -153,8 +155,11 @@ def _trace_problems(study: Study) -> list[str]:
     needs = f"one delivery takes up to {deliver:g} s (flux.interval_seconds + timing.rollout_seconds)"
     found = []
     apart = trace.spacing_seconds - trace.jitter_seconds
-    if trace.commits > 1 and apart < deliver:
-        found.append(f"trace.spacing_seconds: commits may come {apart:g} s apart, but {needs}")
+    if trace.commits > 1 and apart < deliver and not trace.may_coalesce:
+        found.append(
+            f"trace.spacing_seconds: commits may come {apart:g} s apart, but {needs}; "
+            "trace.may_coalesce = true allows it"
+        )
     last = trace.first_seconds + (trace.commits - 1) * trace.spacing_seconds + trace.jitter_seconds
     if last + deliver > window:
         found.append(

@@ -410,7 +410,7 @@ def test_abandoning_puts_back_what_a_killed_run_switched_off(lab: Lab, tmp_path:
     journal(lab).push(Undo("scale", "apps/v1", "Deployment", "flux-system", "source-controller", replicas=1))
     plant.disk.data["replicas"]["source-controller"] = 0
     done = api.abandon(lab, open_cluster=lambda of: contextlib.nullcontext(plant.cluster))
-    assert done == ["experiment: Deployment flux-system/source-controller back to 1 replicas"]
+    assert done == ["put back: Deployment flux-system/source-controller back to 1 replicas"]
     assert_put_back(lab, plant)
     assert journal(lab).state.state == "abandoned"
 

@@ -63,6 +63,12 @@ def test_what_does_not_fit_is_refused_with_its_key(tmp_path: Path, old: str, new
     assert key in error.value.message
 
 
+def test_commits_may_meet_only_where_the_study_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="may_coalesce"):
+        read_study(changed(tmp_path, "spacing_seconds = 14", "spacing_seconds = 2"))
+    assert read_study(changed(tmp_path, "spacing_seconds = 14", "spacing_seconds = 2\nmay_coalesce = true"))
+
+
 def test_an_unknown_study_lists_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="push-vs-pull"):
         load_study(ROOT, "push-vs-pul")

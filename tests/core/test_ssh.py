@@ -70,7 +70,7 @@ class Server:
             self._transports.append(transport)
             try:
                 transport.start_server(server=_Session(self.user_key))
-            except (paramiko.SSHException, EOFError):
+            except (paramiko.SSHException, EOFError, OSError):
                 continue
 
     def know(self, key: paramiko.PKey) -> None:

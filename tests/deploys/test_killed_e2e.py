@@ -31,6 +31,7 @@ TITLES = [
     "containerd",
     "Kubernetes packages",
     "Pod network",
+    "Service network",
     "Images of the control plane",
     "Control plane",
     "Meter",

@@ -294,7 +294,7 @@ def ssh_server() -> Iterator[tuple[int, paramiko.PKey]]:
             connection, _ = listener.accept()
             transport = paramiko.Transport(connection)
             transport.add_server_key(key)
-            with contextlib.suppress(EOFError, paramiko.SSHException):
+            with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # whoever asked may hang up
                 transport.start_server(server=HostKeyOnly())
             transport.join(10)
 

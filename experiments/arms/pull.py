@@ -66,7 +66,7 @@ class Arm(BaseArm):
             "kind": "Kustomization",
             "metadata": self._meta(),
             "spec": {
-                "interval": self._interval,
+                "interval": f"{self.bench.study.flux.apply_interval_seconds}s",
                 "path": f"./{self.bench.git.folder}",
                 "prune": self.bench.study.flux.prune,
                 "wait": False,

@@ -76,6 +76,9 @@ class Flux(_Section):
     """How Flux watches the workload repository in a pull arm."""
 
     interval_seconds: Annotated[int, Field(ge=1, le=3600)]
+    """How often the GitRepository looks for a new commit; a new one is applied at once."""
+    apply_interval_seconds: Annotated[int, Field(ge=1, le=36_000)]
+    """How often the Kustomization applies again without a new commit, which corrects drift."""
     prune: bool = False
 
 

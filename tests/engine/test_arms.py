@@ -116,8 +116,9 @@ def test_the_runner_has_rights_in_the_workloads_namespace_alone(bench: Bench) ->
 
 def test_pull_looks_at_the_studys_interval_and_does_not_wait_for_the_rollout(bench: Bench) -> None:
     pull = arm("pull", bench)
-    interval = f"{bench.study.flux.interval_seconds}s"
-    assert pull.repository()["spec"]["interval"] == pull.kustomization()["spec"]["interval"] == interval
+    flux = bench.study.flux
+    assert pull.repository()["spec"]["interval"] == f"{flux.interval_seconds}s"
+    assert pull.kustomization()["spec"]["interval"] == f"{flux.apply_interval_seconds}s"
     assert pull.kustomization()["spec"]["wait"] is False
     assert pull.repository()["spec"]["secretRef"]["name"] == pull.secret()["metadata"]["name"]
 

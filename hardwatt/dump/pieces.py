@@ -1,11 +1,9 @@
 """Raw samples of one selector over a stretch of time, in pieces that the server can answer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hardwatt.bundle import RawBody, SeriesSamples
 from hardwatt.dump.client import Client
@@ -34,24 +32,23 @@ def fetch(client: Client, selector: str, start_ms: int, end_ms: int, *, longest_
     Raise DumpError's leaves; IncompleteError where one moment of a series has two values.
     """
     bodies: list[RawBody] = []
-    found: dict[Key, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = {}
+    found: dict[Key, list[SeriesSamples]] = {}
     for result, body in _answers(client, selector, start_ms, end_ms, longest_ms):
         bodies.append(body)
         for series in result:
-            key = tuple(sorted(series["metric"].items()))
-            found.setdefault(key, []).append(_arrays(series))
-    samples = [_joined(key, parts, start_ms, end_ms) for key, parts in sorted(found.items())]
+            found.setdefault(tuple(sorted(series.labels.items())), []).append(series)
+    samples = [joined(key, parts, start_ms, end_ms) for key, parts in sorted(found.items())]
     return Pieces([one for one in samples if one.ts.size], bodies)
 
 
 def _answers(
     client: Client, selector: str, start_ms: int, end_ms: int, longest_ms: int
-) -> Iterator[tuple[list[dict[str, Any]], RawBody]]:
+) -> Iterator[tuple[list[SeriesSamples], RawBody]]:
     begin, length = start_ms, longest_ms
     while begin < end_ms:
         end = min(end_ms, begin + length)
         try:
-            answer = client.query(f"{selector}[{end - begin + 1}ms]", end)
+            answer = client.samples(f"{selector}[{end - begin + 1}ms]", end)
         except TooMuchError:
             length = min(length, end - begin) // 2
             if length < SHORTEST_MS:
@@ -61,20 +58,13 @@ def _answers(
         begin = end
 
 
-def _arrays(series: dict[str, Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Times in ms and values of one series. Native histograms, which have no value, are in the raw answer only."""
-    values = series.get("values", [])
-    if not values:
-        return np.zeros(0, dtype=np.int64), np.zeros(0)
-    ts = np.array([pair[0] for pair in values], dtype=np.float64)
-    return np.rint(ts * 1000).astype(np.int64), np.array([float(pair[1]) for pair in values])
+def joined(key: Key, parts: Sequence[SeriesSamples], start_ms: int, end_ms: int) -> SeriesSamples:
+    """Return one series of its parts: in order of time, inside [start_ms, end_ms], each moment once.
 
-
-def _joined(
-    key: Key, parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]], start_ms: int, end_ms: int
-) -> SeriesSamples:
-    ts = np.concatenate([part[0] for part in parts])
-    values = np.concatenate([part[1] for part in parts])
+    Raise IncompleteError where one moment has two values.
+    """
+    ts = np.concatenate([part.ts for part in parts])
+    values = np.concatenate([part.values for part in parts])
     inside = (ts >= start_ms) & (ts <= end_ms)
     order = np.argsort(ts[inside], kind="stable")
     ts, values = ts[inside][order], values[inside][order]

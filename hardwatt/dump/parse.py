@@ -1,0 +1,127 @@
+"""Samples out of an answer of the API, without an object for each of them.
+
+A range selector's answer is ``{"status":"success","data":{"resultType":"matrix","result":[{"metric":{...},
+"values":[[SECONDS,"VALUE"],...]},...]}}``. Labels are read by the JSON decoder; the numbers between ``[[`` and ``]]``
+hold no text, so polars reads them at once as a table. An answer of any other shape is read by the JSON decoder.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from hardwatt.bundle import SeriesSamples
+
+_START = '"resultType":"matrix","result":['
+_METRIC, _VALUES, _END = '{"metric":', ',"values":[[', "]]"
+_SEPARATOR = "],["
+_decoder = json.JSONDecoder()
+
+
+class OddError(ValueError):
+    """An answer that is none: not JSON, not a success, or one that says itself that it is not all."""
+
+
+class _OtherShapeError(ValueError):
+    """Not the shape that the quick way reads."""
+
+
+def matrix(text: str) -> list[SeriesSamples]:
+    """Return every series of a range selector's answer; raise OddError where it is not one.
+
+    Native histograms, which have no single value, are left out: the untouched answer holds them.
+    """
+    try:
+        return _quick(text)
+    except (ValueError, IndexError):  # another shape, no JSON, or text where numbers should be
+        return _whole(text)
+
+
+def result(text: str) -> list[dict[str, Any]]:
+    """Return ``data.result`` of an instant query's answer; raise OddError where it is not one."""
+    found = _data(text)
+    rows = found.get("result") if isinstance(found, dict) else None
+    if not isinstance(rows, list):
+        raise OddError("there is no result in it")
+    return rows
+
+
+def names(text: str) -> list[str]:
+    """Return the label values of an answer; raise OddError where it is not one."""
+    found = _data(text)
+    if not isinstance(found, list):
+        raise OddError("there are no label values in it")
+    return [str(name) for name in found]
+
+
+def _data(text: str) -> Any:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise OddError(str(error)) from None
+    if not isinstance(document, dict) or document.get("status") != "success" or "data" not in document:
+        raise OddError("it is no success")
+    if warnings := document.get("warnings"):
+        raise OddError(f"the server says that it is not all: {warnings}")
+    return document["data"]
+
+
+def _quick(text: str) -> list[SeriesSamples]:
+    begin = text.find(_START, 0, 200)
+    if begin < 0 or not text.startswith('{"status":"success"'):
+        raise _OtherShapeError
+    at = begin + len(_START)
+    labels, numbers = [], []
+    while text.startswith(_METRIC, at):
+        one, at = _decoder.raw_decode(text, at + len(_METRIC))
+        if not text.startswith(_VALUES, at):
+            raise _OtherShapeError
+        end = text.index(_END, at)
+        labels.append(one)
+        numbers.append(text[at + len(_VALUES) : end])
+        at = end + len(_END)
+        if text[at] != "}":
+            raise _OtherShapeError
+        at += 2 if text[at + 1] == "," else 1
+    if text[at] != "]" or '"warnings"' in text[at:]:
+        raise _OtherShapeError
+    return _series(labels, numbers) if labels else []
+
+
+def _series(labels: Sequence[Mapping[str, str]], numbers: Sequence[str]) -> list[SeriesSamples]:
+    """Read the numbers of every series as one table of ``SECONDS,"VALUE"``."""
+    counts = np.array([one.count(_SEPARATOR) + 1 for one in numbers])
+    table = _SEPARATOR.join(numbers).replace(_SEPARATOR, "\n").encode()
+    try:
+        frame = pl.read_csv(io.BytesIO(table), has_header=False, schema={"s": pl.Float64, "v": pl.Float64})
+    except pl.exceptions.PolarsError:
+        raise _OtherShapeError from None
+    if frame.height != counts.sum() or frame.null_count().row(0) != (0, 0):
+        raise _OtherShapeError
+    ts, values = _ms(frame["s"].to_numpy()), frame["v"].to_numpy()
+    ends = np.cumsum(counts)
+    return [
+        SeriesSamples(one, ts[end - count : end], values[end - count : end])
+        for one, count, end in zip(labels, counts.tolist(), ends.tolist(), strict=True)
+    ]
+
+
+def _whole(text: str) -> list[SeriesSamples]:
+    found = []
+    for row in result(text):
+        try:
+            pairs = row.get("values", [])
+            seconds = np.array([pair[0] for pair in pairs], dtype=np.float64)
+            values = np.array([float(pair[1]) for pair in pairs], dtype=np.float64)
+            found.append(SeriesSamples(dict(row["metric"]), _ms(seconds), values))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise OddError(f"a series without labels or values: {error!r}") from None
+    return found
+
+
+def _ms(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    return np.rint(seconds * 1000).astype(np.int64)

@@ -141,6 +141,15 @@ def formula(source: str, model: Mapping[str, Any]) -> str:
     return f"joules = a fixed function of CPU-seconds and time; the bundle does not hold its constants ({name})"
 
 
+def floor_watts(source: str, model: Mapping[str, Any]) -> float | None:
+    """What the node draws with idle processors by its power model; ``None`` for a counter, where nobody knows."""
+    if source != "modelled":
+        return None
+    points = model.get("points") or []
+    idle = points[0][1] if points else model.get("idle_watts")
+    return None if idle is None else float(idle)
+
+
 def _about(name: str, model: Mapping[str, Any]) -> str:
     said = [f"model: {name}"]
     if covers := model.get("covers"):

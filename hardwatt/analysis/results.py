@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hardwatt
-from hardwatt.analysis import answer, breakdown, context, crosschecks, further, paired, robustness, runlog, table
+from hardwatt.analysis import answer, breakdown, context, crosschecks, further, paired, robustness, runlog, sci, table
 from hardwatt.analysis.figures import Json, figure, text
 from hardwatt.bundle import Bundle
 from hardwatt.files import write_atomic
@@ -17,17 +17,19 @@ SCHEMA = "hardwatt.results/1"
 _BOUNDS = ("value", "low", "high")
 
 
-def analyse(bundle_path: Path | str, *, write: bool = True, output: Path | None = None) -> dict[str, Any]:
+def analyse(
+    bundle_path: Path | str, *, write: bool = True, output: Path | None = None, carbon: Path | None = None
+) -> dict[str, Any]:
     """Analyse a bundle and return the results; with *write*, store them as results.json.
 
     The file is ``BUNDLE/results/results.json``, or in *output* where that is given. Every number
-    in it is a figure ``{value, unit, source, low, high}``.
+    in it is a figure ``{value, unit, source, low, high}``. *carbon* is a settings file for SCI.
 
     Raises `hardwatt.errors.LabError` where there is no bundle, or it is not what its manifest says.
     """
     bundle = Bundle.open(bundle_path)
     bundle.verify()
-    results = _results(bundle)
+    results = _results(bundle, sci.settings(carbon))
     if write:
         write_atomic((output or destination(bundle.path)) / "results.json", text(results))
     return results
@@ -45,7 +47,7 @@ def destination(bundle: Path) -> Path:
     return bundle / "results"
 
 
-def _results(bundle: Bundle) -> Json:
+def _results(bundle: Bundle, carbon: sci.Sci) -> Json:
     planned = bundle.plan.primary.model_dump()
     measured = measure(bundle)
     data = table.build(bundle.runs, measured, bundle.plan.arms[:2], planned["outcome"])
@@ -79,6 +81,7 @@ def _results(bundle: Bundle) -> Json:
         "delivery": delivery,
         "robustness": robustness.robustness(data, seed, level),
         "equivalence": equal,
+        "sci": sci.section(data, carbon, breakdown.floor_watts(kind, model), kind == "modelled", level),
         "break_even": further.break_even(data, level),
         "several": further.further_arms(
             bundle.runs, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}

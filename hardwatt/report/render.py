@@ -15,14 +15,15 @@ from hardwatt.report import numbers, plots
 Results = Mapping[str, Any]
 
 
-def report(bundle_path: Path | str, *, output: Path | None = None) -> Path:
+def report(bundle_path: Path | str, *, output: Path | None = None, carbon: Path | None = None) -> Path:
     """Analyse a bundle, write report.html and report.md beside results.json, return report.html.
 
     They go to ``BUNDLE/results``, to *output* where it is given, and to ``./results/NAME`` where the
-    bundle is not ours to write. Raises `hardwatt.errors.LabError` as `analyse` does.
+    bundle is not ours to write. *carbon* is a settings file for SCI.
+    Raises `hardwatt.errors.LabError` as `analyse` does.
     """
     bundle = Path(bundle_path)
-    analyse(bundle, output=output)
+    analyse(bundle, output=output, carbon=carbon)
     folder = output or destination(bundle)
     results = read_json(folder / "results.json")
     write_atomic(folder / "report.md", markdown(results))

@@ -1,0 +1,72 @@
+"""docs/talk.md is what the computation gives, and the computation gives what can be checked by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hardwatt.analysis import talk
+from hardwatt.report.talk import main, page
+
+PAGE = Path(__file__).parents[2] / "docs" / "talk.md"
+
+
+def test_the_page_is_what_the_computation_gives(tmp_path: Path) -> None:
+    assert PAGE.read_text() == page(), "run: python -m hardwatt.report.talk docs/talk.md"
+    assert main([str(tmp_path / "page.md")]) == 0
+    assert (tmp_path / "page.md").read_text() == PAGE.read_text()
+
+
+def test_the_first_number_is_a_time() -> None:
+    found = talk.reanalysed()["timestamps"]
+    assert datetime(2022, 9, 24, 16, 45, tzinfo=UTC).timestamp() == 1664037900
+    assert found["rows"][0]["utc"] == "2022-09-24 16:45:00 UTC"
+    assert found["apart_seconds"] == pytest.approx(46.523)
+    assert found["real_millijoules"] == 4
+
+
+def test_the_sums_and_watts_of_the_published_readings() -> None:
+    found = talk.reanalysed()
+    readings = {(row["zone"], round(row["sum_mw"] * 3)) for row in found["readings"]}
+    assert readings == {("package", 367), ("package", 624), ("dram", 105)}
+    supported = found["supported"]
+    assert supported["package_watts"] == pytest.approx(0.129)
+    assert supported["dram_watts"] == pytest.approx(0.0407, abs=5e-5)
+    assert supported["both_watts"] * 3600 == pytest.approx(611, abs=1)
+    assert supported["kwh_per_year"] == pytest.approx(1.49, abs=0.005)
+    assert supported["source_factor"] == pytest.approx(3.65, abs=0.01)
+
+
+def test_the_totals_are_impossible() -> None:
+    totals = talk.reanalysed()["totals"]
+    kustomize = next(row for row in totals["rows"] if row["name"] == "kustomize")
+    assert kustomize["kwh"] == pytest.approx(1.28e9, rel=0.01)
+    assert totals["back_by_one"] == 2**64 - 1
+    assert totals["one_millijoules"] == pytest.approx(1.8446744e16)
+    assert min(row["node_years"] for row in totals["rows"]) > 5000
+
+
+def test_rate_of_a_gauge_is_what_prometheus_computes() -> None:
+    # A counter that rises by 3 each step; one that restarts: 10 -> 4 counts 4.
+    assert talk.counter_rate([0.0, 3, 6], 3) == 1
+    assert talk.counter_rate([10.0, 4.0], 1) == 4
+    steady, moving, _ = talk.reanalysed()["rate"]["rows"]
+    assert steady["mean_mw"] == moving["mean_mw"]
+    assert steady["rate"] == 0 < moving["rate"]
+
+
+def test_pairs_needed_on_a_node_of_sixty_watts() -> None:
+    rows = {row["percent"]: row["pairs"] for row in talk.reanalysed()["needed"]}
+    # ((1.96 + 0.842) * sqrt(2) * 0.24 W / 0.129 W)^2 + 1.92
+    assert rows[0.4]["package"] == 57
+    assert rows[0.4]["both"] < rows[1.0]["both"] < rows[2.0]["both"]
+
+
+def test_every_published_value_names_a_commit_that_is_listed() -> None:
+    data = talk.published()
+    places = [data["real_answer"], data["source_alone"], data["rate"], data["totals"], data["units"]]
+    places += data["read_as_energy"] + data["reading"] + data["sum"]
+    assert {place["commit"] for place in places} == set(data["commits"])
+    assert all(len(commit) == 40 for commit in data["commits"].values())

@@ -93,11 +93,20 @@ def lab_plan(lab: Lab) -> None:
     plan(lab)
 
 
-@command(help={"fingerprint": "the host key's, as read on the host itself (SHA256:...); asked for when not given"})
-def lab_trust(lab: Lab, fingerprint: str = "") -> None:
+@command(
+    help={
+        "host": "the address of [host] in lab.toml",
+        "fingerprint": "the host key's, as read on the host itself (SHA256:...); asked for when not given",
+    }
+)
+def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
     """Learn the host key of the host in lab.toml, if its fingerprint is the right one."""
     from hardwatt.machines import ssh_host
 
+    if host != lab.settings.host.address:
+        raise LabError(
+            f"lab.toml names the host {lab.settings.host.address!r}, not {host!r}", hint="[host] in lab.toml"
+        )
     if not fingerprint:
         print(f"{lab.settings.host.address} offers a host key; compare it with the one on the host's own console:")
         print("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
@@ -122,8 +131,8 @@ def lab_kubeconfig(lab: Lab) -> None:
     print(lab.kubeconfig)
 
 
-@command(positional=["target"], help={"target": "prometheus", "stop": "stop the forward", "port": "local port"})
-def lab_forward(lab: Lab, target: str = "prometheus", stop: bool = False, port: int = 0) -> None:
+@command(help={"target": "prometheus", "stop": "stop the lab's forwards", "port": "local port"})
+def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> None:
     """Forward a service to localhost in the background (prometheus: localhost:9090)."""
     from hardwatt import forward
 
@@ -343,10 +352,89 @@ def experiment_status(lab: Lab) -> None:
     print(engine.status(lab))
 
 
-@command(help={"bundle": "a bundle's folder; without it, the shipped one"})
-def experiment_report(lab: Lab, bundle: str = "") -> None:
+@command(help={"bundle": "a bundle's folder, or the word shipped: the one that comes with the toolkit"})
+def experiment_report(lab: Lab, bundle: str) -> None:
     """Analyse a bundle and write its report; needs no lab, no root, no cluster."""
-    print(_report(Path(bundle) if bundle else SHIPPED))
+    print(_report(SHIPPED if bundle == "shipped" else Path(bundle)))
+
+
+@command(
+    iterable=["match"],
+    help={
+        "match": "a series selector (may be given several times); without it, all that the instruments use",
+        "start": "2026-11-24T10:00:00Z, seconds since 1970, or 90m (ago)",
+        "end": "the same; now",
+        "run": "the window of this run, instead of --start and --end",
+        "bundle": "the bundle that has the run",
+        "url": "another Prometheus than the lab's",
+        "token_file": "file with a bearer token (or HARDWATT_PROMETHEUS_TOKEN)",
+        "ca_file": "the authority that signed the server's certificate",
+        "source": "rapl or modelled, where the meter does not say",
+        "out": "folder of the new bundle",
+        "parallel": "questions at once",
+        "no_raw": "keep samples only, not the untouched answers",
+    },
+)
+def experiment_dump(
+    lab: Lab,
+    match: list[str] | None = None,
+    start: str = "",
+    end: str = "now",
+    run: str = "",
+    bundle: str = "",
+    url: str = "",
+    token_file: str = "",
+    ca_file: str = "",
+    source: str = "",
+    out: str = "",
+    parallel: int = 3,
+    no_raw: bool = False,
+) -> None:
+    """Dump raw samples from Prometheus into a bundle; the same command goes on after an interruption."""
+    from hardwatt.dump import ask
+
+    asked = ask.Asked(match or [], start, end, run, bundle, url, token_file, ca_file, source, out, parallel, not no_raw)
+    print(ask.dump(lab, asked))
+
+
+@command(
+    help={
+        "bundle": "a bundle's folder",
+        "outcome": "node_cpu_seconds or node_joules, instead of the plan's",
+        "confidence": "level of the interval, instead of the plan's",
+        "margin": "margin of the test of equivalence, instead of the plan's",
+        "without_flagged": "leave out pairs with a flagged window",
+        "without_repeated": "leave out pairs that were repeated",
+    }
+)
+def experiment_analyse(
+    lab: Lab,
+    bundle: str,
+    outcome: str = "",
+    confidence: str = "",
+    margin: str = "",
+    without_flagged: bool = False,
+    without_repeated: bool = False,
+) -> None:
+    """Analyse a bundle, other than planned where options ask for it; its report then says so first."""
+    from hardwatt.cli import main
+
+    options = {"--outcome": outcome, "--confidence": confidence, "--margin": margin}
+    argv = ["analyse", bundle, *(f"{name}={value}" for name, value in options.items() if value)]
+    flags = {"--without-flagged": without_flagged, "--without-repeated": without_repeated}
+    if code := main([*argv, *(name for name, wanted in flags.items() if wanted)]):
+        raise Exit(code=code)
+
+
+@command(
+    help={"first": "a bundle's folder", "second": "another one", "also": "a further one (may be given several times)"},
+    iterable=["also"],
+)
+def experiment_compare(lab: Lab, first: str, second: str, also: list[str] | None = None) -> None:
+    """Put bundles side by side: machines, versions, repeats; prints the path of the page."""
+    from hardwatt.report import comparison
+
+    print(comparison([first, second, *(also or [])], output=Path("results") / "compare"))
 
 
 def _report(bundle: Path) -> Path:

@@ -6,6 +6,7 @@ runs.parquet|csv     one row a run; deliveries.parquet|csv one row a commit
 edges/RUN.start.json RUN.end.json   counters read directly at the edges
 raw/RUN/METRIC.json.gz              untouched answers of the API, one JSON document a line
 samples/metric=M/run=RUN/part.parquet   series_id, ts (ms), value; series.parquet holds the labels
+                     long dumps have METRIC.NUMBER.json.gz and part-NUMBER.parquet, in order of time
 results/             written by the analysis; the manifest does not cover it
 """
 

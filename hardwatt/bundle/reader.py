@@ -96,8 +96,8 @@ class Bundle:
     def samples(self, metric: str, run_id: str | None = None) -> pl.LazyFrame:
         """Raw samples: series_id (u32), ts (int64 ms), value (f64), run_id (string).
 
-        Sorted by (series_id, ts) within a run. Empty where the metric was not asked for. Runs may overlap by
-        their margins: choose ``run_id`` to integrate.
+        Sorted by (series_id, ts) within a part (a run has one, a long dump several). Empty where the metric was not
+        asked for. Runs may overlap by their margins: choose ``run_id`` to integrate.
         """
         scans = [
             pl.scan_parquet(self._file(name)).with_columns(run_id=pl.lit(name.split("/")[2].removeprefix("run=")))
@@ -109,9 +109,13 @@ class Bundle:
         return pl.concat(scans)
 
     def raw(self, run_id: str, metric: str) -> list[RawBody]:
-        """The untouched answers of the API."""
-        with gzip.open(self._file(f"raw/{run_id}/{metric}.json.gz"), "rt", encoding="utf-8") as file:
-            return [RawBody(**json.loads(line)) for line in file]
+        """The untouched answers of the API, in order; a long dump has them in parts."""
+        parts = sorted(name for name in self.manifest.files if name.startswith(f"raw/{run_id}/{metric}."))
+        found = []
+        for name in parts or [f"raw/{run_id}/{metric}.json.gz"]:
+            with gzip.open(self._file(name), "rt", encoding="utf-8") as file:
+                found += [RawBody(**json.loads(line)) for line in file]
+        return found
 
     def _parts(self) -> list[str]:
         return [name for name in self.manifest.files if name.startswith("samples/")]

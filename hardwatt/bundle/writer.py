@@ -99,9 +99,8 @@ class Writer:
 
     def add_raw(self, run_id: str, metric: str, bodies: Sequence[RawBody]) -> None:
         """Keep the untouched answers of the API: one JSON document a line, in order, gzip."""
-        lines = "".join(json.dumps(asdict(body), sort_keys=True) + "\n" for body in bodies)
         target = self.path / "raw" / check_run_id(run_id) / f"{check_metric(metric)}.json.gz"
-        write_atomic(target, gzip.compress(lines.encode(), compresslevel=6, mtime=0))
+        write_atomic(target, packed(bodies))
 
     def add_samples(self, run_id: str, metric: str, samples: Sequence[SeriesSamples]) -> int:
         """Write the samples of one metric in one run; return how many there are.
@@ -113,6 +112,23 @@ class Writer:
         target = self.path / "samples" / f"metric={check_metric(metric)}" / f"run={check_run_id(run_id)}"
         tables.write_parquet(target / "part.parquet", frame)
         return frame.height
+
+    def add_part(
+        self, run_id: str, metric: str, number: int, samples: Sequence[SeriesSamples], raw: bytes = b""
+    ) -> tuple[int, list[Path]]:
+        """Write one of several parts of a metric in one run, as long dumps do; return (samples, files).
+
+        ``number`` orders the parts: give what grows with time. ``raw`` is ``packed`` answers. Parts must not share a
+        sample. The same number again replaces.
+        """
+        frame = self._frame(samples)
+        place = self.path / "samples" / f"metric={check_metric(metric)}" / f"run={check_run_id(run_id)}"
+        files = [place / f"part-{number:015d}.parquet"]
+        tables.write_parquet(files[0], frame)
+        if raw:
+            files.append(self.path / "raw" / run_id / f"{metric}.{number:015d}.json.gz")
+            write_atomic(files[1], raw)
+        return frame.height, files
 
     def _frame(self, samples: Sequence[SeriesSamples]) -> pl.DataFrame:
         for one in samples:
@@ -194,6 +210,12 @@ class Writer:
         stored |= {folder.name.removeprefix("run=") for folder in self.path.glob("samples/metric=*/run=*")}
         stored |= {file.name.rsplit(".", 2)[0] for file in self.path.glob("edges/*.json")}
         return stored | {row.run_id for row in self._deliveries()}
+
+
+def packed(bodies: Iterable[RawBody], *, level: int = 6) -> bytes:
+    """Return answers as they are stored: one JSON document a line, gzip, the same bytes every time."""
+    lines = "".join(json.dumps(asdict(body), sort_keys=True) + "\n" for body in bodies)
+    return gzip.compress(lines.encode(), compresslevel=level, mtime=0)
 
 
 def file_entries(path: Path) -> dict[str, FileEntry]:

@@ -4,14 +4,15 @@ import json
 import re
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 T0 = 1_790_000_000_000
-_RANGE = re.compile(r"(?P<name>[a-z_]+)(?P<matchers>\{.*\})?\[(?P<ms>\d+)ms\]")
+_RANGE = re.compile(r"(?P<name>[a-z_]*)(?P<matchers>\{.*\})?\[(?P<ms>\d+)ms\]")
+_NAMED = re.compile(r'__name__="([a-z_]+)"')
 
 
 class Server(ThreadingHTTPServer):
@@ -27,6 +28,9 @@ class Server(ThreadingHTTPServer):
         self.most_samples = 50_000_000
         self.faults: list[tuple[int, str]] = []
         self.delays: list[float] = []
+        self.down = threading.Event()
+        self.failing: Callable[[], bool] = lambda: False
+        self.failed = 0
         self.queries: list[str] = []
         self.headers_seen: list[dict[str, str]] = []
 
@@ -45,13 +49,22 @@ class Server(ThreadingHTTPServer):
             )
             value = [] if newest is None else [{"metric": {}, "value": [at_ms / 1000, str(newest / 1000)]}]
             return 200, _success("vector", value)
+        if query == "1":
+            return 200, _success("scalar", [at_ms / 1000, "1"])
+        if query == "prometheus_build_info":
+            return 200, _success("vector", [{"metric": {"version": "3.0.0"}, "value": [at_ms / 1000, "1"]}])
+        if query.startswith("last_over_time(hardwatt_meter_info"):
+            rows = [{"metric": labels, "value": [0, "1"]} for labels, _ in self.series if "source" in labels]
+            return 200, _success("vector", rows)
         match = _RANGE.fullmatch(query)
         if match is None:
             return 400, {"status": "error", "errorType": "bad_data", "error": f"cannot parse {query}"}
         begin = at_ms - int(match["ms"])
+        named = _NAMED.search(match["matchers"] or "")
+        name = match["name"] or (named[1] if named else "")
         result, total = [], 0
         for labels, samples in self.series:
-            if labels["__name__"] != match["name"]:
+            if labels["__name__"] != name:
                 continue
             found = [(ms, v) for ms, v in samples if (begin < ms if self.left_open else begin <= ms) and ms <= at_ms]
             total += len(found)
@@ -81,9 +94,18 @@ class Handler(BaseHTTPRequestHandler):
         self.server.headers_seen.append(dict(self.headers.items()))
         if self.server.delays and (delay := self.server.delays.pop(0)):
             threading.Event().wait(delay)
-        if self.server.faults:
+        if self.server.down.is_set():
+            self.close_connection = True
+            return
+        if self.server.failing():
+            self.server.failed += 1
+            status, body = 503, b"busy"
+        elif self.server.faults:
             status, text = self.server.faults.pop(0)
             body = text.encode()
+        elif parts.path == "/api/v1/label/__name__/values":
+            names = sorted({labels["__name__"] for labels, _ in self.server.series})
+            status, body = 200, json.dumps({"status": "success", "data": names}).encode()
         elif parts.path != "/api/v1/query":
             status, body = 500, b"unplanned path"
         else:

@@ -45,9 +45,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-@pytest.fixture(autouse=True)
-def one_story(request: pytest.FixtureRequest) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """After the first failure the rest is not told: it would only fail for the same reason."""
-    first = request.session.stash.get(_FIRST_FAILURE, "")
-    if first and request.node.name != _LAST:
+    first = item.session.stash.get(_FIRST_FAILURE, "")
+    if first and item.name != _LAST:
         pytest.fail(f"not run, because {first} failed before")

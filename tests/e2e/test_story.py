@@ -150,7 +150,7 @@ def test_prometheus_answers_on_localhost(story: Story) -> None:
     with urllib.request.urlopen(f"{url}/api/v1/query?query=up", timeout=10) as reply:
         found = json.load(reply)["data"]["result"]
     assert {item["metric"]["job"]: item["value"][1] for item in found}["meter"] == "1"
-    story.invoke("lab.forward", "--stop")
+    story.invoke("lab.forward", "prometheus", "--stop")
     with pytest.raises(OSError):
         urllib.request.urlopen(f"{url}/-/ready", timeout=5)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hardwatt.errors import LabError
@@ -15,11 +15,9 @@ SHIPPED = Path(__file__).parent / "data" / "shipped-bundle"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 refused with a reason, 2 wrong usage."""
     arguments = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], None] = arguments.run
     try:
-        if arguments.command == "report":
-            _report(arguments.bundle, arguments.output)
-        else:
-            _verify(arguments.bundle)
+        run(arguments)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -34,27 +32,66 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     report = commands.add_parser("report", help="analyse a bundle, write results.json, report.html and report.md")
-    report.add_argument("bundle", nargs="?", type=Path, default=SHIPPED, help="folder; left out: the shipped one")
-    report.add_argument("--output", type=Path, help="folder to write to (default: results/ in the bundle)")
+    _bundle(report)
+    _output(report, "results/ in the bundle")
+    report.add_argument("--sci", type=Path, help="settings file of SCI (default: the one that is shipped)")
+    report.set_defaults(run=_report)
+    otherwise = commands.add_parser("analyse", help="like report, but other than planned, and it says so")
+    _bundle(otherwise)
+    _output(otherwise, "results/otherwise/ in the bundle")
+    otherwise.add_argument("--sci", type=Path, help="settings file of SCI (default: the one that is shipped)")
+    otherwise.add_argument("--outcome", help="node_cpu_seconds or node_joules")
+    otherwise.add_argument("--confidence", type=float, help="level of the interval, for example 0.9")
+    otherwise.add_argument("--margin", type=float, help="margin of the test of equivalence, in the outcome's unit")
+    otherwise.add_argument("--without-flagged", action="store_true", help="leave out pairs with a flagged window")
+    otherwise.add_argument("--without-repeated", action="store_true", help="leave out pairs that were repeated")
+    otherwise.set_defaults(run=_analyse)
+    comparison = commands.add_parser("compare", help="several bundles side by side: machines, versions, repeats")
+    comparison.add_argument("bundles", nargs="+", type=Path, help="folders, two or more")
+    _output(comparison, "results/compare in the current folder")
+    comparison.set_defaults(run=_compare)
     verify = commands.add_parser("verify", help="compare every file of a bundle with its checksum")
-    verify.add_argument("bundle", nargs="?", type=Path, default=SHIPPED, help="folder; left out: the shipped one")
+    _bundle(verify)
+    verify.set_defaults(run=_verify)
     return parser
 
 
-def _report(bundle: Path, output: Path | None) -> None:
+def _bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", nargs="?", type=Path, default=SHIPPED, help="folder; left out: the shipped one")
+
+
+def _output(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--output", type=Path, help=f"folder to write to (default: {default})")
+
+
+def _report(given: argparse.Namespace) -> None:
     from hardwatt.report import report
 
-    print(report(bundle, output=output))
+    print(report(given.bundle, output=given.output, carbon=given.sci))
 
 
-def _verify(path: Path) -> None:
+def _analyse(given: argparse.Namespace) -> None:
+    from hardwatt.analysis import Otherwise
+    from hardwatt.report import report
+
+    names = ("outcome", "confidence", "margin", "without_flagged", "without_repeated")
+    wanted = Otherwise(**{name: getattr(given, name) for name in names})
+    print(report(given.bundle, output=given.output, carbon=given.sci, otherwise=wanted))
+
+
+def _compare(given: argparse.Namespace) -> None:
+    from hardwatt.report import comparison
+
+    print(comparison(given.bundles, output=given.output or Path("results") / "compare"))
+
+
+def _verify(given: argparse.Namespace) -> None:
     from hardwatt.bundle import Bundle
 
-    bundle = Bundle.open(path)
+    bundle = Bundle.open(given.bundle)
     bundle.verify()
-    print(
-        f"{path}: {len(bundle.manifest.files)} files are as they were made, source of energy: {bundle.manifest.source}"
-    )
+    files, source = len(bundle.manifest.files), bundle.manifest.source
+    print(f"{given.bundle}: {files} files are as they were made, source of energy: {source}")
 
 
 if __name__ == "__main__":

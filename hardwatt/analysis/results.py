@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import hardwatt
 from hardwatt.analysis import answer, breakdown, context, crosschecks, further, paired, robustness, runlog, sci, table
 from hardwatt.analysis.figures import Json, figure, text
+from hardwatt.analysis.otherwise import Otherwise, apply
 from hardwatt.bundle import Bundle
+from hardwatt.errors import LabError
 from hardwatt.files import write_atomic
 from hardwatt.instruments import measure
 
@@ -18,28 +21,41 @@ _BOUNDS = ("value", "low", "high")
 
 
 def analyse(
-    bundle_path: Path | str, *, write: bool = True, output: Path | None = None, carbon: Path | None = None
+    bundle_path: Path | str,
+    *,
+    write: bool = True,
+    output: Path | None = None,
+    carbon: Path | None = None,
+    otherwise: Otherwise | None = None,
 ) -> dict[str, Any]:
     """Analyse a bundle and return the results; with *write*, store them as results.json.
 
     The file is ``BUNDLE/results/results.json``, or in *output* where that is given. Every number
-    in it is a figure ``{value, unit, source, low, high}``. *carbon* is a settings file for SCI.
+    in it is a figure ``{value, unit, source, low, high}``. *carbon* is a settings file for SCI. With *otherwise*
+    the analysis departs from the plan, says so under ``departures``, and by default goes into a folder of its own.
 
     Raises `hardwatt.errors.LabError` where there is no bundle, or it is not what its manifest says.
     """
     bundle = Bundle.open(bundle_path)
     bundle.verify()
-    results = _results(bundle, sci.settings(carbon))
+    results = _results(bundle, sci.settings(carbon), otherwise)
     if write:
-        write_atomic((output or destination(bundle.path)) / "results.json", text(results))
+        folder = output or destination(bundle.path, results["departures"])
+        write_atomic(folder / "results.json", text(results))
     return results
 
 
-def destination(bundle: Path) -> Path:
+def destination(bundle: Path, departures: Sequence[str] = ()) -> Path:
     """Folder for results: the bundle's own, or ``./results/NAME`` where that is not ours to write.
 
-    A bundle that came with the package stays as it was shipped.
+    A bundle that came with the package stays as it was shipped. An analysis with *departures* from the plan goes into
+    ``otherwise`` in that folder, so that it never replaces the planned one.
     """
+    folder = _folder(bundle)
+    return folder / "otherwise" if departures else folder
+
+
+def _folder(bundle: Path) -> Path:
     bundle = bundle.resolve()
     shipped = bundle.is_relative_to(Path(hardwatt.__file__).resolve().parent)
     if shipped or not os.access(bundle, os.W_OK):
@@ -47,10 +63,14 @@ def destination(bundle: Path) -> Path:
     return bundle / "results"
 
 
-def _results(bundle: Bundle, carbon: sci.Sci) -> Json:
-    planned = bundle.plan.primary.model_dump()
+def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
+    planned, departures = apply(bundle.plan.primary.model_dump(), wanted)
     measured = measure(bundle)
+    known = sorted({one.name for one in measured.outcomes})
+    if known and planned["outcome"] not in known and departures:
+        raise LabError(f"no window has the outcome {planned['outcome']!r}; there are: {', '.join(known)}")
     data = table.build(bundle.runs, measured, bundle.plan.arms[:2], planned["outcome"])
+    data = _without(data, wanted)
     kind, model, seed = bundle.manifest.source, bundle.manifest.power_model, bundle.manifest.seed
     delivery = breakdown.delivery(data, bundle.deliveries)
     fetched = runlog.fetches(bundle, data)
@@ -60,6 +80,7 @@ def _results(bundle: Bundle, carbon: sci.Sci) -> Json:
     derived = breakdown.JOULES if data.outcome != breakdown.JOULES and data.columns(breakdown.JOULES) else None
     return {
         "schema": SCHEMA,
+        "departures": departures,
         "source": context.source(bundle, data, breakdown.formula(kind, model)),
         "study": context.study(bundle),
         "window": context.window(bundle),
@@ -98,6 +119,19 @@ def _results(bundle: Bundle, carbon: sci.Sci) -> Json:
         "host": context.host(bundle),
         "again": context.again(bundle),
     }
+
+
+def _without(data: table.Table, wanted: Otherwise | None) -> table.Table:
+    """Leave out the pairs that somebody asked to leave out, and name them among the exclusions."""
+    if wanted is None:
+        return data
+    for asked, left_out, reason in (
+        (wanted.without_flagged, robustness.flagged, "a window of its pair carries a flag; left out on demand"),
+        (wanted.without_repeated, robustness.repeated, "of a repeated pair; left out on demand"),
+    ):
+        if asked:
+            data = table.without(data, left_out, reason)
+    return data
 
 
 def _runs(bundle: Bundle, data: table.Table) -> list[Json]:

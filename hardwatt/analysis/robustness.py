@@ -68,7 +68,7 @@ def _sizes(values: Floats) -> list[Json]:
 
 def _subsets(table: Table, sample: Figure, level: float) -> Iterator[Json]:
     """The mean difference without pairs that were repeated, and without pairs that carry a flag."""
-    for name, left_out in (("Without repeated pairs", _repeated), ("Without flagged windows", _flagged)):
+    for name, left_out in (("Without repeated pairs", repeated), ("Without flagged windows", flagged)):
         kept = tuple(pair for pair in table.pairs if not left_out(pair))
         if len(kept) == len(table.pairs):
             continue
@@ -82,11 +82,13 @@ def _subsets(table: Table, sample: Figure, level: float) -> Iterator[Json]:
         yield _estimated(name, replace(estimate, method=f"{estimate.method}; {gone} left out"), sample)
 
 
-def _repeated(pair: Pair) -> bool:
+def repeated(pair: Pair) -> bool:
+    """Whether a pair was made in place of one that failed."""
     return any(run.repeat for run in pair.runs.values())
 
 
-def _flagged(pair: Pair) -> bool:
+def flagged(pair: Pair) -> bool:
+    """Whether a window of a pair carries a flag."""
     return any(run.flags for run in pair.runs.values())
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +133,14 @@ def complete(
     """Blocks in which every one of *arms* (two or more) has a usable run; arm name to run."""
     usable = [run for run in runs if run.status == "done" and (run.run_id, outcome) in figures and run.arm in arms]
     return [pair.runs for pair in _pairs(usable, arms)]
+
+
+def without(table: Table, left_out: Callable[[Pair], bool], reason: str) -> Table:
+    """Return the table without the pairs that *left_out* names; their runs are exclusions with *reason*."""
+    gone = [run for pair in table.pairs if left_out(pair) for run in pair.runs.values()]
+    kept = tuple(pair for pair in table.pairs if not left_out(pair))
+    exclusions = (*table.exclusions, *(Exclusion(run.run_id, run.arm, reason) for run in gone))
+    return replace(table, pairs=kept, exclusions=exclusions)
 
 
 def _left_over(run: Run, usable: Sequence[Run]) -> str:

@@ -8,27 +8,52 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from hardwatt.analysis import analyse, destination
+from hardwatt.analysis import Otherwise, analyse, destination
+from hardwatt.analysis.comparison import compare
 from hardwatt.files import read_json, write_atomic
 from hardwatt.report import numbers, plots
 
 Results = Mapping[str, Any]
 
 
-def report(bundle_path: Path | str, *, output: Path | None = None, carbon: Path | None = None) -> Path:
+def report(
+    bundle_path: Path | str,
+    *,
+    output: Path | None = None,
+    carbon: Path | None = None,
+    otherwise: Otherwise | None = None,
+) -> Path:
     """Analyse a bundle, write report.html and report.md beside results.json, return report.html.
 
     They go to ``BUNDLE/results``, to *output* where it is given, and to ``./results/NAME`` where the
-    bundle is not ours to write. *carbon* is a settings file for SCI.
-    Raises `hardwatt.errors.LabError` as `analyse` does.
+    bundle is not ours to write; see `hardwatt.analysis.analyse` for *carbon* and *otherwise*, and for what is raised.
     """
     bundle = Path(bundle_path)
-    analyse(bundle, output=output, carbon=carbon)
-    folder = output or destination(bundle)
+    made = analyse(bundle, output=output, carbon=carbon, otherwise=otherwise)
+    return write(output or destination(bundle, made["departures"]))
+
+
+def write(folder: Path) -> Path:
+    """Render the results.json of *folder* beside it, and return report.html."""
     results = read_json(folder / "results.json")
     write_atomic(folder / "report.md", markdown(results))
     page = folder / "report.html"
     write_atomic(page, html(results))
+    return page
+
+
+def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
+    """Compare bundles; write compare.json, compare.md and compare.html into *output*, return compare.html.
+
+    Raises `hardwatt.errors.LabError` as `hardwatt.analysis.comparison.compare` does.
+    """
+    compare(paths, output)
+    found = read_json(output / "compare.json")
+    environment = _environment()
+    css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
+    write_atomic(output / "compare.md", environment.get_template("compare.md.j2").render(c=found) + "\n")
+    page = output / "compare.html"
+    write_atomic(page, environment.get_template("compare.html.j2").render(c=found, css=css) + "\n")
     return page
 
 

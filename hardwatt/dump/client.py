@@ -122,7 +122,9 @@ class Client:
         except requests.RequestException as error:
             if _timed_out(error):
                 raise TooMuchError(f"{self.url} does not answer {query} in time", hint=_AGAIN) from None
-            raise UnreachableError(f"{self.url} does not answer: {_short(error)}", hint="inv lab.forward prometheus") from None
+            raise UnreachableError(
+                f"{self.url} does not answer: {_short(error)}", hint="inv lab.forward prometheus"
+            ) from None
 
     def _refused(self, query: str, error: PrometheusApiClientException) -> QueryError | TooMuchError:
         found = _STATUS.match(str(error))

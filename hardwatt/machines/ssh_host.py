@@ -99,7 +99,7 @@ def require_known(end: Endpoint) -> None:
     keys = paramiko.HostKeys(str(end.known_hosts)) if end.known_hosts.exists() else paramiko.HostKeys()
     if keys.lookup(identity.known_name(end.address, end.port)) is None:
         raise LabError(f"the lab does not know the host key of {identity.known_name(end.address, end.port)}",
-                       hint=f"invoke lab.trust {end.address}, and compare the fingerprint with the host's own")  # fmt: skip
+                       hint=f"invoke lab.trust {end.address}, with the fingerprint from the host itself")  # fmt: skip
 
 
 def offered_key(lab: Lab) -> paramiko.PKey:

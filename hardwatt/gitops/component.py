@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from hardwatt.errors import SettingsError
 from hardwatt.mirror.index import Image, Index
 from hardwatt.settings import Settings
 from hardwatt.versions import lock
@@ -15,6 +16,8 @@ REQUIRED = ("source-controller", "kustomize-controller", "prometheus", "node-exp
 """Images without which there is no lab."""
 
 MODELLED_SYSFS = "/var/lib/hardwatt/meter/sysfs"
+PROMETHEUS = "clusters/base/monitoring/controllers/prometheus/prometheus.yaml"
+RULES = "clusters/base/monitoring/configs/recreated-{}.yaml"
 SCRAPE_INTERVAL = "1s"
 """What clusters/base says for the two jobs that are measured with."""
 
@@ -30,6 +33,8 @@ class Facts:
     retention: str
     retention_size: str
     scrape_interval: str
+    attribution: str
+    """What the metric names of 2022 are computed from: ``cgroup`` or ``kepler``."""
     missing: tuple[str, ...]
     """Optional parts whose image this lab does not have."""
 
@@ -37,7 +42,8 @@ class Facts:
 def facts(settings: Settings, index: Index, kind: str) -> Facts:
     """Return the facts of a lab whose node is of this kind (``embedded``, ``vm`` or ``ssh``).
 
-    Raises ``LabError`` where the mirror lacks an image that every lab needs.
+    Raises ``LabError`` where the mirror lacks an image that every lab needs, ``SettingsError`` where
+    Kepler cannot be what pods are attributed by.
     """
     for name in REQUIRED:
         index.image(name)
@@ -48,6 +54,9 @@ def facts(settings: Settings, index: Index, kind: str) -> Facts:
         )
     )
     names = {image.name for image in held}
+    missing = tuple(name for name, entry in sorted(lock().foreign.items()) if entry.repository not in names)
+    if settings.prometheus.attribution == "kepler":
+        _need_kepler(kind, missing)
     return Facts(
         settings.name,
         held,
@@ -55,8 +64,21 @@ def facts(settings: Settings, index: Index, kind: str) -> Facts:
         retention=settings.prometheus.retention,
         retention_size=settings.prometheus.retention_size,
         scrape_interval=settings.prometheus.scrape_interval,
-        missing=tuple(name for name, entry in sorted(lock().foreign.items()) if entry.repository not in names),
+        attribution=settings.prometheus.attribution,
+        missing=missing,
     )
+
+
+def _need_kepler(kind: str, missing: Sequence[str]) -> None:
+    reason = "its image is not in the mirror" if "kepler" in missing else ""
+    if kind == "embedded":
+        reason = "on the embedded node /proc/stat is not the node's own"
+    if reason:
+        raise SettingsError(
+            f'prometheus.attribution = "kepler": Kepler\'s figures are not to be had, because {reason}',
+            hint='set attribution = "cgroup" in lab.toml'
+            + ("" if kind == "embedded" else ", or invoke mirror.import KEPLER.tar"),
+        )
 
 
 def is_modelled(settings: Settings, kind: str) -> bool:
@@ -71,17 +93,17 @@ def folder(cluster: str) -> str:
     return posixpath.join(parent, "generated", name)
 
 
-def render(facts: Facts, prometheus_config: str) -> str:
+def render(facts: Facts, base: Mapping[str, str]) -> str:
     """Return the text of the component's kustomization.yaml.
 
-    ``prometheus_config`` is the base's prometheus.yaml: where the scrape interval differs from its
-    own, the whole file is patched.
+    ``base`` holds the texts of clusters/base by path: where a setting changes a file inside a
+    ConfigMap, the whole file is patched.
     """
     component: dict[str, Any] = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
         "images": [_image(image) for image in facts.images],
-        "patches": [_patch(kind, name, body) for kind, name, body in _patches(facts, prometheus_config)],
+        "patches": [_patch(kind, name, body) for kind, name, body in _patches(facts, base)],
     }
     return _header(facts) + yaml.dump(component, Dumper=_Dumper, sort_keys=False, width=120)
 
@@ -101,7 +123,7 @@ def _image(image: Image) -> dict[str, str]:
     return {key: value for key, value in entry.items() if value}
 
 
-def _patches(facts: Facts, prometheus_config: str) -> Sequence[tuple[str, str, Mapping[str, Any]]]:
+def _patches(facts: Facts, base: Mapping[str, str]) -> Sequence[tuple[str, str, Mapping[str, Any]]]:
     found: list[tuple[str, str, Mapping[str, Any]]] = [
         ("StatefulSet", "prometheus-k8s", _containers("prometheus", facts))
     ]
@@ -113,9 +135,13 @@ def _patches(facts: Facts, prometheus_config: str) -> Sequence[tuple[str, str, M
             line.replace(f": {SCRAPE_INTERVAL}", f": {facts.scrape_interval}")
             if line.strip() in (f"scrape_interval: {SCRAPE_INTERVAL}", f"scrape_timeout: {SCRAPE_INTERVAL}")
             else line
-            for line in prometheus_config.splitlines(keepends=True)
+            for line in base[PROMETHEUS].splitlines(keepends=True)
         )
         found.append(("ConfigMap", "prometheus-config", {"data": {"prometheus.yaml": text}}))
+    if facts.attribution == "kepler":
+        path = RULES.format("kepler")
+        rules = {"recreated-cgroup.yaml": None, "recreated-kepler.yaml": base[path]}
+        found.append(("ConfigMap", "prometheus-rules", {"data": rules}))
     return found
 
 

@@ -7,7 +7,6 @@ from hardwatt.gitops import component
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 
-PROMETHEUS = "clusters/base/monitoring/controllers/prometheus/prometheus.yaml"
 GOTK_COMPONENTS = "gotk-components.yaml"
 GOTK_SYNC = "gotk-sync.yaml"
 _SEED = "# Written by `flux bootstrap`.\n"
@@ -22,7 +21,7 @@ def desired(lab: Lab, index: Index, kind: str) -> dict[str, str]:
     cluster = cluster_path(lab)
     files = _checkout(lab.root / "clusters", cluster)
     files[f"{component.folder(cluster)}/kustomization.yaml"] = component.render(
-        component.facts(lab.settings, index, kind), files[PROMETHEUS]
+        component.facts(lab.settings, index, kind), files
     )
     for name in (GOTK_COMPONENTS, GOTK_SYNC):
         files.setdefault(f"{cluster}/flux-system/{name}", _SEED)

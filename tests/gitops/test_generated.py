@@ -3,18 +3,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hardwatt.errors import LabError
+from hardwatt.errors import LabError, SettingsError
 from hardwatt.gitops import component, tree
 from hardwatt.lab import Lab
-from hardwatt.mirror.index import Index
+from hardwatt.mirror.index import Artefact, Index
 from hardwatt.settings import ROOT, Settings
 
 GOLDEN = Path(__file__).parent / "golden" / "kustomization.yaml"
-CONFIG = (ROOT / tree.PROMETHEUS).read_text()
+BASE = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "clusters").rglob("*.yaml")}
 
 
 def render(settings: Settings, index: Index, kind: str = "embedded") -> str:
-    return component.render(component.facts(settings, index, kind), CONFIG)
+    return component.render(component.facts(settings, index, kind), BASE)
 
 
 def test_golden(index: Index) -> None:
@@ -92,3 +92,25 @@ def test_an_unknown_cluster_folder_is_an_error_with_a_hint(lab: Lab, index: Inde
     settings = Settings.model_validate({"name": "test", "gitops": {"path": "clusters/lba"}})
     with pytest.raises(LabError, match="clusters/lba"):
         tree.desired(Lab(settings, lab.root, lab.dir), index, "embedded")
+
+
+KEPLER = Artefact(
+    "quay.io/sustainable_computing_io/kepler", "image", "extra", "v0.11.4", "imported", "", "sha256:k", "", ""
+)
+
+
+def test_kepler_rules_take_the_place_of_the_cgroup_ones(index: Index) -> None:
+    settings = Settings.model_validate({"name": "test", "prometheus": {"attribution": "kepler"}})
+    held = index.with_artefact(KEPLER)
+    rules = patches(render(settings, held, "ssh"))["prometheus-rules"]["data"]
+    assert rules == {"recreated-cgroup.yaml": None, "recreated-kepler.yaml": BASE[component.RULES.format("kepler")]}
+    assert "prometheus-rules" not in patches(render(Settings(name="test"), held, "ssh"))
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("ssh", "not in the mirror"), ("embedded", "/proc/stat is not")])
+def test_attribution_by_a_kepler_that_is_of_no_use_is_refused(index: Index, kind: str, reason: str) -> None:
+    settings = Settings.model_validate({"name": "test", "prometheus": {"attribution": "kepler"}})
+    held = index.with_artefact(KEPLER) if kind == "embedded" else index
+    with pytest.raises(SettingsError, match=reason) as caught:
+        render(settings, held, kind)
+    assert "cgroup" in caught.value.hint

@@ -1,0 +1,249 @@
+"""The rules of the lab's Prometheus, evaluated by promtool on constructed samples."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hardwatt.gitops import component
+from hardwatt.settings import ROOT
+from tests.gitops.conftest import find_tool
+
+CONFIGS = ROOT / "clusters/base/monitoring/configs"
+POD = {"node_name": "n", "pod_name": "source-controller-1", "pod_namespace": "flux-system"}
+IDLE = {"node_name": "n", "pod_name": "idle-1", "pod_namespace": "default"}
+ZONES = "/host/sys/class/powercap/"
+
+
+def ramp(series: str, start: float, per_second: float, seconds: int = 120) -> dict[str, str]:
+    return {"series": series, "values": f"{start}+{per_second}x{seconds}"}
+
+
+def promtool(tmp_path: Path, rules: str, inputs: list[dict[str, str]], **checks: list[dict[str, Any]]) -> None:
+    """Evaluate the rules on series with a sample each second, every 3 s."""
+    test = {
+        "rule_files": [str(CONFIGS / rules)],
+        "evaluation_interval": "3s",
+        "tests": [{"interval": "1s", "input_series": inputs, **checks}],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump(test))
+    done = subprocess.run([find_tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def named(metric: str, **labels: str) -> str:
+    return metric + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(labels.items())) + "}"
+
+
+def value(metric: str, number: float, labels: dict[str, str], at: str = "60s") -> dict[str, Any]:
+    """Expect exactly one series. Rates are rounded: they are floating point."""
+    expected = [{"labels": named("", **{k: v for k, v in labels.items() if k != "__name__"}), "value": number}]
+    return {"expr": f"round({metric}, 0.001)", "eval_time": at, "exp_samples": expected}
+
+
+CGROUP = [
+    ramp(named("node_rapl_package_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl:0"), 100, 30),
+    ramp(named("node_rapl_package_joules_total", node="n", index="1", path=f"{ZONES}intel-rapl:1"), 900, 10),
+    ramp(named("node_rapl_package_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl-mmio:0"), 100, 30),
+    ramp(named("node_rapl_core_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl:0:0"), 7, 20),
+    ramp(named("node_rapl_uncore_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl:0:1"), 7, 1),
+    ramp(named("node_rapl_dram_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl:0:2"), 7, 4),
+    ramp(named("hardwatt_node_cpu_seconds_total", node="n", job="meter"), 1000, 2),
+    ramp(named("hardwatt_node_cpus", node="n", job="meter"), 8, 0),
+    ramp(named("container_cpu_usage_seconds_total", node="n", pod="source-controller-1", namespace="flux-system",
+               id="/kubepods.slice/podA"), 5, 0.1),
+    # What would count the same CPU-seconds again: the pod's containers, and the slice above it.
+    ramp(named("container_cpu_usage_seconds_total", node="n", pod="source-controller-1", namespace="flux-system",
+               container="manager", image="i", id="/kubepods.slice/podA/c"), 5, 0.1),
+    ramp(named("container_cpu_usage_seconds_total", node="n", id="/kubepods.slice"), 5, 0.2),
+    # Refreshed every 12 s only, as cAdvisor does with a pod that does nothing.
+    {"series": named("container_cpu_usage_seconds_total", node="n", pod="idle-1", namespace="default", id="/podB"),
+     "values": " ".join(str(1 + i * 0.0001) if i % 12 == 0 else "_" for i in range(120))},
+]  # fmt: skip
+MADE = {"attribution": "cgroup", "command": "recreated", "compat": "kepler-0.3"}
+
+
+@pytest.mark.mirror
+def test_cgroup_rules_are_share_times_watts(tmp_path: Path) -> None:
+    """40 W of two sockets (the mmio twin left out), 2 CPUs used, 0.1 by the pod: 5 %, so 2 W, 6000 mJ in 3 s."""
+    pod = '{pod_name=~"source-controller.*"}'
+    promtool(
+        tmp_path,
+        "recreated-cgroup.yaml",
+        CGROUP,
+        promql_expr_test=[
+            value(f"pod_curr_energy_in_pkg_millijoule{pod}", 6000, POD | MADE),
+            value(f"pod_curr_energy_in_core_millijoule{pod}", 3000, POD | MADE),
+            value(f"pod_curr_energy_in_dram_millijoule{pod}", 600, POD | MADE),
+            value(f"pod_curr_dynamic_energy_millijoule{pod}", 1500, POD | MADE),
+            value('sum(pod_curr_energy_in_pkg_millijoule{pod_namespace="flux-system"})', 6000, {}),
+            value("node_curr_energy_in_pkg_joule", 120, NODE | {"attribution": "cgroup"}),
+            value("node_curr_energy_in_core_joule", 60, NODE | {"attribution": "cgroup"}),
+            value("node_curr_energy_in_uncore_joule", 3, NODE | {"attribution": "cgroup"}),
+            value("node_curr_energy_in_dram_joule", 12, NODE | {"attribution": "cgroup"}),
+            value("node_energy_stat", 0, {"node_name": "n", "cpu_architecture": "unknown", "attribution": "cgroup",
+                                          "compat": "kepler-0.3"}),
+            value("node_package_energy_millijoule", 3_400_000, NODE | {"attribution": "cgroup", "pkg_id": "all"}),
+        ],
+    )  # fmt: skip
+
+
+NODE = {"node_name": "n", "instance": "n"}
+
+
+@pytest.mark.mirror
+def test_cgroup_total_adds_up_what_its_evaluations_saw(tmp_path: Path) -> None:
+    """1500 mJ at each evaluation: ten of them in 30 s."""
+    difference = "max(pod_total_energy_in_pkg_millijoule) - max(pod_total_energy_in_pkg_millijoule offset 30s)"
+    promtool(
+        tmp_path,
+        "recreated-cgroup.yaml",
+        CGROUP,
+        promql_expr_test=[
+            value(f"({difference})", 15_000, {}),
+            value('count by (pod_name) (pod_total_energy_in_pkg_millijoule{pod_name!~"idle.*"})', 1,
+                  {"pod_name": POD["pod_name"]}),
+        ],
+    )  # fmt: skip
+
+
+@pytest.mark.mirror
+def test_a_pod_that_does_nothing_keeps_its_one_series(tmp_path: Path) -> None:
+    """0.0012 CPU-seconds every 12 s are 0.0001 CPUs: 0.005 % of 40 W, 6 mJ in 3 s; at every evaluation."""
+    metric = 'pod_curr_energy_in_pkg_millijoule{pod_name="idle-1"}'
+    checks = [value(metric, 6, IDLE | MADE, at=f"{second}s") for second in (60, 63, 66, 69, 72)]
+    promtool(tmp_path, "recreated-cgroup.yaml", CGROUP, promql_expr_test=checks)
+
+
+KEPLER = [
+    {"series": named("kepler_pod_cpu_watts", **POD, zone=zone, state=state, pod_id="u"), "values": f"{watts}x120"}
+    for zone, state, watts in (
+        ("package", "running", 2), ("core", "running", 1), ("dram", "running", 0.5), ("package", "terminated", 9),
+    )
+] + [
+    {"series": named("kepler_node_cpu_usage_ratio", node_name="n"), "values": "0.25x120"},
+    {"series": named("kepler_node_cpu_watts", node_name="n", zone="package", path="p"), "values": "40x120"},
+    {"series": named("kepler_node_cpu_watts", node_name="n", zone="core", path="c"), "values": "20x120"},
+    {"series": named("kepler_node_cpu_watts", node_name="n", zone="uncore", path="u"), "values": "1x120"},
+    {"series": named("kepler_node_cpu_watts", node_name="n", zone="dram", path="d"), "values": "4x120"},
+    ramp(named("kepler_node_cpu_joules_total", node_name="n", zone="package", path="p"), 1000, 40),
+    ramp(named("kepler_pod_cpu_joules_total", **POD, zone="package", state="running", pod_id="u"), 0, 2),
+]  # fmt: skip
+
+
+@pytest.mark.mirror
+def test_kepler_rules(tmp_path: Path) -> None:
+    """A pod of 2 W at ratio 0.25 is 24000 mJ in 3 s; a node of 40 W is 120 J in 3 s."""
+    made = MADE | {"attribution": "kepler"}
+    node = NODE | {"attribution": "kepler"}
+    stat = {"node_name": "n", "cpu_architecture": "unknown", "attribution": "kepler", "compat": "kepler-0.3"}
+    promtool(
+        tmp_path,
+        "recreated-kepler.yaml",
+        KEPLER,
+        promql_expr_test=[
+            value("pod_curr_energy_in_pkg_millijoule", 24_000, POD | made),
+            value("pod_curr_energy_in_core_millijoule", 12_000, POD | made),
+            value("pod_curr_energy_in_dram_millijoule", 6_000, POD | made),
+            value("pod_curr_dynamic_energy_millijoule", 6_000, POD | made),
+            value("pod_total_energy_in_pkg_millijoule", 120_000, POD | made | {"compat": "kepler-0.3-active-only"}),
+            value("node_curr_energy_in_pkg_joule", 120, node),
+            value("node_curr_energy_in_core_joule", 60, node),
+            value("node_curr_energy_in_uncore_joule", 3, node),
+            value("node_curr_energy_in_dram_joule", 12, node),
+            value("node_energy_stat", 0, stat),
+            value("node_package_energy_millijoule", 3_400_000, node | {"pkg_id": "all"}),
+        ],
+    )
+
+
+def alert(name: str, at: str, *fires: dict[str, Any]) -> dict[str, Any]:
+    return {"alertname": name, "eval_time": at, "exp_alerts": list(fires)}
+
+
+UP = {"series": named("up", job="meter", node="n"), "values": "1x300"}
+
+
+@pytest.mark.mirror
+@pytest.mark.parametrize(
+    ("name", "bad", "good", "labels", "summary"),
+    [
+        (
+            "MeterDown",
+            {"series": named("up", job="meter", node="n"), "values": "0x300"},
+            UP,
+            {"job": "meter", "node": "n", "severity": "critical"},
+            "the exporter of n does not answer: nothing is measured there",
+        ),
+        (
+            "MeterNotIncreasing",
+            ramp(named("hardwatt_node_cpu_seconds_total", node="n"), 10, 0, 300),
+            ramp(named("hardwatt_node_cpu_seconds_total", node="n"), 10, 0.01, 300),
+            {"node": "n", "severity": "critical"},
+            "the CPU counter of n stands still: is hardwatt-meter.service running?",
+        ),
+        (
+            "EnergyNotIncreasing",
+            ramp(named("node_rapl_package_joules_total", node="n", path="p"), 10, 0, 300),
+            ramp(named("node_rapl_package_joules_total", node="n", path="p"), 10, 1, 300),
+            {"node": "n", "path": "p", "severity": "warning"},
+            "the energy counter p of n stands still",
+        ),
+        (
+            "ClockSkew",
+            ramp(named("node_time_seconds", node="n"), 0.75, 1, 300),
+            ramp(named("node_time_seconds", node="n"), 0.05, 1, 300),
+            {"node": "n", "severity": "critical"},
+            "the clock of n is 0.75 s off Prometheus' own: windows would be cut wrongly",
+        ),
+        (
+            "ScrapeGaps",
+            {"series": UP["series"], "values": " ".join("1" if i % 2 else "_" for i in range(300))},
+            UP,
+            {"job": "meter", "node": "n", "severity": "warning"},
+            "job meter of n has 30 samples in a minute instead of 60",
+        ),
+    ],
+)
+def test_alerts(
+    tmp_path: Path, name: str, bad: dict[str, str], good: dict[str, str], labels: dict[str, str], summary: str
+) -> None:
+    fired = {"exp_labels": labels, "exp_annotations": {"summary": summary}}
+    promtool(tmp_path, "lab-alerts.yaml", [bad], alert_rule_test=[alert(name, "210s", fired)])
+    promtool(tmp_path, "lab-alerts.yaml", [good], alert_rule_test=[alert(name, "210s")])
+
+
+def rules(file: str) -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((CONFIGS / file).read_text())["groups"]
+    assert group["interval"] == "3s"
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def test_each_rule_of_2022_has_its_twin_and_says_which_it_is() -> None:
+    cgroup, kepler = (
+        {rule["record"]: rule.get("labels", {}) for rule in rules(f"recreated-{one}.yaml")
+         if not rule["record"].startswith("hardwatt:")}
+        for one in ("cgroup", "kepler")
+    )  # fmt: skip
+    assert set(cgroup) == set(kepler)
+    for name in cgroup:
+        assert cgroup[name] | {"attribution": "kepler"} == kepler[name]
+        assert cgroup[name]["attribution"] == "cgroup"
+
+
+def test_the_cluster_holds_one_of_both() -> None:
+    listed = yaml.safe_load((CONFIGS / "kustomization.yaml").read_text())["configMapGenerator"][0]["files"]
+    assert [name for name in listed if name.startswith("recreated")] == ["recreated-cgroup.yaml"]
+    assert (ROOT / component.RULES.format("kepler")).exists()
+
+
+def test_no_rule_is_evaluated_more_often_than_every_three_seconds() -> None:
+    for path in CONFIGS.glob("*.yaml"):
+        for group in [group for item in yaml.safe_load_all(path.read_text()) for group in item.get("groups", [])]:
+            seconds = re.fullmatch(r"(\d+)s", group.get("interval", "15s"))
+            assert seconds and int(seconds[1]) >= 3, path

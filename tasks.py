@@ -251,6 +251,69 @@ def gitops_resume(lab: Lab) -> None:
     gitops.resume(lab)
 
 
+@command(help={"as_json": "print JSON"})
+def gitops_status(lab: Lab, as_json: bool = False) -> None:
+    """Print each object of Flux: ready or not, at which commit, what it says; the exit code says whether all are."""
+    from hardwatt import gitops
+    from hardwatt.energy.query import table
+
+    rows = gitops.status_rows(lab)
+    print(json.dumps(rows, indent=2) if as_json else table(rows) if rows else "Flux is not in the cluster")
+    raise Exit(code=int(not rows or any(row["state"] != "ready" for row in rows)))
+
+
+@command()
+def gitops_reconcile(lab: Lab) -> None:
+    """Have Flux fetch and apply now, and wait until all of it is healthy; prints the commit."""
+    from hardwatt import gitops
+
+    with lab.lock("gitops.reconcile"):
+        print(gitops.reconcile(lab))
+
+
+@command()
+def gitops_show(lab: Lab) -> None:
+    """Print the generated kustomization: what differs between labs, as the lab's repository holds it."""
+    from hardwatt import gitops
+
+    print(gitops.show(lab), end="")
+
+
+# --- energy ----------------------------------------------------------------------------------------
+
+
+@command(
+    positional=["query"],
+    help={
+        "query": "pod-package, dram, totals, namespace-sum, node, or any PromQL",
+        "last": "joules of the last 90s, 5m, 1h: of a query by name, from raw samples, with bounds",
+        "namespace": "namespace of a query by name (all: every one)",
+        "as_json": "print JSON",
+    },
+)
+def energy_query(lab: Lab, query: str, last: str = "", namespace: str = "flux-system", as_json: bool = False) -> None:
+    """Ask the lab's Prometheus, with the queries of the talk by name."""
+    from hardwatt.energy import query as energy
+
+    print(energy.query(lab, query, last=last, namespace=namespace, as_json=as_json))
+
+
+@command(positional=["quantity", "unit"], help={"quantity": "as in 394mJ", "unit": "as in kWh"})
+def energy_convert(lab: Lab, quantity: str, unit: str) -> None:
+    """Convert an energy: invoke energy.convert 394mJ kWh."""
+    from hardwatt.energy import units
+
+    print(units.convert(quantity, unit))
+
+
+@command()
+def energy_help(lab: Lab) -> None:
+    """Joule for beginners, on one screen."""
+    from hardwatt.energy import units
+
+    print(units.BEGINNERS)
+
+
 # --- meter -----------------------------------------------------------------------------------------
 
 
@@ -462,5 +525,5 @@ def _collection(name: str, prefix: str) -> Collection:
 ns = Collection()
 _lab = _collection("lab", "lab")
 _lab.add_collection(_collection("machine", "machine"))
-for _made in (_lab, *(_collection(name, name) for name in ("mirror", "gitops", "meter", "experiment"))):
+for _made in (_lab, *(_collection(name, name) for name in ("mirror", "gitops", "energy", "meter", "experiment"))):
     ns.add_collection(_made)

@@ -26,9 +26,12 @@ __all__ = [
     "generated",
     "node_data",
     "plan",
+    "reconcile",
     "repository",
     "resume",
+    "show",
     "status",
+    "status_rows",
     "suspend",
 ]
 
@@ -166,6 +169,50 @@ def status(lab: Lab) -> str:
     """Return one sentence about Flux."""
     with kube.client(lab) as api:
         return flux.describe(flux.synced(flux.Cluster(api)))
+
+
+def status_rows(lab: Lab) -> list[dict[str, str]]:
+    """Return each object of Flux that concerns the lab: name, state, revision and what it says."""
+    with kube.client(lab) as api:
+        found = flux.synced(flux.Cluster(api))
+    states = {True: "suspended", False: ""}
+    return [
+        {
+            "name": item.name,
+            "state": states[item.suspended] or ("ready" if item.ready and item.current else "not ready"),
+            "revision": item.revision,
+            "message": item.message,
+        }
+        for item in found
+    ]
+
+
+def reconcile(lab: Lab) -> str:
+    """Have Flux fetch and apply the repository's head now, and wait until all of it is healthy; return the commit.
+
+    Raises ``LabError`` where an object is suspended, ``WaitError`` with what Flux said last.
+    """
+    repo = repository(lab, "lab")
+    head = repo.fetch()
+    if not head:
+        raise LabError("the lab's repository is empty", hint="invoke lab.up")
+    with kube.client(lab) as api:
+        cluster = flux.Cluster(api)
+        cluster.request()
+        flux.wait_for(cluster, head)
+        drift.reapply(cluster)
+    return head
+
+
+def show(lab: Lab) -> str:
+    """Return the generated kustomization as the repository holds it, with who changed it last."""
+    repo = repository(lab, "lab")
+    head = repo.fetch()
+    path = f"{_folder(lab)}/kustomization.yaml"
+    text = repo.text(head, path)
+    if not text:
+        raise LabError(f"the lab's repository holds no {path}", hint="invoke lab.up")
+    return f"# {path}, last changed in {repo.last_author(head, path)}\n{text}"
 
 
 def _desired(lab: Lab, index: Index, endpoint: Endpoint) -> dict[str, str]:

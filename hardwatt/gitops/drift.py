@@ -6,7 +6,7 @@ from typing import Any
 
 from kubernetes import client as kubernetes
 
-from hardwatt.gitops.flux import KUSTOMIZE, REQUESTED, Cluster
+from hardwatt.gitops.flux import KUSTOMIZE, REQUESTED, Cluster, from_lab
 from hardwatt.wait import wait
 
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet")
@@ -50,9 +50,7 @@ def repair(cluster: Cluster, api: Any) -> list[str]:
     gone = missing(cluster, present(api))
     if not gone:
         return []
-    now = datetime.datetime.now(datetime.UTC).isoformat()
-    for name in gone:
-        cluster.patch(KUSTOMIZE, name, {"metadata": {"annotations": {REQUESTED: now}}})
+    now = _request(cluster, list(gone))
     wait(
         lambda: (missing(cluster, present(api)), _waiting(cluster, gone, now)),
         lambda state: not any(state),
@@ -62,6 +60,31 @@ def repair(cluster: Cluster, api: Any) -> list[str]:
         hint="kubectl -n flux-system get kustomizations",
     )
     return [f"Flux repaired {workload}" for workloads in gone.values() for workload in workloads]
+
+
+def reapply(cluster: Cluster) -> None:
+    """Have Flux apply everything of the lab again, also where the commit is the same, and wait until it did.
+
+    Raises ``WaitError``.
+    """
+    items = cluster.items(KUSTOMIZE)
+    names = [name for name, item in items.items() if from_lab(item) and not item["spec"].get("suspend")]
+    now = _request(cluster, names)
+    wait(
+        lambda: _waiting(cluster, dict.fromkeys(names, ()), now),
+        lambda state: not state,
+        what="Flux applying again",
+        timeout=REPAIR_TIMEOUT,
+        describe=lambda state: f"not finished: {state}",
+        hint="kubectl -n flux-system get kustomizations",
+    )
+
+
+def _request(cluster: Cluster, names: Sequence[str]) -> str:
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    for name in names:
+        cluster.patch(KUSTOMIZE, name, {"metadata": {"annotations": {REQUESTED: now}}})
+    return now
 
 
 def _waiting(cluster: Cluster, names: Mapping[str, Sequence[str]], request: str) -> list[str]:

@@ -185,11 +185,12 @@ def synced(cluster: Cluster) -> list[Sync]:
     Other sources (an experiment's workload) are not the lab's business.
     """
     source = cluster.items(SOURCE).get(NAMESPACE)
-    applied = [item for _, item in sorted(cluster.items(KUSTOMIZE).items()) if _from_lab(item)]
+    applied = [item for _, item in sorted(cluster.items(KUSTOMIZE).items()) if from_lab(item)]
     return [Sync.of(item) for item in ([source] if source else []) + applied]
 
 
-def _from_lab(item: Mapping[str, Any]) -> bool:
+def from_lab(item: Mapping[str, Any]) -> bool:
+    """Return whether a Kustomization is applied from the lab's repository."""
     reference = item["spec"]["sourceRef"]
     return bool(reference["kind"] == "GitRepository" and reference["name"] == NAMESPACE)
 

@@ -155,3 +155,39 @@ def test_a_clone_can_pull_and_push_by_itself(lab: Lab, full: Index, world: World
     folder = gitops.clone(lab, tmp_path / "mine")
     assert (folder / "clusters/lab/monitoring.yaml").exists()
     assert "sshcommand" in (folder / ".git/config").read_text()
+
+
+def test_reconcile_asks_waits_for_the_head_and_applies_again(
+    lab: Lab, full: Index, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LabError, match="is empty"):
+        gitops.reconcile(lab)
+    head = gitops.bootstrap(lab, full).head
+    world.log.clear()
+    monkeypatch.setattr(drift, "reapply", lambda _: world.log.append("apply again"))
+    assert gitops.reconcile(lab) == head
+    assert world.log == ["request", "wait", "apply again"]
+
+
+def test_show_prints_the_generated_file_and_who_changed_it(lab: Lab, full: Index, world: World) -> None:
+    with pytest.raises(LabError, match="holds no clusters/generated/lab"):
+        gitops.show(lab)
+    gitops.bootstrap(lab, full)
+    text = gitops.show(lab)
+    assert "by hardwatt" in text.splitlines()[0]
+    assert "kind: Component" in text
+
+
+def test_status_tells_each_object(lab: Lab, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        flux.Sync("flux-system", True, "main@sha1:1", "stored", False, True),
+        flux.Sync("monitoring-controllers", True, "main@sha1:1", "applied", False, False),
+        flux.Sync("monitoring-configs", True, "main@sha1:1", "applied", True, True),
+    ]
+    monkeypatch.setattr(flux, "synced", lambda _: found)
+    states = {row["name"]: row["state"] for row in gitops.status_rows(lab)}
+    assert states == {
+        "flux-system": "ready",
+        "monitoring-controllers": "not ready",
+        "monitoring-configs": "suspended",
+    }

@@ -83,3 +83,22 @@ def test_a_repair_that_does_not_come_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(drift, "REPAIR_TIMEOUT", 0.0)
     with pytest.raises(WaitError, match="prometheus-k8s"):
         drift.repair(cluster, None)
+
+
+def source(name: str, **spec: Any) -> dict[str, Any]:
+    return {"spec": {"sourceRef": {"kind": "GitRepository", "name": name}, **spec}, "status": {}}
+
+
+def test_all_of_the_lab_is_applied_again_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = {
+        "monitoring-configs": source("flux-system"),
+        "off": source("flux-system", suspend=True),
+        "workload": source("workload"),
+    }
+    cluster: Any = FakeCluster(items)
+    drift.reapply(cluster)
+    assert cluster.requests == ["monitoring-configs"]
+    slow: Any = FakeCluster({"monitoring-configs": source("flux-system")}, handles=False)
+    monkeypatch.setattr(drift, "REPAIR_TIMEOUT", 0.0)
+    with pytest.raises(WaitError, match="monitoring-configs"):
+        drift.reapply(slow)

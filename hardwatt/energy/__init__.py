@@ -1,0 +1,1 @@
+"""Energy at the terminal: the talk's queries, conversions, and a page for beginners."""

@@ -1,0 +1,178 @@
+"""The talk's queries by name, joules of the last hour, and any PromQL."""
+
+import dataclasses
+import difflib
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hardwatt import forward
+from hardwatt.dump import Client
+from hardwatt.errors import LabError, SettingsError
+from hardwatt.instruments import WindowError, live
+from hardwatt.instruments.live import Energy
+from hardwatt.lab import Lab
+
+NAMESPACE = "flux-system"
+"""What the talk looked at."""
+EDGE_MS = 25_000
+"""How much longer than the window samples are asked for: one before its start is needed, and cAdvisor may be late."""
+SETTLED_MS = 16_000
+"""A window ends this long ago: cAdvisor reads a pod that does nothing every 15 s."""
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One query of the talk."""
+
+    what: str
+    promql: str
+    """With ``PODS`` where the matcher of a namespace goes."""
+    unit: str
+    zone: str
+    grouping: str
+    """What ``--last`` adds up by: ``pod``, ``namespace``, ``all`` or ``node``."""
+
+
+EXAMPLES: Mapping[str, Example] = {
+    "pod-package": Example(
+        "CPU package energy of each pod", "pod_curr_energy_in_pkg_millijoulePODS", "mJ per 3 s", "package", "pod"
+    ),
+    "dram": Example("memory energy of each pod", "pod_curr_energy_in_dram_millijoulePODS", "mJ per 3 s", "dram", "pod"),
+    "totals": Example(
+        "active package energy of all pods since Prometheus started",
+        "sum(pod_total_energy_in_pkg_millijoulePODS)", "mJ", "package", "all",
+    ),
+    "namespace-sum": Example(
+        "package energy by namespace",
+        "sum by (pod_namespace) (pod_curr_energy_in_pkg_millijoulePODS)", "mJ per 3 s", "package", "namespace",
+    ),
+    "node": Example("package energy of the node", "node_curr_energy_in_pkg_joule", "J per 3 s", "package", "node"),
+}  # fmt: skip
+Row = dict[str, Any]
+
+
+def query(lab: Lab, text: str, *, last: str = "", namespace: str = NAMESPACE, as_json: bool = False) -> str:
+    """Answer one of ``EXAMPLES`` or any PromQL from the lab's Prometheus; return a table or JSON.
+
+    ``last`` (``1h``) gives joules of that long, of a named query, computed from raw samples. ``namespace`` narrows
+    the named queries; ``all`` does not. Raises ``LabError``.
+    """
+    example = EXAMPLES.get(text)
+    if last and example is None:
+        raise LabError(
+            "--last gives joules for a query by name: with PromQL the window is in the query itself",
+            hint=f"choose from: {', '.join(EXAMPLES)}",
+        )
+    length = seconds(last) if last else 0
+    with Client(forward.prometheus_url(lab)) as client:
+        if example is None:
+            rows = _answer(client, text)
+            _refuse_nothing(rows, text)
+        elif last:
+            rows = joules(client, example, length, namespace)
+        else:
+            rows = [{**row, "unit": example.unit} for row in _answer(client, promql(example, namespace))]
+            _refuse_nothing(rows, text)
+    return json.dumps(rows, indent=2) if as_json else table(rows)
+
+
+def promql(example: Example, namespace: str) -> str:
+    """Return the PromQL of a named query for one namespace, or for ``all``."""
+    if not re.fullmatch(r"[a-z0-9-]+", namespace):
+        raise LabError(f"{namespace!r} is not the name of a namespace", hint="--namespace flux-system")
+    matcher = "" if namespace == "all" else f'{{pod_namespace="{namespace}"}}'
+    return example.promql.replace("PODS", matcher)
+
+
+def seconds(text: str) -> int:
+    """Return a duration such as ``90s``, ``5m`` or ``1h`` in seconds. Raises ``SettingsError``."""
+    found = re.fullmatch(r"(\d+)([smhd])", text)
+    if found is None or int(found[1]) == 0:
+        raise SettingsError(f"--last {text!r} is not a duration", hint="--last 5m, or 1h")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def joules(client: Client, example: Example, length: int, namespace: str) -> list[Row]:
+    """Return the joules of the last ``length`` seconds, by what the query adds up by."""
+    end = int(time.time() * 1000) - SETTLED_MS
+    start = end - length * 1000
+    reach = length + (EDGE_MS + SETTLED_MS) // 1000
+    found = {
+        metric: client.samples(f"{selector}[{reach}s]", end + SETTLED_MS)[0]
+        for metric, selector in live.selectors(example.zone).items()
+    }
+    try:
+        rows = live.energy(found, example.zone, start, end)
+    except WindowError as error:
+        raise LabError(
+            f"the last {length} s cannot be told: {error.reason}",
+            hint="a shorter --last where Prometheus has started since; else invoke meter.list and lab.status",
+        ) from error
+    return grouped(rows, example.grouping, namespace)
+
+
+def grouped(rows: Sequence[Energy], grouping: str, namespace: str) -> list[Row]:
+    """Add up pods by ``pod``, ``namespace``, ``all``; or take the ``node`` itself."""
+    if grouping == "node":
+        chosen = [row for row in rows if not row.pod]
+    else:
+        chosen = [row for row in rows if row.pod and namespace in ("all", row.namespace)]
+    keys = {"node": ("node",), "pod": ("namespace", "pod"), "namespace": ("namespace",), "all": ()}[grouping]
+    sums: dict[tuple[str, ...], list[Energy]] = {}
+    for row in chosen:
+        sums.setdefault(tuple(getattr(row, key) for key in keys), []).append(row)
+    return [
+        {
+            **dict(zip(keys, values, strict=True)),
+            "joules": round(sum(part.joules.value for part in parts), 3),
+            "low": round(sum(part.joules.low for part in parts), 3),
+            "high": round(sum(part.joules.high for part in parts), 3),
+            "cpu_seconds": round(sum(part.cpu_seconds.value for part in parts), 3),
+            "source": parts[0].joules.source,
+        }
+        for values, parts in sums.items()
+    ]
+
+
+def _answer(client: Client, text: str) -> list[Row]:
+    found, _ = client.query(text)
+    rows = []
+    for item in found:
+        if "value" not in item:
+            raise LabError("a table needs one value for each series: this query gives many", hint="leave [...] out")
+        labels = {key: value for key, value in item["metric"].items() if key != "__name__"}
+        # [time, value]: the first is no energy.
+        rows.append({**labels, "value": float(item["value"][1])})
+    return rows
+
+
+def _refuse_nothing(rows: Sequence[Row], text: str) -> None:
+    if rows:
+        return
+    near = difflib.get_close_matches(text, EXAMPLES, n=1)
+    hint = f"did you mean {near[0]}?" if near else "invoke lab.status; by name: " + ", ".join(EXAMPLES)
+    more = ": no node of this lab has a dram zone, or rules have not run yet" if text == "dram" else ""
+    raise LabError(f"{text} has no answer{more}", hint=hint)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return rows as a table; columns in the order of the first row that has them."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    made = Table(*columns)
+    for row in rows:
+        made.add_row(*(_cell(row.get(column, "")) for column in columns))
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(made)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,111 @@
+"""Queries by name against a double of the server that knows one answer each."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from hardwatt import forward
+from hardwatt.energy import query
+from hardwatt.errors import LabError, SettingsError
+from hardwatt.instruments.figure import Figure
+from hardwatt.instruments.live import Energy
+from hardwatt.lab import Lab, open_lab
+
+
+class FakeClient:
+    """Answers what it was given, and fails on any other question."""
+
+    def __init__(self, answers: dict[str, list[dict[str, Any]]]) -> None:
+        self.answers = answers
+
+    def __enter__(self) -> "FakeClient":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def query(self, text: str) -> tuple[list[dict[str, Any]], None]:
+        return self.answers[text], None
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
+    monkeypatch.setattr(forward, "prometheus_url", lambda lab: "http://localhost:1")
+    return open_lab()
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, found: dict[str, list[dict[str, Any]]]) -> None:
+    monkeypatch.setattr(query, "Client", lambda url: FakeClient(found))
+
+
+SUM = 'sum by (pod_namespace) (pod_curr_energy_in_pkg_millijoule{pod_namespace="flux-system"})'
+
+
+def test_the_talks_namespace_sum(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value is the second of the pair; the first is a time."""
+    answers(monkeypatch, {SUM: [{"metric": {"pod_namespace": "flux-system"}, "value": [1664037900.094, "394.5"]}]})
+    rows = json.loads(query.query(lab, "namespace-sum", as_json=True))
+    assert rows == [{"pod_namespace": "flux-system", "value": 394.5, "unit": "mJ per 3 s"}]
+    assert re.search(r"flux-system +│ 394\.5", query.query(lab, "namespace-sum"))
+
+
+def test_any_promql(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, {"up": [{"metric": {"__name__": "up", "job": "meter"}, "value": [1, "1"]}]})
+    assert json.loads(query.query(lab, "up", as_json=True)) == [{"job": "meter", "value": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "namespace", "error"),
+    [
+        ("pod-pakage", "", "flux-system", "no answer.*did you mean pod-package"),
+        ("up", "1h", "flux-system", "--last gives joules for a query by name"),
+        ("node", "1 hour", "flux-system", "not a duration"),
+        ("node", "0s", "flux-system", "not a duration"),
+        ("dram", "", "flux-system", "no node of this lab has a dram zone"),
+        ("dram", "", 'x"} or up{', "not the name of a namespace"),
+    ],
+)
+def test_mistakes_end_in_a_hint(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, text: str, last: str, namespace: str, error: str
+) -> None:
+    dram = 'pod_curr_energy_in_dram_millijoule{pod_namespace="flux-system"}'
+    answers(monkeypatch, {"pod-pakage": [], dram: []})
+    with pytest.raises((LabError, SettingsError), match=f"(?s){error}"):
+        query.query(lab, text, last=last, namespace=namespace)
+
+
+def test_many_values_are_not_a_table(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, {"up[1m]": [{"metric": {}, "values": [[1, "1"]]}]})
+    with pytest.raises(LabError, match="one value for each series"):
+        query.query(lab, "up[1m]")
+
+
+def rows() -> list[Energy]:
+    def figure(value: float) -> Figure:
+        return Figure(value, "J", "RAPL, package", value * 0.9, value * 1.1)
+
+    return [
+        Energy("n", "", "", figure(100), figure(10)),
+        Energy("n", "flux-system", "a", figure(6), figure(0.6)),
+        Energy("n", "flux-system", "b", figure(4), figure(0.4)),
+        Energy("n", "monitoring", "c", figure(20), figure(2)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("grouping", "namespace", "expected"),
+    [
+        ("pod", "flux-system", [6, 4]),
+        ("pod", "all", [6, 4, 20]),
+        ("namespace", "all", [10, 20]),
+        ("all", "all", [30]),
+        ("node", "flux-system", [100]),
+        ("pod", "default", []),
+    ],
+)
+def test_joules_add_up(grouping: str, namespace: str, expected: list[float]) -> None:
+    found = query.grouped(rows(), grouping, namespace)
+    assert [row["joules"] for row in found] == expected
+    assert all(row["low"] < row["joules"] < row["high"] for row in found)

@@ -124,21 +124,31 @@ class KubeCluster:
             self.delete(api_version, kind, namespace, name)
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
-        """Scale a Deployment and wait until its pods are as asked; nothing where there is none."""
+        """Scale a Deployment and wait until its pods are as asked; nothing where there is none.
+
+        A reconcile that was under way when Flux was suspended still applies the number that git
+        holds: while waiting, the number asked for is said again where it was changed.
+        """
         if self.get("apps/v1", "Deployment", namespace, name) is None:
             return
-        with api_errors(f"scaling {namespace}/{name}"):
-            client.AppsV1Api(self.api).patch_namespaced_deployment_scale(
-                name, namespace, {"spec": {"replicas": replicas}}, _request_timeout=REQUEST_TIMEOUT
-            )
         wait(
-            lambda: self._pods(namespace, name),
+            lambda: self._scaled(namespace, name, replicas),
             lambda state: state == (replicas, replicas),
             what=f"Deployment {namespace}/{name} with {replicas} replicas",
             timeout=self.timeout,
             delay=0.25,
             describe=lambda state: f"{state[0]} pods, {state[1]} available",
         )
+
+    def _scaled(self, namespace: str, name: str, replicas: int) -> tuple[int, int]:
+        """Ask for the replicas where the Deployment wants another number; return its pods."""
+        found = self.get("apps/v1", "Deployment", namespace, name)
+        if found is not None and found["spec"].get("replicas") != replicas:
+            with api_errors(f"scaling {namespace}/{name}"):
+                client.AppsV1Api(self.api).patch_namespaced_deployment_scale(
+                    name, namespace, {"spec": {"replicas": replicas}}, _request_timeout=REQUEST_TIMEOUT
+                )
+        return self._pods(namespace, name)
 
     def suspend(self, api_version: str, kind: str, namespace: str, name: str, suspended: bool) -> None:
         """Suspend or resume a Flux object; nothing where it is not there."""

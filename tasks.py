@@ -279,6 +279,15 @@ def gitops_show(lab: Lab) -> None:
     print(gitops.show(lab), end="")
 
 
+@command(positional=["state"], help={"state": "on or off"})
+def gitops_app(lab: Lab, state: str) -> None:
+    """Switch the talk's mock application on or off, by a commit to the lab's repository that Flux applies."""
+    from hardwatt import gitops
+
+    with lab.lock("gitops.app"):
+        print(gitops.app(lab, state))
+
+
 # --- energy ----------------------------------------------------------------------------------------
 
 
@@ -498,6 +507,14 @@ def experiment_compare(lab: Lab, first: str, second: str, also: list[str] | None
     from hardwatt.report import comparison
 
     print(comparison([first, second, *(also or [])], output=Path("results") / "compare"))
+
+
+@command(positional=["bundle"], help={"bundle": "a bundle's folder", "port": "on localhost; a free one by default"})
+def experiment_replay(lab: Lab, bundle: str, port: int = 0) -> None:
+    """Load a bundle's samples into a throw-away Prometheus, so that PromQL works on them; Ctrl-C ends it."""
+    from hardwatt.dump import replay
+
+    replay.serve(lab, Path(bundle), port)
 
 
 def _report(bundle: Path) -> Path:

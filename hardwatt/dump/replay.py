@@ -1,0 +1,178 @@
+"""``inv experiment.replay``: a bundle's samples in a Prometheus of their own on loopback, for PromQL on old data."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hardwatt import door
+from hardwatt.bundle import Bundle
+from hardwatt.door import Process
+from hardwatt.dump import openmetrics
+from hardwatt.errors import LabError, VerifyError
+from hardwatt.files import read_json, write_atomic, write_json
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Index
+from hardwatt.wait import wait
+
+START_TIMEOUT = 60.0
+_STATE = "replay.json"
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What a replay runs."""
+
+    prometheus: Path
+    promtool: Path
+
+    @classmethod
+    def find(cls, lab: Lab) -> "Programs":
+        """Return the programs of the mirror, of what was built here, or of the PATH.
+
+        Raise LabError where one of them is nowhere.
+        """
+        return cls(_program(lab, "prometheus"), _program(lab, "promtool"))
+
+
+def _program(lab: Lab, name: str) -> Path:
+    index = Index.read(lab.cache / "mirror")
+    if index.find("tool", name) and index.tool(name).exists():
+        return index.tool(name)
+    built = sorted((lab.cache / "built").glob(f"prometheus-*/bin/{name}"), key=lambda path: path.stat().st_mtime)
+    if built:
+        return built[-1]
+    if found := shutil.which(name):
+        return Path(found)
+    raise LabError(f"the program {name} is not there", hint="invoke mirror.fill, or install Prometheus' own release")
+
+
+@contextlib.contextmanager
+def replayed(bundle: Bundle, programs: Programs, place: Path, port: int = 0) -> Iterator[str]:
+    """Yield the URL of a Prometheus that holds the bundle's samples; it and its data are gone afterwards.
+
+    ``place`` is a folder of replays; what killed ones left there is cleaned up first.
+    """
+    clean(place)
+    folder = place / f"{os.getpid()}-{secrets.token_hex(3)}"
+    folder.mkdir(parents=True)
+    owner = Process.of(os.getpid())
+    state = {"owner": owner.to_dict() if owner else None}
+    write_json(folder / _STATE, state)
+    process: Process | None = None
+    try:
+        make_blocks(bundle, programs.promtool, folder)
+        port = port or _free_port()
+        process = _start(programs.prometheus, folder, port)
+        write_json(folder / _STATE, {**state, "process": process.to_dict()})
+        url = f"http://127.0.0.1:{port}"
+        _wait_for(url, process, folder / "prometheus.log")
+        yield url
+    finally:
+        if process:
+            process.stop()
+        shutil.rmtree(folder)
+
+
+def clean(place: Path) -> None:
+    """Stop and remove replays whose command was killed."""
+    for folder in place.glob("*") if place.exists() else []:
+        state = read_json(folder / _STATE, {})
+        if state.get("owner") and Process.from_dict(state["owner"]).alive():
+            continue
+        if state.get("process"):
+            Process.from_dict(state["process"]).stop()
+        shutil.rmtree(folder)
+
+
+def make_blocks(bundle: Bundle, promtool: Path, folder: Path) -> None:
+    """Write the bundle's samples as blocks into ``folder``/data; raise VerifyError where it holds none."""
+    data = folder / "data"
+    data.mkdir()
+    count = 0
+    for file in openmetrics.write_files(bundle, folder):
+        door.run([promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", file, data])
+        file.unlink()
+        count += 1
+    if not count:
+        raise VerifyError(f"the bundle {bundle.path} holds no samples")
+
+
+def _start(prometheus: Path, folder: Path, port: int) -> Process:
+    write_atomic(folder / "prometheus.yml", "scrape_configs: []\n")
+    argv = [
+        str(prometheus), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=100y", f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+    ]  # fmt: skip
+    return door.spawn(argv, log=folder / "prometheus.log")
+
+
+def _wait_for(url: str, process: Process, log: Path) -> None:
+    wait(
+        lambda: _answers(f"{url}/-/ready"),
+        bool,
+        what="the Prometheus of the replay",
+        timeout=START_TIMEOUT,
+        delay=0.1,
+        error=lambda _ready: None if process.alive() else f"it ended: {log.read_text()[-400:]}",
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback, made above
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def hint(bundle: Bundle, url: str) -> list[str]:
+    """Return what a person needs to look at a replay: its address, and when the data is."""
+    runs = bundle.runs
+    if not runs:
+        return [url]
+    begin, end = min(run.t0_ms for run in runs), max(run.t1_ms for run in runs)
+    moment = datetime.fromtimestamp(end / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    span = max(1, round((end - begin) / 60_000))
+    metric = next((name for name in bundle.metrics if name.startswith("hardwatt_node")), bundle.metrics[0])
+    return [
+        url,
+        f"{url}/graph?g0.expr={metric}&g0.tab=0&g0.end_input={moment.replace(' ', '%20')}&g0.range_input={span}m",
+    ]
+
+
+def serve(lab: Lab, path: Path, port: int = 0, show: Callable[[str], None] = print) -> None:
+    """Replay a bundle until Ctrl-C (or SIGTERM); raise LabError where Prometheus ends by itself."""
+    bundle = Bundle.open(path)
+    bundle.verify()
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with replayed(bundle, Programs.find(lab), lab.dir / "replay", port) as url:
+            for line in hint(bundle, url):
+                show(line)
+            show("Ctrl-C ends it")
+            wait(
+                lambda: _answers(f"{url}/-/ready"), lambda ready: not ready, what="end", timeout=float("inf"), delay=2.0
+            )
+            raise LabError("the replay's Prometheus ended by itself", hint="the same command again")
+    except KeyboardInterrupt:
+        show("ended; nothing is left of it")
+    finally:
+        signal.signal(signal.SIGTERM, before)

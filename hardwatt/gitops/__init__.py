@@ -11,7 +11,7 @@ from hardwatt.door import run
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, SettingsError
 from hardwatt.files import write_atomic
-from hardwatt.gitops import component, drift, flux, keys, tree
+from hardwatt.gitops import component, drift, flux, keys, mock_app, tree
 from hardwatt.gitops.keys import node_data
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
@@ -21,6 +21,7 @@ from hardwatt.ssh import Ssh
 
 __all__ = [
     "GitopsOutcome",
+    "app",
     "bootstrap",
     "clone",
     "generated",
@@ -144,6 +145,21 @@ def clone(lab: Lab, folder: Path) -> Path:
         env={"GIT_SSH_COMMAND": repo.ssh_command}, hint="invoke lab.status",
     )  # fmt: skip
     return folder
+
+
+def app(lab: Lab, state: str) -> str:
+    """Switch the talk's mock application ``on`` or ``off`` by a commit, wait for Flux, and return what was done.
+
+    Raises ``LabError``.
+    """
+    repo = repository(lab, "lab")
+    if not mock_app.switch(lab, repo, state):
+        return f"the mock application is {state} already"
+    with kube.client(lab) as api:
+        cluster = flux.Cluster(api)
+        cluster.request()
+        flux.wait_for(cluster, repo.head())
+    return f"the mock application is {state}, by commit {repo.head()[:10]}"
 
 
 def suspend(lab: Lab) -> None:

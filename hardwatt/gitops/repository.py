@@ -141,6 +141,15 @@ class Repository:
                 return [change.path for change in found]
         raise LabError(f"the branch {self.branch} of {self.url} keeps moving", hint="run the command again")
 
+    def edit(self, path: str, text: str, message: str) -> str:
+        """Commit one file on top of what was fetched last, as a person would, and push; return the commit.
+
+        Without lab.up's mark: lab.up takes the file for a person's from now on.
+        """
+        commit = self._commit(self.head(), {path: text}, [Change(path, "write")], message=f"{message}\n")
+        self._push(commit)
+        return commit
+
     def _refuse_conflicts(self, files: Mapping[str, str], conflicts: Sequence[Change]) -> None:
         if not conflicts:
             return
@@ -153,7 +162,7 @@ class Repository:
             "and push; then run the command again",
         )
 
-    def _commit(self, parent: str, files: Mapping[str, str], found: Sequence[Change]) -> str:
+    def _commit(self, parent: str, files: Mapping[str, str], found: Sequence[Change], *, message: str = "") -> str:
         """Return a new commit on top of ``parent``, made in an index of its own."""
         with tempfile.TemporaryDirectory(dir=self.path) as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
@@ -162,7 +171,7 @@ class Repository:
             self.git("update-index", "-z", "--index-info", stdin=self._entries(files, found), env=index)
             tree = self.git("write-tree", env=index).stdout.strip()
         paths = ", ".join(change.path for change in found[:3]) + (", ..." if len(found) > 3 else "")
-        message = f"lab.up: {len(found)} file(s): {paths}\n\n{TRAILER}: {self.lab}\n"
+        message = message or f"lab.up: {len(found)} file(s): {paths}\n\n{TRAILER}: {self.lab}\n"
         now = f"@{int(datetime.datetime.now(datetime.UTC).timestamp())} +0000"
         parents = ["-p", parent] if parent else []
         dates = {"GIT_AUTHOR_DATE": now, "GIT_COMMITTER_DATE": now}

@@ -18,7 +18,7 @@ OFF = (ROOT / "clusters/lab/app.yaml").read_text()
 
 
 def test_it_is_off_as_shipped_and_a_kustomization_when_on() -> None:
-    assert list(yaml.safe_load_all(OFF)) == [None]
+    assert list(yaml.safe_load_all(OFF)) == []
     on = mock_app.switched(OFF, "on")
     (document,) = [item for item in yaml.safe_load_all(on) if item]
     assert document["kind"] == "Kustomization"

@@ -517,6 +517,30 @@ def experiment_replay(lab: Lab, bundle: str, port: int = 0) -> None:
     replay.serve(lab, Path(bundle), port)
 
 
+@command(
+    positional=["file"],
+    help={
+        "file": "Prometheus' range JSON, or CSV with timestamp and joules or watts",
+        "source": "rapl (a processor's counter, a plug) or modelled (computed from CPU time)",
+        "out": "folder of the new bundle",
+        "runs": "CSV with run_id,arm,block,position,start,end; without it, one window over all",
+        "unit": "joules, millijoules or watts: the JSON's series are the node's energy",
+        "metric": "the one metric of the JSON",
+        "interval": "seconds between two samples; their median by default",
+        "range_joules": "where the counter wraps",
+    },
+)
+def experiment_import(
+    lab: Lab, file: str, source: str, out: str = "", runs: str = "", unit: str = "", metric: str = "",
+    interval: float = 0.0, range_joules: float = 0.0,
+) -> None:  # fmt: skip
+    """Make a bundle of data that was measured elsewhere, and say what the instruments make of it."""
+    from hardwatt.dump import ask
+
+    words = ask.Imported(file, source, out, runs, unit, metric, interval, range_joules)
+    print(ask.import_(lab, words))
+
+
 def _report(bundle: Path) -> Path:
     from hardwatt.report import report
 

@@ -1,14 +1,16 @@
-"""What ``inv experiment.dump`` was asked, made into a dump."""
+"""What ``inv experiment.dump`` and ``experiment.import`` were asked, made into a bundle."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hardwatt import forward
-from hardwatt.dump import job
+from hardwatt.bundle import Bundle
+from hardwatt.dump import imports, job
 from hardwatt.dump.client import Client
 from hardwatt.dump.stream import Options
 from hardwatt.errors import SettingsError
+from hardwatt.instruments import measure
 from hardwatt.lab import Lab
 from hardwatt.progress import say
 
@@ -64,3 +66,43 @@ def _source(text: str) -> Literal["", "rapl", "modelled"]:
     if text in ("", "rapl", "modelled"):
         return text  # type: ignore[return-value]
     raise SettingsError(f"--source {text}: rapl or modelled")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The words of ``experiment.import``; empty or zero: not given."""
+
+    file: str
+    source: str
+    out: str
+    runs: str
+    unit: str
+    metric: str
+    interval: float
+    range_joules: float
+
+
+def import_(lab: Lab, words: Imported) -> Path:
+    """Import what was asked, say every figure and refusal, and return the bundle; raise LabError."""
+    source = _source(words.source)
+    if not source:
+        raise SettingsError("--source rapl or modelled: where do its joules come from?")
+    if words.unit not in ("", *imports.UNITS):
+        raise SettingsError(f"--unit {words.unit}: one of {', '.join(imports.UNITS)}")
+    if words.interval < 0 or words.range_joules < 0:
+        raise SettingsError("--interval and --range-joules are not below zero")
+    options = imports.Options(source, words.unit, words.metric, words.interval, words.range_joules)  # type: ignore[arg-type]
+    file = Path(words.file)
+    series = imports.read(file, options)
+    windows = imports.read_windows(Path(words.runs)) if words.runs else [imports.whole(series)]
+    folder = Path(words.out) if words.out else lab.results / f"import-{file.stem}"
+    made = imports.bundle(file, series, windows, options, folder)
+    measured = measure(Bundle.open(made))
+    for one in measured.outcomes:
+        if one.name != "deliveries_ready":
+            figure = one.figure
+            say(f"{one.run_id} {one.name}: {figure.value:.6g} {figure.unit} ({figure.low:.6g} to {figure.high:.6g})")
+    for refusal in measured.refusals:
+        if refusal.name == "node_joules":
+            say(f"{refusal.run_id} {refusal.name} is refused: {refusal.reason}")
+    return made

@@ -6,6 +6,7 @@ import polars as pl
 
 from hardwatt.bundle import Bundle, Run
 from hardwatt.instruments.figure import Figure
+from hardwatt.instruments.power import integrate_power
 from hardwatt.instruments.readings import READ_AT, UNIT_READ_AT, Counter, counters, edges_of, scraped
 from hardwatt.instruments.windows import Rule, WindowError, integrate
 
@@ -16,8 +17,11 @@ JOULES = "node_rapl_package_joules_total"
 RANGE = "hardwatt_powercap_max_energy_range_joules"
 GIT_UNIT = "hardwatt-git.service"
 
-SCRAPE_GAP_MS = 2500.0
-"""The meter is scraped every second: two and a half missing scrapes' time refuse a window."""
+WATTS = "hardwatt_imported_watts"
+"""Readings of power that were measured elsewhere and imported."""
+
+GAP_INTERVALS = 2.5
+"""So many scrape intervals of silence refuse a window. The meter is scraped every second."""
 UNIT_GAP_MS = 5000.0
 """Units are read once a second, beside the scrape's second."""
 TICK_MS = 100.0
@@ -32,16 +36,25 @@ def cpus(bundle: Bundle) -> float:
     return float(value) if isinstance(value, (int, float)) and value > 0 else 1024.0
 
 
+def scrape_gap_ms(bundle: Bundle) -> float:
+    """The longest silence that is accepted: by the scrape interval that the bundle declares, else a second."""
+    value = bundle.manifest.host.get("scrape_seconds")
+    seconds = float(value) if isinstance(value, (int, float)) and value > 0 else 1.0
+    return GAP_INTERVALS * seconds * 1000
+
+
 def cpu_seconds(bundle: Bundle, run: Run) -> Figure:
     """CPU-seconds of the whole node: read directly at both edges and every second between."""
-    value, low, high = _window(counters(bundle, run, CPU, moment=READ_AT), run, _cpu_rule(bundle, SCRAPE_GAP_MS), CPU)
+    value, low, high = _window(
+        counters(bundle, run, CPU, moment=READ_AT), run, _cpu_rule(bundle, scrape_gap_ms(bundle)), CPU
+    )
     return Figure(value, "CPU-seconds", "node meter, read at both edges and every second", low, high)
 
 
 def cpu_seconds_by_samples(bundle: Bundle, run: Run) -> Figure:
     """The same from scraped samples alone: a cross-check of the edges."""
     found = counters(bundle, run, CPU, moment=READ_AT, edges=False)
-    value, low, high = _window(found, run, _cpu_rule(bundle, SCRAPE_GAP_MS), CPU)
+    value, low, high = _window(found, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), CPU)
     return Figure(value, "CPU-seconds", "node meter, scraped every second", low, high)
 
 
@@ -70,17 +83,33 @@ def joules(bundle: Bundle, run: Run) -> Figure:
     ranges = _ranges(bundle, run)
     sums = [0.0, 0.0, 0.0]
     found = _without_duplicates(counters(bundle, run, JOULES, moment=READ_AT if modelled else ""))
+    if not found and (readings := counters(bundle, run, WATTS)):
+        return _joules_of_readings(bundle, run, readings)
     if not found:
         raise WindowError(f"no samples of {JOULES}")
     for one in found:
         folder = one.labels.get("path", "").rpartition("/")[2]
-        rule = Rule(max_gap_ms=SCRAPE_GAP_MS, max_rate=MAX_WATTS, wrap=ranges.get(folder))
+        rule = Rule(max_gap_ms=scrape_gap_ms(bundle), max_rate=MAX_WATTS, wrap=ranges.get(folder))
         sums = [total + part for total, part in zip(sums, _window([one], run, rule, JOULES), strict=True)]
     # The zone's file is written just before the metrics: its value may be one tick younger than they say.
     slack = sums[0] / run.seconds * TICK_MS / 1000 if modelled else 0.0
     model = bundle.manifest.power_model.get("name", "unnamed")
     source = f"modelled from CPU-seconds by the power model {model}" if modelled else "RAPL, CPU packages"
+    source = _imported(bundle, source)
     return Figure(sums[0], "J", source, max(0.0, sums[1] - slack), sums[2] + slack)
+
+
+def _joules_of_readings(bundle: Bundle, run: Run, readings: Sequence[Counter]) -> Figure:
+    """Energy of readings of power, every series added up."""
+    gap = scrape_gap_ms(bundle)
+    parts = [integrate_power(one.points, run.t0_ms, run.t1_ms, gap) for one in readings]
+    value, low, high = (sum(part[place] for part in parts) for place in range(3))
+    return Figure(value, "J", _imported(bundle, "readings of power"), low, high)
+
+
+def _imported(bundle: Bundle, source: str) -> str:
+    name = bundle.manifest.host.get("imported")
+    return f"{source}; imported from {name}" if name else source
 
 
 def joules_of_formula(bundle: Bundle, run: Run) -> Figure:
@@ -110,7 +139,9 @@ def edge_error(bundle: Bundle, run: Run) -> Figure:
 def meter_cost(bundle: Bundle, run: Run) -> Figure:
     """What the meter itself costs: its CPU-seconds by the second of the window."""
     found = counters(bundle, run, METER_CPU, moment=READ_AT)
-    value, low, high = (part / run.seconds for part in _window(found, run, _cpu_rule(bundle, SCRAPE_GAP_MS), METER_CPU))
+    value, low, high = (
+        part / run.seconds for part in _window(found, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), METER_CPU)
+    )
     return Figure(value, "CPU-seconds per s", "the meter's own processor time", low, high)
 
 

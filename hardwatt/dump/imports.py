@@ -1,0 +1,208 @@
+"""``inv experiment.import``: data measured elsewhere into a bundle, so that the same rules judge it.
+
+Two forms. Prometheus' range JSON (the answer of /api/v1/query_range, or of a range selector) keeps its series as they
+are, unless ``unit`` says that they are the node's energy. CSV has a column ``timestamp`` (seconds since 1970, or ISO
+8601 with its zone), a column ``joules`` (a counter that rises) or ``watts`` (readings), and may have ``zone``.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hardwatt.bundle import Run, SeriesSamples, Writer, provenance
+from hardwatt.dump import parse
+from hardwatt.dump.job import moment
+from hardwatt.errors import LabError, SettingsError, VerifyError
+from hardwatt.files import sha256
+from hardwatt.instruments.node import JOULES, RANGE, WATTS
+
+Unit = Literal["", "joules", "millijoules", "watts"]
+UNITS = ("joules", "millijoules", "watts")
+_PATH = "/imported"
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of the imported data; times in ms since 1970."""
+
+    run_id: str
+    arm: str
+    block: int
+    position: int
+    t0_ms: int
+    t1_ms: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """``unit`` and ``metric``: which series of a JSON are the node's energy. ``interval``: seconds between two samples
+    (0: their median). ``range_joules``: where the counter wraps (0: it does not)."""
+
+    source: Literal["rapl", "modelled"]
+    unit: Unit = ""
+    metric: str = ""
+    interval: float = 0.0
+    range_joules: float = 0.0
+
+
+def read(file: Path, options: Options) -> list[SeriesSamples]:
+    """Return the series of a file as a bundle holds them; raise VerifyError that names the line or series at fault."""
+    if not file.exists():
+        raise SettingsError(f"there is no file {file}", hint="invoke experiment.import FILE --source rapl")
+    text = file.read_text(encoding="utf-8-sig")
+    found = _of_json(text, options) if text.lstrip().startswith("{") else _of_csv(text)
+    found = [one for one in found if one.ts.size]
+    if not found:
+        raise VerifyError(f"{file} holds no samples" + (f" of {options.metric}" if options.metric else ""))
+    return [_ordered(one) for one in found]
+
+
+def _of_json(text: str, options: Options) -> list[SeriesSamples]:
+    try:
+        series = parse.matrix(text)
+    except parse.OddError as error:
+        raise VerifyError(f"not an answer of Prometheus' range queries: {error}") from None
+    if options.metric:
+        series = [one for one in series if one.labels.get("__name__") == options.metric]
+    if not options.unit:
+        if any("__name__" not in one.labels for one in series):
+            raise VerifyError("a series has no name: it was computed", hint="--unit joules or watts says what it is")
+        return series
+    names = {one.labels.get("__name__", "") for one in series}
+    if len(names) > 1:
+        raise VerifyError(f"more than one metric: {', '.join(sorted(names))}", hint="--metric NAME takes one")
+    factor = 0.001 if options.unit == "millijoules" else 1.0
+    return [_named(options.unit, number, one.ts, one.values * factor) for number, one in enumerate(series)]
+
+
+def _of_csv(text: str) -> list[SeriesSamples]:
+    rows = csv.DictReader(text.splitlines())
+    columns = [name.strip().lower() for name in rows.fieldnames or []]
+    rows.fieldnames = columns
+    units = [name for name in ("joules", "watts") if name in columns]
+    if "timestamp" not in columns or len(units) != 1:
+        raise VerifyError(f"the columns are {', '.join(columns)}", hint="timestamp, and either joules or watts")
+    by_zone: dict[str, list[tuple[int, float]]] = {}
+    for number, row in enumerate(rows, start=2):
+        by_zone.setdefault(_zone(row, number), []).append(_point(row, units[0], number))
+    return [
+        _named(units[0], number, np.array([ts for ts, _ in points]), np.array([value for _, value in points]))
+        for number, (_, points) in enumerate(sorted(by_zone.items()))
+    ]
+
+
+def _zone(row: Mapping[str, Any], number: int) -> str:
+    zone = str(row.get("zone") or "package").strip()
+    if not zone.startswith("package"):
+        raise VerifyError(
+            f"line {number}: the zone {zone} is no CPU package", hint="zones overlap: keep the rows of packages alone"
+        )
+    return zone
+
+
+def _point(row: Mapping[str, Any], unit: str, number: int) -> tuple[int, float]:
+    try:
+        return moment(str(row["timestamp"])), float(row[unit])
+    except (ValueError, TypeError, LabError):
+        raise VerifyError(
+            f"line {number}: {row['timestamp']!r}, {row[unit]!r} is no moment with a number",
+            hint="seconds since 1970, or 2026-11-24T10:00:00Z; a number with a decimal point",
+        ) from None
+
+
+def _named(unit: str, number: int, ts: Any, values: Any) -> SeriesSamples:
+    if unit == "watts":
+        labels = {"__name__": WATTS, "zone": f"package-{number}"}
+    else:
+        labels = {"__name__": JOULES, "index": str(number), "path": f"{_PATH}:{number}"}
+    return SeriesSamples(labels, np.asarray(ts, dtype=np.int64), np.asarray(values, dtype=np.float64))
+
+
+def _ordered(one: SeriesSamples) -> SeriesSamples:
+    """Return the samples by time; a repeated row is one, a moment with two values is refused by name."""
+    order = np.argsort(one.ts, kind="stable")
+    ts, values = one.ts[order], one.values[order]
+    again = np.diff(ts, prepend=ts[0] - 1) == 0
+    two = again[1:] & (values[1:] != values[:-1]) & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
+    if bool(two.any()):
+        raise VerifyError(f"{dict(one.labels)} has two values at {int(ts[1:][two][0])} ms")
+    return SeriesSamples(one.labels, ts[~again], values[~again])
+
+
+def read_windows(file: Path) -> list[Window]:
+    """Return the windows of a CSV with run_id, arm, start, end, and block and position where arms are paired."""
+    windows = []
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        for number, row in enumerate(csv.DictReader(stream), start=2):
+            try:
+                block, position = int(row.get("block") or number - 2), int(row.get("position") or 0)
+                begin, end = moment(row["start"]), moment(row["end"])
+                windows.append(Window(row["run_id"], row["arm"], block, position, begin, end))
+            except (KeyError, ValueError, LabError) as error:
+                raise VerifyError(
+                    f"{file}, line {number}: {error}", hint="run_id,arm,block,position,start,end"
+                ) from None
+    if not windows:
+        raise VerifyError(f"{file} holds no window", hint="run_id,arm,block,position,start,end")
+    return windows
+
+
+def whole(series: Sequence[SeriesSamples]) -> Window:
+    """Return the window that every series covers."""
+    begin, end = max(int(one.ts[0]) for one in series), min(int(one.ts[-1]) for one in series)
+    if end <= begin:
+        raise VerifyError("the series have no time in common", hint="--runs FILE gives the windows")
+    return Window("import", "import", 0, 0, begin, end)
+
+
+def bundle(file: Path, series: Sequence[SeriesSamples], windows: Sequence[Window], options: Options, out: Path) -> Path:
+    """Write a finished bundle of the series and windows into the new folder ``out`` and return it."""
+    seconds = options.interval or _interval(series)
+    facts = {"kind": "import", "imported": file.name, "imported_sha256": sha256(file), "scrape_seconds": seconds}
+    writer = Writer.create(out, _plan(windows), provenance(seed=0, source=options.source, host=facts))
+    margin = round(10 * seconds * 1000)
+    for window in windows:
+        _write(writer, window, series, margin, options)
+        writer.add_run(
+            Run(window.run_id, window.block, window.position, window.arm, 0, "done", "", window.t0_ms, window.t1_ms)
+        )
+    writer.finish()
+    return out
+
+
+def _interval(series: Sequence[SeriesSamples]) -> float:
+    steps = np.concatenate([np.diff(one.ts) for one in series])
+    return float(np.median(steps)) / 1000 if steps.size else 1.0
+
+
+def _plan(windows: Sequence[Window]) -> dict[str, Any]:
+    return {
+        "study": "import",
+        "seed": 0,
+        "arms": list(dict.fromkeys(window.arm for window in windows)),
+        "window_seconds": max(window.t1_ms - window.t0_ms for window in windows) / 1000,
+        "primary": {"outcome": "node_joules", "unit": "J", "estimator": "mean paired difference"},
+        "runs": [
+            {"run_id": one.run_id, "block": one.block, "position": one.position, "arm": one.arm} for one in windows
+        ],
+    }
+
+
+def _write(writer: Writer, window: Window, series: Sequence[SeriesSamples], margin: int, options: Options) -> None:
+    by_metric: dict[str, list[SeriesSamples]] = {}
+    for one in series:
+        inside = (one.ts >= window.t0_ms - margin) & (one.ts <= window.t1_ms + margin)
+        cut = SeriesSamples(one.labels, one.ts[inside], one.values[inside])
+        by_metric.setdefault(one.labels["__name__"], []).append(cut)
+    if options.range_joules and JOULES in by_metric:
+        by_metric[RANGE] = [
+            SeriesSamples({"__name__": RANGE, "path": one.labels["path"]}, one.ts[:1], np.array([options.range_joules]))
+            for one in by_metric[JOULES]
+            if one.ts.size and "path" in one.labels
+        ]
+    for metric, rows in by_metric.items():
+        writer.add_samples(window.run_id, metric, [one for one in rows if one.ts.size])

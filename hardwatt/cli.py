@@ -50,6 +50,19 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument("bundles", nargs="+", type=Path, help="folders, two or more")
     _output(comparison, "results/compare in the current folder")
     comparison.set_defaults(run=_compare)
+    table = commands.add_parser(
+        "table", help="somebody else's CSV: pair,arm,value or experiment-runner's run_table.csv"
+    )
+    table.add_argument("file", type=Path)
+    table.add_argument("--value", default="value", help="column of the outcome (default: value)")
+    table.add_argument("--arm", default="arm", help="column of the arm (default: arm)")
+    table.add_argument("--pair", help="column of the pair or block (default: pair, or the repetition)")
+    table.add_argument("--baseline", help="the arm that others are compared with (default: that of the first row)")
+    table.add_argument("--unit", default="1", help="unit of the value, for example J")
+    table.add_argument("--confidence", type=float, default=0.95, help="level of the interval (default: 0.95)")
+    table.add_argument("--margin", type=float, help="margin of the test of equivalence, in the value's unit")
+    _output(table, "results/FILE in the current folder")
+    table.set_defaults(run=_table)
     verify = commands.add_parser("verify", help="compare every file of a bundle with its checksum")
     _bundle(verify)
     verify.set_defaults(run=_verify)
@@ -83,6 +96,16 @@ def _compare(given: argparse.Namespace) -> None:
     from hardwatt.report import comparison
 
     print(comparison(given.bundles, output=given.output or Path("results") / "compare"))
+
+
+def _table(given: argparse.Namespace) -> None:
+    from hardwatt.analysis import Asked, Columns, Otherwise
+    from hardwatt.report import table
+
+    Otherwise(confidence=given.confidence, margin=given.margin)  # refuses a level or a margin that is none
+    columns = Columns(value=given.value, arm=given.arm, pair=given.pair)
+    asked = Asked(columns, given.baseline, given.unit, given.confidence, given.margin)
+    print(table(given.file, asked, output=given.output or Path("results") / given.file.stem))
 
 
 def _verify(given: argparse.Namespace) -> None:

@@ -1,5 +1,5 @@
 """HTML and Markdown from results.json. Nothing is computed here but places on a page."""
 
-from hardwatt.report.render import comparison, html, markdown, report
+from hardwatt.report.render import comparison, html, markdown, report, table
 
-__all__ = ["comparison", "html", "markdown", "report"]
+__all__ = ["comparison", "html", "markdown", "report", "table"]

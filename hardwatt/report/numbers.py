@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
-PLURALS = {"pairs": "pair", "commits": "commit", "windows": "window", "fetches": "fetch", "deployments": "deployment"}
+PLURALS = {
+    "pairs": "pair",
+    "commits": "commit",
+    "windows": "window",
+    "fetches": "fetch",
+    "rows": "row",
+    "blocks": "block",
+    "deployments": "deployment",
+}
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from hardwatt.analysis import Otherwise, analyse, destination
 from hardwatt.analysis.comparison import compare
+from hardwatt.analysis.foreign import Asked, analyse_table
 from hardwatt.files import read_json, write_atomic
 from hardwatt.report import numbers, plots
 
@@ -54,6 +55,18 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
     write_atomic(output / "compare.md", environment.get_template("compare.md.j2").render(c=found) + "\n")
     page = output / "compare.html"
     write_atomic(page, environment.get_template("compare.html.j2").render(c=found, css=css) + "\n")
+    return page
+
+
+def table(path: Path | str, asked: Asked | None = None, *, output: Path) -> Path:
+    """Analyse somebody else's table; write results.json and report.md into *output*, return report.md.
+
+    Raises `hardwatt.errors.LabError` as `hardwatt.analysis.foreign.analyse_table` does.
+    """
+    analyse_table(path, asked, output)
+    results = read_json(output / "results.json")
+    page = output / "report.md"
+    write_atomic(page, _environment().get_template("table.md.j2").render(r=results) + "\n")
     return page
 
 

@@ -63,16 +63,18 @@ def hac_error(d: NDArray[np.float64], lags: int) -> float:
     return float(np.sqrt(max(total, 0.0) / n / (n - 1)))
 
 
-def hac_interval(values: ArrayLike, level: float = LEVEL) -> Estimate:
-    """Mean difference with an autocorrelation-consistent (Newey-West) interval, t with n - 1 degrees.
+def newey_west_lags(n: int) -> int:
+    """Lags for *n* differences: floor(4 (n/100)^(2/9)), at least one, as Newey and West (1994) advise."""
+    return max(1, int(np.floor(4 * (n / 100) ** (2 / 9))))
 
-    The number of lags is floor(4 (n/100)^(2/9)), at least one, as Newey and West (1994) advise.
-    """
+
+def hac_interval(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Mean difference with an autocorrelation-consistent (Newey-West) interval, t with n - 1 degrees."""
     d = differences(values)
     n = int(d.size)
     if n < 4:
         return mean_difference(d, level)
-    lags = max(1, int(np.floor(4 * (n / 100) ** (2 / 9))))
+    lags = newey_west_lags(n)
     half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * hac_error(d, lags)
     mean = float(d.mean())
     return Estimate(mean, mean - half, mean + half, level, f"Newey-West, {lags} lags, t interval", n)

@@ -1,0 +1,49 @@
+"""Writes the pages of docs/ that are made of computed numbers: ``python -m hardwatt.report.pages docs``.
+
+Renders, computes nothing; a test holds each page against what this gives.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from hardwatt.analysis import coverage, talk
+from hardwatt.files import write_atomic
+
+
+def _render(template: str, **values: object) -> str:
+    environment = Environment(  # noqa: S701 - Markdown of our own data, not HTML
+        loader=PackageLoader("hardwatt.report"), undefined=StrictUndefined, keep_trailing_newline=False
+    )
+    return environment.get_template(template).render(**values) + "\n"
+
+
+def talk_page() -> str:
+    """Return docs/talk.md."""
+    return _render("talk.md.j2", t=talk.reanalysed(), node_watts=talk.NODE_WATTS, window_minutes=talk.WINDOW_MINUTES)
+
+
+def coverage_page() -> str:
+    """Return docs/coverage.md; runs every simulation."""
+    cells = coverage.table()
+    rows = [(kind, about, [c for c in cells if c.kind == kind]) for kind, (about, _) in coverage.KINDS.items()]
+    return _render("coverage.md.j2", rows=rows, pairs=coverage.PAIRS, draws=coverage.DRAWS)
+
+
+PAGES: dict[str, Callable[[], str]] = {"talk.md": talk_page, "coverage.md": coverage_page}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write every page into the folder that is named (``docs`` where none is)."""
+    folder = Path(argv[0]) if argv else Path("docs")
+    for name, page in PAGES.items():
+        write_atomic(folder / name, page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

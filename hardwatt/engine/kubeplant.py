@@ -91,7 +91,12 @@ class KubePlant:
         return Facts(
             source=_source(info),
             versions=self._versions(nodes, study),
-            host={"kind": self._endpoint.kind, "cpus": cpus, **_node_facts(nodes[0])},
+            host={
+                "kind": self._endpoint.kind,
+                "proc_stat": self._endpoint.data.get("proc_stat", "node"),
+                "cpus": cpus,
+                **_node_facts(nodes[0]),
+            },
             power_model=meter.load_models()[info["model"]].record(cpus) if info["source"] == "modelled" else {},
             checks=found,
         )

@@ -2,7 +2,7 @@
 
 Names of outcomes: node_cpu_seconds (primary where the source is modelled), node_joules, git_cpu_seconds,
 UNIT_cpu_seconds (kubelet, containerd, ssh), cpu_seconds.NAMESPACE, deliveries_ready, commit_to_ready_seconds;
-cross-checks start with ``check.`` or ``closure.``.
+cross-checks start with ``check.`` or ``closure.``; what Kepler says starts with ``kepler_``.
 """
 
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal

@@ -6,7 +6,7 @@ from functools import partial
 
 from hardwatt.bundle import Bundle, Run
 from hardwatt.errors import RefusedError
-from hardwatt.instruments import cgroup, node
+from hardwatt.instruments import cgroup, kepler, node
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
 from hardwatt.instruments.windows import WindowError
 
@@ -48,6 +48,7 @@ def _figures(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
     for unit in node.units(bundle):
         yield unit_outcome(unit), _or_reason(partial(node.unit_cpu_seconds, unit=unit), bundle, run)
     yield from _attributed(bundle, run)
+    yield from kepler.figures(bundle, run)
     yield from _delivered(bundle, run)
 
 

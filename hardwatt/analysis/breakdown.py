@@ -19,6 +19,7 @@ NODE = "node_cpu_seconds"
 NAMESPACE = "cpu_seconds."
 GIT = "git_cpu_seconds"
 UNIT = "_cpu_seconds"
+KEPLER = "kepler_"
 JOULES = "node_joules"
 READY = "commit_to_ready_seconds"
 PODS, KUBEPODS, UNSEEN = f"{NAMESPACE}pods", f"{NAMESPACE}kubepods", f"{NAMESPACE}unseen_in_pods"
@@ -87,7 +88,7 @@ def secondaries(table: Table, seed: int) -> list[Json]:
 
     Parts of the node (namespaces, units) and checks of the rig are no hypotheses: they stand apart, without p.
     """
-    apart = (NAMESPACE, "check.", "closure.")
+    apart = (NAMESPACE, KEPLER, "check.", "closure.")
     known = [name for name in table.names() if not name.startswith(apart) and not _is_unit(name)]
     known = [name for name in known if name not in (table.outcome, JOULES)]
     rows = [row for name in known if (row := contrast(table, name, LABELS.get(name, name.replace("_", " "))))]

@@ -12,7 +12,7 @@ import tasks
 from hardwatt.cli import _parser
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/workshop.md", "docs/energy.md")
+PAGES = ("docs/workshop.md", "docs/energy.md", "docs/talk.md", "docs/coverage.md", "docs/api.md", "docs/bundle.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -23,10 +23,12 @@ def test_every_invoke_command_is_a_task(page: str) -> None:
 
 
 def test_every_hardwatt_command_is_one() -> None:
-    named = set(re.findall(r"`(?:venv/bin/)?hardwatt ([a-z]+)", (ROOT / "docs/workshop.md").read_text()))
-    assert named == {"report", "verify"}
+    texts = [(ROOT / page).read_text() for page in (*PAGES, "README.md")]
+    named = {name for text in texts for name in re.findall(r"`(?:venv/bin/)?hardwatt ([a-z]+)", text)}
+    assert named == {"report", "verify", "compare", "table"}
+    needs = {"compare": ["a", "b"], "table": ["t.csv"]}
     for name in named:
-        assert _parser().parse_args([name]).command == name
+        assert _parser().parse_args([name, *needs.get(name, [])]).command == name
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,0 +1,95 @@
+"""The page of the API runs as it stands; results are what their schemas say; citation and licence are whole."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from hardwatt.analysis import Otherwise, analyse, analyse_table, compare
+from hardwatt.analysis.figures import text
+from hardwatt.bundle import Provenance, Run, Writer
+from hardwatt.bundle.synthetic import Truth
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "hardwatt" / "data"
+
+
+def check(found: dict[str, Any], name: str) -> None:
+    schema = json.loads((DATA / f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(text(found)), schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_the_code_of_the_page_runs(
+    three: Truth, eight: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, truth in (("NAME", eight), ("OTHER", three)):
+        shutil.copytree(truth.path, tmp_path / "results" / name, ignore=shutil.ignore_patterns("results"))
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 10
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "docs/api.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "there is no bundle at results/NOTHING" in printed
+    assert "less - The interval does not hold zero" in printed
+    assert "gCO2e per deployment" in printed
+
+
+def test_results_of_every_kind_are_as_their_schema_says(three: Truth, eight: Truth) -> None:
+    for truth in (three, eight):
+        check(analyse(truth.path, write=False), "results")
+    check(analyse(eight.path, write=False, otherwise=Otherwise(outcome="node_joules", margin=50.0)), "results")
+    check(compare([three.path, eight.path]), "compare")
+
+
+def test_results_of_a_failed_experiment_are_as_the_schema_says(tmp_path: Path) -> None:
+    rows = [{"run_id": f"p001-{arm}", "block": 1, "position": i, "arm": arm} for i, arm in enumerate(("push", "pull"))]
+    primary = {"outcome": "node_cpu_seconds", "unit": "CPU-seconds", "estimator": "mean paired difference"}
+    plan = {"study": "x", "seed": 3, "arms": ["push", "pull"], "window_seconds": 50, "primary": primary, "runs": rows}
+    about = Provenance(seed=3, source="modelled", tool_version="1", git_sha="", dirty=False)
+    writer = Writer.create(tmp_path / "bundle", plan, about)
+    writer.add_run(Run("p001-push", 1, 1, "push", 0, "failed", "the gate did not open", 5, 5))
+    writer.finish()
+    check(analyse(tmp_path / "bundle", write=False), "results")
+
+
+def test_results_of_a_table_are_as_their_schema_says(tmp_path: Path) -> None:
+    lines = ["pair,arm,value,commits"]
+    lines += [f"{b},{arm},{b * (k + 1) % 5 + k},{b}" for b in range(1, 9) for k, arm in enumerate("abc")]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    check(analyse_table(tmp_path / "t.csv"), "table")
+
+
+def test_the_schema_refuses_a_bare_number(three: Truth) -> None:
+    found = analyse(three.path, write=False)
+    found["primary"]["estimate"] = 3.2
+    with pytest.raises(jsonschema.ValidationError):
+        check(found, "results")
+
+
+def test_the_page_of_the_bundle_names_every_file_of_one(three: Truth) -> None:
+    page = (ROOT / "docs" / "bundle.md").read_text()
+    top = {path.name for path in three.path.iterdir() if path.name != "results"}
+    assert [name for name in sorted(top) if name.split(".")[0] not in page] == []
+    for schema in re.findall(r"`(hardwatt/[\w/]+\.schema\.json)`", page):
+        assert (ROOT / schema).is_file(), schema
+
+
+def test_citation_and_data_licence_are_whole() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(citation)
+    assert (str(citation["version"]), citation["license"]) == (project["version"], project["license"])
+    licence = (ROOT / "DATA-LICENSE").read_text()
+    assert "CC0 1.0 Universal" in licence and "Public License Fallback" in licence

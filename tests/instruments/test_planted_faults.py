@@ -93,6 +93,20 @@ def test_a_wrap(truth: Truth, window: Window, limit: float, phase: float) -> Non
 
 
 @settings(deadline=None)
+@given(truths(), st.integers(4, 12), st.integers(1, 3), st.integers(1, 3), st.floats(0, 1))
+def test_what_a_reset_lost_is_in_the_bounds_where_the_edges_leave_no_room(
+    truth: Truth, place: int, before: int, after: int, share: float
+) -> None:
+    """The window begins and ends at samples, so that the bounds are those of the reset alone."""
+    when = truth.at[place] + share * (truth.at[place + 1] - truth.at[place])
+    at_reset = float(np.interp(when, truth.knots, truth.levels))
+    spoilt = replace(truth, values=np.where(truth.at <= when, truth.values, truth.values - at_reset))
+    assume(spoilt.values[place + 1] < spoilt.values[place])
+    window = float(truth.at[place - before]), float(truth.at[place + 1 + after])
+    holds(spoilt.window(*window), truth.gained(*window), size=truth.levels[-1])
+
+
+@settings(deadline=None)
 @given(truths(), windows, st.floats(5, 35))
 def test_a_reset_loses_what_was_not_read_and_the_bounds_hold_it(truth: Truth, window: Window, when: float) -> None:
     before = float(np.interp(when, truth.knots, truth.levels))
@@ -225,6 +239,16 @@ def test_a_pod_that_is_born_and_dies_somewhere(pod: tuple[Truth, float, float], 
         refusal="starts inside with more than it can have gained",
     )  # fmt: skip
     assert died > born
+
+
+@settings(deadline=None)
+@given(pods(), st.floats(0, 1))
+def test_a_pod_that_was_born_just_before_the_window(pod: tuple[Truth, float, float], share: float) -> None:
+    """What its first sample holds may have been gained before the window."""
+    truth, born, _ = pod
+    begin = born + share * (float(truth.at[0]) - born)
+    found = truth.window(begin, LENGTH + 15, PODS)
+    holds(found, truth.gained(begin, LENGTH + 15), size=1.0)
 
 
 @settings(deadline=None)

@@ -12,7 +12,15 @@ import tasks
 from hardwatt.cli import _parser
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/workshop.md", "docs/energy.md", "docs/talk.md", "docs/coverage.md", "docs/api.md", "docs/bundle.md")
+PAGES = (
+    "docs/workshop.md",
+    "docs/energy.md",
+    "docs/environments.md",
+    "docs/talk.md",
+    "docs/coverage.md",
+    "docs/api.md",
+    "docs/bundle.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

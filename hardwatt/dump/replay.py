@@ -69,11 +69,11 @@ def replayed(bundle: Bundle, programs: Programs, place: Path, port: int = 0) -> 
     process: Process | None = None
     try:
         make_blocks(bundle, programs.promtool, folder)
-        port = port or _free_port()
-        process = _start(programs.prometheus, folder, port)
+        port = port or free_port()
+        process = start(programs.prometheus, folder, port)
         write_json(folder / _STATE, {**state, "process": process.to_dict()})
         url = f"http://127.0.0.1:{port}"
-        _wait_for(url, process, folder / "prometheus.log")
+        wait_for(url, process, folder / "prometheus.log")
         yield url
     finally:
         if process:
@@ -105,7 +105,8 @@ def make_blocks(bundle: Bundle, promtool: Path, folder: Path) -> None:
         raise VerifyError(f"the bundle {bundle.path} holds no samples")
 
 
-def _start(prometheus: Path, folder: Path, port: int) -> Process:
+def start(prometheus: Path, folder: Path, port: int) -> Process:
+    """Start a Prometheus that scrapes nothing on ``folder``/data, on loopback."""
     write_atomic(folder / "prometheus.yml", "scrape_configs: []\n")
     argv = [
         str(prometheus), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
@@ -114,7 +115,8 @@ def _start(prometheus: Path, folder: Path, port: int) -> Process:
     return door.spawn(argv, log=folder / "prometheus.log")
 
 
-def _wait_for(url: str, process: Process, log: Path) -> None:
+def wait_for(url: str, process: Process, log: Path) -> None:
+    """Wait until it answers; raise WaitError where it ended."""
     wait(
         lambda: _answers(f"{url}/-/ready"),
         bool,
@@ -133,7 +135,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody has now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -189,9 +189,9 @@ def test_a_prometheus_that_is_killed_and_comes_back_loses_no_sample(bundle: Bund
     folder = tmp_path / "p"
     folder.mkdir()
     replaying.make_blocks(bundle, programs.promtool, folder)
-    port = replaying._free_port()
+    port = replaying.free_port()
     address = f"http://127.0.0.1:{port}"
-    process = replaying._start(programs.prometheus, folder, port)
+    process = replaying.start(programs.prometheus, folder, port)
     begin, end = bundle.runs[0].t0_ms - 60_000, bundle.runs[-1].t1_ms + 60_000
     answered = 0
     try:
@@ -205,7 +205,7 @@ def test_a_prometheus_that_is_killed_and_comes_back_loses_no_sample(bundle: Bund
                 if answered == 6:
                     process.signal(signal.SIGKILL)
                     wait(process.alive, lambda alive: not alive, what="end", timeout=10, delay=0.05)
-                    process = replaying._start(programs.prometheus, folder, port)
+                    process = replaying.start(programs.prometheus, folder, port)
                 return ask(query, at_ms)
 
             client.samples = killed_once  # type: ignore[assignment, method-assign]

@@ -32,7 +32,7 @@ def difference(table: Table, pair: Pair, outcome: str) -> Json:
 def mean_of(table: Table, arm: str, outcome: str) -> Json:
     """Mean of an arm over the pairs, with the interval of that mean alone."""
     own = [table.figures[pair.runs[arm].run_id, outcome] for pair in table.pairs]
-    estimate = paired.mean_difference([one.value for one in own])
+    estimate = paired.mean_difference([one.value for one in own], table.level)
     return of_estimate(estimate, own[0].unit, own[0].source)
 
 

@@ -45,7 +45,7 @@ def contrast(table: Table, outcome: str, label: str) -> Json | None:
         "name": outcome,
         "label": label,
         "arms": {arm: mean_of(table, arm, outcome) for arm in table.arms},
-        "difference": of_estimate(paired.mean_difference(values), sample.unit, sample.source),
+        "difference": of_estimate(paired.mean_difference(values, table.level), sample.unit, sample.source),
         "p": None,
     }
 

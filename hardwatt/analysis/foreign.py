@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hardwatt.analysis import answer, further, robustness, table
@@ -59,7 +59,7 @@ def analyse_table(path: Path | str, asked: Asked | None = None, output: Path | N
     rows, foreign = _rows(file, asked)
     runs, measured = _runs(rows, asked, file.name)
     arms = _arms(runs, asked.baseline)
-    data = table.build(runs, measured, arms[:2], asked.columns.value)
+    data = replace(table.build(runs, measured, arms[:2], asked.columns.value), level=asked.level)
     results = _results(data, runs, arms, asked)
     results["table"] = {
         "file": file.name,

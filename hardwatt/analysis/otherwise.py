@@ -44,7 +44,9 @@ def apply(planned: Mapping[str, Any], wanted: Otherwise | None) -> tuple[dict[st
         said.append(f"The plan names the outcome {planned['outcome']}; this analysis takes {wanted.outcome}.")
     if wanted.confidence is not None and wanted.confidence != level:
         by["confidence"] = wanted.confidence
-        said.append(f"The plan names an interval of {level:.1%}; this analysis takes {wanted.confidence:.1%}.")
+        said.append(
+            f"The plan names an interval of {100 * level:g} %; this analysis takes {100 * wanted.confidence:g} %."
+        )
     if wanted.margin is not None and wanted.margin != planned.get("margin"):
         by["margin"] = wanted.margin
         margin = planned.get("margin")
@@ -54,4 +56,4 @@ def apply(planned: Mapping[str, Any], wanted: Otherwise | None) -> tuple[dict[st
         said.append("The plan counts every window that is done; this analysis leaves out pairs with a flagged one.")
     if wanted.without_repeated:
         said.append("The plan counts repeated pairs; this analysis leaves them out.")
-    return by, [sentence.replace("%", " %") for sentence in said]
+    return by, said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
     delivery = breakdown.delivery(data, bundle.deliveries)
     fetched = runlog.fetches(bundle, data)
     level = float(planned.get("confidence", paired.LEVEL))
+    data = replace(data, level=level)
     first = answer.primary(data, planned)
     equal = answer.equivalent(data, planned)
     derived = breakdown.JOULES if data.outcome != breakdown.JOULES and data.columns(breakdown.JOULES) else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hardwatt.analysis.paired import LEVEL
 from hardwatt.bundle import Run
 from hardwatt.errors import LabError
 from hardwatt.instruments import Figure, Measured
@@ -47,6 +48,8 @@ class Table:
     exclusions: tuple[Exclusion, ...]
     figures: dict[tuple[str, str], Figure]
     """(run id, outcome) to its figure."""
+    level: float = LEVEL
+    """Of every interval that is shown."""
 
     @property
     def runs(self) -> list[Run]:

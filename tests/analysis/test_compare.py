@@ -110,6 +110,7 @@ def test_every_departure_is_said_and_kept_apart(three: Truth, capsys: pytest.Cap
     assert found["primary"]["level"]["value"] == 90
     for text in (page.read_text(), page.with_suffix(".md").read_text()):
         assert "Analysed other than planned" in text
+        assert "The same in joules" not in text and "in J, modelled" not in text
     assert not (page.parents[1] / "results.json").exists()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +23,11 @@ from hardwatt.analysis.paired import mean_difference
 from hardwatt.analysis.robustness import memory_check, robustness
 from hardwatt.analysis.serial import block_bootstrap, hac_error, hac_interval, lag_one
 from hardwatt.analysis.table import Pair, Table, build
-from hardwatt.bundle import Run
+from hardwatt.bundle import Run, synthetic
+from hardwatt.bundle.synthetic import Spec
 from hardwatt.errors import LabError
 from hardwatt.instruments import Figure, Measured, Outcome
+from hardwatt.report import report
 
 Floats = NDArray[np.float64]
 # Penicillin yield, 4 treatments in 5 blocks of corn steep liquor (Box, Hunter and Hunter 1978, table 7.1).
@@ -278,3 +282,19 @@ def test_memory_and_trend_behave_under_swap_of_arms_and_change_of_unit(d: list[f
     assert scaled.high == pytest.approx(scale * (there.high or 0), abs=1e-6)
     assert theil_sen(-x).value == pytest.approx(-theil_sen(x).value, abs=1e-9)
     assert theil_sen(scale * x).value == pytest.approx(scale * theil_sen(x).value, abs=1e-6)
+
+
+def test_a_bundle_of_three_arms_reports_every_contrast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "ARMS", ("push", "pull", "idle"))
+    bundle = synthetic.make_bundle(tmp_path / "bundle", Spec(pairs=6, window_seconds=30, commits=2)).path
+    page = report(bundle)
+    found = json.loads(page.with_name("results.json").read_text())
+    assert [row["direction"] for row in found["several"]["contrasts"]] == ["pull minus push", "idle minus push"]
+    first, other = found["several"]["contrasts"]
+    assert first["difference"] == pytest.approx(
+        found["primary"]["estimate"] | {"source": first["difference"]["source"]}
+    )
+    assert other["p"]["value"] <= 1 and found["n"]["value"] == 6
+    assert found["exclusions"] == []
+    assert "Every arm against push" in page.read_text()
+    assert "idle minus push" in page.with_suffix(".md").read_text()

@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 import hardwatt
-from hardwatt.analysis import analyse, destination
+from hardwatt.analysis import Otherwise, analyse, destination
 from hardwatt.analysis.figures import figure, text
 from hardwatt.analysis.table import build
 from hardwatt.bundle import Bundle, Provenance, Run, Writer
@@ -65,6 +65,28 @@ def test_from_six_pairs_on_there_is_robustness_and_a_verdict(eight: Truth) -> No
     assert rows["Hodges-Lehmann"]["figure"]["value"] == pytest.approx(results["primary"]["estimate"]["value"], abs=0.3)
     assert results["verdict"]["word"] == "less"
     assert all(0 <= row["p"]["value"] <= 1 for row in results["secondaries"])
+
+
+def test_parts_of_the_node_and_checks_are_no_hypotheses(eight: Truth) -> None:
+    results = analyse(eight.path, write=False)
+    assert {row["name"] for row in results["secondaries"]} == {
+        "commit_to_ready_seconds",
+        "deliveries_ready",
+        "git_cpu_seconds",
+    }
+    assert [row["name"] for row in results["units"]] == ["kubelet_cpu_seconds"]
+    assert results["units"][0]["p"] is None
+    labels = {row["name"]: row["label"] for row in results["crosschecks"]}
+    assert labels["check.meter_cost"] == "what the meter itself costs"
+
+
+def test_the_planned_level_is_that_of_every_interval(three: Truth) -> None:
+    wide, narrow = (analyse(three.path, write=False, otherwise=Otherwise(confidence=c)) for c in (0.95, 0.5001))
+    for path in (("joules", "difference"), ("primary", "estimate")):
+        one, two = wide[path[0]][path[1]], narrow[path[0]][path[1]]
+        assert one["high"] - one["low"] > 2 * (two["high"] - two["low"])
+    one, two = (found["primary"]["arms"]["push"] for found in (wide, narrow))
+    assert one["high"] - one["low"] > 2 * (two["high"] - two["low"])
 
 
 def test_counts_and_namespaces_follow_the_truth(three: Truth) -> None:

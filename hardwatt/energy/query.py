@@ -156,10 +156,16 @@ def _answer(client: Client, text: str) -> list[Row]:
 def _refuse_nothing(rows: Sequence[Row], text: str) -> None:
     if rows:
         return
+    if text == "dram":
+        raise LabError("dram has no answer: no node of this lab has a dram zone", hint="invoke meter.list")
+    if text in EXAMPLES:
+        raise LabError(
+            f"{text} has no answer yet: Prometheus reads its rules up to two minutes after it started",
+            hint=f"invoke energy.query {text} --last 1m needs no rules; for PromQL invoke lab.forward prometheus",
+        )
     near = difflib.get_close_matches(text, EXAMPLES, n=1)
     hint = f"did you mean {near[0]}?" if near else "invoke lab.status; by name: " + ", ".join(EXAMPLES)
-    more = ": no node of this lab has a dram zone, or rules have not run yet" if text == "dram" else ""
-    raise LabError(f"{text} has no answer{more}", hint=hint)
+    raise LabError(f"{text} has no answer", hint=hint)
 
 
 def table(rows: Sequence[Row]) -> str:

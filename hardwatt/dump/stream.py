@@ -107,6 +107,13 @@ class _Cursor:
         self.ceiling = min(LONGEST_MS, round(self.ceiling * 1.05))  # what was too much once is tried again, later
 
 
+def _inside(one: SeriesSamples, begin: int, end: int) -> SeriesSamples:
+    """Return what of a series lies in the stretch: Prometheus 2 gives the sample before its left end too."""
+    if one.ts.size and one.ts[0] >= begin and one.ts[-1] <= end:
+        return one  # the writer checks that they are in order
+    return joined(tuple(sorted(one.labels.items())), [one], begin, end)
+
+
 @dataclass(frozen=True)
 class _Answer:
     samples: list[SeriesSamples]
@@ -167,8 +174,7 @@ class Stream:
     def _ask(self, selector: str, stretch: Stretch) -> _Answer:
         begin, end = stretch
         found, body = self._client.samples(f"{selector}[{end - begin + 1}ms]", end)
-        # Prometheus 2 gives the sample at the left end too, which belongs to the stretch before.
-        inside = [joined(tuple(sorted(one.labels.items())), [one], begin, end) for one in found]
+        inside = [_inside(one, begin, end) for one in found]
         raw = packed([body], level=1) if self._options.keep_raw else b""
         return _Answer([one for one in inside if one.ts.size], raw)
 

@@ -131,15 +131,20 @@ def lab_kubeconfig(lab: Lab) -> None:
     print(lab.kubeconfig)
 
 
-@command(help={"target": "prometheus", "stop": "stop the lab's forwards", "port": "local port"})
+@command(help={"target": "prometheus or grafana", "stop": "stop the lab's forwards", "port": "local port"})
 def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> None:
-    """Forward a service to localhost in the background (prometheus: localhost:9090)."""
+    """Forward a service to localhost in the background (prometheus: localhost:9090, grafana: localhost:3000)."""
     from hardwatt import forward
 
     if stop:
         forward.stop(lab)
     else:
-        print(forward.forward(lab, target, port or lab.settings.prometheus.local_port))
+        print(forward.forward(lab, target, port or forward.default_port(lab, target)))
+        if target == "grafana":
+            say(
+                "user admin; its password: kubectl -n monitoring get secret grafana-admin -o go-template="
+                "'{{.data.password|base64decode}}'"
+            )
 
 
 @command()

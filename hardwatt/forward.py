@@ -23,9 +23,14 @@ class Target:
     port: int
     health: str
     """Path that answers with 200 when the service is well."""
+    image: str = ""
+    """Image without which the service is not part of the lab."""
 
 
-TARGETS = {"prometheus": Target("monitoring", "svc/prometheus-k8s", 9090, "/-/ready")}
+TARGETS = {
+    "prometheus": Target("monitoring", "svc/prometheus-k8s", 9090, "/-/ready"),
+    "grafana": Target("monitoring", "svc/grafana", 3000, "/api/health", "docker.io/grafana/grafana"),
+}
 START_TIMEOUT = 20.0
 
 
@@ -73,6 +78,11 @@ def forward(lab: Lab, target: str = "prometheus", local_port: int = 9090) -> str
     return _start(lab, target, wanted, local_port).url
 
 
+def default_port(lab: Lab, target: str) -> int:
+    """Return the local port of a target where none is given. Raises ``LabError`` for an unknown target."""
+    return lab.settings.prometheus.local_port if target == "prometheus" else _target(target).port
+
+
 def prometheus_url(lab: Lab) -> str:
     """Return a URL of the lab's Prometheus: the forward that runs, or a new one on a free port."""
     running = find(lab, "prometheus")
@@ -118,9 +128,15 @@ def _state(lab: Lab, target: str) -> Path:
 def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
     if not lab.kubeconfig.exists():
         raise LabError("this lab has no kubeconfig yet", hint="invoke lab.up")
+    held = mirror.load(lab)
+    if target.image and not held.has_image(target.image):
+        raise LabError(
+            f"{name} is not part of this lab: its image is not in the mirror",
+            hint="invoke mirror.import ARCHIVE, then invoke lab.up",
+        )
     log = lab.logs / f"forward-{name}.log"
     argv = [
-        str(mirror.load(lab).tool("kubectl")), f"--kubeconfig={lab.kubeconfig}", f"--namespace={target.namespace}",
+        str(held.tool("kubectl")), f"--kubeconfig={lab.kubeconfig}", f"--namespace={target.namespace}",
         "port-forward", "--address=127.0.0.1", target.service, f"{local_port}:{target.port}",
     ]  # fmt: skip
     process = spawn(argv, log=log)

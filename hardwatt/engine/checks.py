@@ -14,9 +14,14 @@ SCRAPE_JOBS = ("meter", "cadvisor")
 CLOCK_LIMIT_MS = 1000
 
 
-def meter(info: Mapping[str, str], kepler_paths: Sequence[str]) -> Check:
-    """Say where the energy comes from; a fake meter is refused."""
+def meter(info: Mapping[str, str], kepler_paths: Sequence[str], kepler_config: str = "") -> Check:
+    """Say where the energy comes from; a fake meter is refused.
+
+    ``kepler_config`` is what the configuration of a Kepler that runs says of a fake meter; empty: nothing.
+    """
     source = info.get("source", "")
+    if kepler_config:
+        return Check("meter", "failed", f"Kepler uses its fake meter: {kepler_config}")
     if fake := [path for path in kepler_paths if is_fake(path)]:
         return Check("meter", "failed", f"Kepler uses its fake meter ({fake[0]})")
     if source not in METERS:

@@ -25,6 +25,7 @@ from hardwatt.engine.undo import Changes, Log
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.gitops import keys
+from hardwatt.gitops.optional import running_fake_meter
 from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
 
@@ -78,7 +79,7 @@ class KubePlant:
         up, kepler = self._prometheus()
         offset = edge.node_ms - (edge.requested_ms + edge.replied_ms) / 2
         found = (
-            checks.meter(info, kepler),
+            checks.meter(info, kepler, running_fake_meter(client.CoreV1Api(self._api))),
             checks.scrapes(up),
             checks.nodes_ready(nodes),
             checks.images(nodes, self._images(study)),

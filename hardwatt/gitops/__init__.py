@@ -6,12 +6,14 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from kubernetes import client as kubernetes
+
 from hardwatt import kube, machines
 from hardwatt.door import run
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, SettingsError
 from hardwatt.files import write_atomic
-from hardwatt.gitops import component, drift, flux, keys, mock_app, tree
+from hardwatt.gitops import component, drift, flux, keys, mock_app, optional, tree
 from hardwatt.gitops.keys import node_data
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
@@ -65,6 +67,8 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
     wanted = _wanted(lab, index, endpoint)
     with kube.client(lab) as api:
         cluster = flux.Cluster(api)
+        if index.has_image("grafana") and optional.ensure_grafana_password(kubernetes.CoreV1Api(api)):
+            changed.append("password of Grafana")
         if reason := _why_bootstrap(lab, repo, cluster, wanted):
             say(f"flux bootstrap, because {reason}")
             with _flux_may_push(endpoint):

@@ -129,7 +129,11 @@ def _patches(facts: Facts, base: Mapping[str, str]) -> Sequence[tuple[str, str, 
     ]
     if facts.modelled:
         volume = {"name": "sys", "hostPath": {"path": MODELLED_SYSFS}}
-        found.append(("DaemonSet", "node-exporter", {"spec": {"template": {"spec": {"volumes": [volume]}}}}))
+        found += [
+            ("DaemonSet", name, {"spec": {"template": {"spec": {"volumes": [volume]}}}})
+            for name in ("node-exporter", "kepler")
+            if name not in facts.missing
+        ]
     if facts.scrape_interval != SCRAPE_INTERVAL:
         text = "".join(
             line.replace(f": {SCRAPE_INTERVAL}", f": {facts.scrape_interval}")

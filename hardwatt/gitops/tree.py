@@ -9,6 +9,8 @@ from hardwatt.mirror.index import Index
 
 GOTK_COMPONENTS = "gotk-components.yaml"
 GOTK_SYNC = "gotk-sync.yaml"
+OPTIONAL = ("grafana", "kepler")
+"""Parts that are in the cluster where their image is in the mirror: each is a file of the cluster's folder."""
 _SEED = "# Written by `flux bootstrap`.\n"
 
 
@@ -20,9 +22,11 @@ def desired(lab: Lab, index: Index, kind: str) -> dict[str, str]:
     """
     cluster = cluster_path(lab)
     files = _checkout(lab.root / "clusters", cluster)
-    files[f"{component.folder(cluster)}/kustomization.yaml"] = component.render(
-        component.facts(lab.settings, index, kind), files
-    )
+    facts = component.facts(lab.settings, index, kind)
+    for name in OPTIONAL:
+        if name in facts.missing:
+            files.pop(f"{cluster}/{name}.yaml", None)
+    files[f"{component.folder(cluster)}/kustomization.yaml"] = component.render(facts, files)
     for name in (GOTK_COMPONENTS, GOTK_SYNC):
         files.setdefault(f"{cluster}/flux-system/{name}", _SEED)
     return files

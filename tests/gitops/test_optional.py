@@ -1,0 +1,155 @@
+"""Kepler and Grafana: part of a lab where their image is, with what they need, and without a fake meter."""
+
+import base64
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client as kubernetes
+
+from hardwatt import forward, mirror
+from hardwatt.errors import LabError
+from hardwatt.gitops import optional, tree
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Artefact, Index
+from hardwatt.settings import ROOT
+from tests.gitops.conftest import GENERATED
+from tests.gitops.test_manifests import build, pods
+
+BASE = ROOT / "clusters/base/monitoring"
+CONFIG = (BASE / "kepler/config.yaml").read_text()
+
+
+def held(index: Index, *names: str) -> Index:
+    """The index with stand-ins for imported images."""
+    for name, tag in (("quay.io/sustainable_computing_io/kepler", "v0.11.4"), ("docker.io/grafana/grafana", "13.0.1")):
+        if name.rpartition("/")[2] in names:
+            digest = "sha256:" + name[-6:].encode().hex().ljust(64, "0")
+            index = index.with_artefact(Artefact(name, "image", "extra", tag, "imported", "", digest, "", ""))
+    return index
+
+
+@pytest.mark.parametrize("names", [(), ("kepler",), ("grafana",), ("kepler", "grafana")])
+def test_a_part_is_in_the_repository_where_its_image_is_in_the_mirror(
+    lab: Lab, index: Index, names: tuple[str, ...]
+) -> None:
+    files = tree.desired(lab, held(index, *names), "embedded")
+    assert {name for name in ("kepler", "grafana") if f"clusters/lab/{name}.yaml" in files} == set(names)
+    text = files[f"{GENERATED}/kustomization.yaml"]
+    left_out = next(line for line in text.splitlines() if line.startswith("# Not in this lab"))
+    assert all((name in left_out) is (name not in names) for name in ("kepler", "grafana"))
+
+
+def built(kubectl: str, lab: Lab, index: Index, folder: Path, kind: str, part: str) -> list[dict[str, Any]]:
+    for path, text in tree.desired(lab, index, kind).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    (folder / "build").mkdir()
+    parts = {"resources": [f"../clusters/base/monitoring/{part}"], "components": [f"../{GENERATED}"]}
+    (folder / "build/kustomization.yaml").write_text(yaml.safe_dump(parts))
+    return build(kubectl, folder / "build")
+
+
+@pytest.mark.parametrize(("kind", "sysfs"), [("embedded", "/var/lib/hardwatt/meter/sysfs"), ("ssh", "/sys")])
+def test_kepler_reads_the_tree_that_the_lab_measures_with(
+    kubectl: str, lab: Lab, index: Index, tmp_path: Path, kind: str, sysfs: str
+) -> None:
+    full = held(index, "kepler")
+    objects = built(kubectl, lab, full, tmp_path, kind, "kepler")
+    (pod,) = pods(objects)
+    assert pod["containers"][0]["image"] == full.image("kepler").reference
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["sys"]["hostPath"] == {"path": sysfs, "type": "Directory"}
+    assert "livenessProbe" not in pod["containers"][0]
+    config = next(o for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"].startswith("kepler-config-"))
+    assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]
+    assert optional.fake_meter(config["data"]["config.yaml"], pod["containers"][0]["args"]) == ""
+
+
+def test_keplers_settings_are_those_that_experiments_need() -> None:
+    found = yaml.safe_load(CONFIG)
+    assert found["monitor"] == {
+        "interval": "1s",
+        "staleness": "100ms",
+        "maxTerminated": -1,
+        "minTerminatedEnergyThreshold": 0,
+    }
+    assert found["exporter"]["prometheus"]["metricsLevel"] == ["node", "container", "pod"]
+    assert found["kube"]["podInformer"]["mode"] == "kubelet"
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "reason"),
+    [
+        ("dev: {fake-cpu-meter: {enabled: true}}", [], "dev.fake-cpu-meter"),
+        ("dev: {FAKE-CPU-METER: {enabled: true}}", [], ""),
+        ("cpu: {preferredMeters: [rapl, FAKE]}", [], "preferredMeters"),
+        (CONFIG, ["--dev.fake-cpu-meter.enabled=true"], "argument --dev.fake"),
+        ("a: [", [], "cannot be read"),
+        ("- a", [], "no mapping"),
+        (CONFIG, ["--config.file=/etc/kepler/config.yaml"], ""),
+        ("", [], ""),
+    ],
+)
+def test_a_fake_meter_is_seen_in_the_configuration(config: str, arguments: list[str], reason: str) -> None:
+    found = optional.fake_meter(config, arguments)
+    # Go's YAML is strict about the case of keys, this check is not: it may refuse too much, never too little.
+    assert reason in found if reason else found in ("", "dev.fake-cpu-meter is enabled")
+
+
+class FakeCore:
+    """A cluster with a Kepler pod; what it mounts is not what Flux was told."""
+
+    def __init__(self, config: str) -> None:
+        self.config, self.made = config, {"namespace": False, "secret": ""}
+
+    def list_pod_for_all_namespaces(self, label_selector: str) -> Any:
+        assert label_selector == "app.kubernetes.io/name=kepler"
+        volumes = [kubernetes.V1Volume(name="c", config_map=kubernetes.V1ConfigMapVolumeSource(name="edited"))]
+        spec = types.SimpleNamespace(containers=[types.SimpleNamespace(command=None, args=["--a"])], volumes=volumes)
+        metadata = types.SimpleNamespace(namespace="monitoring", name="kepler-1")
+        return types.SimpleNamespace(items=[types.SimpleNamespace(spec=spec, metadata=metadata)])
+
+    def read_namespaced_config_map(self, name: str, namespace: str) -> Any:
+        assert (name, namespace) == ("edited", "monitoring")
+        return types.SimpleNamespace(data={"config.yaml": self.config})
+
+    def create_namespace(self, body: Any) -> None:
+        if self.made["namespace"]:
+            raise kubernetes.ApiException(status=409)
+        self.made["namespace"] = True
+
+    def create_namespaced_secret(self, namespace: str, body: Any) -> None:
+        if self.made["secret"]:
+            raise kubernetes.ApiException(status=409)
+        assert (namespace, body.metadata.name) == ("monitoring", "grafana-admin")
+        self.made["secret"] = base64.b64decode(body.data["password"]).decode()
+
+
+def test_the_running_configuration_is_what_counts() -> None:
+    fake = "dev: {fake-cpu-meter: {enabled: true}}"
+    assert optional.running_fake_meter(FakeCore(fake)) == "monitoring/kepler-1: dev.fake-cpu-meter is enabled"
+    assert optional.running_fake_meter(FakeCore(CONFIG)) == ""
+
+
+def test_grafanas_password_is_made_once_and_is_long() -> None:
+    core = FakeCore("")
+    assert optional.ensure_grafana_password(core) is True
+    first = core.made["secret"]
+    assert len(str(first)) >= 32
+    assert optional.ensure_grafana_password(core) is False
+    assert core.made["secret"] == first
+
+
+def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
+    lab: Lab, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "load", lambda _: index)
+    lab.dir.mkdir()
+    lab.kubeconfig.write_text("")
+    with pytest.raises(LabError, match="grafana is not part of this lab") as caught:
+        forward.forward(lab, "grafana", forward._free_port())
+    assert "mirror.import" in caught.value.hint
+    assert forward.default_port(lab, "grafana") == 3000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,28 +71,28 @@ def test_three_bundles_side_by_side(three: Truth, others: list[Path], tmp_path: 
     assert compare([three.path, others[0]])["together"] is None
 
 
-def test_what_cannot_be_compared_is_refused(three: Truth, others: list[Path]) -> None:
+def test_what_cannot_be_compared_is_refused(three: Truth, three_results: dict[str, Any]) -> None:
     with pytest.raises(LabError, match="two bundles"):
         compare([three.path])
     with pytest.raises(LabError, match="given twice"):
         compare([three.path, three.path])
-    one = analyse(three.path, write=False)
+    one = three_results
     renamed = json.loads(json.dumps(one))
     renamed["arms"][0]["name"] = "something"
     with pytest.raises(LabError, match="their arms is"):
         side_by_side(["a", "b"], [one, renamed])
 
 
-def test_a_bundle_without_a_complete_pair_stands_beside_the_others(three: Truth) -> None:
-    one = analyse(three.path, write=False)
+def test_a_bundle_without_a_complete_pair_stands_beside_the_others(three_results: dict[str, Any]) -> None:
+    one = three_results
     empty = json.loads(json.dumps(one)) | {"pairs": []}
     found = side_by_side(["a", "b", "c"], [one, one, empty])
     assert found["together"] is None
     assert found["against_first"][1]["difference"]["value"] is None
 
 
-def test_as_planned_there_are_no_departures(three: Truth) -> None:
-    assert analyse(three.path, write=False)["departures"] == []
+def test_as_planned_there_are_no_departures(three_results: dict[str, Any]) -> None:
+    assert three_results["departures"] == []
     plan = {"outcome": "node_cpu_seconds", "estimator": "mean paired difference", "confidence": 0.95}
     same = Otherwise(outcome="node_cpu_seconds", confidence=0.95)
     assert apply(plan, same) == (plan, [])

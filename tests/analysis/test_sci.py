@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,8 +26,8 @@ def test_a_kilowatt_hour_of_the_world_grid() -> None:
     assert sci.operational_grams(3.6e6, 445, pue=1.2) == pytest.approx(534)
 
 
-def test_sci_of_a_bundle_follows_from_its_joules_by_hand(three: Truth) -> None:
-    found = analyse(three.path, write=False)["sci"]
+def test_sci_of_a_bundle_follows_from_its_joules_by_hand(three: Truth, three_results: dict[str, Any]) -> None:
+    found = three_results["sci"]
     bundle = Bundle.open(three.path)
     runs = [run for run in bundle.runs if run.arm == "pull"]
     joules = np.array([three.values[run.run_id]["node_joules"] for run in runs])
@@ -43,15 +44,15 @@ def test_sci_of_a_bundle_follows_from_its_joules_by_hand(three: Truth) -> None:
     assert marginal["value"] == pytest.approx(((joules - 10 * seconds) / 3.6e6 * 445 / 3).mean(), rel=0.02)
     # In the difference the machine and its floor cancel: joules alone are left.
     change = rows["application-hour"]["difference"]["value"]
-    results = analyse(three.path, write=False)["joules"]["difference"]["value"]
+    results = three_results["joules"]["difference"]["value"]
     assert change == pytest.approx(results / 3.6e6 * 445 / (seconds.mean() / 3600), rel=1e-6)
     assert "no evidence" in found["says"]
 
 
-def test_bounds_of_the_settings_widen_the_interval(three: Truth, tmp_path: Path) -> None:
+def test_bounds_of_the_settings_widen_the_interval(three: Truth, three_results: dict[str, Any], tmp_path: Path) -> None:
     text = sci.DEFAULT.read_text().replace("value = 445", "value = 445\nlow = 30\nhigh = 900")
     (tmp_path / "mine.toml").write_text(text)
-    plain = analyse(three.path, write=False)["sci"]["rows"][0]["reserved"]["push"]
+    plain = three_results["sci"]["rows"][0]["reserved"]["push"]
     wide = analyse(three.path, write=False, carbon=tmp_path / "mine.toml")["sci"]
     one = wide["rows"][0]["reserved"]["push"]
     assert one["value"] == plain["value"]

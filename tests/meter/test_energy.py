@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardwatt.meter import hardwatt_meter as daemon
@@ -201,6 +201,7 @@ def test_a_reader_never_sees_half_a_file(node: Node, monkeypatch: pytest.MonkeyP
     assert all(source.parent == target.parent and source.name.startswith(".") for source, target in renames)
 
 
+@settings(deadline=None)  # a busy machine is no fault of the model
 @given(loads=st.lists(st.floats(0, 1), min_size=1, max_size=40), step=st.floats(0.01, 5))
 def test_any_load_gives_the_integral_of_the_model(loads: list[float], step: float) -> None:
     points = [[0.0, 2.0], [0.5, 3.0], [1.0, 9.0]]

@@ -28,8 +28,8 @@ def break_even(table: Table, level: float) -> Json:
     commits = np.array([float(first.commits) for first, _ in windows])
     hours = np.array([(first.seconds + second.seconds) / 2 / crossing.HOUR for first, second in windows])
     # Windows differ by milliseconds: that is no other rate of commits.
-    hours = np.round(hours, 4) if np.ptp(hours) < 0.01 * hours.mean() else hours
-    if len(set(commits / hours)) < 2:
+    hours = np.full_like(hours, hours.mean()) if np.ptp(hours) < 0.01 * hours.mean() else hours
+    if not np.ptp(commits / hours):
         return _unknown(
             "Every window had as many commits, so what an arm costs by being there cannot be told from what a commit "
             "costs. It takes a study with windows of few commits and of many."

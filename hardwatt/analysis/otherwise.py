@@ -9,7 +9,8 @@ from typing import Any
 from hardwatt.analysis.paired import LEVEL
 from hardwatt.errors import LabError
 
-OUTCOMES = ("node_cpu_seconds", "node_joules")
+OUTCOMES = {"node_cpu_seconds": "CPU-seconds", "node_joules": "J"}
+"""What an answer may be about, with its unit."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def apply(planned: Mapping[str, Any], wanted: Otherwise | None) -> tuple[dict[st
         return by, said
     level = float(planned.get("confidence", LEVEL))
     if wanted.outcome is not None and wanted.outcome != planned["outcome"]:
-        by["outcome"] = wanted.outcome
+        by["outcome"], by["unit"] = wanted.outcome, OUTCOMES[wanted.outcome]
         by.pop("margin", None)
         said.append(f"The plan names the outcome {planned['outcome']}; this analysis takes {wanted.outcome}.")
     if wanted.confidence is not None and wanted.confidence != level:

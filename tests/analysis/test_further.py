@@ -187,6 +187,15 @@ def test_the_section_of_a_table_with_different_windows() -> None:
     assert "pull is the cheaper one above" in found["why"]
 
 
+def test_windows_that_differ_by_milliseconds_are_no_other_rate() -> None:
+    table = table_of({"push": [1.0, 2, 3, 4, 5, 6], "pull": [2.0, 2, 3, 5, 5, 7]})
+    late = tuple(
+        replace(pair, runs={arm: replace(run, t1_ms=run.t1_ms + 7 * pair.block) for arm, run in pair.runs.items()})
+        for pair in table.pairs
+    )
+    assert section(replace(table, pairs=late), 0.95)["word"] == "unknown"
+
+
 def test_contrasts_of_the_penicillin_blocks_agree_with_statsmodels() -> None:
     found = several(PENICILLIN)
     assert found.f == pytest.approx(1.24, abs=0.01)  # Box, Hunter and Hunter: 23.3 / 18.8

@@ -13,10 +13,13 @@ from hardwatt import forward, mirror
 from hardwatt.errors import LabError
 from hardwatt.gitops import optional, tree
 from hardwatt.lab import Lab
+from hardwatt.mirror import foreign
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.settings import ROOT
+from hardwatt.settings import ROOT, Settings
+from hardwatt.versions import load, machine_arch
 from tests.gitops.conftest import GENERATED
 from tests.gitops.test_manifests import build, pods
+from tests.mirror import test_archive
 
 BASE = ROOT / "clusters/base/monitoring"
 CONFIG = (BASE / "kepler/config.yaml").read_text()
@@ -153,3 +156,43 @@ def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
         forward.forward(lab, "grafana", forward._free_port())
     assert "mirror.import" in caught.value.hint
     assert forward.default_port(lab, "grafana") == 3000
+
+
+def test_an_imported_archive_brings_kepler_into_the_repository(lab: Lab, index: Index, tmp_path: Path) -> None:
+    """The archive holds a STAND-IN under Kepler's name, not Kepler: what is tested is the way of an image."""
+    test_archive.layout(tmp_path / "in", "quay.io/sustainable_computing_io/kepler:v0.11.4")
+    imported = foreign.place(tmp_path / "in", tmp_path / "mirror", load(), machine_arch(), origin="kepler.tar")
+    image = imported.image("kepler")
+    files = tree.desired(lab, index.with_artefact(imported.get("image", "kepler")), "embedded")
+    assert "clusters/lab/kepler.yaml" in files
+    named = {item["name"]: item for item in yaml.safe_load(files[f"{GENERATED}/kustomization.yaml"])["images"]}
+    assert named[image.name] == {"name": image.name, "newTag": "v0.11.4", "digest": image.digest}
+
+
+def test_grafana_has_its_boards_and_takes_its_password_from_the_secret(
+    kubectl: str, lab: Lab, index: Index, tmp_path: Path
+) -> None:
+    full = held(index, "grafana")
+    objects = built(kubectl, lab, full, tmp_path, "embedded", "grafana")
+    (pod,) = pods(objects)
+    (container,) = pod["containers"]
+    assert container["image"] == full.image("grafana").reference
+    environment = {item["name"]: item for item in container["env"]}
+    reference = environment["GF_SECURITY_ADMIN_PASSWORD"]["valueFrom"]["secretKeyRef"]
+    assert reference == {"name": optional.SECRET, "key": "password"}
+    assert not [item for item in objects if item["kind"] == "Secret"]
+    maps = {item["metadata"]["name"]: item["data"] for item in objects if item["kind"] == "ConfigMap"}
+    mounted = {volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume}
+    assert mounted == set(maps)
+    assert sum(key.endswith(".json") for data in maps.values() for key in data) == 3
+
+
+@pytest.mark.parametrize("attribution", ["cgroup", "kepler"])
+def test_the_cluster_gets_one_of_both_sets_of_rules(
+    kubectl: str, lab: Lab, index: Index, tmp_path: Path, attribution: str
+) -> None:
+    settings = Settings.model_validate({"name": "test", "prometheus": {"attribution": attribution}})
+    other = Lab(settings, lab.root, lab.dir)
+    objects = built(kubectl, other, held(index, "kepler"), tmp_path, "ssh", "configs")
+    (rules,) = [item["data"] for item in objects if item["metadata"]["name"] == "prometheus-rules"]
+    assert sorted(rules) == ["lab-alerts.yaml", f"recreated-{attribution}.yaml"]

@@ -15,17 +15,20 @@ LABELS = {
     "check.edge_error": "readings at the edges, off the window's ends by",
     "check.joules_of_formula": "joules of the zone, of those that the formula gives",
     "check.meter_cost": "what the meter itself costs",
+    "check.kepler_unseen": "CPU time that Kepler did not see",
+    "closure.kepler_pods_of_active": "joules of Kepler's pods, of the node's active joules",
     "check.scrape_gap": "longest silence between two scrapes",
     SEEN: "CPU time of the pods that were seen, of all pods' own counter",
     "closure.kubepods_of_node": "CPU time of all pods, of the node",
 }
+_BIAS = "check.kepler_bias."
 CLOSURE = (0.95, 1.05)
 
 
 def crosschecks(table: Table) -> list[Json]:
     """Each comparison with its median over the windows; ``low`` and ``high`` are the extremes."""
     rows = [
-        {"name": name, "label": LABELS.get(name, name), "figure": _spread(table, name)}
+        {"name": name, "label": _label(name), "figure": _spread(table, name)}
         for name in table.names()
         if name.startswith(("check.", "closure.")) and name != BY_SAMPLES
     ]
@@ -34,6 +37,12 @@ def crosschecks(table: Table) -> list[Json]:
             0, {"name": BY_SAMPLES, "label": "the window by its edges, less by samples alone", "figure": by_samples}
         )
     return rows
+
+
+def _label(name: str) -> str:
+    if name.startswith(_BIAS):
+        return f"Kepler's share of {name.removeprefix(_BIAS)}, over its share by cgroups"
+    return LABELS.get(name, name)
 
 
 def _spread(table: Table, name: str) -> Json:

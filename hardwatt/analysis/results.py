@@ -100,6 +100,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "crosschecks": crosschecks.crosschecks(data),
         "secondaries": breakdown.secondaries(data, seed),
         "units": breakdown.units(data),
+        "kepler": breakdown.kepler(data),
         "incomplete": breakdown.incomplete(data),
         "delivery": delivery,
         "robustness": robustness.robustness(data, seed, level),

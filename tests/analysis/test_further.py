@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from hardwatt.analysis import breakdown
 from hardwatt.analysis.arms import several
 from hardwatt.analysis.breakeven import break_even, fieller
 from hardwatt.analysis.further import break_even as section
@@ -307,3 +308,13 @@ def test_a_bundle_of_three_arms_reports_every_contrast(tmp_path: Path, monkeypat
     assert found["exclusions"] == []
     assert "Every arm against push" in page.read_text()
     assert "idle minus push" in page.with_suffix(".md").read_text()
+
+
+def test_keplers_joules_stand_apart_and_are_not_tested() -> None:
+    table = table_of({"push": [1.0, 2, 3, 4, 5, 6], "pull": [2.0, 2, 3, 5, 5, 7]})
+    renamed = {(run_id, "kepler_joules.ci"): figure for (run_id, _), figure in table.figures.items()}
+    both = replace(table, figures=table.figures | renamed)
+    assert breakdown.secondaries(both, 1) == []
+    (row,) = breakdown.kepler(both)
+    assert (row["label"], row["p"]) == ("ci", None)
+    assert row["difference"]["value"] == pytest.approx(0.5)

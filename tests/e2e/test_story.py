@@ -27,11 +27,17 @@ EXPECTED_PODS = {
 }
 
 
+def differences(story: Story) -> list[hostrecord.Difference]:
+    """What is not as it was before the story; what other labs do meanwhile is theirs."""
+    others = hostrecord.of_other_labs(identity.ident(story.lab))
+    return hostrecord.compare(story.before, hostrecord.take(), ignore=others)
+
+
 def test_a_plan_of_nothing_makes_nothing(story: Story) -> None:
     done = story.invoke("lab.plan")
     assert "would be started" in done.stderr
     assert not (story.lab.dir / "machine.json").exists()
-    assert not hostrecord.compare(story.before, hostrecord.take())
+    assert not differences(story)
 
 
 def test_a_plan_of_a_bare_node_changes_nothing(story: Story) -> None:
@@ -263,6 +269,5 @@ def test_a_dead_machine_comes_back(story: Story) -> None:
 def test_down_leaves_nothing_behind(story: Story) -> None:
     story.invoke("lab.down", "--yes")
     assert not story.lab.kubeconfig.exists()
-    others = hostrecord.of_other_labs(identity.ident(story.lab))
-    differences = hostrecord.compare(story.before, hostrecord.take(), ignore=others)
-    assert not differences, "\n".join(map(str, differences))
+    found = differences(story)
+    assert not found, "\n".join(map(str, found))

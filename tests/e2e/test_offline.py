@@ -1,6 +1,7 @@
 """A second lab from an export, in a network namespace in which nothing but loopback is up."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def test_a_second_lab_comes_up_from_an_export_with_the_network_off(tmp_path: Pat
         [INVOKE, "mirror.export", str(tmp_path / "export")],
         cwd=ROOT, env=env, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert int(done.stdout.split()[-1]) > 100_000_000
+    size = re.search(r": (\d+) bytes;", done.stdout)
+    assert size and int(size.group(1)) > 100_000_000
     cut_off = {**env, "XDG_CACHE_HOME": str(tmp_path / "cache"), "INVOKE": INVOKE, "EXPORT": str(tmp_path / "export")}
     up = subprocess.run(
         ["unshare", "--net", "sh", "-c", SCRIPT],

@@ -14,11 +14,10 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, task
 
+from hardwatt.cli import SHIPPED
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab, open_lab
 from hardwatt.progress import say
-
-SHIPPED = Path(__file__).parent / "hardwatt" / "data" / "shipped-bundle"
 
 
 def command(**options: Any) -> Callable[[Callable[..., None]], Any]:

@@ -30,7 +30,7 @@ class Host(_Section):
     port: int = Field(22, ge=1, le=65535)
     user: str = "root"
     key: str = Field("", description="private key file; empty: the lab's own key")
-    jump: str = Field("", description="user@host:port of a jump host")
+    jump: str = Field("", description="a jump host; refused until it is supported")
 
 
 class Mirror(_Section):

@@ -48,6 +48,11 @@ class SshMachine:
 
     def endpoint(self) -> Endpoint:
         host = self._host
+        if host.jump:
+            raise LabError(
+                f"host.jump = {host.jump!r}: hosts behind a jump host cannot be reached yet",
+                hint="remove host.jump from lab.toml and run from a machine that reaches the host itself",
+            )
         key = Path(host.key).expanduser() if host.key else identity.ensure_key(self.lab, identity.CLIENT_KEY)
         if not key.exists():
             raise LabError(f"the key file {key} is not there", hint="host.key in lab.toml")

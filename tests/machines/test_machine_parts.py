@@ -274,6 +274,13 @@ def test_a_machine_of_another_kind_is_not_touched(tmp_path: Path) -> None:
         machines.machine_for(mine).stop()
 
 
+def test_a_jump_host_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": 9, "jump": "user@192.0.2.7:22"})
+    with pytest.raises(LabError, match=r"host\.jump = 'user@192\.0\.2\.7:22'") as caught:
+        machines.machine_for(mine).endpoint()
+    assert "host.jump" in caught.value.hint
+
+
 def test_an_unknown_host_key_stops_before_any_connection(tmp_path: Path) -> None:
     mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": 9})
     with pytest.raises(LabError, match=r"\[127.0.0.1\]:9") as caught:

@@ -8,7 +8,7 @@
     ├── RefusedError    going on would lose something or break a promise
     └── LockedError     another command works on this lab
 
-Only ``tasks.py`` and ``hardwatt.cli`` turn them into exit codes.
+Only ``hardwatt.commands`` and ``hardwatt.cli`` turn them into exit codes.
 """
 
 import shlex

@@ -1,0 +1,54 @@
+"""The tasks of the command line, one file a collection: names, help and exit codes.
+
+The work is done in the other packages; ``tasks.py`` puts the collections together.
+"""
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from invoke import Collection, Context, Exit, task
+
+from hardwatt.errors import LabError
+from hardwatt.lab import open_lab
+
+
+def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
+    """Make an Invoke task of a function of the lab; its errors become a message and exit code 1."""
+
+    def wrap(function: Callable[..., None]) -> Any:
+        @functools.wraps(function)
+        def run(c: Context, *args: Any, **kwargs: Any) -> None:
+            if os.environ.get("HARDWATT_DEBUG"):
+                logging.basicConfig(level=logging.DEBUG)
+            try:
+                function(open_lab(), *args, **kwargs)
+            except LabError as error:
+                raise Exit(f"error: {error}", code=1) from error
+            except KeyboardInterrupt:
+                raise Exit("interrupted; the same command goes on from here", code=130) from None
+
+        return task(**options)(run)
+
+    return wrap
+
+
+def collection(name: str, *modules: ModuleType) -> Collection:
+    """Return the tasks of the modules whose functions are called ``<name>_...``."""
+    made = Collection(name)
+    for module in modules:
+        for key, value in vars(module).items():
+            if key.startswith(f"{name}_") and hasattr(value, "body"):
+                made.add_task(value, name=key.removeprefix(f"{name}_").replace("_", "-"))
+    return made
+
+
+def report_path(bundle: Path) -> Path:
+    """Analyse a bundle, write its report, and return the report's path."""
+    from hardwatt.report import report
+
+    return report(bundle)

@@ -1,0 +1,36 @@
+"""energy.*: the talk's queries and its units."""
+
+from hardwatt.commands import command
+from hardwatt.lab import Lab
+
+
+@command(
+    positional=["query"],
+    help={
+        "query": "pod-package, dram, totals, namespace-sum, node, or any PromQL",
+        "last": "joules of the last 90s, 5m, 1h: of a query by name, from raw samples, with bounds",
+        "namespace": "namespace of a query by name (all: every one)",
+        "as_json": "print JSON",
+    },
+)
+def energy_query(lab: Lab, query: str, last: str = "", namespace: str = "flux-system", as_json: bool = False) -> None:
+    """Ask the lab's Prometheus, with the queries of the talk by name."""
+    from hardwatt.energy import query as energy
+
+    print(energy.query(lab, query, last=last, namespace=namespace, as_json=as_json))
+
+
+@command(positional=["quantity", "unit"], help={"quantity": "as in 394mJ", "unit": "as in kWh"})
+def energy_convert(lab: Lab, quantity: str, unit: str) -> None:
+    """Convert an energy: invoke energy.convert 394mJ kWh."""
+    from hardwatt.energy import units
+
+    print(units.convert(quantity, unit))
+
+
+@command()
+def energy_help(lab: Lab) -> None:
+    """Joule for beginners, on one screen."""
+    from hardwatt.energy import units
+
+    print(units.BEGINNERS)

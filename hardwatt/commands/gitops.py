@@ -1,0 +1,70 @@
+"""gitops.*: the lab's repository and Flux."""
+
+import json
+from pathlib import Path
+
+from invoke import Exit
+
+from hardwatt.commands import command
+from hardwatt.lab import Lab
+
+
+@command(positional=["folder"], help={"folder": "a new folder"})
+def gitops_clone(lab: Lab, folder: str) -> None:
+    """Clone the lab's repository into a folder that can push; prints the folder."""
+    from hardwatt import gitops
+
+    print(gitops.clone(lab, Path(folder)))
+
+
+@command()
+def gitops_suspend(lab: Lab) -> None:
+    """Suspend Flux's reconciling."""
+    from hardwatt import gitops
+
+    gitops.suspend(lab)
+
+
+@command()
+def gitops_resume(lab: Lab) -> None:
+    """Resume Flux's reconciling."""
+    from hardwatt import gitops
+
+    gitops.resume(lab)
+
+
+@command(help={"as_json": "print JSON"})
+def gitops_status(lab: Lab, as_json: bool = False) -> None:
+    """Print each object of Flux: ready or not, at which commit, what it says; the exit code says whether all are."""
+    from hardwatt import gitops
+    from hardwatt.energy.query import table
+
+    rows = gitops.status_rows(lab)
+    print(json.dumps(rows, indent=2) if as_json else table(rows) if rows else "Flux is not in the cluster")
+    raise Exit(code=int(not rows or any(row["state"] != "ready" for row in rows)))
+
+
+@command()
+def gitops_reconcile(lab: Lab) -> None:
+    """Have Flux fetch and apply now, and wait until all of it is healthy; prints the commit."""
+    from hardwatt import gitops
+
+    with lab.lock("gitops.reconcile"):
+        print(gitops.reconcile(lab))
+
+
+@command()
+def gitops_show(lab: Lab) -> None:
+    """Print the generated kustomization: what differs between labs, as the lab's repository holds it."""
+    from hardwatt import gitops
+
+    print(gitops.show(lab), end="")
+
+
+@command(positional=["state"], help={"state": "on or off"})
+def gitops_app(lab: Lab, state: str) -> None:
+    """Switch the talk's mock application on or off, by a commit to the lab's repository that Flux applies."""
+    from hardwatt import gitops
+
+    with lab.lock("gitops.app"):
+        print(gitops.app(lab, state))

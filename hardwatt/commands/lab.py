@@ -1,0 +1,158 @@
+"""lab.*: the lab as a whole, and lab.machine.*: the place where its node stands."""
+
+import json
+import os
+from typing import Any
+
+from invoke import Context, Exit
+
+from hardwatt.cli import SHIPPED
+from hardwatt.commands import command
+from hardwatt.errors import LabError
+from hardwatt.lab import Lab
+from hardwatt.progress import say
+
+
+@command(help={"only": "a step to run alone (may be given several times)"}, iterable=["only"])
+def lab_up(lab: Lab, only: list[str] | None = None) -> None:
+    """Bring the lab up: mirror, machine, node, GitOps. Run again: "No changes"."""
+    from hardwatt.up import up
+
+    up(lab, only or [])
+
+
+@command(help={"yes": "do not ask"})
+def lab_down(lab: Lab, yes: bool = False) -> None:
+    """Take the lab down; caches and results stay."""
+    from hardwatt.up import down
+
+    if not yes and input(f"Destroy the lab {lab.name} and all data in its cluster? [y/N] ").lower() != "y":
+        raise Exit("nothing was done", code=1)
+    down(lab)
+
+
+@command()
+def lab_first(lab: Lab) -> None:
+    """Lab up, the first experiment, its report: what `make lab` runs."""
+    from hardwatt.first import first
+
+    raise Exit(code=first(lab, SHIPPED))
+
+
+@command(help={"as_json": "print JSON"})
+def lab_show(lab: Lab, as_json: bool = False) -> None:
+    """Print the resolved settings."""
+    settings = lab.settings.model_dump()
+    print(json.dumps(settings, indent=2) if as_json else _toml(settings))
+
+
+@command(help={"as_json": "print JSON"})
+def lab_check(lab: Lab, as_json: bool = False) -> None:
+    """Check host and node, change nothing; the exit code says whether lab.up would go on."""
+    from hardwatt.lookat import check
+
+    raise Exit(code=check(lab, as_json=as_json))
+
+
+@command()
+def lab_plan(lab: Lab) -> None:
+    """Print what lab.up would change; changes nothing."""
+    from hardwatt.lookat import plan
+
+    plan(lab)
+
+
+@command(
+    help={
+        "host": "the address of [host] in lab.toml",
+        "fingerprint": "the host key's, as read on the host itself (SHA256:...); asked for when not given",
+    }
+)
+def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
+    """Learn the host key of the host in lab.toml, if its fingerprint is the right one."""
+    from hardwatt.machines import ssh_host
+
+    if host != lab.settings.host.address:
+        raise LabError(
+            f"lab.toml names the host {lab.settings.host.address!r}, not {host!r}", hint="[host] in lab.toml"
+        )
+    if not fingerprint:
+        print(f"{lab.settings.host.address} offers a host key; compare it with the one on the host's own console:")
+        print("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
+        fingerprint = input("its fingerprint there (SHA256:...): ")
+    print(f"known now: {ssh_host.trust(lab, fingerprint)}")
+
+
+@command()
+def lab_status(lab: Lab) -> None:
+    """Print machine, cluster, GitOps, forwards and a running experiment."""
+    from hardwatt.lookat import status
+
+    raise Exit(code=status(lab))
+
+
+@command()
+def lab_kubeconfig(lab: Lab) -> None:
+    """Fetch the kubeconfig again and print its path."""
+    from hardwatt import kube, machines
+
+    kube.fetch_kubeconfig(lab, machines.machine_for(lab).endpoint())
+    print(lab.kubeconfig)
+
+
+@command(help={"target": "prometheus or grafana", "stop": "stop the lab's forwards", "port": "local port"})
+def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> None:
+    """Forward a service to localhost in the background (prometheus: localhost:9090, grafana: localhost:3000)."""
+    from hardwatt import forward
+
+    if stop:
+        forward.stop(lab)
+    else:
+        print(forward.forward(lab, target, port or forward.default_port(lab, target)))
+        if target == "grafana":
+            say(
+                "user admin; its password: kubectl -n monitoring get secret grafana-admin -o go-template="
+                "'{{.data.password|base64decode}}'"
+            )
+
+
+@command()
+def machine_start(lab: Lab) -> None:
+    """Start the machine (finds a running one, restarts a dead one)."""
+    from hardwatt import machines
+
+    with lab.lock("lab.machine.start"):
+        end = machines.machine_for(lab).start()
+    say(f"{end.kind} machine {end.name}: {end.user}@{end.address} port {end.port}")
+
+
+@command()
+def machine_stop(lab: Lab) -> None:
+    """Stop the machine; its disk stays."""
+    from hardwatt import machines
+
+    with lab.lock("lab.machine.stop"):
+        machines.machine_for(lab).stop()
+
+
+@command(help={"yes": "do not ask"})
+def machine_destroy(lab: Lab, yes: bool = False) -> None:
+    """Stop the machine and delete its disk."""
+    lab_down.body(Context(), yes=yes)
+
+
+@command()
+def machine_shell(lab: Lab) -> None:
+    """Open a root shell on the node."""
+    from hardwatt import machines
+
+    argv = machines.machine_for(lab).shell_argv()
+    os.execvp(argv[0], argv)  # noqa: S606 - no shell: the list goes to exec
+
+
+def _toml(settings: dict[str, Any]) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items() if not isinstance(value, dict)]
+    for name, section in settings.items():
+        if isinstance(section, dict):
+            lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+    return "\n".join(lines)

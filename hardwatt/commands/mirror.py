@@ -1,0 +1,52 @@
+"""mirror.*: everything that a lab installs."""
+
+import json
+from pathlib import Path
+
+from hardwatt.commands import command
+from hardwatt.lab import Lab
+
+
+@command()
+def mirror_fill(lab: Lab) -> None:
+    """Download and verify, or build, everything that a lab installs."""
+    from hardwatt import mirror
+
+    mirror.fill(lab)
+
+
+@command(help={"as_json": "print JSON"})
+def mirror_list(lab: Lab, as_json: bool = False) -> None:
+    """List each artefact with version, source and how it was verified."""
+    from hardwatt import mirror
+
+    rows = mirror.listing(lab)
+    print(json.dumps(rows, indent=2) if as_json else "\n".join("  ".join(str(v) for v in row.values()) for row in rows))
+
+
+@command(help={"folder": "an empty or new folder"})
+def mirror_export(lab: Lab, folder: str) -> None:
+    """Write the mirror into a folder that another machine can import; prints the byte count."""
+    from hardwatt import mirror
+
+    print(mirror.export(lab, Path(folder)))
+
+
+@command(
+    positional=["path"],
+    help={"path": "an exported folder or archive", "name": "HOST/REPOSITORY:TAG, where an image archive does not say"},
+)
+def mirror_import(lab: Lab, path: str, name: str = "") -> None:
+    """Fill the mirror from an export or an image archive, without a network."""
+    from hardwatt import mirror
+
+    mirror.import_(lab, Path(path), name=name)
+
+
+@command()
+def mirror_lock(lab: Lab) -> None:
+    """Read upstream's published sums and digests into versions.lock.toml; needs upstream's hosts."""
+    from hardwatt import mirror
+
+    for line in mirror.resolve_lock(lab):
+        print(line)

@@ -38,8 +38,10 @@ class Story:
         """Start ``invoke`` in a session of its own, to be killed."""
         with log.open("ab") as file:
             return subprocess.Popen(
-                [INVOKE, *argv], cwd=ROOT, env=self.env, start_new_session=True, stdout=file, stderr=subprocess.STDOUT
-            )
+                [INVOKE, *argv], cwd=ROOT, env=self.env, start_new_session=True, stdout=file, stderr=subprocess.STDOUT,
+                # A shell ignores Ctrl-C for what it puts into the background, and that would be inherited.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )  # fmt: skip
 
     def node(self) -> Ssh:
         return Ssh(machines.machine_for(self.lab).endpoint())

@@ -189,7 +189,7 @@ def test_a_recipe_that_forgets_a_program_is_an_error(
 
 
 KILLED = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from hardwatt.mirror import gobuild
 root, cache = Path(sys.argv[1]), Path(sys.argv[2])
@@ -198,23 +198,31 @@ def half(one, tools, target):
     print("half", flush=True)
     time.sleep(60)
 gobuild.RECIPES = {"go": half}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be inherited as ignored
 gobuild.build("tiny", cache=cache, log=cache / "log", root=root)
 """
 
 
-def test_a_killed_build_leaves_nothing_that_counts(
-    root: Path, tmp_path: Path, recipe: Callable[[Recipe], None]
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_or_interrupted_build_leaves_nothing_that_counts(
+    root: Path, tmp_path: Path, recipe: Callable[[Recipe], None], number: signal.Signals
 ) -> None:
     cache = tmp_path / "cache"
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, root, cache], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", KILLED, root, cache],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     with child:
         assert child.stdout is not None
         assert child.stdout.readline() == "half\n"
-        child.send_signal(signal.SIGKILL)
+        child.send_signal(number)
+        child.communicate(timeout=30)
     assert gobuild.built(gofamily.family("tiny", root), cache) is None
-    assert list((cache / "built").glob(".tmp-*")), "the kill left its folder"
+    left = list((cache / "built").glob(".tmp-*"))
+    assert bool(left) == (number == signal.SIGKILL), "a kill leaves its folder, an interruption tidies up"
 
     recipe(whole)
     made = gobuild.build("tiny", cache=cache, log=tmp_path / "log", root=root)

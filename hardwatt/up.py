@@ -91,7 +91,7 @@ def _ready(state: State) -> None:
         what="cluster",
         timeout=READY_TIMEOUT,
         describe=lambda status: status.summary,
-        successes=2,
+        successes=2 if state.changes else 1,  # what was just changed may be ready for a moment only
         hint="invoke lab.status",
     )
 

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
+
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
@@ -58,15 +60,15 @@ def plant(folder: Path, promtool: Path, series: int, hours: float) -> int:
 
 
 @contextmanager
-def serving(folder: Path, prometheus: Path) -> Iterator[str]:
-    """Serve the blocks on loopback for as long as the block lasts."""
+def serving(folder: Path, prometheus: Path) -> Iterator[tuple[str, int]]:
+    """Serve the blocks on loopback for as long as the block lasts; yield the URL and the server's pid."""
     from hardwatt.dump import replay
 
     port = replay.free_port()
     process = replay.start(prometheus, folder, port)
     try:
         replay.wait_for(f"http://127.0.0.1:{port}", process, folder / "prometheus.log")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process.pid
     finally:
         process.stop()
 
@@ -79,7 +81,7 @@ def ours(url: str, folder: Path, end: int) -> int:
 
     with Client(url) as client:
         out = dump(client, Wanted((METRIC,), BEGIN * 1000, end * 1000), folder / "ours", source="modelled")
-    return int(Bundle.open(out).samples(METRIC).collect().height)
+    return int(Bundle.open(out).samples(METRIC).select(pl.len()).collect().item())
 
 
 def theirs(url: str, folder: Path, end: int) -> int:
@@ -129,10 +131,17 @@ def child(way: str, url: str, folder: Path, end: int) -> None:
     started = time.monotonic()
     count = WAYS[way](url, folder, end)
     seconds = time.monotonic() - started
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    below = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    mib = (below if way in ("curl", "promtool") else own) / 1024
-    print(json.dumps({"seconds": round(seconds, 2), "samples": count, "peak_mib": round(mib)}))
+    own, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    mib = (below if way in ("curl", "promtool") else own).ru_maxrss / 1024
+    cpu = sum(one.ru_utime + one.ru_stime for one in (own, below))
+    told = {"seconds": round(seconds, 2), "samples": count, "peak_mib": round(mib), "cpu_seconds": round(cpu, 2)}
+    print(json.dumps(told))
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def timed(way: str, url: str, folder: Path, end: int) -> dict[str, float]:
@@ -155,9 +164,11 @@ def measure(series: int, hours: float, ways: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="hardwatt-bench-") as place:
         folder = Path(place)
         count = plant(folder, programs.promtool, series, hours)
-        with serving(folder, programs.prometheus) as url:
+        with serving(folder, programs.prometheus) as (url, pid):
             for way in ways:
+                before = cpu_seconds_of(pid)
                 found = timed(way, url, folder, BEGIN + round(hours * 3600))
+                found["server_cpu_seconds"] = round(cpu_seconds_of(pid) - before, 2)
                 if found["samples"] not in (count, -1):
                     found["missing"] = count - found["samples"]
                 rate = round(count / found["seconds"])

@@ -113,8 +113,9 @@ class Bundle:
         parts = sorted(name for name in self.manifest.files if name.startswith(f"raw/{run_id}/{metric}."))
         found = []
         for name in parts or [f"raw/{run_id}/{metric}.json.gz"]:
-            with gzip.open(self._file(name), "rt", encoding="utf-8") as file:
-                found += [RawBody(**json.loads(line)) for line in file]
+            with gzip.open(self._file(name)) as file:
+                while line := file.readline():
+                    found.append(_raw(json.loads(line), file))
         return found
 
     def _parts(self) -> list[str]:
@@ -125,6 +126,14 @@ class Bundle:
         if name not in self.manifest.files or not path.exists():
             raise VerifyError(f"the bundle {self.path} has no {name}", hint=_AGAIN)
         return path
+
+
+def _raw(head: dict[str, Any], file: gzip.GzipFile) -> RawBody:
+    """Return one answer. Its body stands behind its line; in older bundles it is inside."""
+    if "bytes" in head:
+        head["body"] = file.read(head.pop("bytes")).decode()
+        file.readline()
+    return RawBody(**head)
 
 
 def _json(path: Path) -> Any:

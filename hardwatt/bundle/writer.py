@@ -3,7 +3,7 @@
 import gzip
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ class Writer:
         write_json(self.path / "edges" / f"{edge.run_id}.{edge.edge}.json", asdict(edge) | {"values": {**edge.values}})
 
     def add_raw(self, run_id: str, metric: str, bodies: Sequence[RawBody]) -> None:
-        """Keep the untouched answers of the API: one JSON document a line, in order, gzip."""
+        """Keep the untouched answers of the API, in order; see ``packed``."""
         target = self.path / "raw" / check_run_id(run_id) / f"{check_metric(metric)}.json.gz"
         write_atomic(target, packed(bodies))
 
@@ -214,10 +214,22 @@ class Writer:
         return stored | {row.run_id for row in self._deliveries()}
 
 
-def packed(bodies: Iterable[RawBody], *, level: int = 6) -> bytes:
-    """Return answers as they are stored: one JSON document a line, gzip, the same bytes every time."""
-    lines = "".join(json.dumps(asdict(body), sort_keys=True) + "\n" for body in bodies)
-    return gzip.compress(lines.encode(), compresslevel=level, mtime=0)
+def packed(bodies: Iterable[RawBody], compress: Callable[[bytes], bytes] | None = None) -> bytes:
+    """Return answers as they are stored, the same bytes every time.
+
+    Each is a line of JSON (url, status, headers, bytes), then so many untouched bytes and a line end. ``compress``
+    makes gzip of it; the default takes time for size.
+    """
+    parts = []
+    for body in bodies:
+        content = body.body.encode()
+        head = {"url": body.url, "status": body.status, "headers": {**body.headers}, "bytes": len(content)}
+        parts += [json.dumps(head, sort_keys=True).encode(), b"\n", content, b"\n"]
+    return (compress or _small)(b"".join(parts))
+
+
+def _small(data: bytes) -> bytes:
+    return gzip.compress(data, compresslevel=6, mtime=0)
 
 
 def file_entries(path: Path) -> dict[str, FileEntry]:

@@ -12,6 +12,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 
+from isal import igzip
+
 from hardwatt.bundle import SeriesSamples, Writer
 from hardwatt.bundle.writer import packed
 from hardwatt.dump.client import Client
@@ -114,6 +116,11 @@ def _inside(one: SeriesSamples, begin: int, end: int) -> SeriesSamples:
     return joined(tuple(sorted(one.labels.items())), [one], begin, end)
 
 
+def _fast(data: bytes) -> bytes:
+    """Gzip in a quarter of the time: answers of a long dump are hundreds of megabytes."""
+    return bytes(igzip.compress(data, 1, mtime=0))
+
+
 @dataclass(frozen=True)
 class _Answer:
     samples: list[SeriesSamples]
@@ -175,7 +182,7 @@ class Stream:
         begin, end = stretch
         found, body = self._client.samples(f"{selector}[{end - begin + 1}ms]", end)
         inside = [_inside(one, begin, end) for one in found]
-        raw = packed([body], level=1) if self._options.keep_raw else b""
+        raw = packed([body], _fast) if self._options.keep_raw else b""
         return _Answer([one for one in inside if one.ts.size], raw)
 
     def _land(self, future: Future[_Answer], cursor: _Cursor, stretch: Stretch, progress: Progress) -> None:

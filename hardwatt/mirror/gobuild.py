@@ -146,8 +146,7 @@ def _tools(cache: Path, work: Path, log: Path, binary: Path, programs: Mapping[s
         "CGO_ENABLED": "0",
         "GOARCH": architecture(),
         "GOCACHE": str(cache / "go" / "build"),
-        # Programs are stripped in the end: not making debug information costs a tenth less.
-        "GOFLAGS": "-mod=readonly -modcacherw -trimpath -buildvcs=false -gcflags=all=-dwarf=false",
+        "GOFLAGS": "-mod=readonly -modcacherw -trimpath -buildvcs=false",
         "GOMODCACHE": str(cache / "go" / "mod"),
         "GOOS": "linux",
         "GOROOT": str(binary.parent.parent),

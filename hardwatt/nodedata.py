@@ -25,6 +25,9 @@ OWN_REGISTRY = "hardwatt.dev"
 """The name under which images stand that this repository makes; nothing answers there."""
 SERVERS = {"docker.io": "registry-1.docker.io"}
 """Registries whose server has another name than their images."""
+_PROCESSOR = """nproc
+for name in sys_vendor product_name; do cat "/sys/class/dmi/id/$name" 2>/dev/null || echo; done
+cat /proc/cpuinfo"""
 NODE_MASK = 24
 """A node's share of the pod network, as the controller manager cuts it."""
 
@@ -36,13 +39,15 @@ class Processor:
     cpus: int
     info: str
     """Text of /proc/cpuinfo."""
+    instance: str = ""
+    """Type of the cloud instance, where the firmware says it."""
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "Processor":
         """Ask the node."""
         with Ssh(endpoint) as ssh:
-            cpus, _, info = ssh.run("nproc; cat /proc/cpuinfo").stdout.partition("\n")
-        return cls(int(cpus), info)
+            cpus, vendor, product, info = ssh.run(_PROCESSOR).stdout.split("\n", 3)
+        return cls(int(cpus), info, meter.cloud_instance(vendor, product))
 
 
 def node_file(lab: Lab) -> Path:
@@ -82,6 +87,7 @@ def node_data(
             "networks": networks(lab.settings.kubernetes.pod_cidr, lab.settings.kubernetes.service_cidr),
             "cert_sans": sorted({endpoint.node_address, endpoint.address, endpoint.name, "127.0.0.1", "localhost"}),
             "cgroup_root": endpoint.data.get("cgroup_root", "").rstrip("/"),
+            "boot": {"nokmem": lab.settings.host.nokmem},
             "distribution_packages": list(DISTRIBUTION),
             "meter": _meter(lab, endpoint, processor),
             **_content(index),
@@ -175,7 +181,8 @@ def _meter(lab: Lab, endpoint: Endpoint, processor: Processor) -> dict[str, Any]
     source: Literal["rapl", "modelled"] = "modelled" if asked == "auto" and endpoint.kind != "ssh" else "rapl"
     if asked != "auto":
         source = asked
-    model = meter.select_model(lab.settings.meter.model, processor.info) if source == "modelled" else None
+    asked_model = lab.settings.meter.model
+    model = meter.select_model(asked_model, processor.info, processor.instance) if source == "modelled" else None
     cpu = endpoint.data.get("machine_cgroup") or "procstat"
     files = {dest: str(file.relative_to(lab.root)) for dest, file in meter.NODE_FILES.items()}
     return {

@@ -8,8 +8,9 @@ lost. It writes, each by a temporary file and a rename in the same folder:
 
 * ``textfile``: metrics for node_exporter's textfile collector. ``hardwatt_meter_read_timestamp_seconds`` is the
   moment of the reading, so that whoever scrapes later still knows when the counters had these values.
-* ``sysfs``/class/powercap/synthetic-model:0: a powercap zone, as RAPL would show it, from a power model. It never
-  stands still between two ticks, never goes back, wraps at ``max_energy_range_uj``, and goes on after a restart.
+* ``sysfs``/class/powercap/synthetic-model:0: a powercap zone, as RAPL would show it, from a power model, with
+  synthetic-model:0:0 and so on where the model tells more zones. They never stand still between two ticks, never go
+  back, wrap at ``max_energy_range_uj``, and go on after a restart.
 
 Configuration (JSON, unknown keys are refused):
 
@@ -18,8 +19,9 @@ Configuration (JSON, unknown keys are refused):
     cpu          "procstat", or the folder of a cgroup (v1 with cpuacct.usage, v2 with cpu.stat)
     cpus         number of CPUs that the model's full load means (default: those of this machine)
     units        systemd units whose CPU-seconds are written too; one that is not there is left out until it is
-    model        {"name": ..., "points": [[utilisation 0..1, watts], ...]} with two or more points, rising
-    zone         name of the powercap zone (default "package-0")
+    model        {"name": ..., "points": [[utilisation 0..1, watts], ...]} with two or more points, rising; may have
+                 "zones": {"dram": points, "core": points, "uncore": points}, each a zone of its own
+    zone         name of the powercap zone that ``points`` are for (default "package-0")
     max_energy_range_uj, tick_seconds, units_seconds, sysfs, textfile, state, powercap, proc, cgroups: see DEFAULTS
 
 With "procstat", guest time is part of user time and is not added twice; steal time is not the node's work: it is
@@ -62,6 +64,8 @@ DEFAULTS: Dict[str, Any] = {
     "cgroups": "/sys/fs/cgroup",
 }
 
+SUBZONES = ("core", "dram", "uncore")
+INSIDE = ("core", "uncore")
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -113,17 +117,33 @@ def neighbours(items: List[Any]) -> List[Tuple[Any, Any]]:
 
 def check_model(model: Dict[str, Any]) -> List[str]:
     """Return what is wrong with a power model."""
-    if not isinstance(model, dict) or set(model) != {"name", "points"}:
-        return ["model needs exactly name and points"]
+    if not isinstance(model, dict) or not {"name", "points"} <= set(model) <= {"name", "points", "zones"}:
+        return ["model needs exactly name and points, and may have zones"]
+    problems = check_points("model points", model["points"])
+    zones = model.get("zones", {})
+    if not isinstance(zones, dict) or not set(zones) <= set(SUBZONES):
+        return problems + ["model zones are not among %s" % ", ".join(SUBZONES)]
+    for name in sorted(zones):
+        found = check_points("points of zone %s" % name, zones[name])
+        if not found and not problems and name in INSIDE:
+            loads = [load for load, _ in model["points"]] + [load for load, _ in zones[name]]
+            if any(watts_at(zones[name], load) > watts_at(model["points"], load) for load in loads):
+                found = ["zone %s draws more than the package that it lies in" % name]
+        problems += found
+    return problems
+
+
+def check_points(what: str, given: Any) -> List[str]:
+    """Return what is wrong with the points of one zone."""
     try:
-        points = [(float(load), float(watts)) for load, watts in model["points"]]
+        points = [(float(load), float(watts)) for load, watts in given]
     except (TypeError, ValueError):
-        return ["model points are not pairs of numbers"]
+        return ["%s are not pairs of numbers" % what]
     loads, watts = [load for load, _ in points], [one for _, one in points]
     if len(points) < 2 or loads[0] != 0 or loads[-1] != 1 or any(b <= a for a, b in neighbours(loads)):
-        return ["model points do not rise from utilisation 0 to 1"]
+        return ["%s do not rise from utilisation 0 to 1" % what]
     if watts[0] <= 0 or any(b < a for a, b in neighbours(watts)):
-        return ["model watts are not above zero and rising"]
+        return ["%s: watts are not above zero and rising" % what]
     return []
 
 
@@ -327,15 +347,60 @@ class Unit:
 
 
 class Energy:
-    """The modelled register: microjoules that only rise, from CPU-seconds between two moments."""
+    """One modelled register: microjoules that only rise, from CPU-seconds between two moments."""
 
-    def __init__(self, model: Dict[str, Any], cpus: float, total_uj: float = 0.0) -> None:
-        self.points, self.cpus, self.total_uj = model["points"], cpus, total_uj
+    def __init__(self, points: List[List[float]], cpus: float, total_uj: float = 0.0) -> None:
+        self.points, self.cpus, self.total_uj = points, cpus, total_uj
 
     def add(self, seconds: float, cpu_seconds: float) -> None:
         """Integrate one stretch at its mean load. At least one microjoule: a reader takes no change for a reset."""
         joules = watts_at(self.points, cpu_seconds / (seconds * self.cpus)) * seconds
         self.total_uj += max(1.0, joules * MICRO)
+
+
+class Zone(Energy):
+    """A register with its files: the last folder name says that it is modelled, whoever reads it."""
+
+    def __init__(self, name: str, entry: str, points: List[List[float]], config: Dict[str, Any], total_uj: float):
+        super().__init__(points, config["cpus"], total_uj)
+        self.name, self.path = name, "class/powercap/" + entry
+        self.folder = os.path.join(config["sysfs"], self.path)
+        self.limit = config["max_energy_range_uj"]
+
+    def prepare(self) -> None:
+        """Make the folder and the files that never change."""
+        os.makedirs(self.folder, exist_ok=True)
+        replace(os.path.join(self.folder, "name"), self.name + "\n")
+        replace(os.path.join(self.folder, "max_energy_range_uj"), "%d\n" % self.limit)
+
+    def write(self) -> None:
+        """Show the register."""
+        replace(os.path.join(self.folder, "energy_uj"), "%d\n" % (int(self.total_uj) % self.limit))
+
+    def not_below_published(self, known: bool) -> None:
+        """Go on above what the zone shows: the state is saved once a second, the zone is written every tick."""
+        try:
+            if int(read_file(os.path.join(self.folder, "max_energy_range_uj"))) != self.limit:
+                return
+            shown = int(read_file(os.path.join(self.folder, "energy_uj")))
+        except (OSError, ValueError):
+            return
+        behind = (shown - int(self.total_uj)) % self.limit
+        if not known or behind < self.limit / 2:
+            self.total_uj += behind + 1
+
+
+def make_zones(config: Dict[str, Any], state: Dict[str, Any]) -> List[Zone]:
+    """Return the package's zone first, then those that the model tells beside it, with their registers of before."""
+    if config["source"] != "modelled":
+        return []
+    model, before = config["model"], state.get("zones", {})
+    package = float(state.get("total_uj", 0))
+    zones = [Zone(config["zone"], "synthetic-model:0", model["points"], config, package)]
+    for number, name in enumerate(sorted(model.get("zones", {}))):
+        total = float(before.get(name, 0))
+        zones.append(Zone(name, "synthetic-model:0:%d" % number, model["zones"][name], config, total))
+    return zones
 
 
 class Meter:
@@ -348,18 +413,16 @@ class Meter:
         self.boot = read_file(os.path.join(config["proc"], "sys/kernel/random/boot_id")).strip()
         state = self.load_state()
         self.ticks, self.missed = int(state.get("ticks", 0)), int(state.get("missed", 0))
-        self.energy = (
-            Energy(config["model"], config["cpus"], float(state.get("total_uj", 0))) if self.modelled else None
-        )
+        self.modelled_zones = make_zones(config, state)
         self.units = [self.make_unit(name, state) for name in config["units"]]
         self.at, self.cpu = clock.monotonic(), self.read_cpu()
         self.wall = clock.time()
         self.saved_at = self.units_at = -1e9
         self.complained = ""
         self.page, self.shown = "", -1
-        self.zone = os.path.join(config["sysfs"], "class/powercap/synthetic-model:0")
         self.bridge(state)
-        self.not_below_published(bool(state))
+        for zone in self.modelled_zones:
+            zone.not_below_published(bool(state))
 
     def open_cpu(self) -> CpuFile:
         """Return the reader of the node's CPU-seconds."""
@@ -378,8 +441,9 @@ class Meter:
         changed, nobody knows what happened in between: nothing is added.
         """
         same = state.get("boot") == self.boot and state.get("source") == self.config["cpu"]
-        if self.energy is not None and same and self.at > state["at"] and self.cpu >= state["cpu"]:
-            self.energy.add(self.at - state["at"], self.cpu - state["cpu"])
+        if same and self.at > state["at"] and self.cpu >= state["cpu"]:
+            for zone in self.modelled_zones:
+                zone.add(self.at - state["at"], self.cpu - state["cpu"])
 
     def make_unit(self, name: str, state: Dict[str, Any]) -> Unit:
         """Return a unit with its total of before; after a boot its cgroup counts from zero."""
@@ -392,7 +456,10 @@ class Meter:
         try:
             state = json.loads(read_file(self.config["state"]))
             numbers = [float(state[key]) for key in ("at", "cpu", "ticks", "missed", "total_uj")]
-            if min(numbers) < 0 or not isinstance(state["boot"], str) or not isinstance(state["units"], dict):
+            zones = state.get("zones", {})
+            if not all(isinstance(one, dict) for one in (zones, state["units"])):
+                raise ValueError("zones or units are no table")
+            if min(numbers + [float(value) for value in zones.values()]) < 0 or not isinstance(state["boot"], str):
                 raise ValueError("a value is missing or below zero")
             return dict(state)
         except FileNotFoundError:
@@ -405,25 +472,18 @@ class Meter:
         """Make the folders and the files of the zone that never change."""
         for path in (self.config["textfile"], self.config["state"]):
             os.makedirs(os.path.dirname(path), exist_ok=True)
-        if self.modelled:
-            os.makedirs(self.zone, exist_ok=True)
-            replace(os.path.join(self.zone, "name"), self.config["zone"] + "\n")
-            replace(os.path.join(self.zone, "max_energy_range_uj"), "%d\n" % self.config["max_energy_range_uj"])
+        self.remove_zones_of_another_model()
+        for zone in self.modelled_zones:
+            zone.prepare()
 
-    def not_below_published(self, known: bool) -> None:
-        """Go on above what the zone shows: the state is saved once a second, the zone is written every tick."""
-        if self.energy is None:
-            return
-        limit = self.config["max_energy_range_uj"]
-        try:
-            if int(read_file(os.path.join(self.zone, "max_energy_range_uj"))) != limit:
-                return
-            shown = int(read_file(os.path.join(self.zone, "energy_uj")))
-        except (OSError, ValueError):
-            return
-        behind = (shown - int(self.energy.total_uj)) % limit
-        if not known or behind < limit / 2:
-            self.energy.total_uj += behind + 1
+    def remove_zones_of_another_model(self) -> None:
+        """A zone that nobody writes any more would look like a counter that stands still."""
+        own = {zone.folder for zone in self.modelled_zones}
+        base = os.path.join(glob.escape(self.config["sysfs"]), "class/powercap/synthetic-model:*")
+        for folder in set(glob.glob(base)) - own:
+            for name in os.listdir(folder):
+                os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
 
     def tick(self) -> None:
         """Read once and integrate since the reading before."""
@@ -431,8 +491,8 @@ class Meter:
         if at <= self.at:
             # No time has passed: the next tick integrates what was used.
             return
-        if self.energy is not None:
-            self.energy.add(at - self.at, max(0.0, cpu - self.cpu))
+        for zone in self.modelled_zones:
+            zone.add(at - self.at, max(0.0, cpu - self.cpu))
         if at - self.units_at >= self.config["units_seconds"]:
             for unit in self.units:
                 unit.update(wall)
@@ -443,9 +503,8 @@ class Meter:
     def write(self, force: bool = False) -> None:
         """Write zone, metrics and (once a second) the state. A full disk costs nothing but the files' freshness."""
         try:
-            if self.energy is not None:
-                shown = int(self.energy.total_uj) % self.config["max_energy_range_uj"]
-                replace(os.path.join(self.zone, "energy_uj"), "%d\n" % shown)
+            for zone in self.modelled_zones:
+                zone.write()
             replace(self.config["textfile"], self.metrics())
             if force or self.at - self.saved_at >= SAVE_SECONDS:
                 replace(self.config["state"], json.dumps(self.state()) + "\n")
@@ -465,7 +524,8 @@ class Meter:
             "cpu": self.cpu,
             "ticks": self.ticks,
             "missed": self.missed,
-            "total_uj": self.energy.total_uj if self.energy is not None else 0,
+            "total_uj": self.modelled_zones[0].total_uj if self.modelled else 0,
+            "zones": {zone.name: zone.total_uj for zone in self.modelled_zones[1:]},
             "units": {unit.name: [unit.total, unit.last] for unit in self.units if unit.total is not None},
         }
 
@@ -477,8 +537,7 @@ class Meter:
         values = [self.ticks, self.missed, time.process_time(), self.wall, self.cpu]
         if isinstance(self.read_cpu, StatFile):
             values.append(self.read_cpu.steal)
-        if self.energy is not None:
-            values.append(self.energy.total_uj / MICRO)
+        values += [zone.total_uj / MICRO for zone in self.modelled_zones[:1]]
         values += [unit.total for unit in known]
         values += [unit.read_at for unit in known]
         return self.page % tuple(values)
@@ -508,7 +567,7 @@ class Meter:
         ]
         if isinstance(self.read_cpu, StatFile):
             lines.append(line("node_steal_seconds_total", "counter", "Taken by the hypervisor."))
-        if self.energy is not None:
+        if self.modelled:
             lines.append(line("modelled_joules_total", "counter", "Energy by the model."))
         lines += [line("unit_cpu_seconds_total", "counter", "CPU-seconds of a unit.", unit=name) for name in units]
         lines += [line("unit_read_timestamp_seconds", "gauge", "When it was read.", unit=name) for name in units]
@@ -517,8 +576,7 @@ class Meter:
     def zones(self) -> List[Tuple[str, str, float]]:
         """Return (name, path, joules at which it wraps) of the zones that node_exporter reads."""
         if self.modelled:
-            path = "class/powercap/synthetic-model:0"
-            return [(self.config["zone"], path, self.config["max_energy_range_uj"] / MICRO)]
+            return [(zone.name, zone.path, zone.limit / MICRO) for zone in self.modelled_zones]
         return real_zones(self.config["powercap"])
 
     def run(self, stopped: Callable[[], bool], ready: Callable[[], None]) -> None:

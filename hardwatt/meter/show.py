@@ -9,7 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from hardwatt.errors import SettingsError, VerifyError
-from hardwatt.meter import ROOT, Model, load_models, model_problems, parse_cpuinfo, select_model, sources
+from hardwatt.meter import (
+    ROOT,
+    Model,
+    cloud_instance,
+    load_models,
+    model_problems,
+    parse_cpuinfo,
+    select_model,
+    sources,
+)
 from hardwatt.meter.sources import Sources, Zone
 
 NODE_ROOTS = ("/sys", f"{ROOT}/sysfs")
@@ -55,22 +64,24 @@ def models_text(name: str = "") -> str:
 
     Raise SettingsError for an unknown name.
     """
-    own = select_model("auto", _cpuinfo())
+    own = select_model("auto", _cpuinfo(), _instance())
     if name:
         return _model_text(own if name == "auto" else select_model(name))
-    table = Table("model", "watts idle", "watts full", "processor", "source")
+    table = Table("model", "watts idle", "watts full", "beside it", "processor", "source")
     for model in load_models().values():
         mark = " (auto here)" if model.name == own.name else ""
         idle, full = model.points_per_cpu[0][1], model.points_per_cpu[-1][1]
         text = "assumption" if model.assumption else "published"
-        table.add_row(model.name + mark, f"{idle:.3f}", f"{full:.3f}", model.title, text)
+        zones = ", ".join(model.zones_per_cpu) or "-"
+        table.add_row(model.name + mark, f"{idle:.3f}", f"{full:.3f}", zones, model.title, text)
     return f"{_rendered(table)}\nwatts for each hardware thread; invoke meter.model-show NAME prints points and source"
 
 
 def _model_text(model: Model) -> str:
     cpus = os.cpu_count() or 1
     lines = [f"{model.name}: {model.title}", f"covers: {model.covers}", f"source: {model.source}"]
-    lines += [f"  utilisation {load:4.0%}: {watts:.2f} W with {cpus} CPUs" for load, watts in model.points(cpus)]
+    for zone, points in {"package": model.points(cpus), **model.zones(cpus)}.items():
+        lines += [f"  {zone}, utilisation {load:4.0%}: {watts:.2f} W with {cpus} CPUs" for load, watts in points]
     return "\n".join([*lines, "a derived figure: a function of CPU-seconds, not a measurement of energy"])
 
 
@@ -91,6 +102,12 @@ def check_models(file: str = "") -> str:
 def _cpuinfo() -> str:
     file = Path("/proc/cpuinfo")
     return file.read_text() if file.exists() else f"model name: {platform.processor()}\n"
+
+
+def _instance() -> str:
+    """Return the type of the cloud instance that this machine is; empty where its firmware does not say."""
+    files = [Path("/sys/class/dmi/id") / name for name in ("sys_vendor", "product_name")]
+    return cloud_instance(*(file.read_text() for file in files)) if all(file.exists() for file in files) else ""
 
 
 def _rendered(table: Table) -> str:

@@ -42,16 +42,14 @@ def test_a_late_tick_is_integrated(node: Node) -> None:
     meter.run(stopped, lambda: None)
     assert meter.missed == 23
     spent = meter.cpu - cpu
-    assert meter.energy is not None
-    assert meter.energy.total_uj == pytest.approx(joules(node.clock.now - start, spent) * 1e6, rel=1e-6)
+    assert meter.modelled_zones[0].total_uj == pytest.approx(joules(node.clock.now - start, spent) * 1e6, rel=1e-6)
 
 
 def test_a_counter_that_was_late_and_catches_up_loses_nothing(node: Node) -> None:
     meter = node.meter()
-    assert meter.energy is not None
     for used in (0.0, 0.0, 0.0, 0.8, 0.2):
         node.step(meter, 0.1, used)
-    assert meter.energy.total_uj == pytest.approx(joules(0.5, 1.0) * 1e6, abs=5)
+    assert meter.modelled_zones[0].total_uj == pytest.approx(joules(0.5, 1.0) * 1e6, abs=5)
 
 
 def test_never_a_zero_step_even_when_time_stands_still(node: Node) -> None:
@@ -64,11 +62,10 @@ def test_never_a_zero_step_even_when_time_stands_still(node: Node) -> None:
 
 def test_work_between_two_readings_at_one_moment_is_billed_later(node: Node) -> None:
     meter = node.meter()
-    start = meter.energy.total_uj if meter.energy is not None else 0.0
+    start = meter.modelled_zones[0].total_uj
     node.step(meter, 0.0, 0.2)
     node.step(meter, 1.0, 0.0)
-    assert meter.energy is not None
-    assert meter.energy.total_uj - start == pytest.approx(joules(1.0, 0.2) * 1e6, abs=2)
+    assert meter.modelled_zones[0].total_uj - start == pytest.approx(joules(1.0, 0.2) * 1e6, abs=2)
 
 
 def test_wraps_at_the_declared_range(node: Node) -> None:
@@ -114,6 +111,56 @@ def test_a_piecewise_model_killed_between_savings_does_not_go_back(node: Node) -
     again = node.meter()
     again.write()
     assert node.energy_uj > published
+
+
+DRAM = {"name": "two", "points": [[0, 10], [1, 30]], "zones": {"dram": [[0, 2], [0.5, 3], [1, 8]]}}
+
+
+def sub_uj(node: Node) -> int:
+    return int((node.zone.with_name("synthetic-model:0:0") / "energy_uj").read_text())
+
+
+def test_a_zone_beside_the_package_has_its_own_points_and_goes_on_after_a_kill(node: Node) -> None:
+    node.extra = {"model": DRAM}
+    meter = node.meter()
+    meter.write(force=True)
+    assert (node.zone.with_name("synthetic-model:0:0") / "name").read_text() == "dram\n"
+    start, package = sub_uj(node), node.energy_uj
+    for _ in range(10):
+        node.step(meter, 0.1, 0.1)
+    assert sub_uj(node) - start == pytest.approx(3e6, rel=1e-6)
+    for _ in range(10):
+        node.step(meter, 0.1, 0.15)
+    assert sub_uj(node) - start == pytest.approx(3e6 + 5.5e6, rel=1e-6)
+    assert node.energy_uj - package == pytest.approx(joules(2, 2.5) * 1e6, rel=1e-6)
+    assert 'zone="dram"' in (node.root / "textfile/hardwatt.prom").read_text()
+    before = sub_uj(node)
+    node.meter().write()
+    assert sub_uj(node) > before
+
+
+def test_zones_of_another_model_are_gone(node: Node) -> None:
+    node.extra = {"model": DRAM}
+    node.meter().write()
+    node.extra = {}
+    node.meter().write()
+    assert not node.zone.with_name("synthetic-model:0:0").exists()
+    assert node.energy_uj > 0
+
+
+@pytest.mark.parametrize(
+    ("zones", "text"),
+    [
+        ({"psys": [[0, 1], [1, 2]]}, "not among core, dram, uncore"),
+        ({"dram": [[0, 1], [0.9, 2]]}, "points of zone dram do not rise from utilisation 0 to 1"),
+        ({"core": [[0, 1], [0.5, 21], [1, 22]]}, "zone core draws more than the package"),
+        ([], "not among"),
+    ],
+)
+def test_a_model_with_impossible_zones_is_refused(node: Node, zones: object, text: str) -> None:
+    node.extra = {"model": {"name": "x", "points": [[0, 10], [1, 30]], "zones": zones}}
+    with pytest.raises(daemon.ConfigError, match=text):
+        node.config()
 
 
 def test_a_reboot_keeps_the_register_and_adds_nothing_for_the_time_off(node: Node) -> None:
@@ -205,7 +252,7 @@ def test_a_reader_never_sees_half_a_file(node: Node, monkeypatch: pytest.MonkeyP
 @given(loads=st.lists(st.floats(0, 1), min_size=1, max_size=40), step=st.floats(0.01, 5))
 def test_any_load_gives_the_integral_of_the_model(loads: list[float], step: float) -> None:
     points = [[0.0, 2.0], [0.5, 3.0], [1.0, 9.0]]
-    energy = daemon.Energy({"points": points}, 4)
+    energy = daemon.Energy(points, 4)
     for load in loads:
         energy.add(step, load * step * 4)
     true = sum(2 + 2 * load if load <= 0.5 else 3 + 12 * (load - 0.5) for load in loads) * step

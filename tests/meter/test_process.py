@@ -147,6 +147,50 @@ def test_the_model_of_a_processor(cpuinfo: str, name: str) -> None:
     assert package.select_model("auto", cpuinfo).name == name
 
 
+@pytest.mark.parametrize(
+    ("vendor", "product", "stepping", "name"),
+    [
+        ("Amazon EC2\n", "m5.large\n", 4, "aws-m5"),
+        ("Amazon EC2\n", "m5.large\n", 7, "aws-m5n"),
+        ("Amazon EC2\n", "r5d.metal\n", 4, "aws-r5"),
+        ("Amazon EC2\n", "c5.xlarge\n", 7, "aws-c5"),
+        ("Amazon EC2\n", "x99.large\n", 7, "intel-cascade-lake"),
+        ("Google\n", "Google Compute Engine\n", 4, "intel-skylake"),
+        ("", "", 7, "intel-cascade-lake"),
+    ],
+)
+def test_the_model_of_a_cloud_instance(vendor: str, product: str, stepping: int, name: str) -> None:
+    instance = package.cloud_instance(vendor, product)
+    assert package.select_model("auto", CPUINFO.format("GenuineIntel", 6, 85, stepping), instance).name == name
+
+
+def test_a_part_of_a_published_machine_has_its_part_of_the_watts() -> None:
+    model = package.load_models()["aws-m5"]
+    made = package.meter_config(source="modelled", model=model, cpus=48)["model"]
+    assert made["points"][1] == [0.1, pytest.approx(146.63 / 2)]
+    assert made["zones"]["dram"][3] == [1.0, pytest.approx(383.81 / 2)]
+    assert daemon.check_model(made) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("threads = 96", "threads = 0", "machine needs threads"),
+        ("machine.package =", "machine.core =", "machine needs the zone package"),
+        ("machine.dram =", "machine.psys =", "not among core, dram, uncore"),
+        ("machine.dram = [", "machine.dram = [[0.0, 0.0], ", "points of zone dram do not rise"),
+        ("cpu = { vendor", "cp = { vendor", "a model for cloud instances needs cpu"),
+    ],
+)
+def test_a_file_of_models_with_a_fault_is_refused(tmp_path: Path, old: str, new: str, text: str) -> None:
+    head, mark, rest = (FILE.parent / "models.toml").read_text().partition("[models.aws-m5]")
+    (tmp_path / "models.toml").write_text(head + mark + rest.replace(old, new, 1))
+    found = package.model_problems(tmp_path / "models.toml")
+    assert len(found) == 1
+    assert found[0].startswith("power model aws-m5: ")
+    assert text in found[0]
+
+
 def test_an_unknown_model_has_a_suggestion() -> None:
     with pytest.raises(SettingsError) as caught:
         package.select_model("intel-skylark")

@@ -16,7 +16,9 @@ from hardwatt.errors import LabError, VerifyError
 
 PATH = Path(__file__).resolve().parent.parent / "versions.lock.toml"
 UNRESOLVED = "unresolved"
-GROUPS = ("node", "gitops")
+GROUPS = ("node", "gitops", "ci")
+OPTIONAL = ("ci",)
+"""Groups that are made only where somebody asks for them by name."""
 KINDS = ("file", "archive", "image", "own")
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 _MACHINES = {"amd64": "x86_64", "arm64": "arm64"}  # as release archives are named that say x86_64

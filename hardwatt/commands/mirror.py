@@ -7,12 +7,12 @@ from hardwatt.commands import command
 from hardwatt.lab import Lab
 
 
-@command()
-def mirror_fill(lab: Lab) -> None:
+@command(help={"only": "one group: node, gitops, or ci (the image of a CI server, made only when asked for)"})
+def mirror_fill(lab: Lab, only: str = "") -> None:
     """Download and verify, or build, everything that a lab installs."""
     from hardwatt import mirror
 
-    mirror.fill(lab)
+    mirror.fill(lab, only=only)
 
 
 @command(help={"as_json": "print JSON"})

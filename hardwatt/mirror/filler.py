@@ -19,7 +19,7 @@ from hardwatt.lab import Lab
 from hardwatt.mirror import apt, debs, distro, gobuild, gofamily, images, oci, registry
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.mirror.plan import Job, is_current, is_made, jobs, upstream_index
+from hardwatt.mirror.plan import Job, is_asked, is_current, is_made, jobs, upstream_index
 from hardwatt.mirror.resolve import resolve
 from hardwatt.mirror.supply import Supply
 from hardwatt.progress import say, step
@@ -128,7 +128,8 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
     """Make whatever the lock asks for and the mirror lacks; return the mirror's index.
 
     ``mode`` is the setting's unless given: ``auto``, ``build``, or ``upstream`` (then only host
-    tools and this toolkit's own images are made). ``only`` is ``node`` or ``gitops``.
+    tools and this toolkit's own images are made). ``only`` is ``node``, ``gitops`` or ``ci``; what is
+    optional (``ci``) is made where it is named, and kept current where it was made before.
     Raises ``LabError``; run again, it goes on where it was.
     """
     mode, lock = mode or lab.settings.mirror.mode, lock or versions.lock()
@@ -136,8 +137,8 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
         raise LabError(f"there is no group {only!r} of artefacts", hint=f"one of {', '.join(versions.GROUPS)}")
     root, log, arch = mirror_root(lab), lab.logs / "mirror.log", versions.machine_arch()
     with held(root), _disk(root):
-        wanted = [j for j in jobs(lock, arch, family_key) if only in ("", j.group) and is_made(j, lock, mode)]
         index = Index.read(root)
+        wanted = [j for j in jobs(lock, arch, family_key) if is_asked(j, only, index) and is_made(j, lock, mode)]
         missing = [job for job in wanted if not is_current(job, index.find(job.kind, job.full), root, mode)]
         if missing:
             _require_space(root, missing)
@@ -184,7 +185,7 @@ def missing(lab: Lab, *, only: str = "") -> list[str]:
     return [
         f"{job.kind} {job.full} {job.version}"
         for job in found
-        if only in ("", job.group)
+        if is_asked(job, only, index)
         and is_made(job, lock, mode)
         and not is_current(job, index.find(job.kind, job.full), root, mode)
     ]

@@ -44,6 +44,14 @@ def _local(name: str) -> Recipe:
 
 _NFT = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 
+_RUNNER_PACKAGES = ("git", "openssh-client", "ca-certificates", "coreutils", "dash", "grep", "sed")
+_RUNNER_FILES = (
+    _TMP,
+    Entry("/etc/passwd", _PASSWD, mode=0o644),
+    Entry("/etc/group", _GROUP, mode=0o644),
+    Entry("/home/runner", mode=0o755, owner=NOBODY),
+)
+
 RECIPES: Mapping[str, Recipe] = {
     "kube-apiserver": _local("kube-apiserver"),
     "kube-controller-manager": _local("kube-controller-manager"),
@@ -85,13 +93,17 @@ RECIPES: Mapping[str, Recipe] = {
     "runner": Recipe(
         {"/usr/local/bin/kubectl": "kubectl"},
         Config(("/bin/sh",), user=_NOBODY, env={"HOME": "/home/runner"}, workdir="/home/runner"),
-        (
-            _TMP,
-            Entry("/etc/passwd", _PASSWD, mode=0o644),
-            Entry("/etc/group", _GROUP, mode=0o644),
-            Entry("/home/runner", mode=0o755, owner=NOBODY),
-        ),
-        packages=("git", "openssh-client", "ca-certificates", "coreutils", "dash", "grep", "sed"),
+        _RUNNER_FILES,
+        packages=_RUNNER_PACKAGES,
+        certificates=True,
+    ),
+    # The CI server that is always on: Buildbot's master and its worker are the distribution's packages,
+    # one image for both, and what its jobs run is what the runner runs.
+    "buildbot": Recipe(
+        {"/usr/local/bin/kubectl": "kubectl"},
+        Config(("/bin/sh",), user=_NOBODY, env={"HOME": "/home/runner"}, workdir="/home/runner"),
+        _RUNNER_FILES,
+        packages=(*_RUNNER_PACKAGES, "buildbot", "buildbot-worker"),
         certificates=True,
     ),
     "app": _static("app", "/app", user=_NOBODY),

@@ -54,6 +54,16 @@ def jobs(lock: Lock, arch: str, family_key: Callable[[str], str]) -> list[Job]:
     return sorted(found, key=lambda job: versions.GROUPS.index(job.group))
 
 
+def is_asked(job: Job, only: str, index: Index) -> bool:
+    """Return whether ``job`` is meant by ``only`` (a group, or all of them: then without what is optional).
+
+    What is optional and was made once stays part of the mirror.
+    """
+    if only:
+        return job.group == only
+    return job.group not in versions.OPTIONAL or index.find(job.kind, job.full) is not None
+
+
 def is_current(job: Job, artefact: Artefact | None, root: Path, mode: str = "auto") -> bool:
     """Return whether the mirror holds what ``job`` asks for.
 

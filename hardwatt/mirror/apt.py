@@ -26,15 +26,20 @@ def public_key(root: Path) -> Path:
     return root / "apt" / KEY_FILE
 
 
+def private_key(root: Path) -> Path:
+    """Return where the key lies that signs; it has no passphrase."""
+    return root / "keys" / _PRIVATE
+
+
 def ensure_key(root: Path) -> Path:
     """Make the mirror's signing key where there is none; return the public key's path.
 
     The private key stays in ``keys/`` of the mirror, readable by the user alone; no export has it.
     """
-    secret, public = root / "keys" / _PRIVATE, public_key(root)
+    secret, public = private_key(root), public_key(root)
     if secret.exists() and public.exists():
         return public
-    with _gpg(root) as gpg:
+    with keyring(root) as gpg:
         if secret.exists():
             gpg("--import", secret)
         else:
@@ -45,7 +50,16 @@ def ensure_key(root: Path) -> Path:
     return public
 
 
-class _Gpg:
+def fingerprint(root: Path) -> str:
+    """Return the fingerprint of the mirror's key, 40 hexadecimal digits: what a node is told to trust."""
+    with keyring(root) as gpg:
+        rows = gpg("--with-colons", "--show-keys", public_key(root)).stdout.splitlines()
+    return next(row.split(":")[9] for row in rows if row.startswith("fpr:"))
+
+
+class Gpg:
+    """Runs gpg with a keyring of its own."""
+
     def __init__(self, home: Path) -> None:
         self.env = {"GNUPGHOME": str(home)}
 
@@ -55,7 +69,7 @@ class _Gpg:
 
 
 @contextlib.contextmanager
-def _gpg(root: Path) -> Iterator[_Gpg]:
+def keyring(root: Path) -> Iterator[Gpg]:
     """Run gpg in a keyring of its own, which is gone afterwards, its agent too."""
     keys = root / "keys"
     keys.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,7 +77,7 @@ def _gpg(root: Path) -> Iterator[_Gpg]:
         shutil.rmtree(left)
     place = keys if len(str(keys)) < _SOCKET_PATH_LIMIT else None
     home = Path(tempfile.mkdtemp(prefix="gpg-", dir=place))
-    gpg = _Gpg(home)
+    gpg = Gpg(home)
     try:
         yield gpg
     finally:
@@ -87,8 +101,8 @@ def publish(root: Path, packages: Sequence[Path], arch: str) -> bool:
     new = apt / "dists.new"
     shutil.rmtree(new, ignore_errors=True)
     _write_index(apt, new / SUITE, arch)
-    with _gpg(root) as gpg:
-        gpg("--import", root / "keys" / _PRIVATE)
+    with keyring(root) as gpg:
+        gpg("--import", private_key(root))
         release = new / SUITE / "Release"
         gpg("--passphrase", "", "--clearsign", "--output", new / SUITE / "InRelease", release)
         gpg("--passphrase", "", "--armor", "--detach-sign", "--output", new / SUITE / "Release.gpg", release)

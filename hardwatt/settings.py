@@ -6,10 +6,11 @@ import ipaddress
 import os
 import re
 import tomllib
+import urllib.parse
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hardwatt.errors import SettingsError
 
@@ -30,6 +31,7 @@ class Host(_Section):
     port: int = Field(22, ge=1, le=65535)
     user: str = "root"
     key: str = Field("", description="private key file; empty: the lab's own key")
+    nokmem: bool = Field(False, description="preset legacy: boot with cgroup.memory=nokmem (one reboot)")
     jump: str = Field("", description="a jump host; refused until it is supported")
 
 
@@ -55,15 +57,41 @@ class Kubernetes(_Section):
 
 
 class Gitops(_Section):
-    """The lab's repository and how Flux reads it."""
+    """The lab's repository and how Flux reads it: docs/fork.md."""
 
     kind: Literal["git", "github"] = "git"
-    branch: str = "main"
+    branch: str = Field("main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
     path: str = "clusters/lab"
     interval: str = Field("1m", pattern=r"^(\d+(ms|s|m|h))+$")
-    url: str = ""
-    owner: str = ""
-    repository: str = ""
+    url: str = Field("", description="git: a server of your own in place of the node's; https:// or ssh://")
+    username: str = Field("git", description="git over https: who; the password is asked for")
+    known_host: str = Field("", description="git over ssh: the server's line of known_hosts")
+    ca_file: str = Field("", description="certificate of a private authority (https, github)")
+    owner: str = Field("", pattern=r"^[A-Za-z0-9-]*$")
+    repository: str = Field("", pattern=r"^[A-Za-z0-9._-]*$")
+    personal: bool = Field(True, description="github: the owner is a person, else an organisation")
+    private: bool = Field(True, description="github: how a new repository is made")
+    hostname: str = Field("github.com", pattern=r"^[A-Za-z0-9.-]+(:\d+)?$")
+    ssh_hostname: str = Field("", pattern=r"^([A-Za-z0-9.-]+(:\d+)?)?$")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Gitops":
+        if self.kind == "github" and not (self.owner and self.repository):
+            raise ValueError('kind = "github" needs owner and repository')
+        if self.kind == "github" and self.url:
+            raise ValueError('url belongs to kind = "git"')
+        if self.url:
+            self._check_url()
+        return self
+
+    def _check_url(self) -> None:
+        parts = urllib.parse.urlsplit(self.url)
+        if parts.scheme not in ("https", "ssh") or not parts.hostname:
+            raise ValueError("url is https://HOST/PATH or ssh://USER@HOST/PATH")
+        if parts.password or (parts.scheme == "https" and parts.username):
+            raise ValueError("url names no user with https and never a password: set username, the password is asked")
+        if parts.scheme == "ssh" and len(self.known_host.split()) < 3:
+            raise ValueError("url over ssh needs known_host, the server's own line of known_hosts: HOST TYPE KEY")
 
 
 class Meter(_Section):
@@ -159,14 +187,17 @@ def _problem(model: type[BaseModel], item: Any) -> str:
 
 
 def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
-    """Return the keys of the section at ``path`` (indexes into lists are passed over)."""
+    """Return the keys of the section at ``path`` (indexes into lists and names in a table are passed over)."""
     current: Any = model
+    named = False
     for part in path:
-        if part.isdigit():
+        if part.isdigit() or named:
+            named = False
             continue
         field = current.model_fields.get(part)
         if field is None:
             return []
+        named = getattr(field.annotation, "__origin__", None) is dict
         current = next(
             (kind for kind in _kinds(field.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)),
             None,

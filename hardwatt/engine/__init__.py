@@ -7,7 +7,7 @@ in tests. It does not import ``deploys``.
 from hardwatt.engine.api import abandon, forget, list_studies, plan, restore, run, status
 from hardwatt.engine.arm import BaseArm, Bench, Commit
 from hardwatt.engine.plan import Plan, Row, make_plan
-from hardwatt.engine.study import Study
+from hardwatt.engine.studymodel import Study
 
 __all__ = [
     "BaseArm",

@@ -14,7 +14,8 @@ from hardwatt.engine.journal import ABANDONED, FINISHED, RUNNING, Journal, State
 from hardwatt.engine.plan import Plan, make_plan
 from hardwatt.engine.plant import Facts, Plant
 from hardwatt.engine.run import Engine
-from hardwatt.engine.study import Study, load_study
+from hardwatt.engine.study import load_study
+from hardwatt.engine.studymodel import Study
 from hardwatt.engine.undo import Cluster, perform
 from hardwatt.engine.workload import WORKLOADS, code_hashes
 from hardwatt.errors import LabError, RefusedError
@@ -166,7 +167,7 @@ def _real_cluster(lab: Lab) -> AbstractContextManager[Cluster]:
 
 def _code(root: Path, study: Study) -> dict[str, str]:
     folder = root / WORKLOADS / study.workload.manifests
-    arms = [root / ARMS / f"{arm}.py" for arm in study.arms]
+    arms = sorted({root / ARMS / f"{study.code_of(arm)}.py" for arm in study.arms})
     if missing := [path for path in arms if not path.exists()]:
         raise LabError(
             f"the study {study.name} needs {missing[0]}, which is not there", hint="see experiments/README.md"

@@ -8,10 +8,11 @@ import abc
 import dataclasses
 import importlib.util
 import inspect
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from hardwatt.engine.study import Study
+from hardwatt.engine.studymodel import Level, Study
 from hardwatt.engine.undo import Changes, Manifest
 from hardwatt.errors import LabError
 
@@ -48,6 +49,7 @@ class Bench:
     """What an arm works with."""
 
     study: Study
+    """As it holds in this arm: factors that are keys of the study are set."""
     run_id: str
     changes: Changes
     git: Git
@@ -55,6 +57,20 @@ class Bench:
     """Images by digest: ``runner``, ``app``."""
     namespaces: dict[str, str]
     """``workload`` (the application), ``ci`` (jobs that push), ``flux``; all exist."""
+    levels: Mapping[str, Level] = dataclasses.field(default_factory=dict)
+    """Level of each factor in this arm."""
+
+    def level(self, factor: str) -> Level:
+        """Return the level of a factor in this arm.
+
+        Raises ``LabError`` where the study gives none.
+        """
+        if factor not in self.levels:
+            raise LabError(
+                f"the study {self.study.name} gives the arm of {self.run_id} no level of {factor!r}",
+                hint="see factors and arm.NAME.levels in experiments/README.md",
+            )
+        return self.levels[factor]
 
     def apply(self, manifest: Manifest) -> None:
         """Create or change an object whose clean-up the arm has arranged otherwise."""

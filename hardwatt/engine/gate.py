@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from hardwatt.bundle import Edge
 from hardwatt.engine.plant import Plant
-from hardwatt.engine.study import Study
+from hardwatt.engine.studymodel import Study
 from hardwatt.errors import WaitError
 
 CPU = "hardwatt_node_cpu_seconds_total"

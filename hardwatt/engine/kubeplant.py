@@ -20,7 +20,7 @@ from hardwatt.engine.gitlog import PATH, parse_fetches
 from hardwatt.engine.plan import Row
 from hardwatt.engine.plant import Facts, Fetch, Rollouts
 from hardwatt.engine.rollouts import watch_rollouts
-from hardwatt.engine.study import Study
+from hardwatt.engine.studymodel import Study
 from hardwatt.engine.undo import Changes, Log
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
 from hardwatt.errors import LabError, RefusedError
@@ -129,8 +129,10 @@ class KubePlant:
             keys={name: keys.path(self._lab, name).read_text() for name in ("flux", "runner")},
         )
         spaces = {"workload": study.workload.namespace, "ci": CI, "flux": FLUX}
-        bench = Bench(study, row.run_id, Changes(self._cluster, log), git, self._images(study), spaces)
-        return load_arm(self._lab.root, row.arm)(bench)
+        bench = Bench(
+            study, row.run_id, Changes(self._cluster, log), git, self._images(study), spaces, study.levels_of(row.arm)
+        )
+        return load_arm(self._lab.root, study.code_of(row.arm))(bench)
 
     def rollouts(self, study: Study) -> contextlib.AbstractContextManager[Rollouts]:
         """Watch the application's Deployment."""

@@ -1,16 +1,16 @@
 """The run table: which arm runs when, made from the study and one seed before anything runs."""
 
 import dataclasses
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hardwatt.bundle import Run
 from hardwatt.bundle import plan_sha256 as hash_of
-from hardwatt.engine.study import Study
+from hardwatt.engine.order import orders, stream
+from hardwatt.engine.studymodel import Study
 
 KILLED, STOPPED = INTERRUPTIONS = ("killed in mid-run", "stopped by Ctrl-C")
-UNITS = {"node_cpu_seconds": "CPU-s", "node_joules": "J"}
+QUICK, FULL = "quick", "full"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,16 +19,16 @@ class Row:
 
     run_id: str
     block: int
-    """Number of the pair, from 1; a repeated pair has a number of its own."""
+    """Number of the block (the pair, where there are two arms), from 1; a repeated one has a number of its own."""
     position: int
-    """0 for the first run of the pair, 1 for the second."""
+    """Place in the block, from 0."""
     arm: str
     phase_seconds: float
     """Seeded delay right before the window."""
     offsets: tuple[float, ...]
-    """Seconds from the start of the window to each commit; the same in both runs of a pair."""
+    """Seconds from the start of the window to each commit; the same in every run of a block."""
     repeat: int = 0
-    """0 for a planned run, else the number of the repeated pair."""
+    """0 for a planned run, else the number of the repeated block."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Plan:
     rows: tuple[Row, ...]
     code: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """SHA-256 of each file that decides what a run does: the arms and the workload's manifests."""
+    size: str = QUICK
+    """``quick`` or ``full``; in a full plan the study has its full values."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as it is stored in a bundle; equal plans give equal data."""
@@ -51,12 +53,26 @@ class Plan:
             "seed": self.seed,
             "arms": list(study.arms),
             "window_seconds": study.estimand.window_seconds,
-            "primary": {**study.primary.model_dump(mode="json"), "unit": UNITS[study.primary.outcome]},
+            "primary": self._primary(),
+            "secondaries": list(study.secondaries),
+            "order": study.order,
+            "size": self.size,
             "runs": [{**dataclasses.asdict(row), "offsets": list(row.offsets)} for row in self.rows],
             "pairs": self.pairs,
             "definition": study.model_dump(mode="json"),
             "code": dict(self.code),
             "estimated_seconds": round(self.estimated_seconds(), 1),
+        }
+
+    def _primary(self) -> dict[str, Any]:
+        """Return outcome, estimator and interval, and the margin for one window in the outcome's unit."""
+        study = self.study
+        margin = study.primary.margin
+        seconds, commits = study.estimand.window_seconds, study.trace.commits
+        return {
+            **study.primary.model_dump(mode="json", exclude={"margin"}),
+            "unit": study.primary.unit,
+            "margin": margin and margin.per_window(commits, seconds),
         }
 
     @property
@@ -66,7 +82,8 @@ class Plan:
 
     def estimated_seconds(self) -> float:
         """Return how long the runs take when every gate opens at its first look."""
-        return self.study.gate.baseline_seconds + sum(self.run_seconds(row) for row in self.rows)
+        idle = self.study.gate.baseline_seconds * (self.pairs + 1)
+        return idle + sum(self.run_seconds(row) for row in self.rows)
 
     def run_seconds(self, row: Row) -> float:
         """Return how long one run takes when its gate opens at the first look."""
@@ -74,29 +91,30 @@ class Plan:
         around = self.study.gate.sample_seconds + timing.transient_seconds + 3 * timing.rollout_seconds
         return self.study.estimand.window_seconds + around + row.phase_seconds
 
-    def repeat(self, number: int) -> tuple[Row, Row]:
-        """Return the rows of the ``number``-th repeated pair (from 1).
+    def repeat(self, number: int) -> tuple[Row, ...]:
+        """Return the rows of the ``number``-th repeated block (from 1).
 
         They follow from the seed like the planned ones, so a repeat decides nothing afterwards.
         """
         block = self.pairs + number
         order = list(self.study.arms)
-        _random(self.seed, "repeat", block).shuffle(order)
-        return _pair(self.study, self.seed, block, order, repeat=number)
+        stream(self.seed, "repeat", block).shuffle(order)
+        return _block(self.study, self.seed, block, order, repeat=number)
 
 
-def make_plan(study: Study, *, seed: int, pairs: int | None = None, code: Mapping[str, str] | None = None) -> Plan:
-    """Make the plan of a study: the same study, seed and number of pairs give the same plan.
+def make_plan(
+    study: Study, *, seed: int, pairs: int | None = None, code: Mapping[str, str] | None = None, size: str = QUICK
+) -> Plan:
+    """Make the plan of a study: the same study, seed and number of blocks give the same plan.
 
-    Each pair holds both arms. Half of the pairs (rounded at random) start with the first arm, in an
-    order drawn from the seed, so that a steady drift cancels.
+    Each block holds every arm once, in an order drawn from the seed, so that a steady drift cancels
+    (``hardwatt.engine.order``).
     """
     count = study.design.pairs if pairs is None else pairs
     rows: list[Row] = []
-    for block, first in enumerate(_first_arms(study, seed, count), start=1):
-        order = [first, *(arm for arm in study.arms if arm != first)]
-        rows += _pair(study, seed, block, order)
-    return Plan(study, seed, count, tuple(rows), code or {})
+    for block, order in enumerate(orders(study.order, study.arms, count, seed), start=1):
+        rows += _block(study, seed, block, order)
+    return Plan(study, seed, count, tuple(rows), code or {}, size)
 
 
 def next_row(plan: Plan, runs: Sequence[Run]) -> Row | None:
@@ -151,42 +169,33 @@ def _open_row(rows: Iterable[Row], status: Mapping[str, str]) -> Row | None:
     return next((row for row in rows if row.run_id not in status and row.block not in given_up), None)
 
 
-def _first_arms(study: Study, seed: int, pairs: int) -> list[str]:
-    draw = _random(seed, "order")
-    odd = [draw.choice(study.arms)] if pairs % 2 else []
-    firsts = [arm for arm in study.arms for _ in range(pairs // 2)] + odd
-    draw.shuffle(firsts)
-    return firsts
-
-
-def _pair(study: Study, seed: int, block: int, order: list[str], *, repeat: int = 0) -> tuple[Row, Row]:
+def _block(study: Study, seed: int, block: int, order: Sequence[str], *, repeat: int = 0) -> tuple[Row, ...]:
     offsets = _offsets(study, seed, block)
-    first, second = (
+    return tuple(
         Row(
             run_id=f"p{block:03d}-{position + 1}-{arm}",
             block=block,
             position=position,
             arm=arm,
-            phase_seconds=round(_random(seed, "phase", block, position).uniform(0, study.timing.phase_seconds), 3),
+            phase_seconds=round(stream(seed, "phase", block, position).uniform(0, study.timing.phase_seconds), 3),
             offsets=offsets,
             repeat=repeat,
         )
         for position, arm in enumerate(order)
     )
-    return first, second
 
 
 def _offsets(study: Study, seed: int, block: int) -> tuple[float, ...]:
-    trace, draw = study.trace, _random(seed, "trace", block)
+    trace, draw = study.trace, stream(seed, "trace", block)
     return tuple(
         round(trace.first_seconds + index * trace.spacing_seconds + draw.uniform(0, trace.jitter_seconds), 3)
-        for index in range(trace.commits)
+        for index in range(_commits(study, seed, block))
     )
 
 
-def _random(seed: int, *parts: object) -> random.Random:
-    """Return a stream of its own for each purpose, so that one more draw somewhere moves nothing else.
-
-    A text seed is hashed with SHA-512 by ``random.Random``, which is stable across Python versions.
-    """
-    return random.Random("/".join(str(part) for part in (seed, *parts)))  # noqa: S311 - a plan, not a secret
+def _commits(study: Study, seed: int, block: int) -> int:
+    """Return how many commits a block has: the numbers take turns, each round in an order of its own."""
+    counts = list(study.trace.counts)
+    turn, place = divmod(block - 1, len(counts))
+    stream(seed, "commits", turn).shuffle(counts)
+    return counts[place]

@@ -9,7 +9,7 @@ from hardwatt.bundle import Check, Edge, Writer
 from hardwatt.bundle.model import Source
 from hardwatt.engine.arm import BaseArm
 from hardwatt.engine.plan import Row
-from hardwatt.engine.study import Study
+from hardwatt.engine.studymodel import Study
 from hardwatt.engine.undo import Cluster, Log
 
 

@@ -80,7 +80,7 @@ class Engine:
             ) from error
 
     def _one(self, row: Row) -> None:
-        study, plant = self.plan.study, self.plant
+        study, plant = self.plan.study.for_arm(row.arm), self.plant
         self._progress(row, "gate")
         passed = pass_gate(plant, study, self._baseline, lambda text: self._progress(row, text))
         with contextlib.ExitStack() as stack:
@@ -144,7 +144,7 @@ class Engine:
         """Say what runs, how much is done and how long the rest takes."""
         runs = self.writer.runs
         done = sum(run.status == "done" for run in runs)
-        left = max(0, 2 * (self.plan.pairs - complete(self.plan, runs)) - self._open_half(runs))
+        left = max(0, len(self.plan.study.arms) * (self.plan.pairs - complete(self.plan, runs)) - self._open_half(runs))
         each = self._took / self._ended if self._ended else self.plan.run_seconds(row)
         self.journal.note(doing, left * each)
         self.say(f"{row.run_id}  {done} done, {left} to do, about {_minutes(left * each)} left: {doing}")

@@ -1,175 +1,150 @@
-"""A study: what a researcher writes in ``experiments/studies/NAME.toml``, typed and checked.
+"""Reads study files: every key is known or refused, and what does not fit together is refused with its key."""
 
-Every key is known or refused with the nearest known one; what does not fit together (a trace that
-runs past the window, an arm without a description) is refused before anything runs.
-"""
-
+import difflib
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from hardwatt.errors import SettingsError
+from hardwatt.engine.studymodel import SETTABLE, STUDIES, Study, is_key
+from hardwatt.errors import LabError, SettingsError
 from hardwatt.settings import parse
 
-STUDIES = Path("experiments/studies")
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
-Positive = Annotated[float, Field(gt=0, le=86_400)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Estimand(_Section):
-    """What exactly is compared."""
-
-    window_seconds: Positive
-    """T: the length of every window, the same in each arm."""
-    done: str
-    """What counts as a delivered revision."""
-    boundary: str
-    """Whose energy or CPU time is counted."""
-    outside: str
-    """What is not counted, or reported apart."""
-    arms: dict[Name, str]
-    """What runs during the window, one sentence per arm."""
-
-
-class Workload(_Section):
-    """The application that is delivered."""
-
-    app: Name = "app"
-    image: str = "hardwatt.dev/app"
-    """Repository name of an image of the mirror; its digest comes from the mirror's index."""
-    namespace: Name = "workload"
-    manifests: str = "app"
-    """Folder under ``experiments/workloads`` that is committed to the workload repository."""
-    replicas: int = Field(1, ge=1, le=50)
-
-
-class Trace(_Section):
-    """When commits are made, counted from the start of the window."""
-
-    commits: int = Field(ge=1, le=1000)
-    first_seconds: Seconds
-    spacing_seconds: Positive
-    jitter_seconds: Seconds = 0.0
-    """Each commit is moved later by a seeded uniform share of this."""
-    may_coalesce: bool = False
-    """True where commits may meet the delivery of the one before: then not every revision becomes Ready."""
-
-
-class Primary(_Section):
-    """The one outcome and the one estimator that the study is planned for."""
-
-    outcome: Literal["node_cpu_seconds", "node_joules"] = "node_cpu_seconds"
-    estimator: Literal["mean paired difference"] = "mean paired difference"
-    interval: Literal["t"] = "t"
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-
-
-class Flux(_Section):
-    """How Flux watches the workload repository in a pull arm."""
-
-    interval_seconds: Annotated[int, Field(ge=1, le=3600)]
-    """How often the GitRepository looks for a new commit; a new one is applied at once."""
-    apply_interval_seconds: Annotated[int, Field(ge=1, le=36_000)]
-    """How often the Kustomization applies again without a new commit, which corrects drift."""
-    prune: bool = False
-
-
-class Design(_Section):
-    """Randomised pairs: each block holds every arm once, in a seeded order."""
-
-    pairs: int = Field(ge=1, le=500)
-    full_pairs: int = Field(ge=1, le=500)
-    max_repeats: int = Field(2, ge=0, le=50)
-    """How many pairs may be repeated at the end because a run of theirs failed."""
-    seed: int | None = Field(None, ge=0, lt=2**31)
-    """Left out: drawn when the experiment starts, and recorded."""
-
-
-class Gate(_Section):
-    """What must hold before a run may start."""
-
-    cpu_band_cores: Positive
-    """Largest distance of the node's CPU use from its baseline."""
-    sample_seconds: Positive
-    """Length of one look at the node's CPU counter."""
-    baseline_seconds: Positive
-    """Length of the idle window that the baseline is taken from, before the first run."""
-    timeout_seconds: Positive
-
-
-class Timing(_Section):
-    """Times around the window that belong to no figure."""
-
-    transient_seconds: Seconds
-    """Thrown away after an arm was prepared and made its first delivery."""
-    phase_seconds: Positive
-    """A seeded uniform delay below this comes before each window, so that windows do not start in step with polls."""
-    rollout_seconds: Positive
-    """The longest that a revision is expected to take from the start of its delivery to Ready."""
-    ready_timeout_seconds: Positive
-    """How long the delivery before the window may take."""
-    settle_timeout_seconds: Positive
-    """How long the clean-up of an arm may take."""
-
-
-class Study(_Section):
-    """One study file. ``name`` is the file's name."""
-
-    name: Name
-    title: str
-    question: str
-    arms: tuple[Name, Name]
-    estimand: Estimand
-    workload: Workload = Workload()
-    trace: Trace
-    primary: Primary = Primary()
-    flux: Flux
-    design: Design
-    gate: Gate
-    timing: Timing
-    notes: tuple[str, ...] = ()
-    """Sentences that the report repeats, for example what an arm leaves out."""
+OUTCOMES = (
+    "node_cpu_seconds", "node_joules", "git_cpu_seconds", "kubelet_cpu_seconds", "commit_to_ready_seconds",
+    "deliveries_ready", "cpu_seconds.pods", "cpu_seconds.kubepods", "cpu_seconds.unseen_in_pods",
+)  # fmt: skip
+_PER_NAMESPACE = re.compile(r"(cpu_seconds|kepler_joules)\.[a-z0-9-]+")
+_NEEDS = re.compile(r"image \S+|deployment [a-z0-9-]+/[a-z0-9-]+|source rapl|proc_stat node")
+_UNIT_OF = {"node_cpu_seconds": "CPU-ms", "node_joules": "mJ or mW"}
 
 
 def problems(study: Study) -> list[str]:
     """Return what does not fit together in a study, each with its key; empty where all is well."""
-    found = []
-    if study.arms[0] == study.arms[1]:
-        found.append("arms: the two arms must differ")
+    return [
+        *_arm_problems(study),
+        *_factor_problems(study),
+        *_design_problems(study),
+        *_margin_problems(study),
+        *_name_problems(study),
+        *_trace_problems(study),
+    ]
+
+
+def _arm_problems(study: Study) -> Iterator[str]:
+    if len(set(study.arms)) < len(study.arms):
+        yield "arms: the arms must differ"
     for arm in sorted(set(study.arms) - set(study.estimand.arms)):
-        found.append(f"estimand.arms: no description of the arm {arm!r}")
-    for arm in sorted(set(study.estimand.arms) - set(study.arms)):
-        found.append(f"estimand.arms: {arm!r} is not one of the arms {', '.join(study.arms)}")
-    return found + _trace_problems(study)
+        yield f"estimand.arms: no description of the arm {arm!r}"
+    for key, named in (("estimand.arms", study.estimand.arms), ("arm", study.arm)):
+        for arm in sorted(set(named) - set(study.arms)):
+            yield f"{key}: {arm!r} is not one of the arms {', '.join(study.arms)}"
+    same = {(study.code_of(arm), str(sorted(study.levels_of(arm).items()))) for arm in study.arms}
+    control = study.control.kind if study.control else ""
+    if len(same) < len(study.arms) and control != "a/a":
+        yield 'arms: two arms use the same code at the same levels; control.kind = "a/a" is for that'
+    if len(same) > 1 and control == "a/a":
+        yield "control.kind: the arms of an A/A study use the same code at the same levels"
 
 
-def _trace_problems(study: Study) -> list[str]:
-    """Return how commits could meet each other or the end of the window."""
+def _factor_problems(study: Study) -> Iterator[str]:
+    for name in study.factors:
+        if "." in name and not is_key(name):
+            yield f"factors: {name!r} cannot differ by arm; keys of {', '.join(SETTABLE)} can"
+    for arm in study.arms:
+        levels = study.levels_of(arm)
+        for name in sorted(set(levels) ^ set(study.factors)):
+            if name in study.factors:
+                yield f"arm.{arm}.levels: no level of the factor {name!r}"
+            else:
+                yield f"arm.{arm}.levels: {name!r} is not in factors"
+        for name in sorted(set(levels) & set(study.factors)):
+            if levels[name] not in study.factors[name]:
+                known = ", ".join(map(str, study.factors[name]))
+                yield f"arm.{arm}.levels: {name} = {levels[name]} is not one of its levels {known}"
+
+
+def _design_problems(study: Study) -> Iterator[str]:
+    design = study.design
+    if design.full_pairs is None and design.target is None:
+        yield "design: a full run needs full_pairs, or target (the effect that it must be able to see)"
+    if design.full_pairs is not None and design.target is not None:
+        yield "design: full_pairs and target exclude each other"
+    if design.order == "abba" and len(study.arms) != 2:
+        yield "design.order: abba is for two arms"
+    if design.order == "abba" and (design.pairs % 2 or (design.full_pairs or 0) % 2):
+        yield "design.pairs: abba takes pairs in twos"
+    control = study.control
+    if control and control.kind == "positive" and control.known <= 0:
+        yield "control.known: a positive control has a known effect above zero"
+    if control and control.kind == "a/a" and control.known:
+        yield "control.known: an A/A study has no effect"
+
+
+def _margin_problems(study: Study) -> Iterator[str]:
+    margin = study.primary.margin
+    if margin is None:
+        return
+    if margin.unit.startswith("CPU") != (study.primary.outcome == "node_cpu_seconds"):
+        wanted = _UNIT_OF[study.primary.outcome]
+        yield f"primary.margin.unit: {margin.unit!r} is not a unit of {study.primary.outcome} ({wanted})"
+    if margin.value > margin.plausible:
+        yield (
+            f"primary.margin.value: {margin.value:g} {margin.unit} is more than the whole plausible effect "
+            f"({margin.plausible:g}): no difference that could be there would count as one"
+        )
+    if margin.unit.endswith("per deployment") and min(study.trace.counts) != max(study.trace.counts):
+        yield "primary.margin.unit: blocks have different numbers of commits; take a margin per second"
+    if margin.unit.endswith("per deployment") and not study.trace.commits:
+        yield "primary.margin.unit: there are no deployments in a window (trace.commits = 0)"
+
+
+def _name_problems(study: Study) -> Iterator[str]:
+    for name in study.secondaries:
+        if name not in OUTCOMES and not _PER_NAMESPACE.fullmatch(name):
+            near = difflib.get_close_matches(name, OUTCOMES, n=1)
+            more = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(OUTCOMES)}, cpu_seconds.NAMESPACE"
+            yield f"secondaries: unknown outcome {name!r}; {more}"
+    for need in study.needs:
+        if not _NEEDS.fullmatch(need):
+            yield (
+                f"needs: {need!r} is none of 'image NAME', 'deployment NAMESPACE/NAME', 'source rapl', 'proc_stat node'"
+            )
+
+
+def _trace_problems(study: Study) -> Iterator[str]:
+    """Yield how commits could meet each other or the end of the window, and a phase that is too short."""
     trace, window = study.trace, study.estimand.window_seconds
-    deliver = study.flux.interval_seconds + study.timing.rollout_seconds
+    if trace.commits_by_block and max(trace.commits_by_block) != trace.commits:
+        yield "trace.commits_by_block: its largest number is trace.commits"
+    poll = longest_poll(study)
+    if study.timing.phase_seconds < poll and not study.timing.short_phase_because:
+        yield (
+            f"timing.phase_seconds: {study.timing.phase_seconds:g} s is less than one reconcile interval ({poll:g} s), "
+            "so that windows could start in step with polls; timing.short_phase_because = REASON allows it"
+        )
+    if not trace.commits:
+        return
+    deliver = poll + study.timing.rollout_seconds
     needs = f"one delivery takes up to {deliver:g} s (flux.interval_seconds + timing.rollout_seconds)"
-    found = []
     apart = trace.spacing_seconds - trace.jitter_seconds
     if trace.commits > 1 and apart < deliver and not trace.may_coalesce:
-        found.append(
+        yield (
             f"trace.spacing_seconds: commits may come {apart:g} s apart, but {needs}; "
             "trace.may_coalesce = true allows it"
         )
     last = trace.first_seconds + (trace.commits - 1) * trace.spacing_seconds + trace.jitter_seconds
     if last + deliver > window:
-        found.append(
+        yield (
             f"estimand.window_seconds: the window ends at {window:g} s, the last commit comes at up to {last:g} s "
             f"and {needs}"
         )
-    return found
+
+
+def longest_poll(study: Study) -> float:
+    """Return the longest interval of polling of any arm, in seconds."""
+    return max(study.for_arm(arm).flux.interval_seconds for arm in study.arms)
 
 
 def list_studies(root: Path) -> list[str]:
@@ -181,7 +156,7 @@ def load_study(root: Path, name: str) -> Study:
     """Read a study by name.
 
     Raises ``SettingsError`` for an unknown study, broken TOML, an unknown key (with the nearest
-    known one) and values that do not fit together.
+    known one) and values that do not fit together, in the quick form or in the full one.
     """
     path = root / STUDIES / f"{name}.toml"
     known = list_studies(root)
@@ -201,6 +176,15 @@ def read_study(path: Path) -> Study:
     if "name" in data:
         raise SettingsError(f"{path}: the name of a study is its file's name; leave the key 'name' out")
     study = parse(Study, {**data, "name": path.stem}, str(path))
-    if found := problems(study):
+    try:
+        found = problems(study)
+        if study.full and not found:
+            found = [f"with the values of full, {problem}" for problem in problems(study.in_full())]
+    except LabError as error:  # a level or a value of full that the study's own keys refuse
+        raise SettingsError(f"{path}: {error.message}", hint=f"mend {path} and run the command again") from error
+    if found:
         raise SettingsError(f"{path}: " + "; ".join(found), hint=f"mend {path} and run the command again")
     return study
+
+
+__all__ = ["Study", "list_studies", "load_study", "longest_poll", "problems", "read_study"]

@@ -7,7 +7,7 @@ from hardwatt.bundle import Delivery, Edge
 from hardwatt.engine.arm import BaseArm, Commit
 from hardwatt.engine.plan import Row
 from hardwatt.engine.plant import Clock, Plant, Rollouts
-from hardwatt.engine.study import Study
+from hardwatt.engine.studymodel import Study
 from hardwatt.errors import LabError, WaitError
 
 POLL = 0.1

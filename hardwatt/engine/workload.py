@@ -9,7 +9,7 @@ import yaml
 
 from hardwatt.door import Result, run
 from hardwatt.engine.rollouts import REVISION
-from hardwatt.engine.study import Workload
+from hardwatt.engine.studymodel import Workload
 from hardwatt.errors import LabError
 from hardwatt.files import sha256, write_atomic
 

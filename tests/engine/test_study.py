@@ -51,7 +51,7 @@ def test_a_typo_is_named_with_the_nearest_key(tmp_path: Path, old: str, new: str
     [
         ("spacing_seconds = 14", "spacing_seconds = 6", "trace.spacing_seconds"),
         ("window_seconds = 45", "window_seconds = 40", "estimand.window_seconds"),
-        ('arms = ["push", "pull"]', 'arms = ["push", "push"]', "arms: the two arms must differ"),
+        ('arms = ["push", "pull"]', 'arms = ["push", "push"]', "arms: the arms must differ"),
         ('arms = ["push", "pull"]', 'arms = ["push", "poll"]', "'poll'"),
         ("pairs = 3", "pairs = 0", "design.pairs"),
         ("commits = 3", 'commits = "three"', "trace.commits"),
@@ -92,7 +92,10 @@ def test_the_readmes_example_is_refused_until_the_keys_that_it_names_are_changed
         read_study(path)
     assert "trace.spacing_seconds" in error.value.message
     assert "estimand.window_seconds" in error.value.message
-    path.write_text(text.replace("spacing_seconds = 14", "spacing_seconds = 24").replace("= 45", "= 75"))
+    assert "timing.phase_seconds" in error.value.message
+    assert "`timing.phase_seconds` to 15" in readme
+    text = text.replace("spacing_seconds = 14", "spacing_seconds = 24").replace("= 45", "= 75")
+    path.write_text(text.replace("phase_seconds = 5", "phase_seconds = 15"))
     assert read_study(path).flux.interval_seconds == 15
 
 

@@ -41,6 +41,8 @@ class Spec:
     noise: float = 0.3
     rate: float = 0.4
     seed: int = 1
+    pods: int = 0
+    """Further pods of the namespace ``many``, each with a counter that is scraped every second."""
 
 
 @dataclass(frozen=True)
@@ -199,9 +201,20 @@ class _Maker:
             total.append(counter)
         parent = {**METER, "job": "cadvisor", "id": "/kubepods", "namespace": "", "pod": "", "container": ""}
         at = self._scrapes()
-        rows.append((parent, at, np.sum([counter(at) for counter in total], axis=0)))
+        many = self._many(at)
+        rows += [
+            ({**parent, "id": f"/kubepods/pod-many-{i}", "namespace": "many", "pod": f"many-{i}"}, at, one)
+            for i, one in enumerate(many)
+        ]
+        rows.append((parent, at, np.sum([counter(at) for counter in total], axis=0) + many.sum(axis=0)))
         self._write("container_cpu_usage_seconds_total", rows)
         return truth
+
+    def _many(self, at: Floats) -> Floats:
+        """Counters of the further pods at *at*, whole nanoseconds; shape (pods, moments). Every second one is idle."""
+        steps = self.rng.uniform(0, 2e-5, (self.spec.pods, at.size))
+        steps[::2] = 0.0
+        return np.asarray(np.round(np.cumsum(steps, axis=1) + 100.0, 9))
 
     def _pod(
         self, namespace: str, pod: str, counter: Counter, born: float, died: float

@@ -26,11 +26,12 @@ _UNKNOWN = "(unknown)"
 
 @dataclass(frozen=True)
 class Attribution:
-    """CPU-seconds of one run: by namespace, all pods together, and kubepods' own counter."""
+    """CPU-seconds of one run: by namespace, all pods together, kubepods' own counter; how often one went back."""
 
     by_namespace: dict[str, Figure]
     pods: Figure
     kubepods: Figure | None
+    resets: int
 
 
 def namespaces(bundle: Bundle) -> list[str]:
@@ -46,7 +47,8 @@ def attribution(bundle: Bundle, run: Run) -> Attribution:
         raise WindowError(f"no samples of {CPU}")
     places = _places(bundle, samples)
     # A pod's labels go when the kubelet forgets it, its cgroup's name stays: series of one cgroup are one counter.
-    merged = samples.join(places, on="series_id").with_columns(series_id=pl.col("cgroup"))
+    numbers = places.select("series_id", "cgroup")
+    merged = samples.join(numbers, on="series_id", maintain_order="left").with_columns(series_id=pl.col("cgroup"))
     rule = Rule(max_gap_ms=GAP_MS, max_rate=cpus(bundle), births=True, tail_ms=TAIL_MS)
     result = integrate(merged.select("series_id", "ts", "value"), run.t0_ms, run.t1_ms, rule)
     refused = result.filter(pl.col("problem") != "")
@@ -60,11 +62,11 @@ def attribution(bundle: Bundle, run: Run) -> Attribution:
     by_namespace = {name: _sum(pods.filter(pl.col("namespace") == name)) for name in namespaces(bundle)}
     if (strangers := pods.filter(pl.col("namespace") == "")).height:
         by_namespace[_UNKNOWN] = _sum(strangers)
-    parent = table.filter(pl.col("kind") == "kubepods")
+    parent, resets = table.filter(pl.col("kind") == "kubepods"), int(table["resets"].sum())
     if not parent.height:
-        return Attribution(by_namespace, _sum(pods), None)
+        return Attribution(by_namespace, _sum(pods), None, resets)
     whole = _sum(parent)
-    return Attribution(_within(by_namespace, whole), _sum(pods), whole)
+    return Attribution(_within(by_namespace, whole), _sum(pods), whole, resets)
 
 
 def _within(parts: dict[str, Figure], whole: Figure) -> dict[str, Figure]:
@@ -101,7 +103,8 @@ def _places(bundle: Bundle, samples: pl.DataFrame) -> pl.DataFrame:
     rows = [row for row in rows if not own or row[4] in own]
     schema = dict.fromkeys(("id", "namespace", "kind", "root"), pl.String)
     frame = pl.DataFrame(rows, schema={"series_id": pl.Int64, **schema}, orient="row")
-    return frame.with_columns(cgroup=pl.col("id").rank("dense").cast(pl.Int64))
+    # Numbered by their first series: samples in order of series are then in order of cgroups too.
+    return frame.with_columns(cgroup=pl.col("series_id").min().over("id"))
 
 
 def _root(path: str) -> str:

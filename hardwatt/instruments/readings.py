@@ -77,7 +77,8 @@ def _points(rows: Iterable[tuple[float, float]]) -> pl.DataFrame:
 
 def _at_their_moment(bundle: Bundle, samples: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
     """Replace each sample's time by the moment that the same scrape of the same target gave for it."""
-    rows = [(number, _target(labels)) for number, labels in bundle.series.items()]
+    present = {*samples["series_id"].unique(), *moments["series_id"].unique()}
+    rows = [(number, _target(bundle.series[number])) for number in present]
     targets = pl.DataFrame(rows, schema={"series_id": pl.Int64, "target": pl.String}, orient="row")
     at = moments.join(targets, on="series_id").select("target", "ts", at="value")
     joined = samples.join(targets, on="series_id").join(at, on=["target", "ts"], how="inner")

@@ -110,15 +110,27 @@ def integrate(samples: pl.DataFrame, t0_ms: float, t1_ms: float, rule: Rule) -> 
 def _clean(samples: pl.DataFrame) -> _Samples:
     frame = samples.select(
         pl.col("series_id").cast(pl.Int64), pl.col("ts").cast(pl.Float64), pl.col("value").cast(pl.Float64)
-    )
-    frame = frame.filter(pl.col("value").is_finite()).unique().sort("series_id", "ts", "value")
+    ).filter(pl.col("value").is_finite())
+    if not _in_order(frame):
+        frame = frame.sort("series_id", "ts", "value")
     series, ts, value = (frame[name].to_numpy() for name in ("series_id", "ts", "value"))
-    ids, code = np.unique(series, return_inverse=True)
-    again = np.zeros(ts.size, dtype=np.bool_)
-    again[1:] = (np.diff(code) == 0) & (np.diff(ts) == 0)
-    conflict = np.bincount(code, again, ids.size) > 0 if ids.size else np.zeros(0, dtype=np.bool_)
-    keep = ~again
-    return _Samples(ids, code[keep].astype(np.int64), ts[keep], value[keep], conflict)
+    new = np.ones(series.size, dtype=np.bool_)
+    new[1:] = series[1:] != series[:-1]
+    ids, code = series[new], np.cumsum(new) - 1
+    again, other = np.zeros(ts.size, dtype=np.bool_), np.zeros(ts.size, dtype=np.bool_)
+    again[1:] = ~new[1:] & (ts[1:] == ts[:-1])
+    other[1:] = again[1:] & (value[1:] != value[:-1])
+    conflict = np.bincount(code, other, ids.size) > 0 if ids.size else np.zeros(0, dtype=np.bool_)
+    if again.any():
+        code, ts, value = code[~again], ts[~again], value[~again]
+    return _Samples(ids, code, ts, value, conflict)
+
+
+def _in_order(frame: pl.DataFrame) -> bool:
+    """Tell whether samples stand as a bundle stores them, no moment twice: then there is nothing to sort."""
+    series, ts = frame["series_id"].to_numpy(), frame["ts"].to_numpy()
+    later = (series[1:] > series[:-1]) | ((series[1:] == series[:-1]) & (ts[1:] > ts[:-1]))
+    return bool(later.all())
 
 
 @dataclass(frozen=True)

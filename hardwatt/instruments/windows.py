@@ -152,38 +152,57 @@ class _Stretches(_Part):
 
 
 def _stretches(clean: _Samples, t0: float, t1: float, rule: Rule) -> _Stretches:
-    """The stretches between neighbouring samples of a series."""
-    count = clean.ids.size
-    same = np.diff(clean.code) == 0
-    code, begin, end = clean.code[:-1][same], clean.ts[:-1][same], clean.ts[1:][same]
-    gain, reset, odd = _gains(clean.value[:-1][same], clean.value[1:][same], rule)
-    length = end - begin
-    overlap = np.clip(np.minimum(end, t1) - np.maximum(begin, t0), 0.0, None)
+    """The stretches between neighbouring samples of a series; the last sample of each has one of no length."""
+    first, last = _ends(clean)
+    length = np.diff(clean.ts, append=0.0)
+    length[last] = 0.0
+    gain, reset, odd = _gains(clean.value, np.append(clean.value[1:], 0.0), rule)
+    gain[last], reset[last], odd[last] = 0.0, False, False
+    overlap = np.minimum(clean.ts + length, t1) - np.maximum(clean.ts, t0)
+    np.clip(overlap, 0.0, None, out=overlap)
     touched = overlap > 0
-    whole = touched & (begin >= t0) & (end <= t1)
-    most = rule.max_rate / 1000
-    fastest = np.zeros(count)
-    np.maximum.at(fastest, code[~reset], gain[~reset] / length[~reset])
-    unknown = np.where(reset, np.minimum(fastest[code], most) * length, 0.0)
+    pace = np.divide(gain, length, out=np.zeros(gain.size), where=length > 0)
+    fastest = _largest(np.where(reset, 0.0, pace), first)
+    gap = _largest(np.where(touched, length, 0.0), first)
+    possible = rule.max_rate / 1000
 
-    def by_series(values: Floats | Bools) -> Floats:
-        return np.bincount(code, values, count).astype(np.float64)
+    def concerned(which: Bools) -> Bools:
+        return np.bincount(clean.code[which & touched], minlength=clean.ids.size) > 0
 
-    gap = np.zeros(count)
-    np.maximum.at(gap, code[touched], length[touched])
     problem = np.where(gap > rule.max_gap_ms, "a gap longer than the declared one", "")
-    problem = np.where(by_series(odd & touched) > 0, "a drop that is no wrap", problem)
-    too_fast = touched & (gain > most * length * 2) & (length >= 1000)
-    problem = np.where(by_series(too_fast) > 0, "a rise faster than possible", problem)
+    problem = np.where(concerned(odd), "a drop that is no wrap", problem)
+    problem = np.where(concerned((pace > 2 * possible) & (length >= 1000)), "a rise faster than possible", problem)
+    whole = overlap == length
+    inside = _added(np.where(whole, gain, 0.0), first)
+    cut = np.flatnonzero(touched & ~whole)
+    parts = _cut(gain[cut], length[cut], overlap[cut], possible)
+    sums = [inside + np.bincount(clean.code[cut], part, clean.ids.size) for part in parts]
+    lost = np.flatnonzero(reset & touched)
+    owner = clean.code[lost]
+    sums[2] += np.bincount(owner, np.minimum(fastest[owner], possible) * length[lost], clean.ids.size)
+    resets = np.bincount(owner, minlength=clean.ids.size)
+    before = np.where(last > first, last - 1, last)
+    value, low, high = sums
+    return _Stretches(
+        (value, low, high), problem, resets, gap, fastest, _added(overlap, first), length[before], gain[before]
+    )
+
+
+def _cut(gain: Floats, length: Floats, overlap: Floats, possible: float) -> tuple[Floats, Floats, Floats]:
+    """What of stretches that an edge cuts lies inside: by a straight line, at least, and at most."""
     part = gain * overlap / length
-    least_inside = np.minimum(part, np.clip(gain - most * (length - overlap), 0.0, None))
-    most_inside = np.maximum(part, np.where(whole, gain, np.minimum(gain, most * overlap))) + unknown
-    value, low, high = by_series(part), by_series(least_inside * touched), by_series(most_inside * touched)
-    resets = by_series(reset & touched).astype(np.int64)
-    last_length, last_gain = np.zeros(count), np.zeros(count)
-    # Stretches are in order of time: the last assignment to a series is that of its last stretch.
-    last_length[code], last_gain[code] = length, gain
-    return _Stretches((value, low, high), problem, resets, gap, fastest, by_series(overlap), last_length, last_gain)
+    least = np.minimum(part, np.clip(gain - possible * (length - overlap), 0.0, None))
+    return part, least, np.maximum(part, np.minimum(gain, possible * overlap))
+
+
+def _added(values: Floats, first: Ints) -> Floats:
+    """Sums by series, of values in order of series."""
+    return np.asarray(np.add.reduceat(values, first))
+
+
+def _largest(values: Floats, first: Ints) -> Floats:
+    """The largest value of each series, of values in order of series."""
+    return np.asarray(np.maximum.reduceat(values, first))
 
 
 def _gains(before: Floats, after: Floats, rule: Rule) -> tuple[Floats, Bools, Bools]:

@@ -11,6 +11,7 @@ from hardwatt.errors import LabError, SettingsError
 from hardwatt.files import read_json, write_json
 from hardwatt.gitops import keys
 from hardwatt.lab import Lab
+from hardwatt.mirror import apt, yum
 from hardwatt.mirror.index import Image, Index
 from hardwatt.mirror.served import Served
 from hardwatt.ssh import Ssh
@@ -21,11 +22,19 @@ DISTRIBUTION = (
     "socat",
 )  # fmt: skip
 """What the packages of Kubernetes and containerd call and no longer ask for (Debian's names)."""
+EL_DISTRIBUTION = (
+    "conntrack-tools", "container-selinux", "containernetworking-plugins", "ethtool", "iproute", "iproute-tc",
+    "iptables", "kmod", "python3", "runc", "socat", "tar", "util-linux",
+)  # fmt: skip
+"""The same by the names of RHEL and its relatives."""
+EL = {"rhel", "centos"}
+"""What the family of RHEL calls itself or says that it is like (os-release)."""
 OWN_REGISTRY = "hardwatt.dev"
 """The name under which images stand that this repository makes; nothing answers there."""
 SERVERS = {"docker.io": "registry-1.docker.io"}
 """Registries whose server has another name than their images."""
-_PROCESSOR = """nproc
+_PROCESSOR = """(. /etc/os-release; echo "$ID" "${ID_LIKE-}")
+nproc
 for name in sys_vendor product_name; do cat "/sys/class/dmi/id/$name" 2>/dev/null || echo; done
 cat /proc/cpuinfo"""
 NODE_MASK = 24
@@ -34,20 +43,27 @@ NODE_MASK = 24
 
 @dataclasses.dataclass(frozen=True)
 class Processor:
-    """What the power models ask about a node."""
+    """What is asked of a node before its data is written: for the power models, and how it takes packages."""
 
     cpus: int
     info: str
     """Text of /proc/cpuinfo."""
     instance: str = ""
     """Type of the cloud instance, where the firmware says it."""
+    system: tuple[str, ...] = ("debian",)
+    """ID and ID_LIKE of /etc/os-release."""
+
+    @property
+    def takes_rpms(self) -> bool:
+        """Return whether the node is of RHEL's family."""
+        return bool(EL & set(self.system))
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "Processor":
         """Ask the node."""
         with Ssh(endpoint) as ssh:
-            cpus, vendor, product, info = ssh.run(_PROCESSOR).stdout.split("\n", 3)
-        return cls(int(cpus), info, meter.cloud_instance(vendor, product))
+            system, cpus, vendor, product, info = ssh.run(_PROCESSOR).stdout.split("\n", 4)
+        return cls(int(cpus), info, meter.cloud_instance(vendor, product), tuple(system.split()))
 
 
 def node_file(lab: Lab) -> Path:
@@ -88,10 +104,10 @@ def node_data(
             "cert_sans": sorted({endpoint.node_address, endpoint.address, endpoint.name, "127.0.0.1", "localhost"}),
             "cgroup_root": endpoint.data.get("cgroup_root", "").rstrip("/"),
             "boot": {"nokmem": lab.settings.host.nokmem},
-            "distribution_packages": list(DISTRIBUTION),
+            "distribution_packages": list(EL_DISTRIBUTION if processor.takes_rpms else DISTRIBUTION),
             "meter": _meter(lab, endpoint, processor),
-            **_content(index),
-            **_sources(index, served),
+            **_content(index, rpms=processor.takes_rpms),
+            **_sources(index, served, rpms=processor.takes_rpms),
         },
         "data": keys.node_data(lab),
     }
@@ -116,7 +132,7 @@ def _preset(lab: Lab, endpoint: Endpoint) -> str:
     return "embedded" if endpoint.kind == "embedded" else "supported"
 
 
-def _content(index: Index) -> dict[str, Any]:
+def _content(index: Index, *, rpms: bool) -> dict[str, Any]:
     """Return packages and images; versions come from the index alone.
 
     Raises ``LabError`` where a node would have to take packages from upstream's repositories.
@@ -128,10 +144,11 @@ def _content(index: Index) -> dict[str, Any]:
             hint='set mode = "auto" in [mirror] of lab.toml: the node then installs from this lab\'s mirror',
         )
     pause = index.image("pause")
+    of_node = yum.evr if rpms else str
     return {
         "packages": {
-            "containerd": {name: debs[name] for name in debs if name.startswith("containerd")},
-            "kubernetes": {name: index.get("package", name).version for name in KUBERNETES},
+            "containerd": {name: of_node(debs[name]) for name in debs if name.startswith("containerd")},
+            "kubernetes": {name: of_node(index.get("package", name).version) for name in KUBERNETES},
         },
         "images": {"node": _images(index, node=True), "workload": _images(index, node=False)},
         "kubernetes_version": _version(index.image("kube-apiserver")),
@@ -153,17 +170,25 @@ def _version(image: Image) -> str:
     return image.tag.replace("_", "+", 1)
 
 
-def _sources(index: Index, served: Served | None) -> dict[str, Any]:
+def takes_rpms(lab: Lab) -> bool:
+    """Return whether the node takes its packages from the mirror as rpms."""
+    repository = read_json(node_file(lab))["lab"]["repository"]
+    return bool(repository) and repository["url"].endswith(yum.FOLDER)
+
+
+def _sources(index: Index, served: Served | None, *, rpms: bool) -> dict[str, Any]:
     if served is None:
         return {"repository": None, "registries": {}}
     hosts = sorted({image.name.partition("/")[0] for image in index.images})
-    return {
-        "repository": {
-            "url": served.apt_url,
-            "suite": "stable",
-            "components": "main",
+    repository = {"url": served.apt_url, "suite": "stable", "components": "main", "key": served.key_path.read_text()}
+    if rpms:
+        repository = {
+            "url": f"{served.apt_url}/{yum.FOLDER}",
             "key": served.key_path.read_text(),
-        },
+            "fingerprint": apt.fingerprint(served.key_path),
+        }
+    return {
+        "repository": repository,
         "registries": {host: {"mirror": served.mirror_of(host), "server": _server(host, served)} for host in hosts},
     }
 

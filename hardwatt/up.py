@@ -59,6 +59,8 @@ def _machine(state: State) -> None:
 def _node(state: State) -> None:
     """Provision the node; the mirror serves while that runs, and is not needed afterwards."""
     with described(state.lab, state.need_endpoint(), state.need_index()):
+        if nodedata.takes_rpms(state.lab):
+            mirror.publish_rpms(state.lab)
         outcome = provision.apply(state.lab)
     state.changes += outcome.changed
 

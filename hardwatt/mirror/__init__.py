@@ -6,6 +6,7 @@ from hardwatt.mirror.index import Artefact, Image, Index
 from hardwatt.mirror.listing import Row, listing
 from hardwatt.mirror.served import Served
 from hardwatt.mirror.servers import serve, serving, stop_serving
+from hardwatt.mirror.yum import ensure as publish_rpms
 
 __all__ = [
     "Artefact",
@@ -21,6 +22,7 @@ __all__ = [
     "load",
     "mirror_root",
     "missing",
+    "publish_rpms",
     "resolve_lock",
     "serve",
     "serving",

@@ -50,10 +50,11 @@ def ensure_key(root: Path) -> Path:
     return public
 
 
-def fingerprint(root: Path) -> str:
-    """Return the fingerprint of the mirror's key, 40 hexadecimal digits: what a node is told to trust."""
-    with keyring(root) as gpg:
-        rows = gpg("--with-colons", "--show-keys", public_key(root)).stdout.splitlines()
+def fingerprint(key: Path) -> str:
+    """Return the fingerprint of a public key, 40 hexadecimal digits: what a node is told to trust."""
+    with tempfile.TemporaryDirectory(prefix="hardwatt-gpg-") as home:
+        gpg = Gpg(Path(home))
+        rows = gpg("--with-colons", "--show-keys", key).stdout.splitlines()
     return next(row.split(":")[9] for row in rows if row.startswith("fpr:"))
 
 

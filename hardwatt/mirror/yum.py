@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hardwatt import files
+from hardwatt import files, versions
 from hardwatt.door import run
+from hardwatt.lab import Lab
 from hardwatt.mirror import apt, debs
+from hardwatt.mirror.filler import held, load, mirror_root
 from hardwatt.mirror.index import Artefact
+from hardwatt.progress import step
 
 FOLDER = "rpm"
 """Where the repository lies, below the folder that the mirror serves."""
@@ -64,6 +67,15 @@ def config(name: str, version: str, arch: str, tree: Path, key: Path) -> dict[st
     )
     del settings["deb"]
     return settings
+
+
+def ensure(lab: Lab) -> None:
+    """Have the mirror of the lab serve what it holds as rpms too. Raises ``CommandError``."""
+    root = mirror_root(lab)
+    with held(root):
+        packages = [one for one in load(lab).artefacts if one.kind == "package" and one.source != "upstream"]
+        with step("mirror: packages as rpms", lab=lab) as current:
+            current.changed(int(publish(root, packages, versions.machine_arch())))
 
 
 def publish(root: Path, packages: Sequence[Artefact], arch: str) -> bool:

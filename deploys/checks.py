@@ -50,6 +50,8 @@ class Facts:
 
     system: dict[str, Any]
     cgroup: dict[str, Any]
+    boot: dict[str, Any]
+    record: dict[str, Any]
     modules: dict[str, dict[str, bool]]
     settings: dict[str, dict[str, Any]]
     ports: dict[int, str]
@@ -127,10 +129,41 @@ def _cgroup(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             "error", "cgroup", f"no cgroup can be made with: {names} (cgroup v{cgroup['version']})",
             "boot with these controllers on; in a container, delegate them",
         )  # fmt: skip
-    if cgroup["version"] == 1 and lab["preset"] == "supported":
+    yield from _preset(cgroup["version"], facts, lab)
+
+
+def _preset(version: int, facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+    """Each preset wants one version of cgroups; the embedded node takes what the host has."""
+    if lab["preset"] == "supported" and version == 1:
+        if facts.boot["loader"]:
+            yield Problem(
+                "warning", "cgroup-v1", "the host runs on cgroup v1, which Kubernetes 1.35 and later refuse",
+                "lab.up sets the boot argument systemd.unified_cgroup_hierarchy=1 and reboots the host once",
+            )  # fmt: skip
+        else:
+            yield Problem(
+                "error", "cgroup-v1", "cgroup v1, which Kubernetes 1.35 and later refuse, and no boot loader that is "
+                "known here (grubby, or GRUB with update-grub)",
+                "boot with systemd.unified_cgroup_hierarchy=1, or set preset = \"legacy\"",
+            )  # fmt: skip
+    if lab["preset"] != "legacy":
+        return
+    if version == 2:
         yield Problem(
-            "error", "cgroup-v1", "cgroup v1, which Kubernetes 1.35 and later refuse",
-            "boot with systemd.unified_cgroup_hierarchy=1, or set preset = \"legacy\"",
+            "error", "cgroup-v2", "preset legacy is for hosts on cgroup v1, and this one is on cgroup v2",
+            "set preset = \"supported\" (or \"auto\")",
+        )  # fmt: skip
+    yield Problem(
+        "warning", "end-of-life", f"Kubernetes {lab['kubernetes_version']} is past its end of life (2026-10-27): "
+        "no security fixes",
+        "preset = \"supported\" has a supported version, for one reboot",
+    )  # fmt: skip
+    nokmem = "cgroup.memory=nokmem"
+    if facts.system["kernel"].startswith("4.") and nokmem not in facts.boot["running"]:
+        yield Problem(
+            "warning", "nokmem", f"kernel {facts.system['kernel']} may leave pods stuck on cgroup v1 without {nokmem} "
+            "(kubernetes issue 138388)",
+            "set nokmem = true in [host]: lab.up then reboots the host once",
         )  # fmt: skip
 
 
@@ -193,6 +226,12 @@ def _clock(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
 
 def _leftovers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
     state = facts.kubeadm
+    if facts.record["lab"] not in ("", lab["name"]):
+        other = facts.record["lab"]
+        yield Problem(
+            "error", "other-lab", f"the host is the node of the lab {other}",
+            f"take that lab down first: HARDWATT_LAB={other} invoke lab.down",
+        )  # fmt: skip
     if (state["kubelet_conf"] or state["admin"]) and not state["config"]:
         yield Problem(
             "error", "foreign-cluster", "the host is a node of a Kubernetes cluster that this lab did not make",

@@ -1,14 +1,13 @@
 """The pod network of a single node: the reference plugins bridge, host-local and portmap."""
 
-from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from deploys.labdata import lab
+from deploys.labdata import lab, step
 
 CONFLIST = "/etc/cni/net.d/10-hardwatt.conflist"
 
 
-@deploy("Pod network")
+@step("Pod network")
 def configure() -> None:
     """Write the network's configuration; containerd reads it by itself."""
     files.template(

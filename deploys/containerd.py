@@ -1,16 +1,15 @@
 """containerd, configured for what this node may do."""
 
-from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from deploys.labdata import cgroup, lab, system
+from deploys.labdata import cgroup, lab, step, system
 from deploys.mirror import CERTS, SOURCES
 from deploys.operations import packages, units
 
 CONFIG = "/etc/containerd/config.toml"
 
 
-@deploy("containerd")
+@step("containerd")
 def configure() -> None:
     """Install containerd and what it calls, configure it and have it run."""
     packages.present(name="Packages of the distribution", names=lab()["distribution_packages"])

@@ -10,9 +10,9 @@ user's git-shell-commands; that looks into the access table and writes the log.
 from io import StringIO
 
 from pyinfra import host
-from pyinfra.api import deploy
 from pyinfra.operations import files, git, server
 
+from deploys.labdata import step
 from deploys.operations import packages, units
 
 ROOT = "/srv/git"
@@ -26,7 +26,7 @@ PROTECTED = "lab"
 """The repository whose history nobody may rewrite."""
 
 
-@deploy("Git server", data_defaults={"git_keys": {}, "git_access": {}, "git_port": 2222})
+@step("Git server", git_keys={}, git_access={}, git_port=2222)
 def configure() -> None:
     """Make the git user, its keys, its repositories and hardwatt-git.service."""
     packages.present(name="Packages", names=["git", "openssh-server"])

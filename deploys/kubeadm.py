@@ -3,13 +3,12 @@
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import deploy
 from pyinfra.operations import files
 
 from deploys.facts.kernel import Settings
 from deploys.facts.kubeadm import CONFIG
 from deploys.kubernetes import DEFAULTS
-from deploys.labdata import cgroup, lab, system
+from deploys.labdata import cgroup, lab, step, system
 from deploys.operations import kubeadm, units
 
 CONNTRACK = "net.netfilter.nf_conntrack_max"
@@ -41,7 +40,7 @@ def choices(preset: str, machine: dict[str, Any], groups: dict[str, Any], conntr
     }
 
 
-@deploy("Control plane")
+@step("Control plane")
 def configure() -> None:
     """Run ``kubeadm init`` once, and have the kubelet run with the files that are there."""
     data = lab()

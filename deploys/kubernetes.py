@@ -2,17 +2,16 @@
 
 from io import StringIO
 
-from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from deploys.labdata import lab
+from deploys.labdata import lab, step
 from deploys.mirror import SOURCES
 from deploys.operations import packages, units
 
 DEFAULTS = "/etc/default/kubelet"
 
 
-@deploy("Kubernetes packages")
+@step("Kubernetes packages")
 def configure() -> None:
     """Install and hold the packages; kubeadm starts the kubelet."""
     # one second: with the default of ten, cAdvisor loses the last CPU-seconds of a pod that ends

@@ -1,14 +1,23 @@
 """What steps may decide by: the lab's data, and what no step changes about the machine."""
 
+import functools
 import weakref
+from collections.abc import Callable
 from typing import Any, cast
 
 from pyinfra import host
-from pyinfra.api import DeployError, Host
+from pyinfra.api import DeployError, FactBase, Host
+from pyinfra.api import deploy as pyinfra_deploy
 from pyinfra.context import ctx_host
 
+from deploys.facts.boot import Boot
 from deploys.facts.cgroup import Cgroup
 from deploys.facts.system import System
+
+CONTAINERS = ("docker", "lxc", "lxc-libvirt", "openvz", "podman", "pouch", "proot", "rkt", "systemd-nspawn", "wsl")
+"""What systemd-detect-virt calls a machine that runs on somebody else's kernel."""
+UNIFIED = "systemd.unified_cgroup_hierarchy=1"
+NOKMEM = "cgroup.memory=nokmem"
 
 _asked: weakref.WeakKeyDictionary[Host, dict[str, Any]] = weakref.WeakKeyDictionary()
 
@@ -24,6 +33,11 @@ def lab() -> dict[str, Any]:
     return cast(dict[str, Any], data)
 
 
+def boot() -> dict[str, Any]:
+    """Return the fact ``Boot`` as it was when this run began."""
+    return cast(dict[str, Any], _once(Boot))
+
+
 def cgroup() -> dict[str, Any]:
     """Return the fact ``Cgroup``, asked once in a run."""
     return cast(dict[str, Any], _once(Cgroup))
@@ -34,7 +48,61 @@ def system() -> dict[str, Any]:
     return cast(dict[str, Any], _once(System))
 
 
-def _once(fact: type[Cgroup] | type[System]) -> Any:
+def family() -> str:
+    """Return ``debian`` (Ubuntu too), ``el`` (RHEL and its relatives), or an empty string."""
+    return family_of(system())
+
+
+def family_of(machine: dict[str, Any]) -> str:
+    """Return the family of distributions of a machine with this fact ``System``."""
+    names = (machine["os"], *machine["os_like"])
+    if "debian" in names:
+        return "debian"
+    return "el" if {"rhel", "centos"} & set(names) else ""
+
+
+def own_kernel() -> bool:
+    """Return whether the machine has a kernel of its own: boot arguments, headers and modules are then ours to set."""
+    return system()["virtualization"] not in CONTAINERS
+
+
+def wanted_arguments() -> tuple[list[str], str]:
+    """Return the boot arguments that the preset wants and this boot has not, and why."""
+    data = lab()
+    if data["preset"] == "supported" and cgroup()["version"] == 1:
+        return [UNIFIED], "cgroup v2 is switched on: Kubernetes 1.35 and later refuse cgroup v1"
+    if data["preset"] == "legacy" and data["boot"]["nokmem"] and NOKMEM not in boot()["running"]:
+        return [NOKMEM], "kernel memory accounting is switched off, as [host] nokmem asks"
+    return [], ""
+
+
+def reboot_reasons() -> list[str]:
+    """Return why the machine has to be rebooted before the rest of the list; empty: it need not."""
+    if not own_kernel():
+        return []
+    wanted, reason = wanted_arguments()
+    return list(dict.fromkeys([*boot()["required"], *([reason] if wanted else [])]))
+
+
+def step(title: str, **defaults: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Make a deploy of a function, one that does nothing in a run that ends with a reboot.
+
+    ``defaults`` are host data that the inventory may leave out.
+    """
+
+    def wrap(function: Callable[[], None]) -> Callable[[], None]:
+        @pyinfra_deploy(title, data_defaults=defaults)
+        @functools.wraps(function)
+        def run() -> None:
+            if not reboot_reasons():
+                function()
+
+        return cast(Callable[[], None], run)
+
+    return wrap
+
+
+def _once(fact: type[FactBase[Any]]) -> Any:
     answers = _asked.setdefault(ctx_host.get(), {})  # type: ignore[no-untyped-call] # pyinfra has no types there
     if fact.__name__ not in answers:
         answers[fact.__name__] = host.get_fact(fact)

@@ -4,17 +4,16 @@ import json
 from io import StringIO
 
 from pyinfra import host
-from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from deploys.labdata import lab
+from deploys.labdata import lab, step
 from deploys.operations import units
 
 CONFIG = "/etc/hardwatt/meter.json"
 SERVICE = "hardwatt-meter.service"
 
 
-@deploy("Meter")
+@step("Meter")
 def configure() -> None:
     """Install the daemon with its configuration, and have it run before any pod does."""
     meter = lab()["meter"]

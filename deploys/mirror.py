@@ -3,17 +3,16 @@
 from io import StringIO
 
 from pyinfra import host
-from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from deploys.labdata import lab
+from deploys.labdata import lab, step
 
 SOURCES = "/etc/apt/sources.list.d/hardwatt.sources"
 KEY = "/etc/apt/keyrings/hardwatt.asc"
 CERTS = "/etc/containerd/certs.d"
 
 
-@deploy("Sources of packages and images")
+@step("Sources of packages and images")
 def configure() -> None:
     """Write the package source with its key, and the mirror of each registry."""
     packages = lab()["repository"]

@@ -3,10 +3,10 @@
 from io import StringIO
 
 from pyinfra import host
-from pyinfra.api import deploy
 from pyinfra.operations import files
 
 from deploys.facts.kernel import Modules
+from deploys.labdata import step
 from deploys.operations import kernel
 
 MODULES = ["overlay", "br_netfilter"]
@@ -17,7 +17,7 @@ SETTINGS = {
 }
 
 
-@deploy("Kernel modules and settings")
+@step("Kernel modules and settings")
 def configure() -> None:
     """Load what is not built in, set what forwarding needs, and keep both over a boot."""
     # whether a module can be loaded at all does not change by loading it

@@ -4,9 +4,11 @@ Each step also runs alone: ``pyinfra inventory/lab.py deploys.containerd.configu
 """
 
 from deploys import (
+    boot_arguments,
     cni,
     containerd,
     git_server,
+    host_record,
     images,
     kubeadm,
     kubernetes,
@@ -14,11 +16,16 @@ from deploys import (
     mirror,
     modules_sysctls,
     preflight,
+    reboot,
     service_network,
     workload_images,
 )
 
 preflight.configure()
+host_record.configure()
+boot_arguments.configure()
+reboot.configure()
+# what follows is done when no reboot is needed (any more)
 modules_sysctls.configure()
 mirror.configure()
 containerd.configure()

@@ -15,7 +15,8 @@ from deploys.facts.kernel import Modules, Settings
 from deploys.facts.kubeadm import MadeWith, State
 from deploys.facts.network import Ports, Routes
 from deploys.facts.packages import Debs
-from deploys.labdata import cgroup, lab, system
+from deploys.facts.record import Record
+from deploys.labdata import boot, cgroup, lab, own_kernel, system
 from deploys.modules_sysctls import MODULES, SETTINGS
 
 REPORT = "HARDWATT_PREFLIGHT_REPORT"
@@ -48,6 +49,8 @@ def _check() -> list[checks.Problem]:
         system=machine,
         asked=(before, time.time()),
         cgroup=cgroup(),
+        boot=boot() if own_kernel() else {"loader": "", "running": [], "next": [], "file": "", "required": []},
+        record=host.get_fact(Record),
         modules=host.get_fact(Modules, names=MODULES),
         settings=host.get_fact(Settings, names=sorted(SETTINGS)),
         ports=host.get_fact(Ports),

@@ -5,16 +5,15 @@ service's address out of the node, where nothing answers: CoreDNS waits 30 s for
 all that needs names waits with it. A refused connection is tried again a second later.
 """
 
-from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from deploys.labdata import lab
+from deploys.labdata import lab, step
 from deploys.operations import units
 
 UNIT = "hardwatt-services.service"
 
 
-@deploy("Service network")
+@step("Service network")
 def configure() -> None:
     """Write the unit that refuses what is not translated to a pod, and have it run before the kubelet."""
     files.template(

@@ -30,6 +30,8 @@ __all__ = ["Outcome", "Plan", "Problem", "apply", "check", "plan", "select", "st
 INVENTORY = "inventory/lab.py"
 DEPLOY = "deploys/node.py"
 REPORT = "HARDWATT_PREFLIGHT_REPORT"
+WAITS = "Reboot | The rest waits for it"
+"""The operation that ends a run's list; why is in /run/hardwatt/reboot-required on the node, a line each."""
 TIMEOUT = 1800.0
 """Seconds for a whole deploy: images over a slow line are the longest part."""
 LOGS = 20
@@ -57,6 +59,8 @@ class Outcome:
 
     changed: list[str]
     operations: int
+    waits: bool = False
+    """The list was not done to its end: the node has to be rebooted, and the deploy run again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,18 +96,22 @@ def apply(lab: Lab, steps: Sequence[str] = ()) -> Outcome:
     Raises ``LabError`` naming the operation that failed and the log.
     """
     changed: list[str] = []
-    operations = 0
+    operations, waits = 0, False
     for target in select(lab.root, steps):
         results = _pyinfra(lab, target, "-y", tell=lambda text: say(f"    {text}"))["results"]
         changed += [f"{row['name']}" for row in results["operations"] if row["success"]]
         operations += len(results["operations"])
-    return Outcome(changed, operations)
+        waits = waits or any(row["name"] == WAITS for row in results["operations"])
+    return Outcome(changed, operations, waits)
 
 
 def plan(lab: Lab) -> Plan:
     """Return what ``apply`` would do now; changes nothing."""
     rows = _pyinfra(lab, DEPLOY, "--dry")["plan"]
-    return Plan([_planned(row) for row in rows if _planned(row)], len(rows))
+    lines = [_planned(row) for row in rows if _planned(row)]
+    if any(row["name"] == WAITS for row in rows):
+        lines.append("a reboot; what follows it is planned by the next lab.plan")
+    return Plan(lines, len(rows))
 
 
 def check(lab: Lab) -> list[Problem]:

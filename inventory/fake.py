@@ -51,6 +51,8 @@ def answers(**changed: Any) -> dict[str, Any]:
         "cgroup": _CGROUP,
         "modules": "overlay no yes\nbr_netfilter no yes",
         "settings": _SETTINGS,
+        "boot": "cmdline BOOT_IMAGE=/vmlinuz root=UUID=1 ro quiet\nloader grub\nentry root=UUID=1 ro quiet",
+        "record": "read=yes",
         "ports": 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=612,fd=3))',
         "routes": "198.51.100.0/24 dev eth0 proto kernel scope link src 198.51.100.7",
         "kubeadm": "read=yes",
@@ -84,6 +86,7 @@ def lab(**changed: Any) -> dict[str, Any]:
         },
         "cert_sans": ["127.0.0.1", "198.51.100.7", "localhost", "node-1"],
         "cgroup_root": "",
+        "boot": {"nokmem": False},
         "distribution_packages": ["conntrack", "runc"],
         "packages": {
             "containerd": {"containerd.io": "2.3.4+lab.1"},

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from deploys import checks
+from deploys.facts.boot import Boot
 from deploys.facts.cgroup import Cgroup
 from deploys.facts.kernel import Modules, Settings
 from deploys.facts.kubeadm import State
 from deploys.facts.network import Ports, Routes
 from deploys.facts.packages import Debs
+from deploys.facts.record import Record
 from deploys.facts.system import System
 from deploys.modules_sysctls import SETTINGS
 from tests.deploys.conftest import FAKE
@@ -26,6 +28,8 @@ def facts(**changed: Any) -> checks.Facts:
     good: dict[str, Any] = {
         "system": System().process(answers["system"]),
         "cgroup": Cgroup().process(answers["cgroup"]),
+        "boot": Boot().process(answers["boot"]),
+        "record": Record().process(answers["record"]),
         "modules": Modules().process(answers["modules"]),
         "settings": Settings().process(answers["settings"]),
         "ports": Ports().process(answers["ports"]),
@@ -62,7 +66,8 @@ def test_a_good_host_has_no_problem() -> None:
         ({"system": {"nameservers": []}}, "no nameserver", "/etc/resolv.conf"),
         ({"cgroup": {"version": 0}}, "no cgroup tree", "mount"),
         ({"cgroup": {"missing": ["freezer"]}}, "freezer (cgroup v2)", "controllers"),
-        ({"cgroup": {"version": 1}}, "cgroup v1", "systemd.unified_cgroup_hierarchy=1"),
+        ({"cgroup": {"version": 1}, "boot": {"loader": ""}}, "cgroup v1", "systemd.unified_cgroup_hierarchy=1"),
+        ({"record": {"lab": "other"}}, "node of the lab other", "HARDWATT_LAB=other invoke lab.down"),
         ({"modules": {"overlay": {"present": False, "loadable": False}}}, "overlay is neither", "install a kernel"),
         ({"settings": {"net.ipv4.ip_forward": {"value": "0", "writable": False}}}, "ip_forward is 0", "sysctl -w"),
         ({"ports": {6443: "nginx"}}, "port 6443 is taken by nginx", "stop nginx"),
@@ -86,6 +91,24 @@ def test_a_planted_fault_is_found_alone(changed: dict[str, Any], what: str, reme
     assert [problem.severity for problem in found] == ["error"], found
     assert what in found[0].what
     assert remedy in found[0].remedy
+
+
+def test_cgroup_v1_costs_one_announced_reboot() -> None:
+    found = checks.problems(facts(cgroup={"version": 1}), lab())
+    assert [(problem.severity, problem.name) for problem in found] == [("warning", "cgroup-v1")]
+    assert "reboots the host once" in found[0].remedy
+
+
+def test_the_legacy_preset_says_what_it_is_and_refuses_cgroup_v2() -> None:
+    host = facts(cgroup={"version": 1}, system={"kernel": "4.18.0-372.9.1.el8.x86_64"})
+    legacy = lab(preset="legacy", kubernetes_version="v1.34.11")
+    found = checks.problems(host, legacy)
+    assert [(problem.severity, problem.name) for problem in found] == [
+        ("warning", "end-of-life"),
+        ("warning", "nokmem"),
+    ]
+    assert "2026-10-27" in found[0].what
+    assert [p.name for p in checks.problems(facts(), legacy) if p.severity == "error"] == ["cgroup-v2"]
 
 
 def test_a_slow_answer_is_no_wrong_clock() -> None:

@@ -1,6 +1,7 @@
 """The whole list on a bare Debian 12 that is not there: what it would run, in which order, with what in the files."""
 
 import json
+import shlex
 import tomllib
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from pyinfra.api import DeployError
 
+from deploys.operations.boot import drop_in
 from hardwatt import provision
 from tests.deploys.conftest import FAKE, ROOT, Runner
 
@@ -140,6 +142,42 @@ def test_all_problems_stop_the_run_before_any_command(run_node: Runner) -> None:
         run_node(answers={"system": system, "ports": 'LISTEN 0 9 *:6443 *:* users:(("nginx",pid=1,fd=1))'})
     text = str(caught.value)
     assert all(part in text for part in ("swapoff -a", "kubeadm wants 2", "port 6443 is taken by nginx"))
+
+
+V1 = (
+    "version=1\nusable=blkio cpu cpuacct cpuset devices freezer memory pids\nunit=4:memory:/system.slice/run-u1.service"
+)
+
+
+def test_a_host_on_cgroup_v1_gets_boot_arguments_and_nothing_that_comes_after_the_reboot(run_node: Runner) -> None:
+    run = run_node(answers={"cgroup": V1})
+    commands = [command for command in run.commands if "hardwatt/note" in command or "grub" in command]
+    text = drop_in(["systemd.unified_cgroup_hierarchy=1"])
+    assert commands[-4:] == [
+        "/usr/local/lib/hardwatt/note bootfile /etc/default/grub.d/zz-hardwatt.cfg",
+        "mkdir -p /etc/default/grub.d",
+        f"printf '%s' {shlex.quote(text)} >/etc/default/grub.d/zz-hardwatt.cfg",
+        "update-grub",
+    ]
+    assert run.commands[-1] == (
+        "mkdir -p /run/hardwatt && printf '%s\\n' "
+        "'cgroup v2 is switched on: Kubernetes 1.35 and later refuse cgroup v1' >>/run/hardwatt/reboot-required"
+    )
+    assert provision.WAITS in run.results
+    assert set(run.files) == {"/usr/local/lib/hardwatt/note"}
+
+
+def test_a_reboot_that_is_still_asked_for_ends_the_list(run_node: Runner) -> None:
+    pending = FAKE["answers"]()[": facts.boot"] + "\nrequired a new kernel"
+    run = run_node(answers={"boot": pending})
+    assert list(run.results)[-1] == provision.WAITS
+
+
+def test_the_embedded_node_has_no_boot_of_its_own(run_node: Runner) -> None:
+    system = FAKE["answers"]()[": facts.system"].replace("virtualization=none", "virtualization=systemd-nspawn")
+    run = run_node(answers={"cgroup": V1, "system": system}, lab={"preset": "embedded"})
+    assert not [command for command in run.commands if "grub" in command]
+    assert "Control plane | kubeadm init" in run.results
 
 
 def test_every_step_runs_alone(run_node: Runner) -> None:

@@ -125,6 +125,24 @@ def test_plan_never_says_yes(lab: Lab, index: Index, served: Served, monkeypatch
     assert pyinfra.calls == [["inventory/lab.py", "deploys/node.py", "--json", "--dry"]]
 
 
+def test_a_list_that_ends_with_a_reboot_says_so(
+    lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provision.write_node_data(lab, endpoint(lab), index, served)
+    rows = [
+        {"name": "Boot arguments | For the next boot", "success": ["unit"]},
+        {"name": provision.WAITS, "success": []},
+    ]
+    monkeypatch.setattr(door, "run", Pyinfra(json.dumps({"plan": [], "results": {"operations": rows}})))
+    assert provision.apply(lab) == provision.Outcome(["Boot arguments | For the next boot"], 2, waits=True)
+    planned = [
+        {"name": "Boot arguments | For the next boot", "hosts_with_change": ["unit"]},
+        {"name": provision.WAITS, "hosts_with_change": [], "hosts_with_conditional_change": []},
+    ]
+    monkeypatch.setattr(door, "run", Pyinfra(json.dumps({"plan": planned, "results": None})))
+    assert provision.plan(lab).lines[1].startswith("a reboot;")
+
+
 def test_a_failure_names_operation_words_log_and_next_step(
     lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

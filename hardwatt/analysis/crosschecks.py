@@ -1,4 +1,4 @@
-"""Do the instruments agree with each other? Spread over the windows that count, and a word on each."""
+"""Do the instruments agree with each other? Spread over the windows that count, by arm, against what is asked."""
 
 from __future__ import annotations
 
@@ -8,66 +8,82 @@ import numpy as np
 
 from hardwatt.analysis.figures import Json, figure
 from hardwatt.analysis.table import Table
+from hardwatt.bundle import Bundle
+from hardwatt.instruments import Crosscheck, Measured, judged
 
 BY_SAMPLES = "check.node_cpu_seconds_by_samples"
-SEEN = "closure.pods_of_kubepods"
-LABELS = {
-    "check.edge_error": "readings at the edges, off the window's ends by",
-    "check.joules_of_formula": "joules of the zone, of those that the formula gives",
-    "check.meter_cost": "what the meter itself costs",
-    "check.kepler_unseen": "CPU time that Kepler did not see",
-    "closure.kepler_pods_of_active": "joules of Kepler's pods, of the node's active joules",
-    "check.scrape_gap": "longest silence between two scrapes",
-    SEEN: "CPU time of the pods that were seen, of all pods' own counter",
-    "closure.kubepods_of_node": "CPU time of all pods, of the node",
-}
-_BIAS = "check.kepler_bias."
-CLOSURE = (0.95, 1.05)
+NAME = "instruments agree within their limits, in every window"
 
 
-def crosschecks(table: Table) -> list[Json]:
-    """Each comparison with its median over the windows; ``low`` and ``high`` are the extremes."""
-    rows = [
-        {"name": name, "label": _label(name), "figure": _spread(table, name)}
-        for name in table.names()
-        if name.startswith(("check.", "closure.")) and name != BY_SAMPLES
-    ]
-    if by_samples := _against_samples(table):
-        rows.insert(
-            0, {"name": BY_SAMPLES, "label": "the window by its edges, less by samples alone", "figure": by_samples}
-        )
+def crosschecks(table: Table, bundle: Bundle, measured: Measured) -> list[Json]:
+    """Each comparison with its median over the windows; ``low`` and ``high`` are the extremes.
+
+    ``asked`` has the limits (those of the window in the middle where they differ), ``arms`` the same by arm,
+    ``sentence`` says in how many windows it holds.
+    """
+    kept = {run.run_id for run in table.runs}
+    found: dict[str, list[Crosscheck]] = {}
+    for one in judged(bundle, measured):
+        if one.run_id in kept:
+            found.setdefault(one.name, []).append(one)
+    rows = [_row(table, own) for name, own in sorted(found.items()) if name != BY_SAMPLES]
+    if table.outcome == "node_cpu_seconds" and (own := found.get(BY_SAMPLES)):
+        rows.insert(0, _against_samples(table, own))
     return rows
 
 
-def _label(name: str) -> str:
-    if name.startswith(_BIAS):
-        return f"Kepler's share of {name.removeprefix(_BIAS)}, over its share by cgroups"
-    return LABELS.get(name, name)
+def agreement(rows: Sequence[Json]) -> list[Json]:
+    """Return one check over all comparisons: it names those that do not hold."""
+    off = [f"{row['label']}: {row['sentence']}" for row in rows if row["status"] != "ok"]
+    return [{"name": NAME, "status": "warning" if off else "ok", "detail": "; ".join(off)}] if rows else []
 
 
-def _spread(table: Table, name: str) -> Json:
-    own = [one for run in table.runs if (one := table.get(run, name)) is not None]
-    return _figure([one.value for one in own], own[0].unit, own[0].source)
+def _row(table: Table, own: Sequence[Crosscheck]) -> Json:
+    unit, source = own[0].figure.unit, own[0].figure.source
+    values = [one.figure.value for one in own]
+    limits = {side: [limit for one in own if (limit := getattr(one, side)) is not None] for side in ("least", "most")}
+    off = [one for one in own if not one.holds]
+    return {
+        "name": own[0].name,
+        "label": own[0].about,
+        "figure": _figure(values, unit, source),
+        "arms": {arm: _of_arm(own, arm, values, unit, source) for arm in table.arms},
+        "asked": {side: _figure(given, unit, "limit") if given else None for side, given in limits.items()},
+        "status": "warning" if off else "ok",
+        "sentence": _sentence(own, off),
+    }
+
+
+def _of_arm(own: Sequence[Crosscheck], arm: str, values: Sequence[float], unit: str, source: str) -> Json | None:
+    mine = [value for one, value in zip(own, values, strict=True) if one.arm == arm]
+    return _figure(mine, unit, source) if mine else None
+
+
+def _sentence(own: Sequence[Crosscheck], off: Sequence[Crosscheck]) -> str:
+    if not off:
+        return "holds in every window"
+    runs = ", ".join(one.run_id for one in off[:3]) + (" and others" if len(off) > 3 else "")
+    return f"does not hold in {len(off)} of {len(own)} windows ({runs})"
 
 
 def _figure(values: Sequence[float], unit: str, source: str) -> Json:
     return figure(float(np.median(values)), unit, source, float(min(values)), float(max(values)))
 
 
-def _against_samples(table: Table) -> Json | None:
-    values = [
-        table.primary(run).value - one.value
-        for run in table.runs
-        if table.outcome == "node_cpu_seconds" and (one := table.get(run, BY_SAMPLES)) is not None
-    ]
-    return _figure(values, "CPU-seconds", "node meter, edges against scrapes") if values else None
-
-
-def closure_check(table: Table) -> list[Json]:
-    """Say whether the pods that were seen add up to the pods' own counter within five percent."""
-    known = [(run.run_id, one) for run in table.runs if (one := table.get(run, SEEN)) is not None]
-    if not known:
-        return []
-    off = [run_id for run_id, one in known if not CLOSURE[0] <= one.value <= CLOSURE[1]]
-    name = "pods that were seen add up to all pods within five percent, in every window"
-    return [{"name": name, "status": "warning" if off else "ok", "detail": ", ".join(off)}]
+def _against_samples(table: Table, own: Sequence[Crosscheck]) -> Json:
+    """The window by its edges less by scrapes alone: a difference, in the outcome's unit."""
+    primary = {run.run_id: table.primary(run).value for run in table.runs}
+    values = [primary[one.run_id] - one.figure.value for one in own]
+    unit, source = "CPU-seconds", "node meter, edges against scrapes"
+    row = _row(table, own)
+    other = {"least": "most", "most": "least"}
+    asked = {
+        side: _figure([primary[one.run_id] - (getattr(one, other[side]) or 0.0) for one in own], unit, "limit")
+        for side in other
+    }
+    return row | {
+        "label": "the window by its edges, less by samples alone",
+        "figure": _figure(values, unit, source),
+        "arms": {arm: _of_arm(own, arm, values, unit, source) for arm in table.arms},
+        "asked": asked,
+    }

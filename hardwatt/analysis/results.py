@@ -79,6 +79,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
     data = replace(data, level=level)
     first = answer.primary(data, planned)
     equal = answer.equivalent(data, planned)
+    crossed = crosschecks.crosschecks(data, bundle, measured)
     derived = breakdown.JOULES if data.outcome != breakdown.JOULES and data.columns(breakdown.JOULES) else None
     return {
         "schema": SCHEMA,
@@ -97,7 +98,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "joules": breakdown.joules(data, kind, model),
         "namespaces": breakdown.namespaces(data),
         "totals": breakdown.totals(data),
-        "crosschecks": crosschecks.crosschecks(data),
+        "crosschecks": crossed,
         "secondaries": breakdown.secondaries(data, seed),
         "units": breakdown.units(data),
         "kepler": breakdown.kepler(data),
@@ -112,7 +113,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         ),
         "fetches": fetched,
         "checks": [
-            *crosschecks.closure_check(data),
+            *crosschecks.agreement(crossed),
             *runlog.runner_check(fetched, delivery),
             *robustness.memory_check(data),
             *context.checks(bundle, data, delivery),

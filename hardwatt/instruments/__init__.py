@@ -5,8 +5,21 @@ UNIT_cpu_seconds (kubelet, containerd, ssh), cpu_seconds.NAMESPACE, deliveries_r
 cross-checks start with ``check.`` or ``closure.``; what Kepler says starts with ``kepler_``.
 """
 
+from hardwatt.instruments.crosschecks import Crosscheck, judged
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
 from hardwatt.instruments.outcomes import measure, outcomes
 from hardwatt.instruments.windows import Rule, WindowError, integrate
 
-__all__ = ["Figure", "Measured", "Outcome", "Refusal", "Rule", "WindowError", "integrate", "measure", "outcomes"]
+__all__ = [
+    "Crosscheck",
+    "Figure",
+    "Measured",
+    "Outcome",
+    "Refusal",
+    "Rule",
+    "WindowError",
+    "integrate",
+    "judged",
+    "measure",
+    "outcomes",
+]

@@ -12,8 +12,10 @@ from hardwatt.instruments.windows import Rule, WindowError, integrate
 
 CPU = "hardwatt_node_cpu_seconds_total"
 UNIT_CPU = "hardwatt_unit_cpu_seconds_total"
+STEAL = "hardwatt_node_steal_seconds_total"
 METER_CPU = "hardwatt_meter_cpu_seconds_total"
 JOULES = "node_rapl_package_joules_total"
+DRAM = "node_rapl_dram_joules_total"
 RANGE = "hardwatt_powercap_max_energy_range_joules"
 GIT_UNIT = "hardwatt-git.service"
 
@@ -79,22 +81,41 @@ def units(bundle: Bundle) -> list[str]:
 
 def joules(bundle: Bundle, run: Run) -> Figure:
     """Energy of the CPU packages by their powercap zones, every socket added up, wraps counted."""
+    found = _zones(bundle, run, JOULES)
+    if not found and (readings := counters(bundle, run, WATTS)):
+        return _joules_of_readings(bundle, run, readings)
+    return _joules_of_zones(bundle, run, found, JOULES, "CPU packages")
+
+
+def dram_joules(bundle: Bundle, run: Run) -> Figure:
+    """Energy of the memory by its zones, which lie beside the packages."""
+    return _joules_of_zones(bundle, run, _zones(bundle, run, DRAM), DRAM, "memory")
+
+
+def has_dram(bundle: Bundle) -> bool:
+    """Tell whether the bundle holds a zone of memory."""
+    return any(labels.get("__name__") == DRAM for labels in bundle.series.values())
+
+
+def _zones(bundle: Bundle, run: Run, metric: str) -> list[Counter]:
+    modelled = bundle.manifest.source == "modelled"
+    return _without_duplicates(counters(bundle, run, metric, moment=READ_AT if modelled else ""))
+
+
+def _joules_of_zones(bundle: Bundle, run: Run, found: Sequence[Counter], metric: str, covers: str) -> Figure:
     modelled = bundle.manifest.source == "modelled"
     ranges = _ranges(bundle, run)
     sums = [0.0, 0.0, 0.0]
-    found = _without_duplicates(counters(bundle, run, JOULES, moment=READ_AT if modelled else ""))
-    if not found and (readings := counters(bundle, run, WATTS)):
-        return _joules_of_readings(bundle, run, readings)
     if not found:
-        raise WindowError(f"no samples of {JOULES}")
+        raise WindowError(f"no samples of {metric}")
     for one in found:
         folder = one.labels.get("path", "").rpartition("/")[2]
         rule = Rule(max_gap_ms=scrape_gap_ms(bundle), max_rate=MAX_WATTS, wrap=ranges.get(folder))
-        sums = [total + part for total, part in zip(sums, _window([one], run, rule, JOULES), strict=True)]
+        sums = [total + part for total, part in zip(sums, _window([one], run, rule, metric), strict=True)]
     # The zone's file is written just before the metrics: its value may be one tick younger than they say.
     slack = sums[0] / run.seconds * TICK_MS / 1000 if modelled else 0.0
     model = bundle.manifest.power_model.get("name", "unnamed")
-    source = f"modelled from CPU-seconds by the power model {model}" if modelled else "RAPL, CPU packages"
+    source = f"modelled from CPU-seconds by the power model {model}" if modelled else f"RAPL, {covers}"
     source = _imported(bundle, source)
     return Figure(sums[0], "J", source, max(0.0, sums[1] - slack), sums[2] + slack)
 
@@ -143,6 +164,27 @@ def meter_cost(bundle: Bundle, run: Run) -> Figure:
         part / run.seconds for part in _window(found, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), METER_CPU)
     )
     return Figure(value, "CPU-seconds per s", "the meter's own processor time", low, high)
+
+
+def steal(bundle: Bundle, run: Run) -> Figure:
+    """Time that the hypervisor took away, of all processor time that there was; it is in no CPU-second of ours."""
+    found = counters(bundle, run, STEAL, moment=READ_AT)
+    whole = run.seconds * cpus(bundle)
+    parts = _window(found, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), STEAL)
+    value, low, high = (part / whole for part in parts)
+    return Figure(value, "ratio", "stolen time by /proc/stat, of the CPUs' time", low, high)
+
+
+def has_steal(bundle: Bundle) -> bool:
+    """Tell whether the bundle holds stolen time: the embedded machine, a cgroup, has none of its own."""
+    return any(labels.get("__name__") == STEAL for labels in bundle.series.values())
+
+
+def resets(bundle: Bundle, run: Run) -> int:
+    """How often the counters of the node and its services went back in the window."""
+    rule = _cpu_rule(bundle, scrape_gap_ms(bundle))
+    found = [*counters(bundle, run, CPU, moment=READ_AT), *counters(bundle, run, UNIT_CPU, moment=UNIT_READ_AT)]
+    return sum(int(integrate(one.points, run.t0_ms, run.t1_ms, rule)["resets"].sum()) for one in found)
 
 
 def scrape_gap(bundle: Bundle, run: Run) -> Figure:

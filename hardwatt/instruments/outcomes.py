@@ -1,7 +1,7 @@
 """Bundle -> table of run x outcome. The one place where samples become numbers."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from hardwatt.bundle import Bundle, Run
@@ -45,9 +45,13 @@ def _figures(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
     """Yield each outcome's name with its figure, or with the reason why there is none."""
     for name, instrument in _INSTRUMENTS.items():
         yield name, _or_reason(instrument, bundle, run)
-    for unit in node.units(bundle):
-        yield unit_outcome(unit), _or_reason(partial(node.unit_cpu_seconds, unit=unit), bundle, run)
-    yield from _attributed(bundle, run)
+    if node.has_dram(bundle):
+        yield "node_dram_joules", _or_reason(node.dram_joules, bundle, run)
+    if node.has_steal(bundle):
+        yield "check.steal", _or_reason(node.steal, bundle, run)
+    services = {unit: _or_reason(partial(node.unit_cpu_seconds, unit=unit), bundle, run) for unit in node.units(bundle)}
+    yield from ((unit_outcome(unit), found) for unit, found in services.items())
+    yield from _attributed(bundle, run, [found for found in services.values() if isinstance(found, Figure)])
     yield from kepler.figures(bundle, run)
     yield from _delivered(bundle, run)
 
@@ -76,7 +80,8 @@ _INSTRUMENTS: dict[str, Instrument] = {
 }
 
 
-def _attributed(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
+def _attributed(bundle: Bundle, run: Run, services: Sequence[Figure]) -> Iterator[tuple[str, Figure | str]]:
+    """Yield CPU-seconds by namespace, and how well they and those of ``services`` add up to the node's."""
     try:
         found = cgroup.attribution(bundle, run)
     except WindowError as error:
@@ -86,15 +91,40 @@ def _attributed(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
     for namespace, figure in found.by_namespace.items():
         yield f"cpu_seconds.{namespace}", figure
     yield "cpu_seconds.pods", found.pods
+    resets = float(found.resets + node.resets(bundle, run))
+    yield "check.resets", Figure(resets, "resets", "counters of the node, services and pods", resets, resets)
     if found.kubepods is None:
         yield "closure.pods_of_kubepods", "kubepods' own counter was not scraped"
         return
     yield "cpu_seconds.kubepods", found.kubepods
-    yield "cpu_seconds.unseen_in_pods", _difference(found.kubepods, found.pods, "kubepods' own counter less its pods")
+    lost = _difference(found.kubepods, found.pods, "kubepods' own counter less its pods")
+    yield "cpu_seconds.unseen_in_pods", lost
     yield "closure.pods_of_kubepods", _ratio(found.pods, found.kubepods, "pods seen by kubepods' own counter")
     whole = _or_reason(node.cpu_seconds, bundle, run)
     if isinstance(whole, Figure):
         yield "closure.kubepods_of_node", _ratio(found.kubepods, whole, "kubepods' own counter by the node meter")
+        yield "check.cpu_lost_of_node", _signed_ratio(lost, whole)
+        if services:
+            parts = [found.kubepods, *services, *_git(bundle, run)]
+            yield "closure.attributed_of_node", _ratio(_sum(parts), whole, "pods and services by the node meter")
+
+
+def _git(bundle: Bundle, run: Run) -> list[Figure]:
+    found = _or_reason(node.git_cpu_seconds, bundle, run)
+    return [found] if isinstance(found, Figure) else []
+
+
+def _sum(parts: Sequence[Figure]) -> Figure:
+    value, low, high = (sum(getattr(part, name) for part in parts) for name in ("value", "low", "high"))
+    return Figure(value, parts[0].unit, "cgroups", low, high)
+
+
+def _signed_ratio(part: Figure, whole: Figure) -> Figure | str:
+    """Return a share whose part may be below zero."""
+    if whole.low <= 0:
+        return "the whole may be nothing"
+    ends = [part.low / whole.low, part.low / whole.high, part.high / whole.low, part.high / whole.high]
+    return Figure(part.value / whole.value, "ratio", f"{part.source}, by the node meter", min(ends), max(ends))
 
 
 def _delivered(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:

@@ -22,7 +22,7 @@ from hardwatt.analysis.table import build
 from hardwatt.bundle import Bundle, Provenance, Run, Writer
 from hardwatt.bundle.synthetic import Truth
 from hardwatt.errors import LabError, VerifyError
-from hardwatt.instruments import Measured, measure
+from hardwatt.instruments import Measured, crosschecks, measure
 from hardwatt.report import report
 
 FIGURE = {"value", "unit", "source", "low", "high"}
@@ -78,6 +78,35 @@ def test_parts_of_the_node_and_checks_are_no_hypotheses(eight: Truth) -> None:
     assert results["units"][0]["p"] is None
     labels = {row["name"]: row["label"] for row in results["crosschecks"]}
     assert labels["check.meter_cost"] == "what the meter itself costs"
+
+
+def test_every_cross_check_has_limits_arms_and_a_sentence(eight: Truth) -> None:
+    results = analyse(eight.path, write=False)
+    rows = {row["name"]: row for row in results["crosschecks"]}
+    assert {row["sentence"] for row in rows.values()} == {"holds in every window"}
+    assert all(row["asked"]["least"] or row["asked"]["most"] for row in rows.values())
+    gap = rows["check.scrape_gap"]
+    assert gap["asked"] == {"least": None, "most": gap["asked"]["most"]}
+    assert gap["asked"]["most"]["value"] == 2.5
+    assert gap["asked"]["most"]["unit"] == gap["figure"]["unit"] == "s"
+    assert set(gap["arms"]) == {"push", "pull"}
+    samples = rows["check.node_cpu_seconds_by_samples"]
+    assert samples["asked"]["least"]["value"] < samples["figure"]["value"] < samples["asked"]["most"]["value"]
+
+
+def test_a_cross_check_that_does_not_hold_is_a_warning_that_names_its_windows(
+    eight: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = crosschecks.KINDS["check.meter_cost"]
+    kinds = {**crosschecks.KINDS, "check.meter_cost": replace(limits, limits=lambda _bundle, _figures: (None, 0.001))}
+    monkeypatch.setattr(crosschecks, "KINDS", kinds)
+    results = analyse(eight.path, write=False)
+    row = next(row for row in results["crosschecks"] if row["name"] == "check.meter_cost")
+    assert row["status"] == "warning"
+    assert row["sentence"].startswith("does not hold in 16 of 16 windows (")
+    check = next(check for check in results["checks"] if check["name"].startswith("instruments agree"))
+    assert check["status"] == "warning"
+    assert "what the meter itself costs: does not hold in 16" in check["detail"]
 
 
 def test_the_planned_level_is_that_of_every_interval(three: Truth) -> None:

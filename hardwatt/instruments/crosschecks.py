@@ -1,0 +1,140 @@
+"""Do the instruments agree? Every cross-check of a window: its figure, what it is asked to be, and a sentence.
+
+The figures themselves are made where their counters are read (``node``, ``cgroup``, ``kepler``); what they are asked
+to be stands here, in one table. A cross-check that does not hold refuses nothing: it is shown beside the answer.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hardwatt.bundle import Bundle
+from hardwatt.instruments.figure import Figure, Measured
+from hardwatt.instruments.node import scrape_gap_ms
+
+Figures = Mapping[str, Figure]
+Limits = tuple[float | None, float | None]
+BIAS = "check.kepler_bias."
+BY_SAMPLES = "check.node_cpu_seconds_by_samples"
+MOST_UNSEEN = 0.05
+"""Of the pods' CPU-seconds: what Kepler may not have seen."""
+MOST_APART = 0.02
+"""Of the node's CPU-seconds: how far its scrapes may stand from its edges."""
+
+
+@dataclass(frozen=True)
+class Crosscheck:
+    """One cross-check of one run. ``least`` and ``most`` are in the figure's unit; None: no limit on that side."""
+
+    run_id: str
+    arm: str
+    name: str
+    about: str
+    figure: Figure
+    least: float | None
+    most: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure is where it is asked to be."""
+        return not self.too_low and not self.too_high
+
+    @property
+    def too_low(self) -> bool:
+        """Whether it is below the least."""
+        return self.least is not None and self.figure.value < self.least
+
+    @property
+    def too_high(self) -> bool:
+        """Whether it is above the most."""
+        return self.most is not None and self.figure.value > self.most
+
+    @property
+    def sentence(self) -> str:
+        """The cross-check in words: what, how much, what was asked for, and whether it holds."""
+        found = self.figure
+        unit = "" if found.unit == "ratio" else f" {found.unit}"
+        bounds = "" if found.low == found.high else f" ({found.low:.4g} to {found.high:.4g})"
+        return f"{self.about}: {found.value:.4g}{unit}{bounds}; asked for {self.asked}: {self._verdict}"
+
+    @property
+    def asked(self) -> str:
+        """The limits in words."""
+        if self.least is None:
+            return f"at most {self.most:.4g}"
+        return f"at least {self.least:.4g}" if self.most is None else f"{self.least:.4g} to {self.most:.4g}"
+
+    @property
+    def _verdict(self) -> str:
+        if self.holds:
+            return "holds"
+        sure = self.figure.high < (self.least or 0.0) if self.too_low else self.figure.low > (self.most or 0.0)
+        return "does not hold" if sure else "does not hold, though its bounds allow it"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    about: str
+    limits: Callable[[Bundle, Figures], Limits]
+
+
+def _between(least: float | None, most: float | None) -> Callable[[Bundle, Figures], Limits]:
+    return lambda _bundle, _figures: (least, most)
+
+
+def _intervals(count: float) -> Callable[[Bundle, Figures], Limits]:
+    """So many scrape intervals of the meter, in seconds."""
+    return lambda bundle, _figures: (None, count * scrape_gap_ms(bundle) / 2500)
+
+
+def _unseen(_bundle: Bundle, figures: Figures) -> Limits:
+    whole = figures.get("cpu_seconds.kubepods") or figures["cpu_seconds.pods"]
+    return None, MOST_UNSEEN * whole.value
+
+
+def _near_edges(_bundle: Bundle, figures: Figures) -> Limits:
+    node = figures["node_cpu_seconds"].value
+    return node * (1 - MOST_APART), node * (1 + MOST_APART)
+
+
+KINDS: Mapping[str, _Kind] = {
+    "closure.attributed_of_node": _Kind("CPU time of all pods and services, of the node", _between(0.7, 1.02)),
+    "closure.kubepods_of_node": _Kind("CPU time of all pods, of the node", _between(None, 1.02)),
+    "closure.pods_of_kubepods": _Kind(
+        "CPU time of the pods that were seen, of all pods' own counter", _between(0.95, 1.05)
+    ),
+    "check.cpu_lost_of_node": _Kind(
+        "CPU time of pods that no pod's own counter holds, of the node", _between(-0.02, 0.02)
+    ),
+    "closure.kepler_pods_of_active": _Kind(
+        "joules of Kepler's pods, of the node's active joules by Kepler", _between(0.9, 1.1)
+    ),
+    "check.kepler_unseen": _Kind("CPU time of pods that Kepler did not see", _unseen),
+    "check.scrape_gap": _Kind("longest silence between two scrapes", _intervals(2.5)),
+    "check.resets": _Kind("counters that went back to zero in the window", _between(None, 0)),
+    "check.edge_error": _Kind("readings at the edges, off the window's ends by", _intervals(2)),
+    "check.joules_of_formula": _Kind("joules of the zone, of those that the formula gives", _between(0.99, 1.01)),
+    "check.meter_cost": _Kind("what the meter itself costs", _between(None, 0.005)),
+    "check.steal": _Kind("processor time that the hypervisor took away, of what there is", _between(None, 0.01)),
+    BY_SAMPLES: _Kind("the node by scrapes alone, without the readings at the edges", _near_edges),
+}
+_OF_BIAS = _between(0.8, 1.25)
+
+
+def judged(bundle: Bundle, measured: Measured) -> list[Crosscheck]:
+    """Return every cross-check that was measured, by run in their order, then by name."""
+    runs: dict[str, tuple[str, dict[str, Figure]]] = {}
+    for one in measured.outcomes:
+        runs.setdefault(one.run_id, (one.arm, {}))[1][one.name] = one.figure
+    found = []
+    for run_id, (arm, figures) in runs.items():
+        for name in sorted(figures):
+            if (kind := _kind(name)) is not None:
+                least, most = kind.limits(bundle, figures)
+                found.append(Crosscheck(run_id, arm, name, kind.about, figures[name], least, most))
+    return found
+
+
+def _kind(name: str) -> _Kind | None:
+    if name.startswith(BIAS):
+        return _Kind(f"Kepler's share of {name.removeprefix(BIAS)}, over its share by cgroups", _OF_BIAS)
+    return KINDS.get(name)

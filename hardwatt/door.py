@@ -21,6 +21,8 @@ from hardwatt.wait import wait
 logger = logging.getLogger("hardwatt.door")
 
 _TAIL = 4000
+SECRETS = ("GITHUB_TOKEN", "GIT_PASSWORD")
+"""Variables that reach only the commands that are given them: our own environment's are left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +79,7 @@ def _run(
     timeout: float | None,
     log: Path | None,
 ) -> tuple[int, str, str]:
-    environment = {**os.environ, **env} if env else None
+    environment = _environment(env)
     source = None if stdin is not None else subprocess.DEVNULL
     if log is None:
         try:
@@ -100,6 +102,10 @@ def _run(
         except subprocess.TimeoutExpired:
             raise CommandError(command, None, "", _tail(log)) from None
     return logged.returncode, "", "" if logged.returncode == 0 else _tail(log)
+
+
+def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
+    return {**{name: value for name, value in os.environ.items() if name not in SECRETS}, **(env or {})}
 
 
 def _text(output: bytes | str | None) -> str:
@@ -196,7 +202,7 @@ def spawn(
         file.flush()
         try:
             child = subprocess.Popen(
-                command, cwd=cwd, env={**os.environ, **env} if env else None,
+                command, cwd=cwd, env=_environment(env),
                 stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip

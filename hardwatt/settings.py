@@ -35,6 +35,14 @@ class Host(_Section):
     jump: str = Field("", description="a jump host; refused until it is supported")
 
 
+class Vm(_Section):
+    """The virtual machine (``machine = "vm"``)."""
+
+    cpus: int = Field(2, ge=2, le=64)
+    memory: int = Field(0, ge=0, description="MiB; 0: what the lab needs and this machine can give")
+    cgroup: Literal["v1", "v2"] = Field("v1", description="how it first boots: v1 as RHEL 8.6 comes, or v2")
+
+
 class Mirror(_Section):
     """Where packages, images and tools come from."""
 
@@ -121,6 +129,7 @@ class Settings(_Section):
     preset: Literal["auto", "supported", "legacy", "embedded"] = "auto"
     results: str = "results"
     host: Host = Host()
+    vm: Vm = Vm()
     mirror: Mirror = Mirror()
     kubernetes: Kubernetes = Kubernetes()
     gitops: Gitops = Gitops()

@@ -1,25 +1,22 @@
 """GitOps: the lab's repository, Flux, and what Flux applies."""
 
-import contextlib
 import dataclasses
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 from kubernetes import client as kubernetes
 
-from hardwatt import kube, machines
+from hardwatt import kube
 from hardwatt.door import run
-from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, SettingsError
-from hardwatt.files import write_atomic
-from hardwatt.gitops import component, drift, flux, keys, mock_app, optional, tree
+from hardwatt.errors import CommandError, LabError
+from hardwatt.gitops import component, drift, flux, mock_app, optional, tree
+from hardwatt.gitops.faults import explain
+from hardwatt.gitops.home import repository
 from hardwatt.gitops.keys import node_data
+from hardwatt.gitops.place import Place
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 from hardwatt.progress import say
-from hardwatt.ssh import Ssh
 
 __all__ = [
     "GitopsOutcome",
@@ -38,9 +35,7 @@ __all__ = [
     "suspend",
 ]
 
-_GRANT = "/run/hardwatt/git-grant"
 _LISTED = 5
-_GRANT_SECONDS = 60 * flux.BOOTSTRAP_MINUTES + 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,22 +54,20 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
     A workload that somebody deleted is applied again.
 
     Raises ``RefusedError`` where a person's commit and lab.up's files conflict, or where Flux
-    stored another host key than the lab knows.
+    stored another host key than the lab knows; ``GitServerError`` where the git server is down or refuses.
     """
-    endpoint = machines.machine_for(lab).endpoint()
-    repo = repository(lab, "lab", endpoint)
-    changed = _summary(repo.publish(_desired(lab, index, endpoint), generated=_folder(lab)))
-    wanted = _wanted(lab, index, endpoint)
+    place = Place(lab, index)
+    changed = place.prepare()
+    repo = place.repository
+    changed += _summary(repo.publish(place.files, generated=_folder(lab)))
+    wanted = place.wanted()
     with kube.client(lab) as api:
         cluster = flux.Cluster(api)
         if index.has_image("grafana") and optional.ensure_grafana_password(kubernetes.CoreV1Api(api)):
             changed.append("password of Grafana")
         if reason := _why_bootstrap(lab, repo, cluster, wanted):
             say(f"flux bootstrap, because {reason}")
-            with _flux_may_push(endpoint):
-                flux.bootstrap(
-                    index.tool("flux"), lab.kubeconfig, keys.path(lab, "flux"), wanted, lab.logs / "flux.log"
-                )
+            place.bootstrap(cluster, wanted)
             changed.append(f"flux bootstrap {wanted.version}")
             repo.fetch()
         flux.verify_host_key(cluster, wanted)
@@ -94,21 +87,20 @@ def _summary(paths: list[str]) -> list[str]:
 
 def plan(lab: Lab, index: Index) -> str:
     """Return what ``bootstrap`` would change, as text with a diff; empty: nothing. Changes nothing."""
-    endpoint = machines.machine_for(lab).endpoint()
-    files = _desired(lab, index, endpoint)
-    if not keys.path(lab, "controller").exists() or not _answers(endpoint):
-        return f"the lab's repository would be made, with {len(files)} files; flux bootstrap would run\n"
-    repo = repository(lab, "lab", endpoint)
+    place = Place(lab, index)
+    if not place.answers():
+        return f"the lab's repository would be made, with {len(place.files)} files; flux bootstrap would run\n"
+    repo = place.repository
     repo.fetch()
-    found = repo.plan(files, generated=_folder(lab))
-    text = repo.difference(files, found)
+    found = repo.plan(place.files, generated=_folder(lab))
+    text = repo.difference(place.files, found)
     if conflicts := [change.path for change in found if change.kind == "conflict"]:
         text += f"lab.up would refuse, because somebody else changed: {', '.join(conflicts)}\n"
     if not lab.kubeconfig.exists():
         return text + "flux bootstrap would run, because the cluster is not known yet\n"
     with kube.client(lab) as api:
         cluster = flux.Cluster(api)
-        if reason := _why_bootstrap(lab, repo, cluster, _wanted(lab, index, endpoint)):
+        if reason := _why_bootstrap(lab, repo, cluster, place.wanted()):
             text += f"flux bootstrap would run, because {reason}\n"
         for name, gone in drift.missing(cluster, drift.present(api)).items():
             text += f"Flux would repair {', '.join(gone)} ({name})\n"
@@ -117,37 +109,24 @@ def plan(lab: Lab, index: Index) -> str:
 
 def generated(lab: Lab, index: Index) -> dict[str, str]:
     """Return path -> text of the generated files of the lab's repository."""
-    endpoint = machines.machine_for(lab).endpoint()
-    files = _desired(lab, index, endpoint)
+    files = Place(lab, index).files
     return {path: text for path, text in files.items() if path.startswith(f"{_folder(lab)}/")}
 
 
-def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Repository:
-    """Return one of the node's repositories (``lab`` or ``workload``), as the controller's key reaches it."""
-    remote = keys.remote(endpoint or machines.machine_for(lab).endpoint())
-    keys.ensure(lab)
-    folder = lab.dir / "gitops"
-    known_hosts = folder / "known_hosts"
-    if not known_hosts.exists() or known_hosts.read_text() != f"{remote.known_host}\n":
-        write_atomic(known_hosts, f"{remote.known_host}\n")
-    command = keys.ssh_command(keys.path(lab, "controller"), known_hosts)
-    branch = lab.settings.gitops.branch if name == "lab" else "main"
-    return Repository(folder / f"{name}.git", remote.url(name), branch, lab.name, command)
-
-
 def clone(lab: Lab, folder: Path) -> Path:
-    """Clone the lab's repository into a new folder that may push, with the controller's key; return the folder.
+    """Clone the lab's repository into a new folder; return the folder.
 
+    Over SSH it may push, with the lab's key; over HTTPS git asks there as it always does, and keeps no token of ours.
     Raises ``LabError`` where the folder exists already.
     """
     if folder.exists():
         raise LabError(f"{folder} exists already", hint="name a new folder, or run git pull in it")
     repo = repository(lab, "lab")
-    run(
-        ["git", "clone", "--quiet", "--branch", repo.branch, "--config", f"core.sshCommand={repo.ssh_command}",
-         repo.url, str(folder)],
-        env={"GIT_SSH_COMMAND": repo.ssh_command}, hint="invoke lab.status",
-    )  # fmt: skip
+    keep = ["--config", f"core.sshCommand={repo.ssh_command}"] if repo.ssh_command else []
+    try:
+        run(["git", "clone", "--quiet", "--branch", repo.branch, *keep, repo.url, str(folder)], env=repo.env)
+    except CommandError as error:
+        raise explain(repo.url, error) from error
     return folder
 
 
@@ -235,30 +214,8 @@ def show(lab: Lab) -> str:
     return f"# {path}, last changed in {repo.last_author(head, path)}\n{text}"
 
 
-def _desired(lab: Lab, index: Index, endpoint: Endpoint) -> dict[str, str]:
-    if lab.settings.gitops.kind != "git":
-        raise SettingsError(
-            f"gitops.kind = {lab.settings.gitops.kind!r} is not there yet", hint='set gitops.kind = "git" in lab.toml'
-        )
-    return tree.desired(lab, index, endpoint.kind)
-
-
 def _folder(lab: Lab) -> str:
     return component.folder(tree.cluster_path(lab))
-
-
-def _wanted(lab: Lab, index: Index, endpoint: Endpoint) -> flux.Wanted:
-    remote = keys.remote(endpoint)
-    settings = lab.settings.gitops
-    return flux.Wanted(
-        version=flux.version(index.tool("flux")),
-        url=remote.url("lab"),
-        branch=settings.branch,
-        path=tree.cluster_path(lab),
-        interval=settings.interval,
-        public_key=keys.ensure(lab)["flux"],
-        known_host=remote.known_host,
-    )
 
 
 def _why_bootstrap(lab: Lab, repo: Repository, cluster: flux.Cluster, wanted: flux.Wanted) -> str:
@@ -267,26 +224,3 @@ def _why_bootstrap(lab: Lab, repo: Repository, cluster: flux.Cluster, wanted: fl
     components = repo.text(head, f"{folder}/{tree.GOTK_COMPONENTS}")
     sync = repo.text(head, f"{folder}/{tree.GOTK_SYNC}")
     return flux.outdated_files(wanted, components, sync) or cluster.outdated(wanted)
-
-
-def _answers(endpoint: Endpoint) -> bool:
-    """Return whether something listens at the git server's port."""
-    try:
-        socket.create_connection((endpoint.node_address, keys.PORT), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _flux_may_push(endpoint: Endpoint) -> Iterator[None]:
-    """Let Flux's key push to the lab's repository meanwhile; the right ends by itself too, if we are killed."""
-    sudo = "" if endpoint.user == "root" else "sudo -n "
-    grant = f"mkdir -p /run/hardwatt; echo flux lab $(($(date +%s) + {_GRANT_SECONDS})) >{_GRANT}"
-    with Ssh(endpoint) as ssh:
-        ssh.run(f"{sudo}sh -ec '{grant}'")
-    try:
-        yield
-    finally:
-        with Ssh(endpoint) as ssh:
-            ssh.run(f"{sudo}rm -f {_GRANT}")

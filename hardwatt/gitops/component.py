@@ -15,6 +15,8 @@ from hardwatt.versions import lock
 REQUIRED = ("source-controller", "kustomize-controller", "prometheus", "node-exporter")
 """Images without which there is no lab."""
 
+NOT_FLUXS = ("node", "ci")
+"""Groups of images that nothing in clusters/ names."""
 MODELLED_SYSFS = "/var/lib/hardwatt/meter/sysfs"
 PROMETHEUS = "clusters/base/monitoring/controllers/prometheus/prometheus.yaml"
 RULES = "clusters/base/monitoring/configs/recreated-{}.yaml"
@@ -49,7 +51,11 @@ def facts(settings: Settings, index: Index, kind: str) -> Facts:
         index.image(name)
     held = tuple(
         sorted(
-            (index.image(item.name) for item in index.artefacts if item.kind == "image" and item.group != "node"),
+            (
+                index.image(item.name)
+                for item in index.artefacts
+                if item.kind == "image" and item.group not in NOT_FLUXS
+            ),
             key=lambda image: image.name,
         )
     )

@@ -1,26 +1,26 @@
-"""Flux in the cluster: what is there, is it what was asked for, and the bootstrap where it is not."""
+"""Flux in the cluster: what is there, is it what was asked for, and is it healthy."""
 
 import base64
 import dataclasses
 import datetime
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt.door import run
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.wait import wait
 
 NAMESPACE = "flux-system"
 COMPONENTS = ("source-controller", "kustomize-controller")
+"""Controllers without which nothing is applied."""
+MORE_COMPONENTS = ("helm-controller", "notification-controller")
+"""Controllers that run where their image can be had; nothing of the lab needs them."""
 SOURCE = ("source.toolkit.fluxcd.io", "v1", "gitrepositories")
 KUSTOMIZE = ("kustomize.toolkit.fluxcd.io", "v1", "kustomizations")
 FIELD_MANAGER = "hardwatt"
-BOOTSTRAP_MINUTES = 5
 READY_TIMEOUT = 360.0
 REQUESTED = "reconcile.fluxcd.io/requestedAt"
 """The annotation that ``flux reconcile`` sets."""
@@ -34,11 +34,24 @@ class Wanted:
     version: str
     """Version of the flux CLI, with its ``v``."""
     url: str
+    """Where Flux fetches."""
     branch: str
     path: str
     interval: str
-    public_key: str
-    known_host: str
+    public_keys: tuple[str, ...] = ()
+    """Keys of which Flux has one: the lab's own, or GitHub's deploy keys; none over HTTPS."""
+    known_hosts: tuple[str, ...] = ()
+    """Host keys (lines of known_hosts) that Flux may have stored; none over HTTPS."""
+    login: tuple[str, str] | None = dataclasses.field(default=None, repr=False)
+    """User and password, over HTTPS."""
+    components: tuple[str, ...] = COMPONENTS
+
+    def secret_differs(self, secret: Mapping[str, str]) -> str:
+        """Return what is wrong with the secret that Flux fetches with; empty if nothing is."""
+        if self.login is not None:
+            return "" if (secret.get("username"), secret.get("password")) == self.login else "Flux has another password"
+        known = {tuple(key.split()[:2]) for key in self.public_keys}
+        return "" if tuple(secret.get("identity.pub", "").split()[:2]) in known else "Flux has another key"
 
 
 def seconds(duration: str) -> float:
@@ -54,8 +67,8 @@ def outdated_files(wanted: Wanted, components: str, sync: str) -> str:
     header = dict(re.findall(r"^# (Flux Version|Components): *(\S+)$", components, re.MULTILINE))
     if header.get("Flux Version") != wanted.version:
         return f"the repository holds Flux {header.get('Flux Version', 'not yet')}, wanted is {wanted.version}"
-    if sorted(header.get("Components", "").split(",")) != sorted(COMPONENTS):
-        return "the repository holds other components of Flux"
+    if sorted(header.get("Components", "").split(",")) != sorted(wanted.components):
+        return f"the repository holds other components of Flux than {', '.join(wanted.components)}"
     if "GitRepository" not in sync:
         return "the repository does not hold yet what Flux syncs"
     documents = {item["kind"]: item["spec"] for item in yaml.safe_load_all(sync) if item}
@@ -73,13 +86,15 @@ def _outdated_sync(wanted: Wanted, source: Mapping[str, Any], root: Mapping[str,
 
 
 def known_host_differs(wanted: Wanted, secret: Mapping[str, str]) -> str:
-    """Return what is wrong with the host keys that Flux stored; empty if they are the lab's own."""
+    """Return what is wrong with the host keys that Flux stored; empty if they are known ones."""
+    if not wanted.known_hosts:
+        return ""
     stored = [line.split() for line in secret.get("known_hosts", "").splitlines() if line.strip()]
-    known = wanted.known_host.split()
-    wrong = [line for line in stored if line[1:3] != known[1:3]]
+    known = [line.split()[1:3] for line in wanted.known_hosts]
+    wrong = [line for line in stored if line[1:3] not in known]
     if wrong or not stored:
         offered = "; ".join(" ".join(line) for line in wrong) or "none"
-        return f"Flux stored the host key {offered}; the lab knows {wanted.known_host}"
+        return f"Flux stored the host key {offered}; the lab knows {'; '.join(wanted.known_hosts)}"
     return ""
 
 
@@ -127,13 +142,17 @@ class Cluster:
             return "Flux is not in the cluster"
         if not root.get("status", {}).get("lastAppliedRevision"):
             return "a bootstrap was not finished"
-        secret = self.secret()
-        if secret.get("identity.pub", "").split()[:2] != wanted.public_key.split()[:2]:
-            return "Flux has another key"
-        if reason := _outdated_sync(wanted, source["spec"], root["spec"]):
+        if reason := wanted.secret_differs(self.secret()) or _outdated_sync(wanted, source["spec"], root["spec"]):
             return reason
-        missing = sorted(set(COMPONENTS) - set(self.deployments()))
+        missing = sorted(set(wanted.components) - set(self.deployments()))
         return f"not there: {', '.join(missing)}" if missing else ""
+
+    def forget_secret(self) -> None:
+        """Delete the secret that Flux fetches with, if there is one: ``flux bootstrap github`` keeps an old one."""
+        try:
+            self._core.delete_namespaced_secret(NAMESPACE, NAMESPACE)
+        except kubernetes.ApiException as error:
+            _absent(error)
 
     def request(self) -> None:
         """Ask Flux to fetch and apply now (the annotation that ``flux reconcile`` sets)."""
@@ -231,24 +250,6 @@ def describe(found: Sequence[Sync]) -> str:
         return f"{len(found)} objects Ready at {revision}"
     what = "; ".join(f"{item.name}: {'suspended' if item.suspended else item.message}" for item in waiting)
     return f"{len(found) - len(waiting)} of {len(found)} objects Ready at {revision}; {what}"
-
-
-def bootstrap(flux: Path, kubeconfig: Path, key: Path, wanted: Wanted, log: Path) -> None:
-    """Run ``flux bootstrap git``; what it prints goes to ``log``."""
-    argv = [
-        str(flux), "bootstrap", "git",
-        f"--url={wanted.url}", f"--branch={wanted.branch}", f"--path={wanted.path}",
-        f"--interval={wanted.interval}", f"--private-key-file={key}",
-        f"--components={','.join(COMPONENTS)}", f"--kubeconfig={kubeconfig}",
-        f"--timeout={BOOTSTRAP_MINUTES}m", "--silent", "--force",
-    ]  # fmt: skip
-    run(argv, log=log, timeout=60 * BOOTSTRAP_MINUTES + 60, hint="invoke lab.status; then invoke lab.up")
-
-
-def version(flux: Path) -> str:
-    """Return the version of the flux CLI (``v2.9.5``): what its manifests carry."""
-    text = run([flux, "version", "--client", "--output=json"], timeout=30).stdout
-    return "v" + cast(str, yaml.safe_load(text)["flux"]).removeprefix("v")
 
 
 def verify_host_key(cluster: Cluster, wanted: Wanted) -> None:

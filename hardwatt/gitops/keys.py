@@ -83,7 +83,7 @@ def remote(endpoint: Endpoint) -> Remote:
     return Remote(address, f"[{address}]:{PORT} ssh-ed25519 {key.get_base64()}")
 
 
-def ssh_command(key: Path, known_hosts: Path) -> str:
+def ssh_command(key: Path, known_hosts: Path, algorithm: str = "ssh-ed25519") -> str:
     """Return GIT_SSH_COMMAND for one key: that key alone, the known host key alone, no questions."""
     options = {
         "IdentitiesOnly": "yes",
@@ -91,7 +91,7 @@ def ssh_command(key: Path, known_hosts: Path) -> str:
         "UserKnownHostsFile": str(known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
-        "HostKeyAlgorithms": "ssh-ed25519",
+        "HostKeyAlgorithms": "rsa-sha2-512,rsa-sha2-256" if algorithm == "ssh-rsa" else algorithm,
         "BatchMode": "yes",
         "ConnectTimeout": "10",
     }

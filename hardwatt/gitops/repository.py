@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hardwatt.door import Result, run
 from hardwatt.errors import CommandError, LabError, RefusedError
+from hardwatt.gitops.faults import explain
 from hardwatt.gitops.merge import Change, blob, changes
 
 TRAILER = "Hardwatt-Lab"
@@ -26,13 +27,14 @@ TIMEOUT = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Repository:
-    """A bare copy of a repository, its address, and how SSH reaches it."""
+    """A bare copy of a repository, its address, and how git reaches it."""
 
     path: Path
     url: str
     branch: str
     lab: str
-    ssh_command: str = ""
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """What git needs to reach the address: an SSH command, or a password that is on no command line."""
 
     def git(
         self, *arguments: str, stdin: str | None = None, check: bool = True, env: Mapping[str, str] | None = None
@@ -46,23 +48,31 @@ class Repository:
             "GIT_AUTHOR_EMAIL": AUTHOR[1],
             "GIT_COMMITTER_NAME": AUTHOR[0],
             "GIT_COMMITTER_EMAIL": AUTHOR[1],
-            **({"GIT_SSH_COMMAND": self.ssh_command} if self.ssh_command else {}),
+            **self.env,
             **(env or {}),
         }
         argv = ["git", "--git-dir", str(self.path), *arguments]
         return run(argv, env=environment, stdin=stdin, check=check, timeout=TIMEOUT, hint="invoke lab.status")
 
     def fetch(self) -> str:
-        """Bring the copy up to date; return the branch's commit (empty: the repository has none)."""
+        """Bring the copy up to date; return the branch's commit (empty: the repository has none).
+
+        Raises ``GitServerError`` where the server is down, or refuses.
+        """
         try:
             self._fetch()
         except CommandError as error:
             if ".lock" not in error.stderr:
-                raise
+                raise explain(self.url, error) from error
             # A killed git left its lock; the copy is only a copy.
             shutil.rmtree(self.path)
             self._fetch()
         return self.head()
+
+    @property
+    def ssh_command(self) -> str:
+        """How SSH reaches the address; empty where SSH does not."""
+        return self.env.get("GIT_SSH_COMMAND", "")
 
     def _fetch(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -133,7 +143,7 @@ class Repository:
                 return []
             try:
                 self._push(self._commit(commit, files, found))
-            except CommandError:
+            except LabError:
                 # Somebody pushed in between: look again, from their commit on.
                 if attempt == _TRIES - 1 or self.fetch() == commit:
                     raise
@@ -189,5 +199,8 @@ class Repository:
         return "".join(entries)
 
     def _push(self, commit: str) -> None:
-        self.git("push", "--quiet", self.url, f"{commit}:refs/heads/{self.branch}")
+        try:
+            self.git("push", "--quiet", self.url, f"{commit}:refs/heads/{self.branch}")
+        except CommandError as error:
+            raise explain(f"{self.url}, branch {self.branch},", error) from error
         self.git("update-ref", f"refs/remotes/lab/{self.branch}", commit)

@@ -95,9 +95,16 @@ def upstream_index(index: Index, lock: Lock) -> Index:
         ))  # fmt: skip
     for image in lock.images.values():
         if image.upstream:
-            digest = "" if image.digest == versions.UNRESOLVED else image.digest
-            verified = "by the node: the lock's digest" if digest else "by the node: the registry's certificate only"
-            index = index.with_artefact(Artefact(
-                image.repository, "image", image.group, image.upstream, "upstream", verified, digest, "", "",
-            ))  # fmt: skip
+            index = index.with_artefact(_pulled(image.repository, image.group, image.upstream, image.digest))
+    for one in lock.foreign.values():
+        # The node pulls what this mirror could neither download nor build.
+        if one.tag != versions.UNRESOLVED:
+            index = index.with_artefact(_pulled(one.repository, "extra", one.tag, one.digest))
     return index
+
+
+def _pulled(repository: str, group: str, tag: str, locked: str) -> Artefact:
+    """Return an image that the node itself pulls from upstream's registry."""
+    digest = "" if locked == versions.UNRESOLVED else locked
+    verified = "by the node: the lock's digest" if digest else "by the node: the registry's certificate only"
+    return Artefact(repository, "image", group, tag, "upstream", verified, digest, "", "")

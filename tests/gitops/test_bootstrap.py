@@ -1,5 +1,6 @@
 """The order of a bootstrap, with doubles for node, Flux and cluster; git is real."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 
 from hardwatt import gitops, kube, machines
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import CommandError, LabError, RefusedError, SettingsError
-from hardwatt.gitops import drift, flux, tree
+from hardwatt.errors import CommandError, LabError, RefusedError
+from hardwatt.gitops import drift, flux, fluxcli, home, place, tree
 from hardwatt.gitops.flux import Wanted
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
@@ -86,12 +87,13 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(end))
     monkeypatch.setattr(kube, "client", lambda _: FakeApi())
-    monkeypatch.setattr(gitops, "repository", lambda lab, name, endpoint=None: repo)
-    monkeypatch.setattr(gitops, "Ssh", FakeSsh)
+    monkeypatch.setattr(gitops, "repository", lambda lab, name: repo)
+    monkeypatch.setattr(home, "repository", lambda lab, name, endpoint: repo)
+    monkeypatch.setattr(place, "Ssh", FakeSsh)
     monkeypatch.setattr(flux, "Cluster", lambda _: FakeCluster(world))
-    monkeypatch.setattr(flux, "version", lambda _: "v2.9.5")
+    monkeypatch.setattr(fluxcli, "version", lambda _: "v2.9.5")
     monkeypatch.setattr(flux, "outdated_files", lambda *_: "")
-    monkeypatch.setattr(flux, "bootstrap", bootstrap)
+    monkeypatch.setattr(fluxcli, "bootstrap", bootstrap)
     monkeypatch.setattr(flux, "synced", lambda _: [])
     monkeypatch.setattr(flux, "wait_for", lambda _, commit: world.log.append("wait"))
     monkeypatch.setattr(drift, "repair", lambda *_: [])
@@ -138,23 +140,20 @@ def test_another_stored_host_key_stops_everything(lab: Lab, full: Index, world: 
     assert world.log == ["grant", "flux bootstrap", "revoke"]
 
 
-def test_github_is_refused_until_it_is_there(lab: Lab, full: Index, world: World) -> None:
-    settings = lab.settings.model_copy(update={"gitops": lab.settings.gitops.model_copy(update={"kind": "github"})})
-    with pytest.raises(SettingsError, match="github"):
-        gitops.bootstrap(Lab(settings, lab.root, lab.dir), full)
-    assert world.log == []
-
-
 def test_a_clone_into_an_existing_folder_is_refused(lab: Lab, tmp_path: Path, world: World) -> None:
     with pytest.raises(LabError, match="exists already"):
         gitops.clone(lab, tmp_path)
 
 
-def test_a_clone_can_pull_and_push_by_itself(lab: Lab, full: Index, world: World, tmp_path: Path) -> None:
+def test_a_clone_can_pull_and_push_by_itself(
+    lab: Lab, full: Index, world: World, repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gitops.bootstrap(lab, full)
+    over_ssh = dataclasses.replace(repo, env={"GIT_SSH_COMMAND": "ssh -i key"})
+    monkeypatch.setattr(gitops, "repository", lambda lab, name: over_ssh)
     folder = gitops.clone(lab, tmp_path / "mine")
     assert (folder / "clusters/lab/monitoring.yaml").exists()
-    assert "sshcommand" in (folder / ".git/config").read_text()
+    assert "sshcommand = ssh -i key" in (folder / ".git/config").read_text()
 
 
 def test_reconcile_asks_waits_for_the_head_and_applies_again(

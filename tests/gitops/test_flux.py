@@ -16,8 +16,8 @@ WANTED = Wanted(
     branch="main",
     path="clusters/lab",
     interval="1m",
-    public_key="ssh-ed25519 AAAAflux",
-    known_host=f"[10.77.0.2]:2222 {KEY}",
+    public_keys=("ssh-ed25519 AAAAflux",),
+    known_hosts=(f"[10.77.0.2]:2222 {KEY}",),
 )
 COMPONENTS = """\
 ---
@@ -190,7 +190,7 @@ def outdated(monkeypatch: pytest.MonkeyPatch, **change: Any) -> str:
     root = item()
     root["spec"] |= {"path": "./clusters/lab"}
     found, _ = cluster([{**source(), "spec": git | change.get("source", {})}], change.get("kustomizations", [root]))
-    secret = {"identity.pub": change.get("public", f"{WANTED.public_key}\n")}
+    secret = {"identity.pub": change.get("public", f"{WANTED.public_keys[0]}\n")}
     monkeypatch.setattr(found, "secret", lambda: secret)
     monkeypatch.setattr(found, "deployments", lambda: dict.fromkeys(change.get("deployments", flux.COMPONENTS), True))
     return found.outdated(WANTED)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.errors import CommandError, RefusedError
+from hardwatt.gitops.faults import GitServerError
 from hardwatt.gitops.repository import Repository
 from tests.gitops.conftest import GENERATED, User
 
@@ -176,6 +177,16 @@ def test_the_lock_of_a_killed_git_is_no_obstacle(repo: Repository, user: User) -
 
 def test_a_server_that_does_not_answer_is_one_clear_error(repo: Repository, remote: Path) -> None:
     shutil.rmtree(remote)
-    with pytest.raises(CommandError, match=r"remote\.git") as caught:
+    with pytest.raises(GitServerError, match=r"remote\.git holds no such repository") as caught:
         publish(repo, FILES)
-    assert caught.value.hint == "invoke lab.status"
+    assert "[gitops]" in caught.value.hint
+
+
+def test_a_branch_that_somebody_rewrote_is_filled_again(repo: Repository, user: User, remote: Path) -> None:
+    publish(repo, FILES)
+    subprocess.run(["git", "-C", str(remote), "config", "receive.denyNonFastForwards", "false"], check=True)
+    user.git("checkout", "--quiet", "--orphan", "fresh")
+    user.git("commit", "--quiet", "--allow-empty", "-m", "start again")
+    user.git("push", "--quiet", "--force", "origin", "HEAD:main")
+    assert publish(repo, FILES) == sorted(FILES)
+    assert publish(repo, FILES) == []

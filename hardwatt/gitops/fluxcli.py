@@ -1,0 +1,51 @@
+"""The flux CLI: its version, what it carries, and the bootstrap."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from hardwatt.door import run
+from hardwatt.errors import CommandError
+from hardwatt.gitops.faults import explain
+from hardwatt.gitops.flux import COMPONENTS, Wanted
+
+BOOTSTRAP_MINUTES = 5
+
+
+def bootstrap(argv: Sequence[str], secrets: Mapping[str, str], where: str, log: Path) -> None:
+    """Run a ``flux bootstrap`` with its secrets in the environment; what it prints goes to ``log``.
+
+    Raises ``LabError`` with what it said last.
+    """
+    try:
+        run(argv, env=secrets, log=log, timeout=60 * BOOTSTRAP_MINUTES + 60, hint="invoke lab.status; invoke lab.up")
+    except CommandError as error:
+        raise explain(where, error) from error
+
+
+def bootstrap_argv(flux: Path, kubeconfig: Path, wanted: Wanted, source: Sequence[str]) -> list[str]:
+    """Return the command line of ``flux bootstrap`` from ``source`` (``git --url=...`` or ``github ...``)."""
+    return [
+        str(flux), "bootstrap", *source,
+        f"--branch={wanted.branch}", f"--path={wanted.path}", f"--interval={wanted.interval}",
+        f"--components={','.join(wanted.components)}", f"--kubeconfig={kubeconfig}",
+        f"--timeout={BOOTSTRAP_MINUTES}m", "--force",
+    ]  # fmt: skip
+
+
+def carried(flux: Path, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the controllers whose manifests this flux CLI carries: one built here has not all."""
+    return tuple(
+        name
+        for name in wanted
+        if run([flux, "install", "--export", f"--components={','.join((*COMPONENTS, name))}"], check=False).returncode
+        == 0
+    )
+
+
+def version(flux: Path) -> str:
+    """Return the version of the flux CLI (``v2.9.5``): what its manifests carry."""
+    text = run([flux, "version", "--client", "--output=json"], timeout=30).stdout
+    return "v" + cast(str, yaml.safe_load(text)["flux"]).removeprefix("v")

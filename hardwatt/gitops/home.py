@@ -1,0 +1,117 @@
+"""Where the lab's repository is: on the node, on a git server of somebody's, or on GitHub."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from hardwatt import machines
+from hardwatt.endpoint import Endpoint
+from hardwatt.files import write_atomic
+from hardwatt.gitops import github, keys, secret
+from hardwatt.gitops.repository import Repository
+from hardwatt.lab import Lab
+from hardwatt.settings import Gitops
+
+Kind = Literal["node", "ssh", "https", "github"]
+_USER, _PASSWORD = "HARDWATT_GIT_USER", "HARDWATT_GIT_PASSWORD"
+_HELPER = f"""!f() {{ test "$1" != get || printf 'username=%s\\npassword=%s\\n' "${_USER}" "${_PASSWORD}"; }}; f"""
+"""A credential helper whose answer is in the environment: nothing on a command line, nothing on disk."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Home:
+    """How this machine and Flux reach the lab's repository."""
+
+    kind: Kind
+    url: str
+    """As this machine fetches and pushes."""
+    sync: str
+    """As Flux fetches."""
+    env: Mapping[str, str] = dataclasses.field(repr=False)
+    """What git needs to reach ``url``."""
+    key: Path | None = None
+    """The private key that ``flux bootstrap git`` is given."""
+    known_hosts: tuple[str, ...] = ()
+    """Host keys that Flux may store; with GitHub they are asked for at bootstrap."""
+    password: str = dataclasses.field(default="", repr=False)
+    """The token, or the password over HTTPS."""
+
+    @property
+    def on_node(self) -> bool:
+        return self.kind == "node"
+
+
+def kind(settings: Gitops) -> Kind:
+    """Return where the settings put the lab's repository."""
+    if settings.kind == "github":
+        return "github"
+    return "node" if not settings.url else "https" if settings.url.startswith("https:") else "ssh"
+
+
+def home(lab: Lab, endpoint: Endpoint | None = None) -> Home:
+    """Return where the lab's repository is. Asks for the token or password where one is needed; raises ``LabError``."""
+    settings = lab.settings.gitops
+    where = kind(settings)
+    if where == "node":
+        return _node(lab, endpoint or machines.machine_for(lab).endpoint())
+    if where == "ssh":
+        keys.ensure(lab)
+        key = keys.path(lab, "controller")
+        known_hosts = _known_hosts(lab, "url_known_hosts", settings.known_host)
+        env = {"GIT_SSH_COMMAND": keys.ssh_command(key, known_hosts, settings.known_host.split()[1])}
+        return Home(where, settings.url, settings.url, env, key, (settings.known_host,))
+    if where == "https":
+        password = secret.ask("GIT_PASSWORD", f"password of {settings.username} at {settings.url}")
+        return Home(where, settings.url, settings.url, _https(settings, settings.username, password), password=password)
+    token = secret.ask("GITHUB_TOKEN", f"token for {settings.hostname}")
+    path = f"{settings.owner}/{settings.repository}"
+    return Home(
+        where,
+        f"https://{settings.hostname}/{path}.git",
+        f"ssh://git@{settings.ssh_hostname or settings.hostname}/{path}",
+        _https(settings, settings.owner, token),
+        known_hosts=(settings.known_host,) if settings.known_host else (),
+        password=token,
+    )
+
+
+def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Repository:
+    """Return the lab's repository (``lab``), or the node's one of workloads (``workload``)."""
+    found = home(lab, endpoint) if name == "lab" else None
+    if found is None:
+        node = _node(lab, endpoint or machines.machine_for(lab).endpoint(), name)
+        return Repository(lab.dir / "gitops" / f"{name}.git", node.url, "main", lab.name, node.env)
+    # Another server's history is another copy: nothing of it is taken for this one's.
+    copy = "lab.git" if found.on_node else f"{found.kind}.git"
+    return Repository(lab.dir / "gitops" / copy, found.url, lab.settings.gitops.branch, lab.name, found.env)
+
+
+def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> Home:
+    remote = keys.remote(endpoint)
+    keys.ensure(lab)
+    known_hosts = _known_hosts(lab, "known_hosts", remote.known_host)
+    env = {"GIT_SSH_COMMAND": keys.ssh_command(keys.path(lab, "controller"), known_hosts)}
+    url = remote.url(name)
+    return Home("node", url, url, env, keys.path(lab, "flux"), (remote.known_host,))
+
+
+def _known_hosts(lab: Lab, name: str, line: str) -> Path:
+    path = lab.dir / "gitops" / name
+    if not path.exists() or path.read_text() != f"{line}\n":
+        write_atomic(path, f"{line}\n")
+    return path
+
+
+def _https(settings: Gitops, user: str, password: str) -> dict[str, str]:
+    ca = github.ca_bundle(settings)
+    return {
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": "credential.helper",
+        "GIT_CONFIG_VALUE_0": "",
+        "GIT_CONFIG_KEY_1": "credential.helper",
+        "GIT_CONFIG_VALUE_1": _HELPER,
+        _USER: user,
+        _PASSWORD: password,
+        **({"GIT_SSL_CAINFO": str(ca)} if ca else {}),
+    }

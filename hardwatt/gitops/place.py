@@ -1,0 +1,139 @@
+"""One lab's repository, its server and its Flux: what each kind of server needs before and during a bootstrap."""
+
+import contextlib
+import functools
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from hardwatt import machines
+from hardwatt.endpoint import Endpoint
+from hardwatt.gitops import flux, fluxcli, github, home, keys, tree
+from hardwatt.gitops.flux import Cluster, Wanted
+from hardwatt.gitops.home import Home
+from hardwatt.gitops.repository import Repository
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Index
+from hardwatt.progress import say
+from hardwatt.ssh import Ssh
+
+_GRANT = "/run/hardwatt/git-grant"
+_GRANT_SECONDS = 60 * fluxcli.BOOTSTRAP_MINUTES + 120
+
+
+class Place:
+    """Where a lab's repository is, and what of it is asked for only once a command."""
+
+    def __init__(self, lab: Lab, index: Index) -> None:
+        self._lab, self._index, self._settings = lab, index, lab.settings.gitops
+        self.endpoint: Endpoint = machines.machine_for(lab).endpoint()
+        self.files = tree.desired(lab, index, self.endpoint.kind)
+
+    @functools.cached_property
+    def home(self) -> Home:
+        return home.home(self._lab, self.endpoint)
+
+    @functools.cached_property
+    def repository(self) -> Repository:
+        return home.repository(self._lab, "lab", self.endpoint)
+
+    @functools.cached_property
+    def github(self) -> github.GitHub:
+        return github.GitHub(self._settings, self.home.password)
+
+    @functools.cached_property
+    def _flux(self) -> Path:
+        return self._index.tool("flux")
+
+    def prepare(self) -> list[str]:
+        """Have the repository on GitHub, where it is to be there; return what was made. Raises ``LabError``."""
+        if self.home.kind != "github" or self.github.exists():
+            return []
+        self.github.create()
+        return [f"repository {self.github.name} on {self._settings.hostname}"]
+
+    def answers(self) -> bool:
+        """Return whether there is a repository to look at. Makes nothing; raises ``LabError``."""
+        if home.kind(self._settings) == "node":
+            return keys.path(self._lab, "controller").exists() and _listens(self.endpoint)
+        return self.home.kind != "github" or self.github.exists()
+
+    def wanted(self) -> Wanted:
+        """Return what ``flux bootstrap`` is asked for. Raises ``LabError``."""
+        where, settings = self.home, self._settings
+        known, public = where.known_hosts, tuple[str, ...]()
+        login = (settings.username, where.password) if where.kind == "https" else None
+        if where.kind == "github":
+            known, public = known or self.github.host_keys(), self.github.deploy_keys()
+        elif login is None:
+            public = (keys.ensure(self._lab)["flux" if where.on_node else "controller"],)
+        return Wanted(
+            version=fluxcli.version(self._flux),
+            url=where.sync,
+            branch=settings.branch,
+            path=tree.cluster_path(self._lab),
+            interval=settings.interval,
+            public_keys=public,
+            known_hosts=known,
+            login=login,
+            components=self._components(),
+        )
+
+    def _components(self) -> tuple[str, ...]:
+        held = [name for name in flux.MORE_COMPONENTS if self._index.has_image(name)]
+        carried = fluxcli.carried(self._flux, held)
+        for name in sorted(set(held) - set(carried)):
+            say(f"{name} is left out: its image is in the mirror, but the flux CLI built here has no manifests of it")
+        return (*flux.COMPONENTS, *carried)
+
+    def bootstrap(self, cluster: Cluster, wanted: Wanted) -> None:
+        """Run ``flux bootstrap``. Raises ``LabError`` with what it said last."""
+        if self.home.kind == "github" and wanted.secret_differs(cluster.secret()):
+            cluster.forget_secret()
+        argv = fluxcli.bootstrap_argv(self._flux, self._lab.kubeconfig, wanted, self._source())
+        with _flux_may_push(self.endpoint) if self.home.on_node else contextlib.nullcontext():
+            fluxcli.bootstrap(argv, self._secrets(), self.home.url, self._lab.logs / "flux.log")
+
+    def _source(self) -> list[str]:
+        """Return the arguments that say where the repository is: no secret is among them."""
+        settings, where = self._settings, self.home
+        bundle = github.ca_bundle(settings)
+        ca = [f"--ca-file={bundle}"] if bundle else []
+        if where.kind == "github":
+            ssh = [f"--ssh-hostname={settings.ssh_hostname}"] if settings.ssh_hostname else []
+            return [
+                "github", f"--owner={settings.owner}", f"--repository={settings.repository}",
+                f"--hostname={settings.hostname}", f"--personal={str(settings.personal).lower()}",
+                f"--private={str(settings.private).lower()}", *ssh, *ca,
+            ]  # fmt: skip
+        url = ["git", f"--url={where.url}", "--silent"]
+        if where.kind == "https":
+            return [*url, "--token-auth", f"--username={settings.username}", *ca]
+        return [*url, f"--private-key-file={where.key}"]
+
+    def _secrets(self) -> dict[str, str]:
+        names = {"github": "GITHUB_TOKEN", "https": "GIT_PASSWORD"}
+        return {names[self.home.kind]: self.home.password} if self.home.kind in names else {}
+
+
+def _listens(endpoint: Endpoint) -> bool:
+    """Return whether something listens at the git server's port."""
+    try:
+        socket.create_connection((endpoint.node_address, keys.PORT), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _flux_may_push(endpoint: Endpoint) -> Iterator[None]:
+    """Let Flux's key push to the node's repository meanwhile; the right ends by itself too, if we are killed."""
+    sudo = "" if endpoint.user == "root" else "sudo -n "
+    grant = f"mkdir -p /run/hardwatt; echo flux lab $(($(date +%s) + {_GRANT_SECONDS})) >{_GRANT}"
+    with Ssh(endpoint) as ssh:
+        ssh.run(f"{sudo}sh -ec '{grant}'")
+    try:
+        yield
+    finally:
+        with Ssh(endpoint) as ssh:
+            ssh.run(f"{sudo}rm -f {_GRANT}")

@@ -1,0 +1,31 @@
+"""Tokens and passwords of git servers: from the environment or a prompt, and kept nowhere."""
+
+import functools
+import getpass
+import os
+import sys
+
+from hardwatt.errors import SettingsError
+
+
+def ask(variable: str, what: str) -> str:
+    """Return the secret in an environment variable (one of ``door.SECRETS``), else ask for it.
+
+    Asked once a command. Raises ``SettingsError`` where there is neither a value nor a terminal.
+    """
+    if value := os.environ.get(variable, "").strip():
+        return value
+    if not sys.stdin.isatty():
+        raise SettingsError(
+            f"{variable} is not set, and there is no terminal to ask for {what}",
+            hint=f"read -rs {variable} && export {variable}; then run the command again",
+        )
+    return _prompt(variable, what)
+
+
+@functools.cache
+def _prompt(variable: str, what: str) -> str:
+    value = getpass.getpass(f"{what} (not shown, kept nowhere): ").strip()
+    if not value:
+        raise SettingsError(f"{what} is empty", hint=f"run the command again, or export {variable}")
+    return value

@@ -8,11 +8,15 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from deploys.labdata import family_of
+
 MEMORY_MIB = {"supported": 3072, "legacy": 3072, "embedded": 2048}
 """What the control plane, Flux and Prometheus hold when idle, with room for an experiment."""
 DISK_MIB = 6144
 """Images, etcd and a day of samples."""
 CPUS = 2
+EL_RELEASES = ("8", "9")
+"""Releases of RHEL and its relatives whose packages the steps know by name."""
 CLOCK_SECONDS = 5
 """More than this apart, and the times of commits and samples do not fit together."""
 
@@ -58,7 +62,8 @@ class Facts:
     routes: dict[str, str]
     kubeadm: dict[str, bool]
     made_with: dict[str, str]
-    packages: dict[str, Any]
+    packages: dict[str, str]
+    """The versions of what the lab pins, where it is installed."""
     asked: tuple[float, float]
     """Seconds since 1970 on the controller, before and after the node's clock was read."""
 
@@ -71,10 +76,11 @@ def problems(facts: Facts, lab: Mapping[str, Any]) -> list[Problem]:
 
 def _os(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
     system = facts.system
-    if "debian" not in (system["os"], *system["os_like"]):
+    family, major = family_of(system), system["os_version"].partition(".")[0]
+    if family != "debian" and not (family == "el" and major in EL_RELEASES):
         yield Problem(
-            "error", "os", f"{system['os']} {system['os_version']} is not a Debian or Ubuntu",
-            "use a host with Debian 12 or Ubuntu 24.04",
+            "error", "os", f"{system['os']} {system['os_version']} is no Debian, no Ubuntu and no RHEL 8 or 9",
+            "use a host with Debian 12, Ubuntu 24.04, RHEL 8 or 9 or a relative of it",
         )  # fmt: skip
     if system["arch"] != "x86_64":
         yield Problem("error", "arch", f"the processor is {system['arch']}", "use an x86_64 host")
@@ -238,10 +244,10 @@ def _leftovers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             "use another host, or take it out of that cluster with `kubeadm reset`",
         )  # fmt: skip
     for name, version in sorted(lab["pins"].items()):
-        found = facts.packages.get("packages", {}).get(name)
-        if found and found["version"] != version and not state["config"]:
+        found = facts.packages.get(name)
+        if found and found != version and not state["config"]:
             yield Problem(
-                "error", f"package-{name}", f"{name} {found['version']} is installed, the lab pins {version}",
+                "error", f"package-{name}", f"{name} {found} is installed, the lab pins {version}",
                 f"remove the package {name}, or use another host",
             )  # fmt: skip
 

@@ -2,9 +2,10 @@
 
 from pyinfra.operations import files
 
+from deploys import software
 from deploys.labdata import cgroup, lab, step, system
-from deploys.mirror import CERTS, SOURCES
-from deploys.operations import packages, units
+from deploys.mirror import CERTS
+from deploys.operations import units
 
 CONFIG = "/etc/containerd/config.toml"
 
@@ -12,7 +13,7 @@ CONFIG = "/etc/containerd/config.toml"
 @step("containerd")
 def configure() -> None:
     """Install containerd and what it calls, configure it and have it run."""
-    packages.present(name="Packages of the distribution", names=lab()["distribution_packages"])
+    software.present("Packages of the distribution", lab()["distribution_packages"])
     files.template(
         name="Configuration",
         src="templates/containerd.toml.j2",
@@ -24,5 +25,5 @@ def configure() -> None:
         # a process without this capability cannot lower its oom_score_adj, and runc would fail
         restrict_oom="sys_resource" in system()["missing_capabilities"],
     )
-    packages.pinned(name="Package", packages=lab()["packages"]["containerd"], source=SOURCES)
+    software.pinned("Package", lab()["packages"]["containerd"])
     units.unit(name="Service", unit="containerd.service", files=[CONFIG])

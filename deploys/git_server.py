@@ -12,8 +12,9 @@ from io import StringIO
 from pyinfra import host
 from pyinfra.operations import files, git, server
 
+from deploys import software
 from deploys.labdata import step
-from deploys.operations import packages, units
+from deploys.operations import units
 
 ROOT = "/srv/git"
 CONFIG = "/etc/hardwatt/git"
@@ -29,7 +30,7 @@ PROTECTED = "lab"
 @step("Git server", git_keys={}, git_access={}, git_port=2222)
 def configure() -> None:
     """Make the git user, its keys, its repositories and hardwatt-git.service."""
-    packages.present(name="Packages", names=["git", "openssh-server"])
+    software.present("Packages", ["git", "openssh-server"])
     _user()
     for name in REPOSITORIES:
         _repository(name)

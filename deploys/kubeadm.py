@@ -7,7 +7,7 @@ from pyinfra.operations import files
 
 from deploys.facts.kernel import Settings
 from deploys.facts.kubeadm import CONFIG
-from deploys.kubernetes import DEFAULTS
+from deploys.kubernetes import defaults
 from deploys.labdata import cgroup, lab, step, system
 from deploys.operations import kubeadm, units
 
@@ -60,5 +60,5 @@ def configure() -> None:
         ),
     )
     kubeadm.init(name="kubeadm init", config=CONFIG)
-    units.unit(name="Kubelet", unit="kubelet.service", files=[DEFAULTS])
+    units.unit(name="Kubelet", unit="kubelet.service", files=[defaults()])
     kubeadm.answering(name="API server answers")

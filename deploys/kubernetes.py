@@ -4,11 +4,17 @@ from io import StringIO
 
 from pyinfra.operations import files
 
-from deploys.labdata import lab, step
-from deploys.mirror import SOURCES
-from deploys.operations import packages, units
+from deploys import software
+from deploys.labdata import family, lab, step
+from deploys.operations import units
 
-DEFAULTS = "/etc/default/kubelet"
+DEFAULTS = {"debian": "/etc/default/kubelet", "el": "/etc/sysconfig/kubelet"}
+"""Where the packages' units read further arguments."""
+
+
+def defaults() -> str:
+    """Return the file of the kubelet's arguments on this machine."""
+    return DEFAULTS[family()]
 
 
 @step("Kubernetes packages")
@@ -19,8 +25,8 @@ def configure() -> None:
     files.put(
         name="Arguments of the kubelet",
         src=StringIO(f"KUBELET_EXTRA_ARGS={' '.join(arguments)}\n"),
-        dest=DEFAULTS,
+        dest=defaults(),
         mode="644",
     )
-    packages.pinned(name="Packages", packages=lab()["packages"]["kubernetes"], source=SOURCES)
+    software.pinned("Packages", lab()["packages"]["kubernetes"])
     units.unit(name="Kubelet enabled", unit="kubelet.service", running=False)

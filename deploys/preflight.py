@@ -16,7 +16,8 @@ from deploys.facts.kubeadm import MadeWith, State
 from deploys.facts.network import Ports, Routes
 from deploys.facts.packages import Debs
 from deploys.facts.record import Record
-from deploys.labdata import boot, cgroup, lab, own_kernel, system
+from deploys.facts.rpm import Rpms
+from deploys.labdata import boot, cgroup, family, lab, own_kernel, system
 from deploys.modules_sysctls import MODULES, SETTINGS
 
 REPORT = "HARDWATT_PREFLIGHT_REPORT"
@@ -57,11 +58,20 @@ def _check() -> list[checks.Problem]:
         routes=host.get_fact(Routes),
         kubeadm=host.get_fact(State),
         made_with=host.get_fact(MadeWith),
-        packages=host.get_fact(Debs, names=sorted(pins)),
+        packages=_installed(sorted(pins)),
     )
     found = checks.problems(facts, {**data, "pins": pins, "settings": SETTINGS})
     _write(found)
     return found
+
+
+def _installed(names: list[str]) -> dict[str, Any]:
+    """Return the versions of these packages, as the machine's own manager has them."""
+    if family() == "el":
+        found = host.get_fact(Rpms, names=names).get("packages", {})
+        return {name: ", ".join(versions) for name, versions in found.items()}
+    debs = host.get_fact(Debs, names=names).get("packages", {})
+    return {name: package["version"] for name, package in debs.items()}
 
 
 def _write(found: list[checks.Problem]) -> None:

@@ -8,7 +8,7 @@ import abc
 import dataclasses
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -28,6 +28,16 @@ class Commit:
     revision: str
     """The revision's name, which the application carries as an annotation."""
     sha: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """Something that an arm does inside the window at a time of its own."""
+
+    seconds: float
+    """After the start of the window."""
+    do: Callable[[], None]
+    """Must not wait: the window goes on meanwhile."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +64,7 @@ class Bench:
     changes: Changes
     git: Git
     images: dict[str, str]
-    """Images by digest: ``runner``, ``app``."""
+    """Images by digest: ``runner``, ``app``, and ``buildbot`` where the mirror holds it."""
     namespaces: dict[str, str]
     """``workload`` (the application), ``ci`` (jobs that push), ``flux``; all exist."""
     levels: Mapping[str, Level] = dataclasses.field(default_factory=dict)
@@ -93,6 +103,13 @@ class BaseArm(abc.ABC):
     @abc.abstractmethod
     def deliver(self, commit: Commit) -> None:
         """Do what starts the delivery of a commit that has just been pushed; do not wait for it."""
+
+    def settle(self) -> None:  # noqa: B027 - most arms have nothing to do here
+        """Do what is to be done between the delivery before the window, which is Ready now, and the window."""
+
+    def actions(self) -> Sequence[Action]:
+        """Return what the arm does in the window beside deliveries; nothing, in most arms."""
+        return ()
 
 
 def load_arm(root: Path, name: str) -> type[BaseArm]:

@@ -13,6 +13,8 @@ from hardwatt.engine.cluster import api_errors, seen_by_controller
 from hardwatt.errors import LabError
 
 REVISION = "hardwatt.dev/revision"
+COPY = "hardwatt.dev/copy"
+"""Label of everything that belongs to one of several copies of the application."""
 WATCH_SECONDS = 600
 CONNECT_SECONDS = 5
 
@@ -34,11 +36,16 @@ def is_ready(deployment: Mapping[str, Any]) -> bool:
 
 
 class RolloutLog:
-    """What was seen, in order; filled by the watching thread and read by the engine's."""
+    """What was seen, in order; filled by the watching thread and read by the engine's.
 
-    def __init__(self) -> None:
+    With several ``copies`` of the application, a revision is Ready when all of them were seen so.
+    """
+
+    def __init__(self, copies: int = 1) -> None:
         self._lock = threading.Lock()
-        self._ready: dict[str, int] = {}
+        self._copies = copies
+        self._ready: dict[str, dict[str, int]] = {}
+        self._states: list[tuple[int, str, bool]] = []
         self._seen: list[str] = []
         self._error: Exception | None = None
 
@@ -50,8 +57,10 @@ class RolloutLog:
         with self._lock:
             if not self._seen or self._seen[-1] != revision:
                 self._seen.append(revision)
-            if is_ready(deployment):
-                self._ready.setdefault(revision, now_ms)
+            ready = is_ready(deployment)
+            self._states.append((now_ms, revision, ready))
+            if ready:
+                self._ready.setdefault(revision, {}).setdefault(deployment["metadata"]["name"], now_ms)
 
     def fail(self, error: Exception) -> None:
         """Note that the watch is over; whoever asks next gets the error."""
@@ -63,7 +72,18 @@ class RolloutLog:
         with self._lock:
             if self._error is not None:
                 raise LabError(f"the watch on the application broke off: {self._error}") from self._error
-            return self._ready.get(revision)
+            found = self._ready.get(revision, {})
+            return max(found.values()) if len(found) >= self._copies else None
+
+    def repaired_ms(self, mark: str, base: str) -> int | None:
+        """Return when ``base`` was first Ready again after a state with the revision ``mark``, or None."""
+        with self._lock:
+            if self._error is not None:
+                raise LabError(f"the watch on the application broke off: {self._error}") from self._error
+            states = iter(self._states)
+            if not any(revision == mark for _, revision, _ in states):
+                return None
+            return next((ms for ms, revision, ready in states if revision == base and ready), None)
 
     def seen(self) -> Sequence[str]:
         with self._lock:
@@ -78,7 +98,7 @@ class _Watch(threading.Thread):
     ) -> None:
         super().__init__(name=f"watch {namespace}/{name}", daemon=True)
         self._apps: Any = client.AppsV1Api(api)  # answers are read raw
-        self._where = {"namespace": namespace, "field_selector": f"metadata.name={name}"}
+        self._where = {"namespace": namespace} | ({"field_selector": f"metadata.name={name}"} if name else {})
         self._log, self._now = log, now
         self._ending = threading.Event()
         self._response: urllib3.BaseHTTPResponse | None = None
@@ -139,9 +159,11 @@ def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def watch_rollouts(api: client.ApiClient, namespace: str, name: str, now_ms: Callable[[], int]) -> Iterator[RolloutLog]:
-    """Watch one Deployment while the context lasts; it need not exist yet."""
-    log = RolloutLog()
+def watch_rollouts(
+    api: client.ApiClient, namespace: str, name: str, now_ms: Callable[[], int], *, copies: int = 1
+) -> Iterator[RolloutLog]:
+    """Watch one Deployment, or all of a namespace (no ``name``), while the context lasts; none need exist yet."""
+    log = RolloutLog(copies)
     watch = _Watch(api, namespace, name, log, now_ms)
     watch.start()
     try:
@@ -151,4 +173,4 @@ def watch_rollouts(api: client.ApiClient, namespace: str, name: str, now_ms: Cal
         watch.end()
 
 
-__all__ = ["REVISION", "RolloutLog", "is_ready", "revision_of", "watch_rollouts"]
+__all__ = ["COPY", "REVISION", "RolloutLog", "is_ready", "revision_of", "watch_rollouts"]

@@ -127,7 +127,8 @@ def _trace_problems(study: Study) -> Iterator[str]:
     if not trace.commits:
         return
     deliver = poll + study.timing.rollout_seconds
-    needs = f"one delivery takes up to {deliver:g} s (flux.interval_seconds + timing.rollout_seconds)"
+    interval = "flux.apply_interval_seconds" if trace.kind == "drifts" else "flux.interval_seconds"
+    needs = f"one delivery takes up to {deliver:g} s ({interval} + timing.rollout_seconds)"
     apart = trace.spacing_seconds - trace.jitter_seconds
     if trace.commits > 1 and apart < deliver and not trace.may_coalesce:
         yield (
@@ -143,8 +144,10 @@ def _trace_problems(study: Study) -> Iterator[str]:
 
 
 def longest_poll(study: Study) -> float:
-    """Return the longest interval of polling of any arm, in seconds."""
-    return max(study.for_arm(arm).flux.interval_seconds for arm in study.arms)
+    """Return the longest interval in seconds at which any arm looks: for commits, or for drift."""
+    flux = [study.for_arm(arm).flux for arm in study.arms]
+    drifts = study.trace.kind == "drifts"
+    return max(one.apply_interval_seconds if drifts else one.interval_seconds for one in flux)
 
 
 def list_studies(root: Path) -> list[str]:

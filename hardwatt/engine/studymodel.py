@@ -74,12 +74,18 @@ class Workload(_Section):
     namespace: Name = "workload"
     manifests: str = "app"
     """Folder under ``experiments/workloads`` that is committed to the workload repository."""
-    replicas: int = Field(1, ge=1, le=50)
+    replicas: int = Field(1, ge=0, le=200)
+    copies: int = Field(1, ge=1, le=1000)
+    """How many times an arm that pulls delivers the application, each with a Kustomization of its own. A
+    revision is Ready when all of them are."""
 
 
 class Trace(_Section):
     """When commits are made, counted from the start of the window; the same in every arm of a block."""
 
+    kind: Literal["commits", "drifts"] = "commits"
+    """``drifts``: nothing is committed; at those times the Deployment is changed by hand instead (one more
+    replica, another revision's name), and "Ready" is when it is again as the repository has it."""
     commits: int = Field(ge=0, le=1000)
     """0 for a study of what runs while nothing is committed."""
     commits_by_block: tuple[Annotated[int, Field(ge=0, le=1000)], ...] = ()

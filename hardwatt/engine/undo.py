@@ -18,7 +18,8 @@ class Undo:
     """One thing to put back."""
 
     action: str
-    """``scale`` (a Deployment, to ``replicas``), ``resume`` (a suspended Flux object), ``delete`` or
+    """``scale`` (a Deployment, to ``replicas``), ``resume`` (a suspended Flux object), ``argument`` (of a
+    Deployment's container, back to ``before``), ``release`` (of fields that were set here), ``delete`` or
     ``delete-all`` (everything of a kind with ``selector``)."""
     api_version: str
     kind: str
@@ -26,12 +27,18 @@ class Undo:
     name: str = ""
     replicas: int = 0
     selector: str = ""
+    argument: str = ""
+    before: str = ""
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.namespace}/{self.name or self.selector}".replace(" /", " ")
         if self.action == "scale":
             return f"{what} back to {self.replicas} replicas"
-        return {"resume": f"{what} resumed", "delete": f"{what} deleted"}.get(self.action, f"all {what} deleted")
+        if self.action == "argument":
+            return f"{what} without {self.argument}" + (f", with {self.before} again" if self.before else "")
+        return {"resume": f"{what} resumed", "release": f"fields of {what} given up", "delete": f"{what} deleted"}.get(
+            self.action, f"all {what} deleted"
+        )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Undo":
@@ -65,6 +72,15 @@ class Cluster(Protocol):
     def suspend(self, api_version: str, kind: str, namespace: str, name: str, suspended: bool) -> None:
         """Suspend or resume a Flux object."""
 
+    def post(self, namespace: str, service: str, port: int, path: str) -> None:
+        """POST to a Service in the cluster, as a webhook does."""
+
+    def argument(self, namespace: str, name: str, old: str, new: str) -> None:
+        """Put ``new`` in place of the argument ``old`` of a Deployment's first container.
+
+        Empty: nothing is there before, or afterwards. Does not wait for pods.
+        """
+
 
 class Log(Protocol):
     """Where entries are kept; each method returns when the list is on disk."""
@@ -80,12 +96,29 @@ def perform(undo: Undo, cluster: Cluster) -> None:
         cluster.scale(undo.namespace, undo.name, undo.replicas)
     elif undo.action == "resume":
         cluster.suspend(undo.api_version, undo.kind, undo.namespace, undo.name, False)
+    elif undo.action == "release":
+        meta = {"name": undo.name, "namespace": undo.namespace}
+        cluster.apply({"apiVersion": undo.api_version, "kind": undo.kind, "metadata": meta})
+    elif undo.action == "argument":
+        cluster.argument(undo.namespace, undo.name, undo.argument, undo.before)
     elif undo.action == "delete":
         cluster.delete(undo.api_version, undo.kind, undo.namespace, undo.name)
     elif undo.action == "delete-all":
         cluster.delete_all(undo.api_version, undo.kind, undo.namespace, undo.selector)
     else:
         raise ValueError(f"unknown action {undo.action!r} in the journal")
+
+
+def first_arguments(deployment: Manifest) -> list[str]:
+    """Return the arguments of a Deployment's first container."""
+    return list(deployment["spec"]["template"]["spec"]["containers"][0].get("args") or ())
+
+
+def replaced(arguments: Sequence[str], old: str, new: str) -> list[str]:
+    """Return arguments with ``new`` in the place of ``old``, once; either may be empty."""
+    rest = [one for one in arguments if one != new]
+    at = rest.index(old) if old and old in rest else len(rest)
+    return [*rest[:at], *([new] if new else []), *rest[at + (old in rest[at : at + 1]) :]]
 
 
 class Changes:
@@ -131,6 +164,37 @@ class Changes:
             return
         with self.undone(Undo("scale", "apps/v1", "Deployment", namespace, name, replicas=before)):
             self.cluster.scale(namespace, name, replicas)
+            yield
+
+    @contextlib.contextmanager
+    def argument(self, namespace: str, name: str, argument: str) -> Iterator[None]:
+        """Give a Deployment's first container the argument ``--flag=value``; as it was at the end.
+
+        Nothing happens where it is so already, or where there is no such Deployment. It is to be scaled to
+        zero around this, so that no pod starts for it.
+        """
+        found = self.cluster.get("apps/v1", "Deployment", namespace, name)
+        arguments = first_arguments(found) if found else [argument]
+        if argument in arguments:
+            yield
+            return
+        flag = argument.partition("=")[0]
+        before = next((one for one in arguments if one.partition("=")[0] == flag), "")
+        undo = Undo("argument", "apps/v1", "Deployment", namespace, name, argument=argument, before=before)
+        with self.undone(undo):
+            self.cluster.argument(namespace, name, before, argument)
+            yield
+
+    @contextlib.contextmanager
+    def overridden(self, manifest: Manifest) -> Iterator[None]:
+        """Set fields of an object that is there and that nobody else sets; they are gone again at the end.
+
+        An owner of fields that applies an object without them gives them up (server-side apply).
+        """
+        meta = manifest["metadata"]
+        undo = Undo("release", manifest["apiVersion"], manifest["kind"], meta.get("namespace", ""), meta["name"])
+        with self.undone(undo):
+            self.cluster.apply(manifest)
             yield
 
     @contextlib.contextmanager

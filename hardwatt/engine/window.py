@@ -1,12 +1,14 @@
 """One window: counters at its start, the trace by the clock, counters at exactly T."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 from hardwatt.bundle import Delivery, Edge
-from hardwatt.engine.arm import BaseArm, Commit
+from hardwatt.engine.arm import Action, BaseArm, Commit
 from hardwatt.engine.plan import Row
 from hardwatt.engine.plant import Clock, Plant, Rollouts
+from hardwatt.engine.rollouts import REVISION
 from hardwatt.engine.studymodel import Study
 from hardwatt.errors import LabError, WaitError
 
@@ -69,6 +71,7 @@ def deliver_first(plant: Plant, study: Study, row: Row, arm: BaseArm, rollouts: 
     if not wait_ready(plant.clock, rollouts, [first.revision], timeout):
         seen = ", ".join(rollouts.seen()) or "none"
         raise WaitError(f"the first delivery of {row.arm} was not Ready after {timeout:g} s; revisions seen: {seen}")
+    arm.settle()
 
 
 def wait_ready(clock: Clock, rollouts: Rollouts, revisions: Sequence[str], timeout: float) -> bool:
@@ -86,13 +89,44 @@ def measure(plant: Plant, study: Study, row: Row, arm: BaseArm, rollouts: Rollou
     clock = plant.clock
     begin = clock.monotonic()
     start = plant.edge(row.run_id, "start")
-    sent = tuple(_send(plant, study, row, arm, index, begin) for index in range(len(row.offsets)))
+    sent = _trace(plant, study, row, arm, begin)
     sleep_until(clock, begin + study.estimand.window_seconds)
     end = plant.edge(row.run_id, "end")
     revisions = [one.revision for one in sent]
+    if study.trace.kind == "drifts":
+        base = revision_name(row.run_id, -1)
+        ready = {one: ms for one in revisions if (ms := rollouts.repaired_ms(one, base)) is not None}
+        return Window(start, end, sent, ready, tuple(rollouts.seen()))
     wait_ready(clock, rollouts, revisions, study.timing.rollout_seconds)
     ready = {one: ms for one in revisions if (ms := rollouts.ready_ms(one)) is not None}
     return Window(start, end, sent, ready, tuple(rollouts.seen()))
+
+
+def _trace(plant: Plant, study: Study, row: Row, arm: BaseArm, begin: float) -> tuple[Sent, ...]:
+    """Do what the trace and the arm's own actions ask for, by the clock."""
+    send = _drift if study.trace.kind == "drifts" else _send
+    todo: list[tuple[float, Callable[[], Sent | None]]] = [
+        (at, functools.partial(send, plant, study, row, arm, index, begin)) for index, at in enumerate(row.offsets)
+    ]
+    todo += [(one.seconds, functools.partial(_act, plant.clock, one, begin)) for one in arm.actions()]
+    return tuple(found for _, do in sorted(todo, key=lambda one: one[0]) if (found := do()) is not None)
+
+
+def _act(clock: Clock, action: Action, begin: float) -> None:
+    sleep_until(clock, begin + action.seconds)
+    action.do()
+
+
+def _drift(plant: Plant, study: Study, row: Row, arm: BaseArm, index: int, begin: float) -> Sent:
+    """Change the application behind the back of whoever delivers it: one more replica, and a mark to know it by."""
+    clock, planned, workload = plant.clock, row.offsets[index], study.workload
+    mark = revision_name(row.run_id, index)
+    sleep_until(clock, begin + planned)
+    late, started = clock.monotonic() - begin - planned, clock.wall_ms()
+    meta = {"name": workload.app, "namespace": workload.namespace, "annotations": {REVISION: mark}}
+    spec = {"replicas": workload.replicas + 1}
+    plant.cluster.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec})
+    return Sent(index, mark, "", planned, started, clock.wall_ms(), round(max(0.0, late), 3))
 
 
 def _send(plant: Plant, study: Study, row: Row, arm: BaseArm, index: int, begin: float) -> Sent:

@@ -1,0 +1,34 @@
+"""A known load: pods that burn CPU-seconds inside the window. What the node's figure must show again.
+
+Levels: ``pods`` (how many, spread over the window) and ``burn_seconds`` (CPU-seconds of each; 0: it only starts
+and ends).
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+
+from hardwatt.delivery import Burner, Runner, flux_off
+from hardwatt.engine.arm import Action, BaseArm, Commit
+
+
+class Arm(BaseArm):
+    """Nothing delivers; pods start by the clock, and what they burn is known."""
+
+    @contextlib.contextmanager
+    def prepare(self) -> Iterator[None]:
+        """Make sure that Flux is off; the Job's rights are for what comes before the window."""
+        with flux_off(self.bench), Runner(self.bench).allowed(), Burner(self.bench).allowed():
+            yield
+
+    def deliver(self, commit: Commit) -> None:
+        """Deliver what comes before the window, and nothing else."""
+        if commit.index < 0:
+            Runner(self.bench).start(commit)
+
+    def actions(self) -> Sequence[Action]:
+        """Start the pods: all of them have ended well before the window does."""
+        pods, seconds = int(self.bench.level("pods")), int(self.bench.level("burn_seconds"))
+        apart = self.bench.study.estimand.window_seconds / 2 / max(1, pods)
+        start = Burner(self.bench).start
+        return [Action(2 + number * apart, functools.partial(start, number, seconds)) for number in range(pods)]

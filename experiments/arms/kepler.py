@@ -1,0 +1,33 @@
+"""The instrument as a treatment: Kepler runs (level ``kepler`` true) or not, and nothing else differs."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from hardwatt.delivery import Runner, flux_off
+from hardwatt.engine.arm import BaseArm, Commit
+
+
+class Arm(BaseArm):
+    """Nothing delivers in the window; Kepler's DaemonSet is kept off the node, or left alone."""
+
+    @contextlib.contextmanager
+    def prepare(self) -> Iterator[None]:
+        """Have Kepler's pod there or not."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(flux_off(self.bench))
+            stack.enter_context(Runner(self.bench).allowed())
+            if not self.bench.level("kepler"):
+                stack.enter_context(self.bench.changes.overridden(self.nowhere()))
+            yield
+
+    def deliver(self, commit: Commit) -> None:
+        """Deliver what comes before the window, and nothing else."""
+        if commit.index < 0:
+            Runner(self.bench).start(commit)
+
+    def nowhere(self) -> dict[str, Any]:
+        """What keeps the DaemonSet's pods off every node: a label that none has."""
+        spec = {"template": {"spec": {"nodeSelector": {"hardwatt.dev/nowhere": "true"}}}}
+        meta = {"name": "kepler", "namespace": "monitoring"}
+        return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta, "spec": spec}

@@ -1,0 +1,56 @@
+"""Turning things off: what an idle application costs, and what is saved by not running it.
+
+Level ``state``: ``on``; ``suspended`` (Flux watches no longer, the application runs); ``zero`` (no replica in the
+whole window); ``sleep`` (none from ``sleep_from`` to ``sleep_until`` seconds of the window, levels too: then woken).
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+
+from hardwatt.delivery import Flux, deployment_patch
+from hardwatt.engine.arm import Action, BaseArm, Bench, Commit
+from hardwatt.errors import LabError
+
+STATES = ("on", "suspended", "zero", "sleep")
+
+
+class Arm(BaseArm):
+    """Flux delivers the application; then it is left on, or switched off as the level says."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self._flux = Flux(bench)
+        self._state = str(bench.level("state"))
+        if self._state not in STATES:
+            raise LabError(f"state: there is no {self._state!r}", hint=f"one of {', '.join(STATES)}")
+
+    @contextlib.contextmanager
+    def prepare(self) -> Iterator[None]:
+        """Start the controllers and point them at the repository."""
+        with self._flux.running():
+            yield
+
+    def deliver(self, commit: Commit) -> None:
+        """Flux finds the commit by itself."""
+
+    def settle(self) -> None:
+        """Switch off what is off in the whole window."""
+        if self._state == "suspended":
+            self._flux.suspend()
+        if self._state == "zero":
+            self._scale(0)
+
+    def actions(self) -> Sequence[Action]:
+        """Sleep and wake, by the clock."""
+        if self._state != "sleep":
+            return ()
+        start, end = float(self.bench.level("sleep_from")), float(self.bench.level("sleep_until"))
+        replicas = self.bench.study.workload.replicas
+        return [
+            Action(start, functools.partial(self._scale, 0)),
+            Action(end, functools.partial(self._scale, replicas)),
+        ]
+
+    def _scale(self, replicas: int) -> None:
+        self.bench.apply(deployment_patch(self.bench, replicas=replicas))

@@ -1,0 +1,25 @@
+"""Push by a CI server that is always on: Buildbot's master and worker run in the cluster and wait for commits."""
+
+import contextlib
+from collections.abc import Iterator
+
+from hardwatt.delivery import Buildbot, flux_off
+from hardwatt.engine.arm import BaseArm, Bench, Commit
+
+
+class Arm(BaseArm):
+    """Flux is off; a webhook tells the master, and its worker applies the commit."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self._server = Buildbot(bench)
+
+    @contextlib.contextmanager
+    def prepare(self) -> Iterator[None]:
+        """Make sure that Flux is off and start the CI server."""
+        with flux_off(self.bench), self._server.running():
+            yield
+
+    def deliver(self, commit: Commit) -> None:
+        """Send the webhook."""
+        self._server.deliver(commit)

@@ -1,0 +1,25 @@
+"""Pull on demand: Flux is told of each commit, as ``flux reconcile`` and a webhook receiver do."""
+
+import contextlib
+from collections.abc import Iterator
+
+from hardwatt.delivery import Flux
+from hardwatt.engine.arm import BaseArm, Bench, Commit
+
+
+class Arm(BaseArm):
+    """As pull, with an annotation on the GitRepository after each push; it still polls every flux.interval_seconds."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self._flux = Flux(bench)
+
+    @contextlib.contextmanager
+    def prepare(self) -> Iterator[None]:
+        """Start the controllers and point them at the repository."""
+        with self._flux.running():
+            yield
+
+    def deliver(self, commit: Commit) -> None:
+        """Ask the source for a look now."""
+        self._flux.reconcile(commit)

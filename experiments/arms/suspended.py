@@ -1,0 +1,28 @@
+"""Flux suspended: its controllers run and have nothing to do; commits of the window are not delivered."""
+
+import contextlib
+from collections.abc import Iterator
+
+from hardwatt.delivery import Flux
+from hardwatt.engine.arm import BaseArm, Bench, Commit
+
+
+class Arm(BaseArm):
+    """As pull, and suspended once the commit before the window was delivered: that is not switched off."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self._flux = Flux(bench)
+
+    @contextlib.contextmanager
+    def prepare(self) -> Iterator[None]:
+        """Start the controllers and point them at the repository."""
+        with self._flux.running():
+            yield
+
+    def deliver(self, commit: Commit) -> None:
+        """Flux finds the commit before the window by itself; the ones of the window it does not look for."""
+
+    def settle(self) -> None:
+        """Suspend."""
+        self._flux.suspend()

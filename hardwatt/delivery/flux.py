@@ -1,0 +1,139 @@
+"""Flux: two controllers, a GitRepository, and a Kustomization for each copy of the application."""
+
+import contextlib
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+from hardwatt.engine.arm import Bench, Commit
+from hardwatt.engine.rollouts import COPY
+from hardwatt.engine.undo import Manifest
+from hardwatt.engine.wait import wait_condition
+
+NAME = "hardwatt-workload"
+CONTROLLERS = ("source-controller", "kustomize-controller")
+SOURCE_API = "source.toolkit.fluxcd.io/v1"
+KUSTOMIZE_API = "kustomize.toolkit.fluxcd.io/v1"
+REQUESTED = "reconcile.fluxcd.io/requestedAt"
+"""What ``flux reconcile`` sets: the controller that sees a new value looks at once."""
+
+
+@contextlib.contextmanager
+def flux_off(bench: Bench) -> Iterator[None]:
+    """Have no Flux controller run while the context lasts.
+
+    kustomize-controller goes first: otherwise it could start the other again.
+    """
+    with contextlib.ExitStack() as stack:
+        for name in reversed(CONTROLLERS):
+            stack.enter_context(bench.changes.scaled(bench.namespaces["flux"], name, 0))
+        yield
+
+
+class Flux:
+    """Flux as it watches the workload repository in one run."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Start the controllers, point them at the repository, and wait until it was fetched."""
+        bench, changes = self.bench, self.bench.changes
+        space = bench.namespaces["flux"]
+        with contextlib.ExitStack() as stack:
+            for name in CONTROLLERS:
+                stack.enter_context(changes.scaled(space, name, 1))
+            stack.enter_context(changes.applied(self.secret(), self.repository()))
+            stack.enter_context(changes.removed(KUSTOMIZE_API, "Kustomization", space, self._selector))
+            for manifest in self.kustomizations():
+                bench.apply(manifest)
+            wait_condition(
+                changes.cluster, SOURCE_API, "GitRepository", space, NAME,
+                timeout=bench.study.timing.ready_timeout_seconds,
+            )  # fmt: skip
+            yield
+
+    def reconcile(self, commit: Commit) -> None:
+        """Ask for a look at the repository now, as ``flux reconcile source git`` and a webhook receiver do.
+
+        What the source finds new, the Kustomization applies at once.
+        """
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        repository = self.repository()
+        repository["metadata"]["annotations"] = {REQUESTED: f"{now} {commit.revision}"}
+        self.bench.apply(repository)
+
+    def suspend(self) -> None:
+        """Suspend what watches and what applies: the controllers go on running and have nothing to do."""
+        for manifest in (self.repository(), *self.kustomizations()):
+            manifest["spec"]["suspend"] = True
+            self.bench.apply(manifest)
+
+    def secret(self) -> dict[str, Any]:
+        """Flux's own key, read only, and the git server's host key."""
+        git = self.bench.git
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": self._meta(NAME),
+            "stringData": {"identity": git.keys["flux"], "known_hosts": git.known_hosts},
+        }
+
+    def repository(self) -> dict[str, Any]:
+        """Where to look, and how often."""
+        git = self.bench.git
+        return {
+            "apiVersion": SOURCE_API,
+            "kind": "GitRepository",
+            "metadata": self._meta(NAME),
+            "spec": {
+                "interval": self._interval,
+                "url": git.url,
+                "ref": {"branch": git.branch},
+                "secretRef": {"name": NAME},
+                "timeout": "20s",
+            },
+        }
+
+    def kustomizations(self) -> list[dict[str, Any]]:
+        """One for each copy of the application."""
+        count = self.bench.study.workload.copies
+        return [self.kustomization()] if count == 1 else [self.kustomization(f"{n:04d}") for n in range(1, count + 1)]
+
+    def kustomization(self, copy: str = "") -> dict[str, Any]:
+        """What to apply; it does not wait for the rollout, as the arms that push do not either."""
+        flux = self.bench.study.flux
+        spec: dict[str, Any] = {
+            "interval": f"{flux.apply_interval_seconds}s",
+            "path": f"./{self.bench.git.folder}",
+            "prune": flux.prune,
+            "wait": False,
+            "sourceRef": {"kind": "GitRepository", "name": NAME},
+            "retryInterval": self._interval,
+        }
+        if copy:
+            spec |= {"nameSuffix": f"-{copy}", "commonMetadata": {"labels": {COPY: copy}}}
+        name = f"{NAME}-{copy}" if copy else NAME
+        return {"apiVersion": KUSTOMIZE_API, "kind": "Kustomization", "metadata": self._meta(name), "spec": spec}
+
+    @property
+    def _interval(self) -> str:
+        return f"{self.bench.study.flux.interval_seconds}s"
+
+    @property
+    def _selector(self) -> str:
+        return f"hardwatt.dev/run={self.bench.run_id}"
+
+    def _meta(self, name: str) -> dict[str, Any]:
+        labels = {"hardwatt.dev/run": self.bench.run_id}
+        return {"name": name, "namespace": self.bench.namespaces["flux"], "labels": labels}
+
+
+def deployment_patch(bench: Bench, *, replicas: int, annotations: dict[str, str] | None = None) -> Manifest:
+    """Return what changes the application's Deployment by hand, behind the back of whoever delivers it."""
+    workload = bench.study.workload
+    meta: dict[str, Any] = {"name": workload.app, "namespace": workload.namespace}
+    if annotations:
+        meta["annotations"] = annotations
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {"replicas": replicas}}

@@ -21,6 +21,13 @@ _FIRST_FAILURE = pytest.StashKey[str]()
 _LAST = "test_down_leaves_nothing_behind"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell what needs the lab (test_gitops.py) after the story and before its end."""
+    here = [item for item in items if item.path.parent == Path(__file__).parent]
+    rest = [item for item in items if item not in here]
+    items[:] = rest + sorted(here, key=lambda item: (item.name == _LAST, item.path.name == "test_gitops.py"))
+
+
 @pytest.fixture(scope="session")
 def story() -> Iterator[Story]:
     if os.geteuid() != 0:

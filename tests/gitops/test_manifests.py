@@ -198,3 +198,42 @@ def test_promtool_accepts(check: str, path: str) -> None:
     flags = ["--syntax-only"] if check == "config" else []
     done = subprocess.run([promtool, "check", check, *flags, str(ROOT / path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+PARTS = ("monitoring/controllers/prometheus", "monitoring/controllers/node-exporter", "monitoring/kepler",
+         "monitoring/grafana", "app")  # fmt: skip
+FOUR = ["rbac.yaml", "network-policy.yaml", "service.yaml", "workload.yaml"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_has_the_same_four_files(part: str) -> None:
+    listed = yaml.safe_load((CLUSTERS / "base" / part / "kustomization.yaml").read_text())["resources"]
+    assert [name for name in listed if name != "namespace.yaml"] == FOUR
+    kinds = {name: documents((CLUSTERS / "base" / part / name).read_text())[0]["kind"] for name in FOUR}
+    assert kinds.pop("workload.yaml") in ("DaemonSet", "Deployment", "StatefulSet")
+    assert set(kinds.values()) == {"ServiceAccount", "NetworkPolicy", "Service"}
+
+
+def test_there_is_no_other_part() -> None:
+    found = {path.parent.relative_to(CLUSTERS / "base").as_posix() for path in CLUSTERS.rglob("workload.yaml")}
+    assert found == set(PARTS)
+
+
+def test_a_patched_value_says_where_it_is_patched(index: Index, lab: Lab) -> None:
+    """Each file of base that the generated kustomization patches, or sets an image of, names clusters/generated."""
+    generated = tree.desired(lab, index, "embedded")["clusters/generated/lab/kustomization.yaml"]
+    patched = {item["target"]["name"] for item in yaml.safe_load(generated)["patches"]}
+    texts = {path: path.read_text() for path in (CLUSTERS / "base").rglob("workload.yaml")}
+    assert patched <= {documents(text)[0]["metadata"]["name"] for text in texts.values()}
+    for path, text in texts.items():
+        assert "clusters/generated" in text, path
+    assert "clusters/generated" in (CLUSTERS / "base/monitoring/configs/kustomization.yaml").read_text()
+
+
+@pytest.mark.parametrize("kind", ["Secret", "SealedSecret"])
+def test_nothing_that_lab_up_commits_is_a_secret(index: Index, lab: Lab, kind: str) -> None:
+    lab_files = tree.desired(lab, index, "embedded")
+    for path, text in lab_files.items():
+        if path.endswith(".yaml"):
+            assert kind not in [item.get("kind") for item in documents(text)], path
+        assert not re.search(r"ghp_|github_pat_|PRIVATE KEY|password: *[^\s{]", text), path

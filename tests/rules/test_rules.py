@@ -247,3 +247,18 @@ def test_no_rule_is_evaluated_more_often_than_every_three_seconds() -> None:
         for group in [group for item in yaml.safe_load_all(path.read_text()) for group in item.get("groups", [])]:
             seconds = re.fullmatch(r"(\d+)s", group.get("interval", "15s"))
             assert seconds and int(seconds[1]) >= 3, path
+
+
+@pytest.mark.mirror
+@pytest.mark.parametrize(("attribution", "sum_"), [("cgroup", 6_000), ("kepler", 24_000)])
+def test_with_kepler_in_the_lab_the_talks_sum_does_not_double(tmp_path: Path, attribution: str, sum_: int) -> None:
+    """Both instruments' samples are there; the cluster holds one set of rules, and a pod one series."""
+    promtool(
+        tmp_path,
+        f"recreated-{attribution}.yaml",
+        CGROUP + KEPLER,
+        promql_expr_test=[
+            value('sum(pod_curr_energy_in_pkg_millijoule{pod_namespace="flux-system"})', sum_, {}),
+            value("count(pod_curr_energy_in_pkg_millijoule{pod_name=~'source-controller.*'})", 1, {}),
+        ],
+    )

@@ -1,8 +1,6 @@
 """Host and cluster checks before an experiment: all of them, each with its result in words."""
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hardwatt.bundle import Check
@@ -79,31 +77,6 @@ def clock(offset_ms: float) -> Check:
     """Say how far the node's clock is from the controller's."""
     status: Any = "warning" if abs(offset_ms) > CLOCK_LIMIT_MS else "ok"
     return Check("clock", status, f"the node's clock is {offset_ms:+.0f} ms from the controller's")
-
-
-def host(kind: str) -> list[Check]:
-    """Look at this machine, where it is the node's host too; its settings decide how noisy windows are."""
-    if kind != "embedded":
-        return [Check("host", "ok", "not looked at: the controller is another machine than the node")]
-    cores = os.cpu_count() or 1
-    load = os.getloadavg()[0]
-    found = [
-        Check("load", "warning" if load > cores / 2 else "ok", f"load {load:.2f} on {cores} cores before the start"),
-        _switch("turbo", Path("/sys/devices/system/cpu/cpufreq/boost"), good="0"),
-        _switch("smt", Path("/sys/devices/system/cpu/smt/active"), good="0"),
-        _switch("governor", Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), good="performance"),
-    ]
-    swaps = Path("/proc/swaps").read_text().splitlines()[1:]
-    return [*found, Check("swap", "warning" if swaps else "ok", f"{len(swaps)} swap areas are on")]
-
-
-def _switch(name: str, path: Path, *, good: str) -> Check:
-    """Say what a setting of the kernel is; one that this machine does not show is said to be so."""
-    try:
-        value = path.read_text().strip()
-    except OSError:
-        return Check(name, "ok", f"this machine does not show {path}")
-    return Check(name, "ok" if value == good else "warning", f"{path} is {value}")
 
 
 def refuse(checks: Sequence[Check]) -> None:

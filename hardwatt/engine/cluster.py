@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
-from hardwatt.engine.undo import Manifest
+from hardwatt.engine.undo import Manifest, first_arguments, replaced
 from hardwatt.errors import LabError
 from hardwatt.wait import wait
 
@@ -140,6 +140,13 @@ class KubeCluster:
             describe=lambda state: f"{state[0]} pods, {state[1]} available",
         )
 
+    def post(self, namespace: str, service: str, port: int, path: str) -> None:
+        """POST to a Service, through the API server: how a webhook of outside reaches the cluster."""
+        with api_errors(f"calling {namespace}/{service}"):
+            client.CoreV1Api(self.api).connect_post_namespaced_service_proxy_with_path(
+                f"{service}:{port}", namespace, path, _request_timeout=REQUEST_TIMEOUT
+            )
+
     def _scaled(self, namespace: str, name: str, replicas: int) -> tuple[int, int]:
         """Ask for the replicas where the Deployment wants another number; return its pods."""
         found = self.get("apps/v1", "Deployment", namespace, name)
@@ -156,6 +163,19 @@ class KubeCluster:
             self._dynamic.patch(
                 self._resource(api_version, kind), body={"spec": {"suspend": True if suspended else None}}, name=name,
                 namespace=namespace, content_type="application/merge-patch+json", _request_timeout=REQUEST_TIMEOUT,
+            )  # fmt: skip
+
+    def argument(self, namespace: str, name: str, old: str, new: str) -> None:
+        """Put ``new`` in place of the argument ``old`` of a Deployment's first container; either may be empty."""
+        found = self.get("apps/v1", "Deployment", namespace, name)
+        if found is None:
+            return
+        container = found["spec"]["template"]["spec"]["containers"][0]["name"]
+        entry = {"name": container, "args": replaced(first_arguments(found), old, new)}
+        with api_errors(f"setting an argument of {namespace}/{name}"):
+            client.AppsV1Api(self.api).patch_namespaced_deployment(
+                name, namespace, {"spec": {"template": {"spec": {"containers": [entry]}}}},
+                _request_timeout=REQUEST_TIMEOUT,
             )  # fmt: skip
 
     def _pods(self, namespace: str, name: str) -> tuple[int, int]:
@@ -183,23 +203,6 @@ def seen_by_controller(found: Mapping[str, Any]) -> bool:
     """Return whether an object's status speaks of its present generation."""
     observed = (found.get("status") or {}).get("observedGeneration", 0)
     return bool(observed >= found["metadata"].get("generation", 0))
-
-
-def pod_problems(pods: Sequence[Manifest]) -> list[str]:
-    """Return why pods are not at rest, one sentence a pod; pods that ended well are at rest."""
-    problems = []
-    for pod in pods:
-        meta, status = pod["metadata"], pod.get("status") or {}
-        name, phase = f"{meta['namespace']}/{meta['name']}", status.get("phase", "Unknown")
-        if meta.get("deletionTimestamp"):
-            problems.append(f"pod {name} is ending")
-        elif phase in ("Pending", "Unknown", "Failed"):
-            problems.append(f"pod {name} is {phase}")
-        elif phase == "Running":
-            unready = [one["name"] for one in status.get("containerStatuses") or () if not one.get("ready")]
-            if unready:
-                problems.append(f"pod {name} is not ready ({', '.join(unready)})")
-    return problems
 
 
 def _propagation(kind: str) -> str:

@@ -1,25 +1,63 @@
-"""The gate before a run: the cluster must be at rest and the node as busy as at its baseline, not more."""
+"""The gate before a run: the cluster at rest, and the node as busy, as hot and as hungry as at its idle baseline."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from hardwatt.bundle import Edge
+from hardwatt.bundle import Edge, labels_of
 from hardwatt.engine.plant import Plant
-from hardwatt.engine.studymodel import Study
+from hardwatt.engine.studymodel import Gate, Study
 from hardwatt.errors import WaitError
 
 CPU = "hardwatt_node_cpu_seconds_total"
 READ_AT = "hardwatt_meter_read_timestamp_seconds"
+RAPL, INFO = "node_rapl_package_joules_total", "hardwatt_meter_info"
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """One look at the node, over some seconds."""
+
+    cores: float
+    """CPU-seconds of the node per second."""
+    watts: float | None = None
+    """Power of the packages, where it is measured; None where it would only be computed from CPU time."""
+    celsius: float | None = None
+    """The processor's temperature, where the host shows one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """The idle node before a block, or after the last one (then ``block`` is that block)."""
+
+    block: int
+    place: str
+    """``before`` or ``after``."""
+    t0_ms: int
+    t1_ms: int
+    """Node's clock."""
+    cores: float
+    watts: float | None
+    celsius: float | None
+    waited_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class Passed:
-    """How a gate opened."""
+    """How a gate opened: what was waited for, the last look, and the baseline that it was held against."""
 
     waited_seconds: float
     cores: float
-    """CPU-seconds of the node per second at the last look."""
     baseline_cores: float
+    watts: float | None = None
+    celsius: float | None = None
+    waited_for: tuple[str, ...] = ()
+    """Each reason that kept the gate shut at some look."""
 
 
 def node_cpu(edge: Edge) -> tuple[float, float]:
@@ -33,59 +71,128 @@ def node_cpu(edge: Edge) -> tuple[float, float]:
     return edge.values.get(READ_AT, edge.node_ms / 1000), found[0]
 
 
-def busy_cores(plant: Plant, seconds: float) -> float:
-    """Return the node's CPU use over the next ``seconds``, in cores."""
-    start, before = node_cpu(plant.edge("gate", "start"))
+def look(plant: Plant, seconds: float) -> Look:
+    """Look at the node over the next ``seconds``."""
+    return _between(*_edges(plant, seconds), plant.celsius())
+
+
+def _edges(plant: Plant, seconds: float) -> tuple[Edge, Edge]:
+    start = plant.edge("gate", "start")
     plant.clock.sleep(seconds)
-    end, after = node_cpu(plant.edge("gate", "end"))
-    if end <= start:
-        raise WaitError(f"the meter did not move within {seconds:g} s", hint="invoke lab.status")
-    return (after - before) / (end - start)
+    return start, plant.edge("gate", "end")
 
 
-def baseline(plant: Plant, study: Study, say: Callable[[str], None]) -> float:
-    """Return the idle node's CPU use in cores, once the cluster is at rest and two looks agree.
+def _between(start: Edge, end: Edge, celsius: float | None) -> Look:
+    (begin, before), (ended, after) = node_cpu(start), node_cpu(end)
+    if ended <= begin:
+        raise WaitError(f"the meter did not move within {end.node_ms - start.node_ms} ms", hint="invoke lab.status")
+    watts = None
+    if _source(end) == "rapl":
+        joules = [_sum(edge, RAPL) for edge in (start, end)]
+        if joules[1] >= joules[0]:  # a counter that wrapped tells nothing about these few seconds
+            watts = round((joules[1] - joules[0]) / ((end.node_ms - start.node_ms) / 1000), 3)
+    return Look((after - before) / (ended - begin), watts, celsius)
 
-    Raises ``WaitError``.
+
+def _source(edge: Edge) -> str:
+    found = [labels_of(series).get("source", "") for series in edge.values if series.startswith(INFO + "{")]
+    return found[0] if found else ""
+
+
+def _sum(edge: Edge, metric: str) -> float:
+    return sum(value for series, value in edge.values.items() if series.partition("{")[0] == metric)
+
+
+def baseline(plant: Plant, study: Study, block: int, place: str, say: Say) -> Baseline:
+    """Look at the idle node, once the cluster is at rest and the two halves of the window agree.
+
+    Raises ``WaitError`` with the reasons where that does not happen in time.
     """
     gate, started = study.gate, plant.clock.monotonic()
-    last: float | None = None
+    last: tuple[Edge, Look] | None = None
     while True:
         reasons = list(plant.unsettled(study))
-        cores = busy_cores(plant, gate.baseline_seconds / 2)
-        if not reasons and last is not None and abs(cores - last) <= gate.cpu_band_cores:
-            return (cores + last) / 2
-        if plant.clock.monotonic() - started > gate.timeout_seconds:
-            raise _not_settled("the baseline", reasons or [_busy(cores, last or 0.0)], gate.timeout_seconds)
-        say(f"baseline: {'; '.join(reasons) or f'{cores:.2f} cores, looking again'}")
-        last = None if reasons else cores
+        start, end = _edges(plant, gate.baseline_seconds / 2)
+        now = _between(start, end, plant.celsius())
+        waited = plant.clock.monotonic() - started
+        if not reasons and last is not None and not _apart(gate, now, last[1], both=True):
+            first = last[0]
+            whole = _between(first, end, now.celsius)
+            return Baseline(
+                block, place, first.node_ms, end.node_ms, round(whole.cores, 4), whole.watts, whole.celsius,
+                round(max(0.0, waited - gate.baseline_seconds), 1),
+            )  # fmt: skip
+        if waited > gate.timeout_seconds:
+            apart = _apart(gate, now, last[1], both=True) if last else []
+            raise _not_settled("the baseline", reasons or apart, gate.timeout_seconds)
+        if reasons or last is not None:
+            say(f"baseline waits: {'; '.join(reasons or ['two looks at the idle node differ'])}")
+        last = None if reasons else (start, now)
 
 
-def pass_gate(plant: Plant, study: Study, baseline_cores: float, say: Callable[[str], None]) -> Passed:
-    """Wait until pods are at rest and the node's CPU use is near its baseline.
+def pass_gate(plant: Plant, study: Study, idle: Baseline, say: Say) -> Passed:
+    """Wait until pods and queues are at rest and the node is near its baseline.
 
     Raises ``WaitError`` with the reasons when the gate does not open in time.
     """
     gate, started = study.gate, plant.clock.monotonic()
+    waited_for: list[str] = []
+    target = Look(idle.cores, idle.watts, idle.celsius)
     while True:
-        cores = busy_cores(plant, gate.sample_seconds)
-        reasons = list(plant.unsettled(study))
-        if cores - baseline_cores > gate.cpu_band_cores:
-            reasons.append(_busy(cores, baseline_cores))
+        now = look(plant, gate.sample_seconds)
+        reasons = [*plant.unsettled(study), *_apart(gate, now, target)]
         waited = plant.clock.monotonic() - started
         if not reasons:
-            return Passed(round(waited, 1), round(cores, 3), round(baseline_cores, 3))
+            return Passed(
+                round(waited, 1), round(now.cores, 3), round(idle.cores, 3), now.watts, now.celsius, tuple(waited_for)
+            )
+        waited_for += [reason for reason in reasons if reason not in waited_for]
         if waited > gate.timeout_seconds:
             raise _not_settled("the gate", reasons, gate.timeout_seconds)
         say(f"gate waits: {'; '.join(reasons)}")
 
 
-def _busy(cores: float, baseline_cores: float) -> str:
-    return f"the node uses {cores:.2f} cores, its baseline is {baseline_cores:.2f}"
+def settle(plant: Plant, study: Study, say: Say) -> float:
+    """Wait until pods and queues are at rest with the arm prepared; return how many seconds that took.
+
+    Raises ``WaitError`` with the reasons after ``timing.ready_timeout_seconds``.
+    """
+    started, timeout = plant.clock.monotonic(), study.timing.ready_timeout_seconds
+    while reasons := list(plant.unsettled(study)):
+        if plant.clock.monotonic() - started > timeout:
+            raise _not_settled("the window", reasons, timeout)
+        say(f"window waits: {'; '.join(reasons)}")
+        plant.clock.sleep(1.0)
+    return round(plant.clock.monotonic() - started, 1)
+
+
+def _apart(gate: Gate, now: Look, target: Look, *, both: bool = False) -> list[str]:
+    """Return in which ways a look is out of its band around another one.
+
+    A node that is less busy or cooler than its baseline is at rest too, unless ``both`` sides count.
+    """
+    looks = (
+        ("the node uses {:.2f} cores, its baseline is {:.2f}", now.cores, target.cores, gate.cpu_band_cores),
+        ("the node takes {:.1f} W, its baseline is {:.1f} W", now.watts, target.watts, gate.power_band_watts),
+        (
+            "the processor has {:.0f} °C, at the baseline it had {:.0f} °C",
+            now.celsius, target.celsius, gate.temperature_band_celsius,
+        ),
+    )  # fmt: skip
+    return [
+        says.format(value, wanted)
+        for says, value, wanted, band in looks
+        if value is not None and wanted is not None and band and _out(value - wanted, band, both=both)
+    ]
+
+
+def _out(distance: float, band: float, *, both: bool) -> bool:
+    return (abs(distance) if both else distance) > band
 
 
 def _not_settled(what: str, reasons: Sequence[str], seconds: float) -> WaitError:
+    why = "; ".join(reasons) or "no two looks at the node agree"
     return WaitError(
-        f"{what} did not open within {seconds:g} s: {'; '.join(reasons)}",
+        f"{what} did not open within {seconds:g} s: {why}",
         hint="invoke lab.status; a busier machine needs a wider gate.cpu_band_cores in the study",
     )

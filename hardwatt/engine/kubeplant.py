@@ -2,34 +2,33 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubernetes import client
 
-import hardwatt
-from hardwatt import dump, forward, gitops, kube, machines, meter, mirror
+from hardwatt import dump, forward, gitops, kube, machines, mirror
 from hardwatt.bundle import Edge, Writer
-from hardwatt.bundle.model import Source
 from hardwatt.endpoint import Endpoint
-from hardwatt.engine import checks
+from hardwatt.engine import hostlook
 from hardwatt.engine.arm import BaseArm, Bench, Git, load_arm
-from hardwatt.engine.cluster import KubeCluster, api_errors, pod_problems
-from hardwatt.engine.exporter import Exporter, meter_info
+from hardwatt.engine.cluster import KubeCluster
+from hardwatt.engine.exporter import Exporter
 from hardwatt.engine.gitlog import PATH, parse_fetches
+from hardwatt.engine.kubefacts import FLUX, Inspection
 from hardwatt.engine.plan import Row
-from hardwatt.engine.plant import Facts, Fetch, Rollouts
-from hardwatt.engine.rollouts import watch_rollouts
-from hardwatt.engine.studymodel import Study
+from hardwatt.engine.plant import JITTERED, NO_JITTER, Facts, Fetch, Rollouts
+from hardwatt.engine.rest import pod_problems, queue_problems, restarts
+from hardwatt.engine.rollouts import COPY, watch_rollouts
+from hardwatt.engine.studymodel import Exclusion, Study
 from hardwatt.engine.undo import Changes, Log
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.gitops import keys
-from hardwatt.gitops.optional import running_fake_meter
 from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
 
-FLUX, CI = "flux-system", "ci"
+CI = "ci"
 FLUX_KINDS = (
     ("kustomize.toolkit.fluxcd.io/v1", "Kustomization"),
     ("source.toolkit.fluxcd.io/v1", "GitRepository"),
@@ -63,6 +62,8 @@ class KubePlant:
         self._remote = keys.remote(endpoint)
         workload = gitops.repository(lab, "workload", endpoint)
         self._copy = WorkingCopy(lab.dir / "workload", workload.url, workload.ssh_command)
+        self._first = hostlook.look(endpoint)
+        self._sensors = hostlook.reader(endpoint, self._first)
 
     @property
     def cluster(self) -> KubeCluster:
@@ -71,36 +72,11 @@ class KubePlant:
     def facts(self, study: Study) -> Facts:
         """Look at host and cluster; changes nothing.
 
-        Raises ``RefusedError`` where what would be measured is not what the study says.
+        Raises ``RefusedError`` where a part that the study needs is missing, or where what would be
+        measured is not what the study says.
         """
-        edge = self._exporter.read("checks", "start")
-        info = meter_info(edge.values)
-        nodes = self._cluster.list("v1", "Node")
-        up, kepler = self._prometheus()
-        offset = edge.node_ms - (edge.requested_ms + edge.replied_ms) / 2
-        found = (
-            checks.meter(info, kepler, running_fake_meter(client.CoreV1Api(self._api))),
-            checks.scrapes(up),
-            checks.nodes_ready(nodes),
-            checks.images(nodes, self._images(study)),
-            checks.pods(self.unsettled(study)),
-            checks.clock(offset),
-            *checks.host(self._endpoint.kind),
-        )
-        checks.refuse(found)
-        cpus = int(edge.values.get("hardwatt_node_cpus", 0)) or 1
-        return Facts(
-            source=_source(info),
-            versions=self._versions(nodes, study),
-            host={
-                "kind": self._endpoint.kind,
-                "proc_stat": self._endpoint.data.get("proc_stat", "node"),
-                "cpus": cpus,
-                **_node_facts(nodes[0]),
-            },
-            power_model=meter.load_models()[info["model"]].record(cpus) if info["source"] == "modelled" else {},
-            checks=found,
-        )
+        inspection = Inspection(self._lab, self._cluster, self._exporter, self._endpoint, self._first)
+        return inspection.facts(study, self._images(study), self.unsettled(study))
 
     @contextlib.contextmanager
     def quiet(self, study: Study, log: Log) -> Iterator[None]:
@@ -114,6 +90,8 @@ class KubePlant:
                 stack.enter_context(changes.suspended(api_version, kind))
             for name in self._controllers():
                 stack.enter_context(changes.scaled(FLUX, name, 0))
+                if name in JITTERED:
+                    stack.enter_context(changes.argument(FLUX, name, NO_JITTER))
             stack.enter_context(changes.removed("v1", "Namespace", "", f"{OURS}=true"))
             for space in spaces:
                 self._cluster.apply(space)
@@ -136,7 +114,9 @@ class KubePlant:
 
     def rollouts(self, study: Study) -> contextlib.AbstractContextManager[Rollouts]:
         """Watch the application's Deployment."""
-        return watch_rollouts(self._api, study.workload.namespace, study.workload.app, self.clock.wall_ms)
+        workload = study.workload
+        name = workload.app if workload.copies == 1 else ""
+        return watch_rollouts(self._api, workload.namespace, name, self.clock.wall_ms, copies=workload.copies)
 
     def commit(self, study: Study, revision: str) -> str:
         """Commit the workload's manifests with this revision."""
@@ -151,12 +131,24 @@ class KubePlant:
         self._copy.push()
 
     def reset(self, study: Study) -> None:
-        """Remove the application and wait until its pods are gone."""
+        """Remove the application, all copies of it, and wait until its pods are gone."""
         self._cluster.delete("apps/v1", "Deployment", study.workload.namespace, study.workload.app)
+        self._cluster.delete_all("apps/v1", "Deployment", study.workload.namespace, COPY)
 
     def unsettled(self, study: Study) -> Sequence[str]:
-        """Return why pods are not at rest."""
-        return pod_problems(self._cluster.list("v1", "Pod"))
+        """Return why pods and the queues of Flux's controllers are not at rest."""
+        pods = self._cluster.list("v1", "Pod")
+        return [*pod_problems(pods), *queue_problems(self._api, FLUX, pods, study.gate.queue_depth)]
+
+    def celsius(self) -> float | None:
+        """Read the processor's temperature."""
+        return hostlook.celsius(self._sensors())
+
+    def marks(self) -> Mapping[Exclusion, float]:
+        """Count the restarts of all containers, and how often heat slowed the processor down."""
+        found: dict[Exclusion, float] = {"pod-restarted": restarts(self._cluster.list("v1", "Pod"))}
+        throttles = hostlook.throttles(self._sensors())
+        return found if throttles is None else {**found, "throttled": throttles}
 
     def edge(self, run_id: str, edge: str) -> Edge:
         """Read the counters once, directly."""
@@ -175,7 +167,10 @@ class KubePlant:
         app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")
         if not (app.digest and runner.digest):
             raise LabError("the mirror's index holds no digest of the app or the runner", hint="invoke mirror.fill")
-        return {"app": f"{app.name}@{app.digest}", "runner": f"{runner.name}@{runner.digest}"}
+        found = {"app": app, "runner": runner}
+        if self._index.has_image("hardwatt.dev/buildbot"):
+            found["buildbot"] = self._index.image("hardwatt.dev/buildbot")
+        return {name: f"{image.name}@{image.digest}" for name, image in found.items()}
 
     def _controllers(self) -> list[str]:
         """Return Flux's Deployments, kustomize-controller first: otherwise it could start the others again."""
@@ -191,47 +186,6 @@ class KubePlant:
                     f"the namespace {name} is there and was not made by an experiment",
                     hint="choose another workload.namespace in the study",
                 )
-
-    def _versions(self, nodes: Sequence[Any], study: Study) -> dict[str, str]:
-        with api_errors("asking for the cluster's version"):
-            server = client.VersionApi(self._api).get_code(_request_timeout=10).git_version
-        info = nodes[0]["status"]["nodeInfo"]
-        found = {
-            "hardwatt": hardwatt.__version__,
-            "kubernetes": server,
-            "kubelet": info["kubeletVersion"],
-            "container runtime": info["containerRuntimeVersion"],
-            "kernel": info["kernelVersion"],
-            **{f"image {name}": image for name, image in self._images(study).items()},
-        }
-        for kind, space in (("Deployment", FLUX), ("StatefulSet", "monitoring"), ("DaemonSet", "monitoring")):
-            for one in self._cluster.list("apps/v1", kind, space):
-                containers = one["spec"]["template"]["spec"]["containers"]
-                found[one["metadata"]["name"]] = containers[0]["image"]
-        return found
-
-    def _prometheus(self) -> tuple[dict[str, float], list[str]]:
-        """Return (job -> up, paths of Kepler's zones) as Prometheus has them now."""
-        with dump.Client(forward.prometheus_url(self._lab), timeout=10) as server:
-            up, _ = server.query("min by (job) (up)")
-            kepler, _ = server.query("group by (path) (kepler_node_cpu_joules_total)")
-        jobs = {item["metric"].get("job", ""): float(item["value"][1]) for item in up}
-        return jobs, [item["metric"].get("path", "") for item in kepler]
-
-
-def _source(info: dict[str, str]) -> Source:
-    return "rapl" if info["source"] == "rapl" else "modelled"
-
-
-def _node_facts(node: Any) -> dict[str, Any]:
-    info, capacity = node["status"]["nodeInfo"], node["status"]["capacity"]
-    return {
-        "node": node["metadata"]["name"],
-        "os": info["osImage"],
-        "kernel": info["kernelVersion"],
-        "architecture": info["architecture"],
-        "memory": capacity["memory"],
-    }
 
 
 def _namespace(name: str) -> dict[str, Any]:

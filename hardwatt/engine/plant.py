@@ -1,7 +1,7 @@
 """The seam between the engine and what it experiments on: the real cluster, or a simulated one in tests."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -9,8 +9,14 @@ from hardwatt.bundle import Check, Edge, Writer
 from hardwatt.bundle.model import Source
 from hardwatt.engine.arm import BaseArm
 from hardwatt.engine.plan import Row
-from hardwatt.engine.studymodel import Study
+from hardwatt.engine.studymodel import Exclusion, Study
 from hardwatt.engine.undo import Cluster, Log
+
+NO_JITTER = "--interval-jitter-percentage=0"
+"""Argument of Flux's controllers in every window: intervals are kept as they are, not moved by up to 5 percent
+(their default). The seeded phase before each window takes the place of the jitter."""
+JITTERED = ("source-controller", "kustomize-controller", "helm-controller")
+"""The controllers that know the argument (fluxcd/pkg, runtime/jitter)."""
 
 
 class Clock(Protocol):
@@ -54,6 +60,9 @@ class Rollouts(Protocol):
     def ready_ms(self, revision: str) -> int | None:
         """Return when the revision was first seen Ready (controller's clock), or None."""
 
+    def repaired_ms(self, mark: str, base: str) -> int | None:
+        """Return when, after a drift with this mark was seen, the application was first Ready at ``base`` again."""
+
     def seen(self) -> Sequence[str]:
         """Return the revisions that the Deployment carried, in the order in which they were seen."""
 
@@ -89,7 +98,16 @@ class Plant(Protocol):
         """Remove the application, whoever delivered it, and wait until it is gone."""
 
     def unsettled(self, study: Study) -> Sequence[str]:
-        """Return why the cluster is not at rest: one sentence a pod; empty when it is."""
+        """Return why the cluster is not at rest: one sentence a pod or work queue; empty when it is."""
+
+    def celsius(self) -> float | None:
+        """Return the temperature of the hottest processor package, or None where the host shows none."""
+
+    def marks(self) -> Mapping[Exclusion, float]:
+        """Return counters of what may disturb a window, by the cause that a study can exclude.
+
+        One that grew disturbed what lies between; never called inside a window.
+        """
 
     def edge(self, run_id: str, edge: str) -> Edge:
         """Read the counters once, directly."""

@@ -1,18 +1,21 @@
-"""The loop: gate, arm, transient, phase, window, clean-up, dump, record; then the next run."""
+"""The loop: baseline, gate, arm, transient, phase, window, clean-up, dump, record; then the next run."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hardwatt.bundle import Run, Writer
-from hardwatt.engine.gate import Passed, baseline, pass_gate
+from hardwatt.engine.gate import Baseline, Passed, baseline, pass_gate, settle
 from hardwatt.engine.journal import Journal
 from hardwatt.engine.plan import KILLED, STOPPED, Plan, Row, all_rows, complete, next_row
 from hardwatt.engine.plant import Fetch, Plant
+from hardwatt.engine.studymodel import EXCLUSIONS, Exclusion, Study
 from hardwatt.engine.window import Window, check_length, deliver_first, deliveries, measure, push_first
 from hardwatt.errors import LabError
-from hardwatt.files import write_json
+from hardwatt.files import read_json, write_json
+
+BASELINES = "baselines.json"
 
 
 @dataclasses.dataclass
@@ -24,21 +27,50 @@ class Engine:
     journal: Journal
     writer: Writer
     say: Callable[[str], None]
-    _baseline: float = 0.0
+    _idle: Baseline | None = None
     _ended: int = 0
     _took: float = 0.0
 
     def run(self) -> int:
         """Do every run that is still to be done; return how many pairs are complete."""
         self.recover()
-        study = self.plan.study
-        with self.plant.quiet(study, self.journal):
-            self.journal.note("baseline", self.plan.estimated_seconds())
-            self._baseline = baseline(self.plant, study, self.say)
-            self.say(f"baseline: the idle node uses {self._baseline:.2f} cores")
-            while (row := next_row(self.plan, self.writer.runs)) is not None:
-                self.attempt(row)
+        if (row := next_row(self.plan, self.writer.runs)) is not None:
+            with self.plant.quiet(self.plan.study, self.journal):
+                self.journal.note("baseline", self.plan.estimated_seconds())
+                self._rest(row.block, "before")
+                while row is not None:
+                    self.attempt(row)
+                    row = next_row(self.plan, self.writer.runs)
+                self._close_last_block()
         return complete(self.plan, self.writer.runs)
+
+    def _rest(self, block: int, place: str) -> Baseline:
+        """Take the idle baseline before a block or after the last one, and store it.
+
+        Raises ``WaitError`` where the node does not come to rest.
+        """
+        self._idle = baseline(self.plant, self.plan.study, block, place, self._doing)
+        self.say(f"baseline {place} block {block}: the idle node uses {self._idle.cores:.2f} cores")
+        self._store_baseline(self._idle.to_dict())
+        return self._idle
+
+    def _store_baseline(self, entry: dict[str, Any]) -> None:
+        path = self.writer.path / "log" / BASELINES
+        write_json(path, [*read_json(path, []), entry])
+
+    def _close_last_block(self) -> None:
+        """Take the baseline after the last block; a node that does not come to rest any more loses no run."""
+        block = self._idle.block if self._idle else 0
+        try:
+            self._rest(block, "after")
+        except LabError as error:
+            self.say(f"no baseline after the last block: {error.message}")
+            self._store_baseline({"block": block, "place": "after", "reason": error.message})
+
+    def _doing(self, text: str) -> None:
+        """Say what is done between runs, here and for ``experiment.status``."""
+        self.journal.note(text, self._left_seconds())
+        self.say(text)
 
     def recover(self) -> None:
         """Record the run during which an earlier process was killed as failed."""
@@ -81,8 +113,12 @@ class Engine:
 
     def _one(self, row: Row) -> None:
         study, plant = self.plan.study.for_arm(row.arm), self.plant
+        idle = self._idle
+        if idle is None or idle.block != row.block:
+            self._progress(row, f"baseline before block {row.block}")
+            idle = self._rest(row.block, "before")
         self._progress(row, "gate")
-        passed = pass_gate(plant, study, self._baseline, lambda text: self._progress(row, text))
+        passed = pass_gate(plant, study, idle, lambda text: self._progress(row, text))
         with contextlib.ExitStack() as stack:
             stack.callback(plant.reset, study)
             arm = plant.arm(study, row, self.journal)
@@ -92,13 +128,23 @@ class Engine:
             stack.enter_context(arm.prepare())
             self._progress(row, "first delivery")
             deliver_first(plant, study, row, arm, rollouts, first)
-            self._progress(row, f"transient {study.timing.transient_seconds:g} s, phase {row.phase_seconds:.1f} s")
-            plant.clock.sleep(study.timing.transient_seconds + row.phase_seconds)
-            self._progress(row, f"window of {study.estimand.window_seconds:g} s")
+            before = self._to_the_window(row, study)
             window = measure(plant, study, row, arm, rollouts)
+            after = plant.marks()
         check_length(window, study.estimand.window_seconds)
+        _refuse_disturbed(study, before, after)
         self._progress(row, "dump")
         self._record(row, passed, window)
+
+    def _to_the_window(self, row: Row, study: Study) -> Mapping[Exclusion, float]:
+        """Throw the restart's transient away, wait for rest, and let the seeded delay pass; return the marks."""
+        self._progress(row, f"transient {study.timing.transient_seconds:g} s")
+        self.plant.clock.sleep(study.timing.transient_seconds)
+        settle(self.plant, study, lambda text: self._progress(row, text))
+        before = self.plant.marks()
+        self._progress(row, f"phase {row.phase_seconds:.1f} s, then the window of {study.estimand.window_seconds:g} s")
+        self.plant.clock.sleep(row.phase_seconds)
+        return before
 
     def _record(self, row: Row, passed: Passed, window: Window) -> None:
         """Store a run; its row in the runs table comes last, and only then the run counts."""
@@ -142,17 +188,33 @@ class Engine:
 
     def _progress(self, row: Row, doing: str) -> None:
         """Say what runs, how much is done and how long the rest takes."""
-        runs = self.writer.runs
-        done = sum(run.status == "done" for run in runs)
-        left = max(0, len(self.plan.study.arms) * (self.plan.pairs - complete(self.plan, runs)) - self._open_half(runs))
-        each = self._took / self._ended if self._ended else self.plan.run_seconds(row)
-        self.journal.note(doing, left * each)
-        self.say(f"{row.run_id}  {done} done, {left} to do, about {_minutes(left * each)} left: {doing}")
+        done, left = sum(run.status == "done" for run in self.writer.runs), self._left_runs()
+        seconds = self._left_seconds()
+        self.journal.note(doing, seconds)
+        self.say(f"{row.run_id}  {done} done, {left} to do, about {_minutes(seconds)} left: {doing}")
 
-    def _open_half(self, runs: Sequence[Run]) -> int:
-        """Return 1 where the first run of the present pair is done already."""
-        current = self._row(self.journal.state.current)
-        return sum(run.block == current.block and run.status == "done" for run in runs)
+    def _left_runs(self) -> int:
+        return runs_left(self.plan, self.writer.runs, self.journal.state.current)
+
+    def _left_seconds(self) -> float:
+        """Return how long the rest takes: as runs took so far, or as planned before the first has ended."""
+        first = self.plan.rows[0]
+        each = self._took / self._ended if self._ended else self.plan.run_seconds(first)
+        return self._left_runs() * each
+
+
+def runs_left(plan: Plan, runs: Sequence[Run], current: str) -> int:
+    """Return how many runs are still to be done, the one under way (``current``) included."""
+    blocks = len(plan.study.arms) * (plan.pairs - complete(plan, runs))
+    here = next((row.block for row in all_rows(plan, runs) if row.run_id == current), None)
+    return max(0, blocks - sum(run.block == here and run.status == "done" for run in runs))
+
+
+def _refuse_disturbed(study: Study, before: Mapping[Exclusion, float], after: Mapping[Exclusion, float]) -> None:
+    """Raise ``LabError`` where something happened for which the study said in advance that a run does not count."""
+    grown = [cause for cause in study.exclusions if after.get(cause, 0) > before.get(cause, 0)]
+    if grown:
+        raise LabError("excluded, as declared: " + "; ".join(EXCLUSIONS[cause] for cause in grown))
 
 
 def _log(row: Row, passed: Passed, window: Window, fetches: Sequence[Fetch]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Everything that would outlive a killed process is kept in one JSON file, as a cl
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import numpy as np
 from hardwatt.bundle import Check, Edge, SeriesSamples, Writer
 from hardwatt.engine.arm import BaseArm, Bench, Git, load_arm
 from hardwatt.engine.plan import Row
-from hardwatt.engine.plant import Facts, Fetch
-from hardwatt.engine.study import Study
-from hardwatt.engine.undo import Changes, Log, Manifest
+from hardwatt.engine.plant import NO_JITTER, Facts, Fetch
+from hardwatt.engine.studymodel import Exclusion, Study
+from hardwatt.engine.undo import Changes, Log, Manifest, replaced
 from hardwatt.errors import LabError
 from hardwatt.settings import ROOT
 
@@ -37,7 +37,10 @@ class Disk:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.dead = False
-        fresh = {"now": 1000.0, "cpu": 50.0, "objects": {}, "replicas": dict.fromkeys(CONTROLLERS, 1), "suspended": []}
+        fresh = {
+            "now": 1000.0, "cpu": 50.0, "objects": {}, "replicas": dict.fromkeys(CONTROLLERS, 1), "suspended": [],
+            "arguments": {name: ["--storage-path=/data"] for name in CONTROLLERS},
+        }  # fmt: skip
         self.data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else fresh
 
     def save(self) -> None:
@@ -108,9 +111,20 @@ class SimCluster:
                 del objects[name]
         self._disk.save()
 
+    def post(self, namespace: str, service: str, port: int, path: str) -> None:
+        raise NotImplementedError("nothing listens in the simulated cluster")
+
+    def argument(self, namespace: str, name: str, old: str, new: str) -> None:
+        self._call(f"argument {name} {old} -> {new}")
+        assert not self._disk.data["replicas"][name], "a controller that runs would restart for its new argument"
+        self._disk.data["arguments"][name] = replaced(self._disk.data["arguments"][name], old, new)
+        self._disk.save()
+
     def get(self, api_version: str, kind: str, namespace: str, name: str) -> Manifest | None:
         if kind == "Deployment":
-            return {"spec": {"replicas": self._disk.data["replicas"][name]}, "metadata": {"name": name}}
+            container = {"name": "manager", "args": self._disk.data["arguments"][name]}
+            spec = {"replicas": self._disk.data["replicas"][name], "template": {"spec": {"containers": [container]}}}
+            return {"spec": spec, "metadata": {"name": name}}
         found = self._disk.data["objects"].get(self._key(kind, namespace, name))
         if found is None:
             return None
@@ -155,6 +169,9 @@ class SimRollouts:
         moment = self.moments.get(revision)
         return EPOCH_MS + round(moment * 1000) if moment is not None and moment <= self._clock.monotonic() else None
 
+    def repaired_ms(self, mark: str, base: str) -> int | None:
+        raise NotImplementedError("the simulated application does not drift")
+
     def seen(self) -> Sequence[str]:
         return list(self.moments)
 
@@ -174,6 +191,8 @@ class SimPlant:
         self.never_ready: set[str] = set()
         self.busy: Callable[[], Sequence[str]] = lambda: ()
         self.on_reset: Callable[[], None] = lambda: None
+        self.temperature: Callable[[], float | None] = lambda: None
+        self.marked: dict[Exclusion, float] = {"pod-restarted": 3.0}
         self.events: list[str] = []
         self.edges: list[Edge] = []
         self._committed = ""
@@ -200,6 +219,7 @@ class SimPlant:
             stack.enter_context(changes.suspended("v1", "Kustomization"))
             for name in reversed(CONTROLLERS):
                 stack.enter_context(changes.scaled("flux-system", name, 0))
+                stack.enter_context(changes.argument("flux-system", name, NO_JITTER))
             yield
 
     def arm(self, study: Study, row: Row, log: Log) -> BaseArm:
@@ -233,6 +253,13 @@ class SimPlant:
 
     def unsettled(self, study: Study) -> Sequence[str]:
         return self.busy()
+
+    def celsius(self) -> float | None:
+        return self.temperature()
+
+    def marks(self) -> Mapping[Exclusion, float]:
+        self.event("marks")
+        return dict(self.marked)
 
     def edge(self, run_id: str, edge: Any) -> Edge:
         self.event(f"edge {edge} {run_id}")

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from hardwatt.engine import checks
-from hardwatt.engine.cluster import pod_problems
 from hardwatt.engine.exporter import meter_info
 from hardwatt.engine.gitlog import parse_fetches
+from hardwatt.engine.rest import pod_problems
 from hardwatt.engine.rollouts import REVISION, RolloutLog, is_ready
 from hardwatt.engine.study import Study
 from hardwatt.engine.wait import condition

@@ -14,12 +14,13 @@ import pytest
 from hardwatt.bundle import Bundle, Run, Writer
 from hardwatt.engine import api
 from hardwatt.engine.journal import Journal
+from hardwatt.engine.plant import NO_JITTER
 from hardwatt.engine.undo import Undo
 from hardwatt.errors import LabError, LockedError, RefusedError, SettingsError
 from hardwatt.files import read_json
 from hardwatt.lab import Lab
 from hardwatt.settings import ROOT
-from tests.engine.simulated import CLOCK_OFFSET_MS, JOB_SECONDS, Killed, SimPlant, opened
+from tests.engine.simulated import CLOCK_OFFSET_MS, IDLE_CORES, JOB_SECONDS, Killed, SimPlant, opened
 
 STUDY, SEED, PAIRS = "push-vs-pull", 11, 2
 
@@ -61,6 +62,7 @@ def assert_put_back(lab: Lab, plant: SimPlant) -> None:
     assert set(plant.disk.data["replicas"].values()) == {1}
     assert plant.disk.data["suspended"] == []
     assert plant.disk.data["objects"] == {}
+    assert all(NO_JITTER not in arguments for arguments in plant.disk.data["arguments"].values())
     assert journal(lab).state.undo == ()
 
 
@@ -152,11 +154,80 @@ def test_a_busy_node_keeps_the_gate_shut(lab: Lab, tmp_path: Path) -> None:
     def load() -> None:
         plant.disk.data["cpu"] += 4.0
 
-    plant.on = at("edge end gate", 4, load)  # the first gate's look, after the baseline's
+    plant.on = at("edge end gate", 3, load)  # the first gate's look, after the baseline's two
     runs = Bundle.open(start(lab, plant)).runs
     gates = [read_json(Path(journal(lab).state.bundle) / f"log/{run.run_id}.json")["gate"] for run in runs]
     assert max(gate["waited_seconds"] for gate in gates) > min(gate["waited_seconds"] for gate in gates)
     assert all(gate["cores"] == pytest.approx(0.3, abs=0.01) for gate in gates)
+
+
+def test_flux_keeps_its_intervals_in_every_window(lab: Lab, tmp_path: Path) -> None:
+    seen: list[bool] = []
+    plant = SimPlant(tmp_path / "cluster.json")
+    plant.on = lambda event: (
+        seen.append(all(NO_JITTER in arguments for arguments in plant.disk.data["arguments"].values()))
+        if event.startswith("edge start p")
+        else None
+    )
+    start(lab, plant)
+    assert seen == [True] * 2 * PAIRS
+    assert_put_back(lab, plant)
+
+
+def test_idle_baselines_stand_around_each_block(lab: Lab, tmp_path: Path) -> None:
+    bundle = Bundle.open(start(lab, SimPlant(tmp_path / "cluster.json")))
+    found = read_json(bundle.path / "log/baselines.json")
+    assert [(one["block"], one["place"]) for one in found] == [(1, "before"), (2, "before"), (2, "after")]
+    assert all(one["cores"] == pytest.approx(IDLE_CORES, abs=0.01) for one in found)
+    runs = [run for run in bundle.runs if run.block == 2]
+    assert found[1]["t1_ms"] < min(run.t0_ms for run in runs)
+    assert found[2]["t0_ms"] >= max(run.t1_ms for run in runs)
+    assert all(one["t1_ms"] - one["t0_ms"] == 8000 for one in found)
+
+
+def test_a_node_that_stays_busy_after_the_last_block_loses_no_run(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    busy: list[str] = []
+    plant.busy = lambda: busy
+    plant.on = at("dump", 2 * PAIRS, lambda: busy.append("pod x/y is Pending"))
+    bundle = Bundle.open(start(lab, plant))
+    assert [run.status for run in bundle.runs] == ["done"] * 2 * PAIRS
+    assert "pod x/y is Pending" in read_json(bundle.path / "log/baselines.json")[-1]["reason"]
+
+
+def test_a_cause_that_was_declared_makes_a_failed_row_and_its_pair_is_repeated(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    plant.on = at("marks", 2, lambda: plant.marked.update({"pod-restarted": 4.0}))
+    bundle = Bundle.open(start(lab, plant))
+    failed = [run for run in bundle.runs if run.status == "failed"]
+    assert [run.reason for run in failed] == [
+        "excluded, as declared: a container of the cluster restarted inside the window"
+    ]
+    assert {run.repeat for run in bundle.runs if run.block > PAIRS} == {1}
+    assert_complete(bundle, [])
+
+
+def test_a_hot_processor_keeps_the_gate_shut_until_it_is_as_cool_as_at_the_baseline(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    hot = [60.0] * 3
+    plant.temperature = lambda: hot.pop() if hot and plant.events.count("gate open") else 40.0
+    plant.on = at("edge end gate", 3, lambda: plant.events.append("gate open"))
+    runs = Bundle.open(start(lab, plant)).runs
+    gates = [read_json(Path(journal(lab).state.bundle) / f"log/{run.run_id}.json")["gate"] for run in runs]
+    assert any("the processor has 60 °C, at the baseline it had 40 °C" in gate["waited_for"] for gate in gates)
+    assert {gate["celsius"] for gate in gates} == {40.0}
+
+
+def test_the_window_waits_until_the_arm_is_at_rest(lab: Lab, tmp_path: Path) -> None:
+    plant = SimPlant(tmp_path / "cluster.json")
+    queue: list[str] = []
+    plant.busy = lambda: [queue.pop()] if queue else []
+    plant.on = at("push", 1, lambda: queue.extend(["source-controller has 2 items in its work queues"] * 3))
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "say", said.append)
+        start(lab, plant)
+    assert sum("window waits: source-controller has 2 items" in line for line in said) == 3
 
 
 def test_a_dump_that_fails_is_a_failed_row(lab: Lab, tmp_path: Path) -> None:

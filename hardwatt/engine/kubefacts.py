@@ -1,0 +1,142 @@
+"""What a real lab says about itself before an experiment: source, versions, host, checks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubernetes import client
+
+import hardwatt
+from hardwatt import dump, forward, meter
+from hardwatt.bundle.model import Source
+from hardwatt.endpoint import Endpoint
+from hardwatt.engine import checks, hostchecks, hostlook
+from hardwatt.engine.cluster import KubeCluster, api_errors
+from hardwatt.engine.exporter import Exporter, meter_info
+from hardwatt.engine.plant import NO_JITTER, Facts
+from hardwatt.engine.studymodel import Study
+from hardwatt.engine.undo import Manifest, first_arguments
+from hardwatt.errors import RefusedError
+from hardwatt.gitops.optional import running_fake_meter
+from hardwatt.lab import Lab
+
+FLUX = "flux-system"
+JITTER = NO_JITTER.partition("=")[0]
+
+
+class Inspection:
+    """Looks at host and cluster, and changes nothing."""
+
+    def __init__(
+        self, lab: Lab, cluster: KubeCluster, exporter: Exporter, endpoint: Endpoint, host: hostlook.Facts
+    ) -> None:
+        self._lab, self._cluster, self._exporter, self._endpoint = lab, cluster, exporter, endpoint
+        self._first = host
+
+    def facts(self, study: Study, images: Mapping[str, str], unsettled: Sequence[str]) -> Facts:
+        """Return what goes into the manifest.
+
+        Raises ``RefusedError`` where a part that the study needs is missing, or where what would be
+        measured is not what the study says.
+        """
+        edge = self._exporter.read("checks", "start")
+        info = meter_info(edge.values)
+        refuse_missing(study, self._missing(study, info.get("source", ""), images))
+        nodes = self._cluster.list("v1", "Node")
+        up, kepler = self._prometheus()
+        offset = edge.node_ms - (edge.requested_ms + edge.replied_ms) / 2
+        now = hostlook.look(self._endpoint)
+        found = (
+            checks.meter(info, kepler, running_fake_meter(client.CoreV1Api(self._cluster.api))),
+            checks.scrapes(up),
+            checks.nodes_ready(nodes),
+            checks.images(nodes, images),
+            checks.pods(unsettled),
+            checks.clock(offset),
+            *hostchecks.all_of(now, info.get("source", ""), self._first),
+        )
+        checks.refuse(found)
+        cpus = int(edge.values.get("hardwatt_node_cpus", 0)) or 1
+        model = meter.load_models()[info["model"]].record(cpus) if info["source"] == "modelled" else {}
+        return Facts(
+            source=_source(info),
+            versions=self._versions(nodes, images),
+            host=self._host(nodes[0], cpus),
+            power_model=model,
+            checks=found,
+        )
+
+    def _host(self, node: Manifest, cpus: int) -> dict[str, Any]:
+        info, capacity = node["status"]["nodeInfo"], node["status"]["capacity"]
+        return {
+            "kind": self._endpoint.kind,
+            "proc_stat": self._endpoint.data.get("proc_stat", "node"),
+            "cpus": cpus,
+            "node": node["metadata"]["name"],
+            "os": info["osImage"],
+            "kernel": info["kernelVersion"],
+            "architecture": info["architecture"],
+            "memory": capacity["memory"],
+            "flux_interval_jitter": self._jitter(),
+        }
+
+    def _jitter(self) -> str:
+        """Return what Flux's jitter is in the windows, and what it is otherwise."""
+        own = sorted(
+            {
+                next((one for one in first_arguments(found) if one.startswith(JITTER)), "its default")
+                for found in self._cluster.list("apps/v1", "Deployment", FLUX)
+            }
+        )
+        return f"{NO_JITTER} in every window; otherwise {', '.join(own) or 'no Flux'}"
+
+    def _missing(self, study: Study, source: str, images: Mapping[str, str]) -> list[str]:
+        """Return the parts in ``needs`` that this lab has not."""
+        have = {image.partition("@")[0] for image in images.values()}
+        return [need for need in study.needs if not self._there(*need.split(" ", 1), source=source, images=have)]
+
+    def _there(self, kind: str, name: str, *, source: str, images: set[str]) -> bool:
+        if kind == "deployment":
+            namespace, _, deployment = name.partition("/")
+            return self._cluster.get("apps/v1", "Deployment", namespace, deployment) is not None
+        if kind == "image":
+            return name in images
+        return name == (source if kind == "source" else self._endpoint.data.get("proc_stat", "node"))
+
+    def _versions(self, nodes: Sequence[Manifest], images: Mapping[str, str]) -> dict[str, str]:
+        with api_errors("asking for the cluster's version"):
+            server = client.VersionApi(self._cluster.api).get_code(_request_timeout=10).git_version
+        info = nodes[0]["status"]["nodeInfo"]
+        found = {
+            "hardwatt": hardwatt.__version__,
+            "kubernetes": server,
+            "kubelet": info["kubeletVersion"],
+            "container runtime": info["containerRuntimeVersion"],
+            "kernel": info["kernelVersion"],
+            **{f"image {name}": image for name, image in images.items()},
+        }
+        for kind, space in (("Deployment", FLUX), ("StatefulSet", "monitoring"), ("DaemonSet", "monitoring")):
+            for one in self._cluster.list("apps/v1", kind, space):
+                containers = one["spec"]["template"]["spec"]["containers"]
+                found[one["metadata"]["name"]] = containers[0]["image"]
+        return found
+
+    def _prometheus(self) -> tuple[dict[str, float], list[str]]:
+        """Return (job -> up, paths of Kepler's zones) as Prometheus has them now."""
+        with dump.Client(forward.prometheus_url(self._lab), timeout=10) as server:
+            up, _ = server.query("min by (job) (up)")
+            kepler, _ = server.query("group by (path) (kepler_node_cpu_joules_total)")
+        jobs = {item["metric"].get("job", ""): float(item["value"][1]) for item in up}
+        return jobs, [item["metric"].get("path", "") for item in kepler]
+
+
+def refuse_missing(study: Study, missing: Sequence[str]) -> None:
+    """Raise ``RefusedError`` that names every part that a study needs and this lab has not."""
+    if missing:
+        raise RefusedError(
+            f"the study {study.name} needs parts that this lab has not: {', '.join(missing)}",
+            hint="invoke lab.status shows what the lab has; an image comes with invoke mirror.import ARCHIVE",
+        )
+
+
+def _source(info: Mapping[str, str]) -> Source:
+    return "rapl" if info["source"] == "rapl" else "modelled"

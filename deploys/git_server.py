@@ -8,6 +8,7 @@ user's git-shell-commands; that looks into the access table and writes the log.
 """
 
 from io import StringIO
+from typing import Any
 
 from pyinfra import host
 from pyinfra.operations import files, git, server
@@ -19,6 +20,8 @@ from deploys.operations import units
 ROOT = "/srv/git"
 CONFIG = "/etc/hardwatt/git"
 KEYS = f"{CONFIG}/authorized_keys"
+ACCESS = f"{CONFIG}/access"
+UNIT = "/etc/systemd/system/hardwatt-git.service"
 LOG = "/var/log/hardwatt/git.log"
 GRANT = "/run/hardwatt/git-grant"
 """A right to push for a while, written over SSH by root: ``KEY REPOSITORY UNTIL``."""
@@ -66,15 +69,17 @@ def _repository(name: str) -> None:
         group="git",
         mode="644",
     )
-    files.template(
-        name=f"Configuration of {name}",
-        src="templates/git_config.j2",
-        dest=f"{path}/config",
-        user="git",
-        group="git",
-        mode="644",
+    _written(
+        f"Configuration of {name}",
+        "git_config.j2",
+        f"{path}/config",
+        owner="git",
         protect=str(name == PROTECTED).lower(),
     )
+
+
+def _written(name: str, template: str, path: str, mode: str = "644", owner: str = "root", **values: Any) -> None:
+    files.template(name=name, src=f"templates/{template}", dest=path, user=owner, group=owner, mode=mode, **values)
 
 
 def _access() -> None:
@@ -82,68 +87,23 @@ def _access() -> None:
     table = [
         (key, repository, mode) for key, rights in host.data.git_access.items() for repository, mode in rights.items()
     ]
-    files.template(
-        name="Access table",
-        src="templates/git_access.j2",
-        dest=f"{CONFIG}/access",
-        user="root",
-        group="root",
-        mode="644",
-        git_access_table=table,
-    )
-    files.template(
-        name="Command of the keys",
-        src="templates/git_serve.sh.j2",
-        dest=f"{ROOT}/git-shell-commands/serve",
-        user="root",
-        group="root",
-        mode="755",
-        git_root=ROOT,
-        git_log=LOG,
-        git_grant=GRANT,
-        git_access=f"{CONFIG}/access",
-    )
-    files.template(
-        name="Keys",
-        src="templates/git_authorized_keys.j2",
-        dest=KEYS,
-        user="root",
-        group="root",
-        mode="644",
-        git_keys=host.data.git_keys,
-    )
+    paths = {"git_root": ROOT, "git_log": LOG, "git_grant": GRANT, "git_access": ACCESS}
+    for name, template, path, mode, values in (
+        ("Access table", "git_access.j2", ACCESS, "644", {"git_access_table": table}),
+        ("Command of the keys", "git_serve.sh.j2", f"{ROOT}/git-shell-commands/serve", "755", paths),
+        ("Keys", "git_authorized_keys.j2", KEYS, "644", {"git_keys": host.data.git_keys}),
+    ):
+        _written(name, template, path, mode, **values)
 
 
 def _service() -> None:
     """Run a second sshd for git, whose sessions stay in its own cgroup."""
     config, start = f"{CONFIG}/sshd_config", f"{CONFIG}/sshd-start"
-    files.template(
-        name="sshd configuration",
-        src="templates/git_sshd_config.j2",
-        dest=config,
-        user="root",
-        group="root",
-        mode="644",
-        git_port=host.data.git_port,
-        git_keys_file=KEYS,
-    )
-    files.template(
-        name="sshd start",
-        src="templates/git_sshd.sh.j2",
-        dest=start,
-        user="root",
-        group="root",
-        mode="755",
-        git_sshd_config=config,
-    )
-    files.template(
-        name="Unit",
-        src="templates/hardwatt-git.service.j2",
-        dest="/etc/systemd/system/hardwatt-git.service",
-        user="root",
-        group="root",
-        mode="644",
-        git_sshd_config=config,
-        git_start=start,
-    )
+    listens = {"git_port": host.data.git_port, "git_keys_file": KEYS}
+    for name, template, path, mode, values in (
+        ("sshd configuration", "git_sshd_config.j2", config, "644", listens),
+        ("sshd start", "git_sshd.sh.j2", start, "755", {"git_sshd_config": config}),
+        ("Unit", "hardwatt-git.service.j2", UNIT, "644", {"git_sshd_config": config, "git_start": start}),
+    ):
+        _written(name, template, path, mode, **values)
     units.unit(name="Service", unit="hardwatt-git.service", files=[config, start])

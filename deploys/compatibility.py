@@ -62,7 +62,9 @@ def judge(stack: Stack, today: datetime.date) -> list[Judgement]:
     entry = matrix()["kubernetes"].get(minor(stack.kubernetes))
     if entry is None:
         known = ", ".join(matrix()["kubernetes"])
-        return [Judgement("error", "kubernetes", f"nothing is known about Kubernetes {stack.kubernetes} (only {known})")]
+        return [
+            Judgement("error", "kubernetes", f"nothing is known about Kubernetes {stack.kubernetes} (only {known})")
+        ]
     return [*_kubernetes(stack, entry, today), *_runtime(stack), *_flux(stack), *_cni(stack)]
 
 

@@ -12,6 +12,7 @@ from pyinfra.context import ctx_host
 
 from deploys.facts.boot import Boot
 from deploys.facts.cgroup import Cgroup
+from deploys.facts.kernel import Headers
 from deploys.facts.system import System
 
 CONTAINERS = ("docker", "lxc", "lxc-libvirt", "openvz", "podman", "pouch", "proot", "rkt", "systemd-nspawn", "wsl")
@@ -61,6 +62,11 @@ def family_of(machine: dict[str, Any]) -> str:
     return "el" if {"rhel", "centos"} & set(names) else ""
 
 
+def headers() -> dict[str, Any]:
+    """Return the fact ``Headers`` as it was when this run began."""
+    return cast(dict[str, Any], _once(Headers))
+
+
 def own_kernel() -> bool:
     """Return whether the machine has a kernel of its own: boot arguments, headers and modules are then ours to set."""
     return system()["virtualization"] not in CONTAINERS
@@ -76,12 +82,28 @@ def wanted_arguments() -> tuple[list[str], str]:
     return [], ""
 
 
+def renews_kernel() -> bool:
+    """Return whether the kernel is updated in this run: its headers are gone, and [host] headers allows it."""
+    if not own_kernel() or lab()["boot"]["headers"] != "update":
+        return False
+    found = headers()
+    return bool(found["lists"] and not found["installed"] and not found["known"])
+
+
 def reboot_reasons() -> list[str]:
     """Return why the machine has to be rebooted before the rest of the list; empty: it need not."""
     if not own_kernel():
         return []
     wanted, reason = wanted_arguments()
-    return list(dict.fromkeys([*boot()["required"], *([reason] if wanted else [])]))
+    found = [*boot()["required"], *([reason] if wanted else [])]
+    if renews_kernel():
+        found.append(renewal_reason(headers()["release"]))
+    return list(dict.fromkeys(found))
+
+
+def renewal_reason(release: str) -> str:
+    """Return why a reboot is wanted after the kernel was updated."""
+    return f"the kernel is updated: the headers of {release} are gone from the repository"
 
 
 def step(title: str, **defaults: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:

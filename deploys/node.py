@@ -7,9 +7,11 @@ from deploys import (
     boot_arguments,
     cni,
     containerd,
+    firewall,
     git_server,
     host_record,
     images,
+    kernel_headers,
     kubeadm,
     kubernetes,
     meter,
@@ -17,18 +19,24 @@ from deploys import (
     modules_sysctls,
     preflight,
     reboot,
+    selinux,
     service_network,
+    swap,
     workload_images,
 )
 
 preflight.configure()
 host_record.configure()
 boot_arguments.configure()
+kernel_headers.configure()
 reboot.configure()
 # what follows is done when no reboot is needed (any more)
 modules_sysctls.configure()
+swap.configure()
+firewall.configure()
 mirror.configure()
 containerd.configure()
+selinux.configure()
 kubernetes.configure()
 cni.configure()
 service_network.configure()

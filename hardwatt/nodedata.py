@@ -5,7 +5,7 @@ import ipaddress
 from pathlib import Path
 from typing import Any, Literal
 
-from hardwatt import meter
+from hardwatt import meter, versions
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, SettingsError
 from hardwatt.files import read_json, write_json
@@ -103,13 +103,25 @@ def node_data(
             "networks": networks(lab.settings.kubernetes.pod_cidr, lab.settings.kubernetes.service_cidr),
             "cert_sans": sorted({endpoint.node_address, endpoint.address, endpoint.name, "127.0.0.1", "localhost"}),
             "cgroup_root": endpoint.data.get("cgroup_root", "").rstrip("/"),
-            "boot": {"nokmem": lab.settings.host.nokmem},
+            "boot": {"nokmem": lab.settings.host.nokmem, "headers": lab.settings.host.headers},
+            "stack": stack(),
             "distribution_packages": list(EL_DISTRIBUTION if processor.takes_rpms else DISTRIBUTION),
             "meter": _meter(lab, endpoint, processor),
             **_content(index, rpms=processor.takes_rpms),
             **_sources(index, served, rpms=processor.takes_rpms),
         },
         "data": keys.node_data(lab),
+    }
+
+
+def stack() -> dict[str, str]:
+    """Return the versions, besides Kubernetes itself, that the compatibility matrix judges."""
+    lock = versions.lock()
+    return {
+        "containerd": lock.sources["containerd"].version,
+        "flux": lock.sources["flux"].version,
+        "cni": "bridge",
+        "kepler": lock.foreign["kepler"].tag,
     }
 
 

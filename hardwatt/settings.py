@@ -31,6 +31,10 @@ class Host(_Section):
     port: int = Field(22, ge=1, le=65535)
     user: str = "root"
     key: str = Field("", description="private key file; empty: the lab's own key")
+    headers: Literal["matching", "update", "none"] = Field(
+        "matching",
+        description="headers of the running kernel; update: where they are gone, update the kernel and reboot",
+    )
     nokmem: bool = Field(False, description="preset legacy: boot with cgroup.memory=nokmem (one reboot)")
     jump: str = Field("", description="a jump host; refused until it is supported")
 

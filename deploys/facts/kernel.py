@@ -6,6 +6,8 @@ from typing import Any
 
 from pyinfra.api import FactBase
 
+from deploys.facts import pairs
+
 # Where a module shows that it works, whether it is loaded or built in. modprobe's exit status says
 # nothing where the kernel has everything built in and no module tree.
 _EFFECTS = {
@@ -61,3 +63,62 @@ class Settings(FactBase[dict[str, dict[str, Any]]]):
             writable, _, value = rest.partition(" ")
             found[name] = {"value": " ".join(value.split()) if rest else None, "writable": writable == "yes"}
         return found
+
+
+class Headers(FactBase[dict[str, Any]]):
+    """Return whether the headers of the *running* kernel are there, and whether they can be had.
+
+    ``release``: what ``uname -r`` says; ``installed``: a build against that very kernel would find
+    its files; ``known``: the package lists of this machine have the matching package; ``lists``:
+    there are such lists at all.
+    """
+
+    def command(self) -> str:
+        return r""": facts.headers
+release=$(uname -r)
+echo "release=$release"
+if test -e "/lib/modules/$release/build/Makefile"; then echo installed=yes
+elif command -v apt-cache >/dev/null 2>&1; then
+  if test -n "$(find /var/lib/apt/lists -name '*_Packages*' 2>/dev/null | head -n 1)"; then echo lists=yes; fi
+  if apt-cache show "linux-headers-$release" >/dev/null 2>&1; then echo known=yes; fi
+elif command -v dnf >/dev/null 2>&1; then
+  if dnf --quiet --cacheonly repoquery kernel-devel >/dev/null 2>&1; then echo lists=yes; fi
+  if test -n "$(dnf --quiet --cacheonly repoquery "kernel-devel-$release" 2>/dev/null)"; then echo known=yes; fi
+fi
+"""
+
+    def process(self, output: Iterable[str]) -> dict[str, Any]:
+        found = pairs(output)
+        return {
+            "release": found.get("release", ""),
+            **{name: found.get(name) == "yes" for name in ("installed", "known", "lists")},
+        }
+
+
+class Config(FactBase[dict[str, Any]]):
+    """Return the kernel's build configuration: ``read``, ``btf``, and ``options`` (``y``, ``m`` or a value).
+
+    Read where distributions leave it: /proc/config.gz, /boot/config-RELEASE, the module tree. An
+    option that is not set is not in ``options``; where nothing can be read, ``read`` is false.
+    """
+
+    def command(self, names: list[str]) -> str:
+        wanted = "|".join(sorted(names))
+        return rf""": facts.config
+release=$(uname -r)
+echo probed=yes
+if test -r /sys/kernel/btf/vmlinux; then echo btf=yes; fi
+for file in /proc/config.gz "/boot/config-$release" "/lib/modules/$release/config" "/usr/lib/modules/$release/config" \
+  "/lib/modules/$release/build/.config"; do
+  if test -r "$file"; then
+    echo read=yes
+    case $file in *.gz) zcat "$file" ;; *) cat "$file" ;; esac | grep -E '^CONFIG_({wanted})='
+    break
+  fi
+done
+"""
+
+    def process(self, output: Iterable[str]) -> dict[str, Any]:
+        found = pairs(output)
+        options = {key.removeprefix("CONFIG_"): value for key, value in found.items() if key.startswith("CONFIG_")}
+        return {"read": found.get("read") == "yes", "btf": found.get("btf") == "yes", "options": options}

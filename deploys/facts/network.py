@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from pyinfra.api import FactBase
 
@@ -46,3 +47,19 @@ class Routes(FactBase[dict[str, str]]):
             if fields and fields[0][0].isdigit() and "dev" in fields:
                 found[fields[0]] = fields[fields.index("dev") + 1]
         return found
+
+
+class Unmanaged(FactBase[dict[str, Any]]):
+    """Return whether NetworkManager ``runs``, and the ``text`` of a file of its configuration."""
+
+    def command(self, file: str) -> str:
+        return (
+            ": facts.unmanaged\necho read=yes\n"
+            "if systemctl is-active --quiet NetworkManager; then echo runs=yes; fi\n"
+            f"if test -e {file}; then sed 's/^/line=/' {file}; fi"
+        )
+
+    def process(self, output: Iterable[str]) -> dict[str, Any]:
+        lines = list(output)
+        text = "".join(line.removeprefix("line=") + "\n" for line in lines if line.startswith("line="))
+        return {"runs": "runs=yes" in lines, "text": text}

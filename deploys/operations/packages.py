@@ -10,7 +10,7 @@ from deploys.operations import Commands
 
 # noninteractive and the old configuration files: nothing may ever stop to ask. The lock is waited
 # for, because an apt that a killed run left behind goes on to its end.
-_INSTALL = (
+INSTALL = (
     "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "
     "-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
@@ -34,9 +34,9 @@ def pinned(packages: dict[str, str], source: str | None = None) -> Commands:
     if found.get("broken"):
         yield _REPAIR
     if wrong:
-        yield _update(source)
+        yield update(source)
         names = " ".join(shlex.quote(f"{name}={version}") for name, version in wrong.items())
-        yield f"{_INSTALL} --allow-downgrades --allow-change-held-packages {names}"
+        yield f"{INSTALL} --allow-downgrades --allow-change-held-packages {names}"
     if loose:
         yield f"apt-mark hold {' '.join(shlex.quote(name) for name in loose)}"
 
@@ -55,11 +55,11 @@ def present(names: list[str]) -> Commands:
     if found.get("broken"):
         yield _REPAIR
     if missing:
-        yield _update(None)
-        yield f"{_INSTALL} {' '.join(shlex.quote(name) for name in missing)}"
+        yield update(None)
+        yield f"{INSTALL} {' '.join(shlex.quote(name) for name in missing)}"
 
 
-def _update(source: str | None) -> str:
+def update(source: str | None) -> str:
     """Return the command that reads the package lists, all of them or one source's."""
     command = "apt-get update --quiet -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any"
     if source is None:

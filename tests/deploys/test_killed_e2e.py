@@ -26,7 +26,7 @@ LATEST = 4.0
 """Seconds after the begin of a part until which it may be killed."""
 APPLY = "from hardwatt import provision; from hardwatt.lab import open_lab; provision.apply(open_lab())"
 
-OWN_KERNEL = ("Boot arguments", "Reboot")
+OWN_KERNEL = ("Boot arguments", "Kernel headers", "Reboot", "Swap", "Firewall", "SELinux")
 """Parts that do nothing on a machine without a kernel of its own."""
 TITLES = [
     "Host record",

@@ -1,0 +1,39 @@
+"""SELinux: its mode, and the labels that this machine's administrator has added to the policy."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pyinfra.api import FactBase
+
+_SCRIPT = r""": facts.selinux
+echo read=yes
+if command -v getenforce >/dev/null 2>&1; then echo "mode $(getenforce)"; fi
+if rpm -q container-selinux >/dev/null 2>&1; then echo "policy container-selinux"; fi
+if command -v semanage >/dev/null 2>&1; then
+  semanage fcontext --list --locallist --noheading 2>/dev/null |
+    sed -n 's/^\(\/[^ ]*\) .*:\([a-z_]*_t\):.*/label \1 \2/p'
+fi
+"""
+
+
+class Selinux(FactBase[dict[str, Any]]):
+    """Return ``mode`` (``Enforcing``, ``Permissive``, ``Disabled``; empty: none), ``policy`` and ``labels``.
+
+    ``policy``: whether the policy of containers is installed; ``labels``: pattern to type, of those
+    that were added on this machine.
+    """
+
+    def command(self) -> str:
+        return _SCRIPT
+
+    def process(self, output: Iterable[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {"mode": "", "policy": False, "labels": {}}
+        for line in output:
+            fields = line.split()
+            if fields[:1] == ["mode"] and len(fields) == 2:
+                found["mode"] = fields[1]
+            elif fields[:1] == ["policy"]:
+                found["policy"] = True
+            elif fields[:1] == ["label"]:
+                found["labels"][fields[1]] = fields[2]
+        return found

@@ -18,6 +18,7 @@ from hardwatt.engine.undo import Manifest, first_arguments
 from hardwatt.errors import RefusedError
 from hardwatt.gitops.optional import running_fake_meter
 from hardwatt.lab import Lab
+from hardwatt.versions import lock
 
 FLUX = "flux-system"
 JITTER = NO_JITTER.partition("=")[0]
@@ -118,7 +119,9 @@ class Inspection:
             for one in self._cluster.list("apps/v1", kind, space):
                 containers = one["spec"]["template"]["spec"]["containers"]
                 found[one["metadata"]["name"]] = containers[0]["image"]
-        return found
+        # What was not there explains what a report does not show.
+        left = [name for name in lock().foreign if name not in found]
+        return {**found, "left out": ", ".join(sorted(left))} if left else found
 
     def _prometheus(self) -> tuple[dict[str, float], list[str]]:
         """Return (job -> up, paths of Kepler's zones) as Prometheus has them now."""

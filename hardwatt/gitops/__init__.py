@@ -57,6 +57,8 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
     stored another host key than the lab knows; ``GitServerError`` where the git server is down or refuses.
     """
     place = Place(lab, index)
+    if missing := component.left_out(index):
+        say(f"  left out, for want of an image (invoke mirror.import): {', '.join(missing)}")
     changed = place.prepare()
     repo = place.repository
     changed += _summary(repo.publish(place.files, generated=_folder(lab)))

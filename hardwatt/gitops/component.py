@@ -59,8 +59,7 @@ def facts(settings: Settings, index: Index, kind: str) -> Facts:
             key=lambda image: image.name,
         )
     )
-    names = {image.name for image in held}
-    missing = tuple(name for name, entry in sorted(lock().foreign.items()) if entry.repository not in names)
+    missing = left_out(index)
     if settings.prometheus.attribution == "kepler":
         _need_kepler(kind, missing)
     return Facts(
@@ -73,6 +72,11 @@ def facts(settings: Settings, index: Index, kind: str) -> Facts:
         attribution=settings.prometheus.attribution,
         missing=missing,
     )
+
+
+def left_out(index: Index) -> tuple[str, ...]:
+    """Return the optional parts whose image this lab does not have."""
+    return tuple(name for name, entry in sorted(lock().foreign.items()) if not index.has_image(entry.repository))
 
 
 def _need_kepler(kind: str, missing: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from hardwatt import machines
+from hardwatt import machines, reach
 from hardwatt.endpoint import Endpoint
 from hardwatt.files import write_atomic
 from hardwatt.gitops import github, keys, secret
@@ -91,7 +91,8 @@ def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> Home:
     remote = keys.remote(endpoint)
     keys.ensure(lab)
     known_hosts = _known_hosts(lab, "known_hosts", remote.known_host)
-    env = {"GIT_SSH_COMMAND": keys.ssh_command(keys.path(lab, "controller"), known_hosts)}
+    way = reach.git_way(endpoint, keys.PORT)
+    env = {"GIT_SSH_COMMAND": keys.ssh_command(keys.path(lab, "controller"), known_hosts, way=way)}
     url = remote.url(name)
     return Home("node", url, url, env, keys.path(lab, "flux"), (remote.known_host,))
 

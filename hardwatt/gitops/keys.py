@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,11 @@ def remote(endpoint: Endpoint) -> Remote:
     return Remote(address, f"[{address}]:{PORT} ssh-ed25519 {key.get_base64()}")
 
 
-def ssh_command(key: Path, known_hosts: Path, algorithm: str = "ssh-ed25519") -> str:
-    """Return GIT_SSH_COMMAND for one key: that key alone, the known host key alone, no questions."""
+def ssh_command(key: Path, known_hosts: Path, algorithm: str = "ssh-ed25519", way: Sequence[str] = ()) -> str:
+    """Return GIT_SSH_COMMAND for one key: that key alone, the known host key alone, no questions.
+
+    ``way`` are options that lead to a node that is not reached directly (``hardwatt.reach``).
+    """
     options = {
         "IdentitiesOnly": "yes",
         "IdentityAgent": "none",
@@ -96,4 +100,4 @@ def ssh_command(key: Path, known_hosts: Path, algorithm: str = "ssh-ed25519") ->
         "ConnectTimeout": "10",
     }
     flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    return shlex.join(["ssh", "-F", "none", "-i", str(key), *flags])
+    return shlex.join(["ssh", "-F", "none", "-i", str(key), *flags, *way])

@@ -2,11 +2,10 @@
 
 import contextlib
 import functools
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from hardwatt import machines
+from hardwatt import machines, reach
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import flux, fluxcli, github, home, keys, tree
 from hardwatt.gitops.flux import Cluster, Wanted
@@ -55,7 +54,7 @@ class Place:
     def answers(self) -> bool:
         """Return whether there is a repository to look at. Makes nothing; raises ``LabError``."""
         if home.kind(self._settings) == "node":
-            return keys.path(self._lab, "controller").exists() and _listens(self.endpoint)
+            return keys.path(self._lab, "controller").exists() and reach.ssh_answers(self.endpoint, keys.PORT)
         return self.home.kind != "github" or self.github.exists()
 
     def wanted(self) -> Wanted:
@@ -91,8 +90,13 @@ class Place:
         if self.home.kind == "github" and wanted.secret_differs(cluster.secret()):
             cluster.forget_secret()
         argv = fluxcli.bootstrap_argv(self._flux, self._lab.kubeconfig, wanted, self._source())
-        with _flux_may_push(self.endpoint) if self.home.on_node else contextlib.nullcontext():
-            fluxcli.bootstrap(argv, self._secrets(), self.home.url, self._lab.logs / "flux.log")
+        logs = self._lab.logs
+        if not self.home.on_node:
+            fluxcli.bootstrap(argv, self._secrets(), self.home.url, logs / "flux.log")
+            return
+        # flux names the repository as the cluster reaches it, and fetches and pushes there itself
+        with _flux_may_push(self.endpoint), reach.socks(self.endpoint, logs / "socks.log") as proxy:
+            fluxcli.bootstrap(argv, {**self._secrets(), **proxy}, self.home.url, logs / "flux.log")
 
     def _source(self) -> list[str]:
         """Return the arguments that say where the repository is: no secret is among them."""
@@ -114,15 +118,6 @@ class Place:
     def _secrets(self) -> dict[str, str]:
         names = {"github": "GITHUB_TOKEN", "https": "GIT_PASSWORD"}
         return {names[self.home.kind]: self.home.password} if self.home.kind in names else {}
-
-
-def _listens(endpoint: Endpoint) -> bool:
-    """Return whether something listens at the git server's port."""
-    try:
-        socket.create_connection((endpoint.node_address, keys.PORT), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

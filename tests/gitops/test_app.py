@@ -54,7 +54,7 @@ def test_its_manifests(kubectl: str, lab: Lab, index: Index, tmp_path: Path) -> 
     parts = {"resources": ["../clusters/base/app"], "components": [f"../{GENERATED}"]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(parts))
     objects = {item["kind"]: item for item in build(kubectl, folder)}
-    assert set(objects) == {"Namespace", "Service", "Deployment"}
+    assert set(objects) == {"Namespace", "ServiceAccount", "NetworkPolicy", "Service", "Deployment"}
     (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == index.image("app").reference
     assert container["resources"]["requests"]

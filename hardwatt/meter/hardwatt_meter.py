@@ -159,19 +159,38 @@ def watts_at(points: List[List[float]], load: float) -> float:
     raise ConfigError("a model without points")
 
 
-def replace(path: str, text: str) -> None:
-    """Write by a temporary file in the same folder and a rename; a reader sees the old text or the new one."""
-    folder, name = os.path.split(path)
-    part = os.path.join(folder, "." + name + ".part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        data = text.encode()
-        # A short write means a full disk: the old file stays.
-        if os.write(handle, data) != len(data):
-            raise OSError("short write to " + part)
-    finally:
-        os.close(handle)
-    os.rename(part, path)
+class Folder:
+    """A folder whose files are replaced often. It stays open: to find it anew each time would double the cost."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.handle = path, -1
+
+    def replace(self, name: str, text: str) -> None:
+        """Write by a temporary file in the folder and a rename; a reader sees the old text or the new one."""
+        if self.handle < 0:
+            self.handle = os.open(self.path, os.O_RDONLY)
+        part = "." + name + ".part"
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644, dir_fd=self.handle)
+        try:
+            data = text.encode()
+            # A short write means a full disk: the old file stays.
+            if os.write(handle, data) != len(data):
+                raise OSError("short write to " + os.path.join(self.path, part))
+        finally:
+            os.close(handle)
+        os.rename(part, name, src_dir_fd=self.handle, dst_dir_fd=self.handle)
+
+    def look(self) -> None:
+        """Let go of the folder where its path leads to another one by now: removed, made anew, or mounted over."""
+        if self.handle < 0:
+            return
+        try:
+            same = os.path.samestat(os.stat(self.path), os.fstat(self.handle))
+        except OSError:
+            same = False
+        if not same:
+            os.close(self.handle)
+            self.handle = -1
 
 
 def read_file(path: str) -> str:
@@ -364,25 +383,25 @@ class Zone(Energy):
     def __init__(self, name: str, entry: str, points: List[List[float]], config: Dict[str, Any], total_uj: float):
         super().__init__(points, config["cpus"], total_uj)
         self.name, self.path = name, "class/powercap/" + entry
-        self.folder = os.path.join(config["sysfs"], self.path)
+        self.folder = Folder(os.path.join(config["sysfs"], self.path))
         self.limit = config["max_energy_range_uj"]
 
     def prepare(self) -> None:
         """Make the folder and the files that never change."""
-        os.makedirs(self.folder, exist_ok=True)
-        replace(os.path.join(self.folder, "name"), self.name + "\n")
-        replace(os.path.join(self.folder, "max_energy_range_uj"), "%d\n" % self.limit)
+        os.makedirs(self.folder.path, exist_ok=True)
+        self.folder.replace("name", self.name + "\n")
+        self.folder.replace("max_energy_range_uj", "%d\n" % self.limit)
 
     def write(self) -> None:
         """Show the register."""
-        replace(os.path.join(self.folder, "energy_uj"), "%d\n" % (int(self.total_uj) % self.limit))
+        self.folder.replace("energy_uj", "%d\n" % (int(self.total_uj) % self.limit))
 
     def not_below_published(self, known: bool) -> None:
         """Go on above what the zone shows: the state is saved once a second, the zone is written every tick."""
         try:
-            if int(read_file(os.path.join(self.folder, "max_energy_range_uj"))) != self.limit:
+            if int(read_file(os.path.join(self.folder.path, "max_energy_range_uj"))) != self.limit:
                 return
-            shown = int(read_file(os.path.join(self.folder, "energy_uj")))
+            shown = int(read_file(os.path.join(self.folder.path, "energy_uj")))
         except (OSError, ValueError):
             return
         behind = (shown - int(self.total_uj)) % self.limit
@@ -420,6 +439,9 @@ class Meter:
         self.saved_at = self.units_at = -1e9
         self.complained = ""
         self.page, self.shown = "", -1
+        self.cost = time.process_time()
+        self.textfile, self.statefile = os.path.split(config["textfile"]), os.path.split(config["state"])
+        self.places = [Folder(self.textfile[0]), Folder(self.statefile[0])]
         self.bridge(state)
         for zone in self.modelled_zones:
             zone.not_below_published(bool(state))
@@ -478,7 +500,7 @@ class Meter:
 
     def remove_zones_of_another_model(self) -> None:
         """A zone that nobody writes any more would look like a counter that stands still."""
-        own = {zone.folder for zone in self.modelled_zones}
+        own = {zone.folder.path for zone in self.modelled_zones}
         base = os.path.join(glob.escape(self.config["sysfs"]), "class/powercap/synthetic-model:*")
         for folder in set(glob.glob(base)) - own:
             for name in os.listdir(folder):
@@ -496,7 +518,7 @@ class Meter:
         if at - self.units_at >= self.config["units_seconds"]:
             for unit in self.units:
                 unit.update(wall)
-            self.units_at = at
+            self.units_at, self.cost = at, time.process_time()
         self.wall, self.at, self.cpu = wall, at, cpu
         self.ticks += 1
 
@@ -505,10 +527,12 @@ class Meter:
         try:
             for zone in self.modelled_zones:
                 zone.write()
-            replace(self.config["textfile"], self.metrics())
+            self.places[0].replace(self.textfile[1], self.metrics())
             if force or self.at - self.saved_at >= SAVE_SECONDS:
-                replace(self.config["state"], json.dumps(self.state()) + "\n")
+                self.places[1].replace(self.statefile[1], json.dumps(self.state()) + "\n")
                 self.saved_at = self.at
+                for folder in self.places + [zone.folder for zone in self.modelled_zones]:
+                    folder.look()
             self.complained = ""
         except OSError as error:
             if str(error) != self.complained:
@@ -534,7 +558,7 @@ class Meter:
         known = [unit for unit in self.units if unit.total is not None]
         if len(known) != self.shown:
             self.page, self.shown = self.make_page([unit.name for unit in known]), len(known)
-        values = [self.ticks, self.missed, time.process_time(), self.wall, self.cpu]
+        values = [self.ticks, self.missed, self.cost, self.wall, self.cpu]
         if isinstance(self.read_cpu, StatFile):
             values.append(self.read_cpu.steal)
         values += [zone.total_uj / MICRO for zone in self.modelled_zones[:1]]
@@ -561,7 +585,7 @@ class Meter:
         lines += [
             line("meter_ticks_total", "counter", "Readings."),
             line("meter_missed_ticks_total", "counter", "Ticks that came late and were integrated."),
-            line("meter_cpu_seconds_total", "counter", "What the meter itself cost."),
+            line("meter_cpu_seconds_total", "counter", "What the meter itself cost, once a second."),
             line("meter_read_timestamp_seconds", "gauge", "When the counters were read."),
             line("node_cpu_seconds_total", "counter", "CPU-seconds of the node."),
         ]

@@ -2,7 +2,6 @@
 
 import os
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -229,6 +228,17 @@ def test_a_full_disk_stops_nothing_and_loses_nothing(
     assert node.energy_uj - start == pytest.approx(joules(2.1, 2.1) * 1e6, abs=2)
 
 
+def test_a_folder_that_was_made_anew_is_found_again(node: Node) -> None:
+    meter = node.meter()
+    meter.write(force=True)
+    moved = node.zone.with_name("away")
+    node.zone.rename(moved)
+    node.zone.mkdir()
+    for _ in range(12):
+        node.step(meter, 0.1, 0.1)
+    assert node.energy_uj == int(meter.modelled_zones[0].total_uj)
+
+
 def test_a_reader_never_sees_half_a_file(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     meter = node.meter()
     meter.write()
@@ -236,16 +246,17 @@ def test_a_reader_never_sees_half_a_file(node: Node, monkeypatch: pytest.MonkeyP
     renames = []
     real = os.rename
 
-    def rename(source: str, target: str) -> None:
-        renames.append((Path(source), Path(target)))
-        if target.endswith("energy_uj"):
-            assert Path(target).read_text() == old
-        real(source, target)
+    def rename(source: str, target: str, **folders: int) -> None:
+        assert folders["src_dir_fd"] == folders["dst_dir_fd"]
+        renames.append((source, target))
+        if target == "energy_uj":
+            assert (node.zone / target).read_text() == old
+        real(source, target, **folders)
 
     monkeypatch.setattr(os, "rename", rename)
     node.step(meter, 1.0, 0.5)
-    assert {target.name for _, target in renames} >= {"energy_uj", "hardwatt.prom", "state.json"}
-    assert all(source.parent == target.parent and source.name.startswith(".") for source, target in renames)
+    assert {target for _, target in renames} >= {"energy_uj", "hardwatt.prom", "state.json"}
+    assert all(source == f".{target}.part" for source, target in renames)
 
 
 @settings(deadline=None)  # a busy machine is no fault of the model

@@ -3,12 +3,14 @@
 import ast
 import configparser
 import json
+import operator
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from hardwatt import meter as package
 from hardwatt.bundle import parse_exposition
 from hardwatt.errors import SettingsError, VerifyError
 from hardwatt.meter import hardwatt_meter as daemon
+from hardwatt.wait import wait
 
 FILE = Path(daemon.__file__)
 
@@ -61,6 +64,40 @@ def test_two_real_seconds(tmp_path: Path) -> None:
     assert abs(page["hardwatt_meter_read_timestamp_seconds"] - time.time()) < 5
     assert json.loads((tmp_path / "state.json").read_text())["ticks"] == page["hardwatt_meter_ticks_total"]
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_ten_restarts_of_the_process_lose_nothing_and_never_step_back(tmp_path: Path) -> None:
+    """Every second one is killed. The counter of the CPU stands still, so ten watts go on through all of them."""
+    path = config(tmp_path)
+    (tmp_path / "cpuacct.usage").write_text("5000000000\n")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "cpu": str(tmp_path)}))
+    page, zone = tmp_path / "textfile/hardwatt.prom", tmp_path / "sysfs/class/powercap/synthetic-model:0/energy_uj"
+    seen: list[tuple[float, float]] = []
+    for number in range(10):
+        ticks = last(page, "ticks") if page.exists() else 0
+        process = subprocess.Popen([sys.executable, str(FILE), "--config", str(path)])
+        try:
+            wait(
+                lambda: last(page, "ticks") if page.exists() else 0,
+                partial(operator.le, ticks + 3),
+                what="ticks",
+                timeout=30,
+                delay=0.02,
+            )
+            before = int(zone.read_text())
+        finally:
+            process.send_signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
+            process.wait(20)
+        assert int(zone.read_text()) >= before
+        values = parse_exposition(page.read_text())
+        seen.append((values["hardwatt_meter_read_timestamp_seconds"], values["hardwatt_modelled_joules_total"]))
+    assert seen == sorted(seen, key=lambda pair: pair[1])
+    (began, first), (ended, total) = seen[0], seen[-1]
+    assert total - first == pytest.approx(10 * (ended - began), abs=10 * 0.1)
+
+
+def last(page: Path, what: str) -> float:
+    return parse_exposition(page.read_text())[f"hardwatt_meter_{what}_total"]
 
 
 def test_a_wrong_configuration_ends_with_its_own_status(tmp_path: Path) -> None:

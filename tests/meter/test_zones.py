@@ -212,7 +212,7 @@ def test_models_are_shown_and_checked(tmp_path: Path) -> None:
     assert "(auto here)" in show.models_text()
     text = show.models_text("intel-ice-lake")
     assert "ccf-coefficients" in text
-    assert "utilisation 100%" in text
+    assert "package, utilisation 100%" in text
     with pytest.raises(SettingsError, match="no power model"):
         show.models_text("intel-icelake-9")
     assert "no problem" in show.check_models()
@@ -225,4 +225,4 @@ def test_models_are_shown_and_checked(tmp_path: Path) -> None:
         show.check_models(str(bad))
     assert "a: needs either a known source" in caught.value.message
     assert "b: an assumption needs a reason" in caught.value.message
-    assert "b: model watts are not above zero and rising" in caught.value.message
+    assert "b: model points: watts are not above zero and rising" in caught.value.message

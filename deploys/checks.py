@@ -3,12 +3,13 @@
 Pure: nothing here touches a host. ``deploys/preflight.py`` gathers the facts.
 """
 
-import dataclasses
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from deploys import hostchecks
 from deploys.labdata import family_of
+from deploys.problem import Facts, Problem
 
 MEMORY_MIB = {"supported": 3072, "legacy": 3072, "embedded": 2048}
 """What the control plane, Flux and Prometheus hold when idle, with room for an experiment."""
@@ -17,6 +18,7 @@ DISK_MIB = 6144
 CPUS = 2
 EL_RELEASES = ("8", "9")
 """Releases of RHEL and its relatives whose packages the steps know by name."""
+SEVERITIES = ("error", "warning", "note")
 CLOCK_SECONDS = 5
 """More than this apart, and the times of commits and samples do not fit together."""
 
@@ -37,41 +39,10 @@ WORKLOAD_PORTS = {2222: "sshd", 9100: "node_exporter"}
 OWN_INTERFACES = ("cni0",)
 
 
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with a host."""
-
-    severity: str
-    """``error``: lab.up stops before it changes anything; ``warning``: it goes on."""
-    name: str
-    what: str
-    remedy: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """Everything that the checks look at."""
-
-    system: dict[str, Any]
-    cgroup: dict[str, Any]
-    boot: dict[str, Any]
-    record: dict[str, Any]
-    modules: dict[str, dict[str, bool]]
-    settings: dict[str, dict[str, Any]]
-    ports: dict[int, str]
-    routes: dict[str, str]
-    kubeadm: dict[str, bool]
-    made_with: dict[str, str]
-    packages: dict[str, str]
-    """The versions of what the lab pins, where it is installed."""
-    asked: tuple[float, float]
-    """Seconds since 1970 on the controller, before and after the node's clock was read."""
-
-
 def problems(facts: Facts, lab: Mapping[str, Any]) -> list[Problem]:
     """Return all problems, errors first."""
     found = [problem for check in CHECKS for problem in check(facts, lab)]
-    return sorted(found, key=lambda problem: problem.severity != "error")
+    return sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))
 
 
 def _os(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
@@ -114,13 +85,15 @@ def _swap(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
     swap = facts.system["swap_mib"]
     if not swap:
         return
-    if lab["preset"] == "embedded":
+    if facts.own_kernel:
+        devices = ", ".join(facts.swap["devices"])
         yield Problem(
-            "warning", "swap", f"the host has {swap} MiB of swap", "swapoff -a on the host makes figures steadier"
+            "note", "swap", f"{swap} MiB of swap are on ({devices})", "lab.up switches it off, lab.down on again"
         )
     else:
+        severity = "warning" if lab["preset"] == "embedded" else "error"
         yield Problem(
-            "error", "swap", f"{swap} MiB of swap are on", "swapoff -a, and take the swap lines out of /etc/fstab"
+            severity, "swap", f"the host has {swap} MiB of swap", "swapoff -a on the host makes figures steadier"
         )
 
 
@@ -143,7 +116,7 @@ def _preset(version: int, facts: Facts, lab: Mapping[str, Any]) -> Iterable[Prob
     if lab["preset"] == "supported" and version == 1:
         if facts.boot["loader"]:
             yield Problem(
-                "warning", "cgroup-v1", "the host runs on cgroup v1, which Kubernetes 1.35 and later refuse",
+                "note", "cgroup-v1", "the host runs on cgroup v1, which Kubernetes 1.35 and later refuse",
                 "lab.up sets the boot argument systemd.unified_cgroup_hierarchy=1 and reboots the host once",
             )  # fmt: skip
         else:
@@ -159,11 +132,6 @@ def _preset(version: int, facts: Facts, lab: Mapping[str, Any]) -> Iterable[Prob
             "error", "cgroup-v2", "preset legacy is for hosts on cgroup v1, and this one is on cgroup v2",
             "set preset = \"supported\" (or \"auto\")",
         )  # fmt: skip
-    yield Problem(
-        "warning", "end-of-life", f"Kubernetes {lab['kubernetes_version']} is past its end of life (2026-10-27): "
-        "no security fixes",
-        "preset = \"supported\" has a supported version, for one reboot",
-    )  # fmt: skip
     nokmem = "cgroup.memory=nokmem"
     if facts.system["kernel"].startswith("4.") and nokmem not in facts.boot["running"]:
         yield Problem(
@@ -275,6 +243,7 @@ CHECKS: tuple[Callable[[Facts, Mapping[str, Any]], Iterable[Problem]], ...] = (
     _clock,
     _leftovers,
     _settled,
+    *hostchecks.CHECKS,
 )
 
 

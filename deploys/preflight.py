@@ -10,15 +10,22 @@ from typing import Any
 from pyinfra import host, logger
 from pyinfra.api import DeployError, deploy
 
-from deploys import checks
-from deploys.facts.kernel import Modules, Settings
+from deploys import checks, compatibility, hostchecks
+from deploys.facts.boot import Boot
+from deploys.facts.firewalld import Firewalld
+from deploys.facts.kernel import Config, Headers, Modules, Settings
 from deploys.facts.kubeadm import MadeWith, State
 from deploys.facts.network import Ports, Routes
 from deploys.facts.packages import Debs
+from deploys.facts.power import Powercap
 from deploys.facts.record import Record
 from deploys.facts.rpm import Rpms
-from deploys.labdata import boot, cgroup, family, lab, own_kernel, system
+from deploys.facts.selinux import Selinux
+from deploys.facts.surroundings import Surroundings
+from deploys.facts.swap import Swap
+from deploys.labdata import boot, cgroup, family, headers, lab, own_kernel, system
 from deploys.modules_sysctls import MODULES, SETTINGS
+from deploys.problem import Facts, Problem
 
 REPORT = "HARDWATT_PREFLIGHT_REPORT"
 """Environment variable: a file of the controller that gets the problems as JSON."""
@@ -29,7 +36,7 @@ def configure() -> None:
     """Stop with all problems if there is one that the later steps would fall over."""
     found = _check()
     for problem in found:
-        if problem.severity != "error":
+        if problem.severity == "warning":
             logger.warning(f"{problem.what} ({problem.remedy})")
     if any(problem.severity == "error" for problem in found):
         raise DeployError(f"this host cannot carry the node\n{checks.table(found)}")
@@ -41,16 +48,15 @@ def report() -> None:
     logger.info(checks.table(_check()))
 
 
-def _check() -> list[checks.Problem]:
+def _check() -> list[Problem]:
     data = lab()
     pins = {name: version for group in data["packages"].values() for name, version in group.items()}
     before = time.time()
     machine = system()
-    facts = checks.Facts(
+    facts = Facts(
         system=machine,
         asked=(before, time.time()),
         cgroup=cgroup(),
-        boot=boot() if own_kernel() else {"loader": "", "running": [], "next": [], "file": "", "required": []},
         record=host.get_fact(Record),
         modules=host.get_fact(Modules, names=MODULES),
         settings=host.get_fact(Settings, names=sorted(SETTINGS)),
@@ -59,10 +65,31 @@ def _check() -> list[checks.Problem]:
         kubeadm=host.get_fact(State),
         made_with=host.get_fact(MadeWith),
         packages=_installed(sorted(pins)),
+        powercap=host.get_fact(Powercap) if data["meter"]["config"].get("source") == "rapl" else Powercap().process([]),
+        **_of_own_kernel(data),
     )
     found = checks.problems(facts, {**data, "pins": pins, "settings": SETTINGS})
     _write(found)
     return found
+
+
+def _of_own_kernel(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts about boot, kernel and host system; without a kernel of one's own they are empty."""
+    if not own_kernel():
+        kinds = {"boot": Boot(), "config": Config(), "firewalld": Firewalld(), "headers": Headers(),
+                 "selinux": Selinux(), "surroundings": Surroundings(), "swap": Swap()}  # fmt: skip
+        return {name: kind.process([]) for name, kind in kinds.items()}
+    options = {name for group in hostchecks.KERNEL_OPTIONS.values() for name in group}
+    options |= set(compatibility.kepler(data["stack"]["kepler"]).get("options", ()))
+    return {
+        "boot": boot(),
+        "config": host.get_fact(Config, names=sorted(options)),
+        "firewalld": host.get_fact(Firewalld),
+        "headers": headers(),
+        "selinux": host.get_fact(Selinux),
+        "surroundings": host.get_fact(Surroundings),
+        "swap": host.get_fact(Swap),
+    }
 
 
 def _installed(names: list[str]) -> dict[str, Any]:
@@ -74,7 +101,7 @@ def _installed(names: list[str]) -> dict[str, Any]:
     return {name: package["version"] for name, package in debs.items()}
 
 
-def _write(found: list[checks.Problem]) -> None:
+def _write(found: list[Problem]) -> None:
     if path := os.environ.get(REPORT):
         rows: list[dict[str, Any]] = [dataclasses.asdict(problem) for problem in found]
         Path(path).write_text(json.dumps(rows, indent=2))

@@ -38,6 +38,12 @@ net.netfilter.nf_conntrack_max
 """
 
 
+_CONFIG = """
+CGROUPS CGROUP_BPF CGROUP_CPUACCT CGROUP_DEVICE CGROUP_FREEZER CGROUP_PIDS CGROUP_SCHED CPUSETS FAIR_GROUP_SCHED INET
+IPC_NS MEMCG NAMESPACES NET_NS PID_NS PROC_FS UTS_NS
+"""
+
+
 def answers(**changed: Any) -> dict[str, Any]:
     """Return the scripted answers of a bare Debian 12 machine, some of them changed.
 
@@ -54,7 +60,7 @@ def answers(**changed: Any) -> dict[str, Any]:
         "boot": "cmdline BOOT_IMAGE=/vmlinuz root=UUID=1 ro quiet\nloader grub\nentry root=UUID=1 ro quiet",
         "record": "read=yes",
         "headers": "release=6.1.0-28-amd64\nlists=yes\nknown=yes",
-        "config": "probed=yes\nbtf=yes\nread=yes",
+        "config": "probed=yes\nbtf=yes\nread=yes\n" + "\n".join(f"CONFIG_{name}=y" for name in _CONFIG.split()),
         "surroundings": "synchronised=yes\nuuid=4c4c4544-0042-3510-8052-b4c04f4d4d32\nfips=0\nrelease_lock=",
         "firewalld": "read=yes",
         "selinux": "read=yes",

@@ -1,0 +1,50 @@
+"""What a check is given, and what it says."""
+
+import dataclasses
+from typing import Any
+
+from deploys.labdata import CONTAINERS
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a host."""
+
+    severity: str
+    """``error``: lab.up stops before it changes anything; ``warning``: it goes on; ``note``: it does something
+    about it, or it is just to be known."""
+    name: str
+    what: str
+    remedy: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Everything that the checks look at; where the kernel is not the machine's own, much of it is empty."""
+
+    system: dict[str, Any]
+    cgroup: dict[str, Any]
+    boot: dict[str, Any]
+    record: dict[str, Any]
+    surroundings: dict[str, Any]
+    headers: dict[str, Any]
+    config: dict[str, Any]
+    firewalld: dict[str, Any]
+    selinux: dict[str, Any]
+    swap: dict[str, Any]
+    powercap: dict[str, Any]
+    modules: dict[str, dict[str, bool]]
+    settings: dict[str, dict[str, Any]]
+    ports: dict[int, str]
+    routes: dict[str, str]
+    kubeadm: dict[str, bool]
+    made_with: dict[str, str]
+    packages: dict[str, str]
+    """The versions of what the lab pins, where it is installed."""
+    asked: tuple[float, float]
+    """Seconds since 1970 on the controller, before and after the node's clock was read."""
+
+    @property
+    def own_kernel(self) -> bool:
+        """Whether what the kernel was built with and told at boot is this machine's affair."""
+        return bool(self.system["virtualization"] not in CONTAINERS)

@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys.labdata import lab, own_kernel, step
+from deploys.labdata import lab, step
 from deploys.operations import firewalld, network
 
 POD_INTERFACES = ["cni0", "veth*"]
@@ -14,8 +14,6 @@ def configure() -> None:
 
     Without the first pods have no names (DNS); without the second NetworkManager takes routes away.
     """
-    if not own_kernel():
-        return
     networks = lab()["networks"]
     firewalld.allow(
         name="firewalld",

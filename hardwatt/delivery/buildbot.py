@@ -66,7 +66,7 @@ class Webhook(ChangeSource):
 
 build = util.BuildFactory()
 build.addStep(steps.ShellCommand(
-    name="deploy", command=["/bin/sh", "-ec", os.environ["STEPS"]],
+    name="deploy", command=["/bin/sh", "-ec", os.environ["STEPS"]], haltOnFailure=True, logEnviron=False,
     env={"COMMIT": util.Interpolate("%(src::revision)s")}))
 c = BuildmasterConfig = {
     "buildbotNetUsageData": None,
@@ -84,7 +84,7 @@ MASTER_TAC = """\
 from buildbot.master import BuildMaster
 from twisted.application import service
 
-application = service.Application("buildmaster")
+application = service.Application('buildmaster')  # upgrade-master looks for these very words
 BuildMaster("/run/ci/master", "master.cfg").setServiceParent(application)
 """
 
@@ -103,13 +103,13 @@ cp /etc/buildbot/master.cfg /run/ci/master/
 cp /etc/buildbot/master.tac /run/ci/master/buildbot.tac
 buildbot upgrade-master --quiet /run/ci/master
 cd /run/ci/master
-exec twistd --nodaemon --pidfile= --python=buildbot.tac
+exec twistd3 --nodaemon --pidfile= --python=buildbot.tac
 """
 
 START_WORKER = """\
 mkdir -p /run/ci/worker/info
 cd /run/ci/worker
-exec twistd --nodaemon --pidfile= --python=/etc/buildbot/worker.tac
+exec twistd3 --nodaemon --pidfile= --python=/etc/buildbot/worker.tac
 """
 
 STEPS = """\

@@ -24,10 +24,28 @@ class Endpoint:
     """The address that the API server advertises."""
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Host data for the deploys that only this kind of machine knows."""
+    listen_address: str = ""
+    """This machine's own address behind ``controller_address``; empty: the same."""
+    forwards: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Ports of the node that are reached at ``address`` under another number (the node's, as text, to ours)."""
+    jump: str = ""
+    """``USER@HOST:PORT`` of the host that connections go through; empty: directly."""
+
+    reverse: bool = False
+    """``controller_address`` is the node's own loopback, to which SSH brings what is served here."""
+
+    @property
+    def serve_at(self) -> str:
+        """Return the address of this machine that servers for the node listen at; empty: the node cannot reach it."""
+        return self.listen_address or self.controller_address
+
+    def port_here(self, port: int) -> int:
+        """Return the number under which a port of the node is reached at ``address``."""
+        return self.forwards.get(str(port), port)
 
     def to_dict(self) -> dict[str, Any]:
         data = dataclasses.asdict(self)
-        return {**data, "key": str(self.key), "known_hosts": str(self.known_hosts), "data": dict(self.data)}
+        return {**data, "key": str(self.key), "known_hosts": str(self.known_hosts)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Endpoint":

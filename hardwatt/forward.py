@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from hardwatt import mirror
+from hardwatt import apitunnel, mirror
 from hardwatt.door import Process, spawn
 from hardwatt.errors import LabError
 from hardwatt.files import read_json, write_json
@@ -128,6 +128,7 @@ def _state(lab: Lab, target: str) -> Path:
 def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
     if not lab.kubeconfig.exists():
         raise LabError("this lab has no kubeconfig yet", hint="invoke lab.up")
+    apitunnel.keep(lab)
     held = mirror.load(lab)
     if target.image and not held.has_image(target.image):
         raise LabError(

@@ -11,6 +11,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
+from hardwatt import apitunnel
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.files import write_atomic
@@ -18,7 +19,7 @@ from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
 
 ADMIN = "/etc/kubernetes/admin.conf"
-PORT = 6443
+PORT = apitunnel.PORT
 TIMEOUT = 10
 """Seconds for one request."""
 
@@ -91,7 +92,7 @@ def fetch_kubeconfig(lab: Lab, endpoint: Endpoint) -> bool:
         found = ssh.run(f"{sudo}cat {ADMIN}", check=False)
     if found.returncode != 0:
         raise LabError(f"the node has no control plane yet ({found.stderr.strip()})", hint="invoke lab.up")
-    text = rewritten(found.stdout, endpoint.address)
+    text = rewritten(found.stdout, *apitunnel.address(lab, endpoint))
     before = lab.kubeconfig.read_text() if lab.kubeconfig.exists() else ""
     private = lab.kubeconfig.exists() and lab.kubeconfig.stat().st_mode & 0o777 == 0o600
     if text == before and private:
@@ -100,11 +101,12 @@ def fetch_kubeconfig(lab: Lab, endpoint: Endpoint) -> bool:
     return True
 
 
-def rewritten(text: str, address: str) -> str:
+def rewritten(text: str, address: str, port: int = PORT) -> str:
     """Return a kubeconfig whose clusters are reached at ``address``."""
     data = yaml.safe_load(text)
+    host = f"[{address}]" if ":" in address else address
     for cluster in data["clusters"]:
-        cluster["cluster"]["server"] = f"https://{address}:{PORT}"
+        cluster["cluster"]["server"] = f"https://{host}:{port}"
     return str(yaml.safe_dump(data, sort_keys=False))
 
 
@@ -113,6 +115,7 @@ def client(lab: Lab) -> Any:
 
     Raises ``LabError`` where there is no kubeconfig.
     """
+    apitunnel.keep(lab)
     try:
         return kubernetes_config.new_client_from_config(str(lab.kubeconfig))  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:

@@ -5,10 +5,10 @@ import ipaddress
 from pathlib import Path
 from typing import Any, Literal
 
-from hardwatt import meter, versions
+from hardwatt import meter, reach, versions
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, SettingsError
-from hardwatt.files import read_json, write_json
+from hardwatt.files import read_json, write_atomic, write_json
 from hardwatt.gitops import keys
 from hardwatt.lab import Lab
 from hardwatt.mirror import apt, yum
@@ -75,9 +75,15 @@ def write_node_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served |
     """Write what the deploys need to know; return the file."""
     file = node_file(lab)
     data = node_data(lab, endpoint, index, served, Processor.of(endpoint))
+    if endpoint.jump:
+        write_atomic(_ssh_config(lab), reach.ssh_config(endpoint))
     if read_json(file) != data:
         write_json(file, data, mode=0o600)
     return file
+
+
+def _ssh_config(lab: Lab) -> Path:
+    return lab.dir / "ssh_config"
 
 
 def node_data(
@@ -94,6 +100,7 @@ def node_data(
             "user": endpoint.user,
             "key": str(endpoint.key),
             "known_hosts": str(endpoint.known_hosts),
+            "config": str(_ssh_config(lab)) if endpoint.jump else "",
         },
         "lab": {
             "name": lab.name,
@@ -105,10 +112,10 @@ def node_data(
             "cgroup_root": endpoint.data.get("cgroup_root", "").rstrip("/"),
             "boot": {"nokmem": lab.settings.host.nokmem, "headers": lab.settings.host.headers},
             "stack": stack(),
-            "distribution_packages": list(EL_DISTRIBUTION if processor.takes_rpms else DISTRIBUTION),
+            "distribution_packages": _distribution(index, processor),
             "meter": _meter(lab, endpoint, processor),
-            **_content(index, rpms=processor.takes_rpms),
-            **_sources(index, served, rpms=processor.takes_rpms),
+            **_content(lab, endpoint, index, rpms=processor.takes_rpms),
+            **_sources(lab, index, served, rpms=processor.takes_rpms),
         },
         "data": keys.node_data(lab),
     }
@@ -144,19 +151,25 @@ def _preset(lab: Lab, endpoint: Endpoint) -> str:
     return "embedded" if endpoint.kind == "embedded" else "supported"
 
 
-def _content(index: Index, *, rpms: bool) -> dict[str, Any]:
-    """Return packages and images; versions come from the index alone.
+def from_upstream(index: Index) -> bool:
+    """Return whether the node takes its packages from upstream's own repositories."""
+    return any(artefact.source == "upstream" and artefact.kind == "package" for artefact in index.artefacts)
 
-    Raises ``LabError`` where a node would have to take packages from upstream's repositories.
-    """
+
+def _distribution(index: Index, processor: Processor) -> list[str]:
+    """Return the distribution's packages; upstream's containerd and kubelet bring runc and plugins themselves."""
+    names = EL_DISTRIBUTION if processor.takes_rpms else DISTRIBUTION
+    brought = {"containernetworking-plugins", "runc"} if from_upstream(index) else set()
+    return [name for name in names if name not in brought]
+
+
+def _content(lab: Lab, endpoint: Endpoint, index: Index, *, rpms: bool) -> dict[str, Any]:
+    """Return packages and images; versions come from the index alone, those of preset legacy from the lock."""
     debs = index.debs
-    if any(artefact.source == "upstream" and artefact.kind == "package" for artefact in index.artefacts):
-        raise LabError(
-            "upstream's own package repositories are not set up on a node yet",
-            hint='set mode = "auto" in [mirror] of lab.toml: the node then installs from this lab\'s mirror',
-        )
+    if _preset(lab, endpoint) == "legacy":
+        return _legacy(index)
     pause = index.image("pause")
-    of_node = yum.evr if rpms else str
+    of_node = yum.evr if rpms and not from_upstream(index) else str
     return {
         "packages": {
             "containerd": {name: of_node(debs[name]) for name in debs if name.startswith("containerd")},
@@ -167,6 +180,30 @@ def _content(index: Index, *, rpms: bool) -> dict[str, Any]:
         "pause": f"{pause.name}:{pause.tag}",
         "etcd_tag": index.image("etcd").tag,
         "dns_tag": index.image("coredns").tag,
+    }
+
+
+def _legacy(index: Index) -> dict[str, Any]:
+    """Return what preset legacy installs: upstream's packages, and the images that its kubeadm names itself.
+
+    Raises ``LabError`` where the lab has a mirror of its own: that holds the supported version alone.
+    """
+    if not from_upstream(index):
+        raise LabError(
+            'preset = "legacy" is installed from upstream\'s repositories alone',
+            hint='set mode = "upstream" in [mirror] of lab.toml, or preset = "supported"',
+        )
+    legacy = versions.lock().legacy
+    return {
+        "packages": {
+            "containerd": {name: index.debs[name] for name in index.debs if name.startswith("containerd")},
+            "kubernetes": {name: f"{legacy[name].version}-*" for name in KUBERNETES},
+        },
+        "images": {"node": [], "workload": _images(index, node=False)},
+        "kubernetes_version": f"v{legacy['kubeadm'].version}",
+        "pause": "",
+        "etcd_tag": "",
+        "dns_tag": "",
     }
 
 
@@ -188,10 +225,21 @@ def takes_rpms(lab: Lab) -> bool:
     return bool(repository) and repository["url"].endswith(yum.FOLDER)
 
 
-def _sources(index: Index, served: Served | None, *, rpms: bool) -> dict[str, Any]:
+def _sources(lab: Lab, index: Index, served: Served | None, *, rpms: bool) -> dict[str, Any]:
+    """Return where packages and images come from: the lab's mirror, or upstream (then only our own images are its)."""
+    theirs = {one.name for one in index.artefacts if one.kind == "image" and one.source == "upstream"}
+    hosts = sorted({image.name.partition("/")[0] for image in index.images if image.name not in theirs})
+    if from_upstream(index):
+        of_mirror = {host: {"mirror": served.mirror_of(host), "server": _server(host, served)} for host in hosts
+                     if served is not None}  # fmt: skip
+        minor = ".".join(_kubernetes_minor(lab, index))
+        return {
+            "repository": None,
+            "upstream": {"minor": minor, "base": lab.settings.mirror.upstream},
+            "registries": of_mirror,
+        }
     if served is None:
-        return {"repository": None, "registries": {}}
-    hosts = sorted({image.name.partition("/")[0] for image in index.images})
+        return {"repository": None, "upstream": None, "registries": {}}
     repository = {"url": served.apt_url, "suite": "stable", "components": "main", "key": served.key_path.read_text()}
     if rpms:
         repository = {
@@ -201,8 +249,16 @@ def _sources(index: Index, served: Served | None, *, rpms: bool) -> dict[str, An
         }
     return {
         "repository": repository,
+        "upstream": None,
         "registries": {host: {"mirror": served.mirror_of(host), "server": _server(host, served)} for host in hosts},
     }
+
+
+def _kubernetes_minor(lab: Lab, index: Index) -> list[str]:
+    """Return major and minor of the Kubernetes whose repository the node uses."""
+    legacy = lab.settings.preset == "legacy"
+    version = versions.lock().legacy["kubeadm"].version if legacy else index.get("package", "kubeadm").version
+    return version.split(".")[:2]
 
 
 def _server(host: str, served: Served) -> str:

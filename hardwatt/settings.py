@@ -36,7 +36,7 @@ class Host(_Section):
         description="headers of the running kernel; update: where they are gone, update the kernel and reboot",
     )
     nokmem: bool = Field(False, description="preset legacy: boot with cgroup.memory=nokmem (one reboot)")
-    jump: str = Field("", description="a jump host; refused until it is supported")
+    jump: str = Field("", description="USER@HOST:PORT on the way to it, with the same key")
 
 
 class Vm(_Section):
@@ -83,7 +83,8 @@ class Gitops(_Section):
     repository: str = Field("", pattern=r"^[A-Za-z0-9._-]*$")
     personal: bool = Field(True, description="github: the owner is a person, else an organisation")
     private: bool = Field(True, description="github: how a new repository is made")
-    hostname: str = Field("github.com", pattern=r"^[A-Za-z0-9.-]+(:\d+)?$")
+    # An address with a port makes go-git-providers 0.27 (in Flux 2.9) panic.
+    hostname: str = Field("github.com", pattern=r"^([A-Za-z][A-Za-z0-9.-]*(:\d+)?|[0-9.]+)$")
     ssh_hostname: str = Field("", pattern=r"^([A-Za-z0-9.-]+(:\d+)?)?$")
 
     @model_validator(mode="after")

@@ -1,19 +1,24 @@
 """SSH to a node with paramiko; the host key is always checked against the lab's own file."""
 
 import base64
+import contextlib
 import hashlib
 import logging
 import shlex
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 import paramiko
 
+from hardwatt import reach
 from hardwatt.door import Result
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import CommandError, LabError, RefusedError
 
 logger = logging.getLogger("hardwatt.ssh")
+KEEPALIVE = 30
+"""Seconds between signs of life on a connection that is held without traffic."""
 
 
 def fingerprint(key: paramiko.PKey) -> str:
@@ -45,7 +50,7 @@ class Ssh:
         self._client.set_missing_host_key_policy(_Refuse())
         try:
             self._client.connect(
-                end.address, end.port, end.user,
+                end.address, end.port, end.user, sock=self._way(),
                 key_filename=str(end.key), allow_agent=False, look_for_keys=False,
                 timeout=self._timeout, banner_timeout=self._timeout, auth_timeout=self._timeout,
             )  # fmt: skip
@@ -61,6 +66,12 @@ class Ssh:
                 hint="invoke lab.status; check address, user and key in lab.toml",
             ) from error
         return self
+
+    def _way(self) -> paramiko.ProxyCommand | None:
+        """Return the connection through the jump host, if there is one; its host key is checked as strictly."""
+        end = self._endpoint
+        command = reach.proxy_command(end, f"{end.address}:{end.port}")
+        return paramiko.ProxyCommand(command) if command else None
 
     def __exit__(
         self,
@@ -100,6 +111,24 @@ class Ssh:
         if check and code != 0:
             raise CommandError(argv, code, stdout, stderr)
         return Result(argv, code, stdout, stderr, time.monotonic() - started)
+
+    @contextlib.contextmanager
+    def session(self, command: str) -> Iterator[Iterator[str]]:
+        """Run a command on the node while the context lasts; give the lines that it prints, as they come.
+
+        Its standard input stays open until the end of the context, and the command has to end with it.
+        """
+        try:
+            source, out, _ = self._client.exec_command(command)
+            source.channel.get_transport().set_keepalive(KEEPALIVE)
+        except (paramiko.SSHException, OSError) as error:
+            raise LabError(f"SSH to {self._endpoint.name} broke off: {error}", hint="invoke lab.status") from error
+        try:
+            yield (line.rstrip("\n") for line in out)
+        finally:
+            with contextlib.suppress(paramiko.SSHException, OSError, EOFError):  # the host has gone meanwhile
+                source.channel.shutdown_write()
+                out.channel.recv_exit_status()
 
     def read(self, path: str) -> bytes:
         """Return a file of the node."""

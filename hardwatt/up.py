@@ -8,7 +8,20 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
-from hardwatt import engine, forward, gitops, kube, machines, mirror, nodedata, provision
+from hardwatt import (
+    apitunnel,
+    engine,
+    forward,
+    gitops,
+    hostlock,
+    kube,
+    machines,
+    mirror,
+    nodedata,
+    provision,
+    reboot,
+    tunnels,
+)
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
@@ -16,6 +29,8 @@ from hardwatt.progress import say, step
 from hardwatt.wait import wait
 
 READY_TIMEOUT = 300.0
+REBOOTS = 2
+"""Reboots that one ``lab.up`` does: boot arguments, and a kernel that has headers."""
 
 
 @dataclasses.dataclass
@@ -57,21 +72,40 @@ def _machine(state: State) -> None:
 
 
 def _node(state: State) -> None:
-    """Provision the node; the mirror serves while that runs, and is not needed afterwards."""
-    with described(state.lab, state.need_endpoint(), state.need_index()):
-        if nodedata.takes_rpms(state.lab):
-            mirror.publish_rpms(state.lab)
-        outcome = provision.apply(state.lab)
-    state.changes += outcome.changed
+    """Provision the node; the mirror serves while that runs, and is not needed afterwards.
+
+    Where the deploys want a reboot it comes between two runs of them: the second one has new facts.
+    """
+    for _ in range(REBOOTS + 1):
+        with described(state.lab, state.need_endpoint(), state.need_index()):
+            if nodedata.takes_rpms(state.lab):
+                mirror.publish_rpms(state.lab)
+            outcome = provision.apply(state.lab)
+        state.changes += outcome.changed
+        if not outcome.waits:
+            return
+        _reboot(state)
+    why = "; ".join(reboot.reasons(state.need_endpoint()))
+    raise LabError(f"the node wants yet another reboot after {REBOOTS}: {why}", hint="invoke lab.check")
+
+
+def _reboot(state: State) -> None:
+    end = state.need_endpoint()
+    why = "; ".join(reboot.reasons(end)) or "the deploys ask for it"
+    with step(f"Reboot {end.name}", lab=state.lab) as current:
+        current.note(why)
+        reboot.reboot(end)
+    state.changes.append(f"rebooted: {why}")
 
 
 @contextlib.contextmanager
 def described(lab: Lab, endpoint: Endpoint, index: mirror.Index) -> Iterator[None]:
     """Serve the mirror, and write down for the deploys what they need to know about the node."""
-    served = mirror.serve(lab, endpoint.controller_address) if endpoint.controller_address else None
+    served = mirror.serve(lab, endpoint.serve_at).seen_at(endpoint.controller_address) if endpoint.serve_at else None
     try:
         nodedata.write_node_data(lab, endpoint, index, served)
-        yield
+        with tunnels.reverse(endpoint, served.ports if served else (), lab.logs / "reverse.log"):
+            yield
     finally:
         mirror.stop_serving(lab)
 
@@ -133,7 +167,7 @@ def up(lab: Lab, only: Sequence[str] = ()) -> list[str]:
     """
     chosen = select(only)
     state = State(lab)
-    with lab.lock("lab.up"):
+    with hostlock.locked(lab, "lab.up"):
         for item in chosen:
             with step(item.title, lab=lab) as current:
                 before = len(state.changes)
@@ -151,9 +185,10 @@ def down(lab: Lab) -> None:
 
     What an interrupted experiment switched off goes with the cluster; its bundle stays unfinished.
     """
-    with lab.lock("lab.down"):
+    with hostlock.locked(lab, "lab.down", lost_host=True):
         with step("Stop forwards and the mirror's servers"):
             forward.stop(lab)
+            apitunnel.stop(lab)
             mirror.stop_serving(lab)
         with step("Destroy the machine and restore the host"):
             machines.machine_for(lab).destroy()

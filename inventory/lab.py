@@ -31,10 +31,11 @@ def _hosts(file: Path) -> list[tuple[str, dict[str, Any]]]:
         "ssh_key": ssh["key"],
         "ssh_known_hosts_file": ssh["known_hosts"],
         "ssh_strict_host_key_checking": "yes",
-        # neither the agent's keys nor the user's ssh_config: what is not written here is not used
+        # neither the agent's keys nor the user's ssh_config: what is not written here is not used. Ours is there
+        # where the way leads through another host, and says nothing but that.
         "ssh_allow_agent": False,
         "ssh_look_for_keys": False,
-        "ssh_config_file": os.devnull,
+        "ssh_config_file": ssh["config"] or os.devnull,
         "ssh_connect_retries": 2,
         "_sudo": ssh["user"] != "root",
     }

@@ -8,7 +8,6 @@ from invoke import Context, Exit
 
 from hardwatt.cli import SHIPPED
 from hardwatt.commands import command
-from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.progress import say
 
@@ -64,7 +63,7 @@ def lab_plan(lab: Lab) -> None:
 
 @command(
     help={
-        "host": "the address of [host] in lab.toml",
+        "host": "the address of [host] in lab.toml, or of its jump host",
         "fingerprint": "the host key's, as read on the host itself (SHA256:...); asked for when not given",
     }
 )
@@ -72,15 +71,11 @@ def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
     """Learn the host key of the host in lab.toml, if its fingerprint is the right one."""
     from hardwatt.machines import ssh_host
 
-    if host != lab.settings.host.address:
-        raise LabError(
-            f"lab.toml names the host {lab.settings.host.address!r}, not {host!r}", hint="[host] in lab.toml"
-        )
     if not fingerprint:
-        print(f"{lab.settings.host.address} offers a host key; compare it with the one on the host's own console:")
+        print(f"{host} offers a host key; compare it with the one on the host's own console:")
         print("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
         fingerprint = input("its fingerprint there (SHA256:...): ")
-    print(f"known now: {ssh_host.trust(lab, fingerprint)}")
+    print(f"known now: {ssh_host.trust(lab, fingerprint, host)}")
 
 
 @command()

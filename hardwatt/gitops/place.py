@@ -5,7 +5,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from hardwatt import machines, reach
+from hardwatt import machines, reach, tunnels
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import flux, fluxcli, github, home, keys, tree
 from hardwatt.gitops.flux import Cluster, Wanted
@@ -87,7 +87,7 @@ class Place:
 
     def bootstrap(self, cluster: Cluster, wanted: Wanted) -> None:
         """Run ``flux bootstrap``. Raises ``LabError`` with what it said last."""
-        if self.home.kind == "github" and wanted.secret_differs(cluster.secret()):
+        if wanted.secret_differs(cluster.secret()):
             cluster.forget_secret()
         argv = fluxcli.bootstrap_argv(self._flux, self._lab.kubeconfig, wanted, self._source())
         logs = self._lab.logs
@@ -95,7 +95,7 @@ class Place:
             fluxcli.bootstrap(argv, self._secrets(), self.home.url, logs / "flux.log")
             return
         # flux names the repository as the cluster reaches it, and fetches and pushes there itself
-        with _flux_may_push(self.endpoint), reach.socks(self.endpoint, logs / "socks.log") as proxy:
+        with _flux_may_push(self.endpoint), tunnels.socks(self.endpoint, logs / "socks.log") as proxy:
             fluxcli.bootstrap(argv, {**self._secrets(), **proxy}, self.home.url, logs / "flux.log")
 
     def _source(self) -> list[str]:

@@ -3,14 +3,14 @@
 from hardwatt.errors import LabError
 from hardwatt.files import read_json
 from hardwatt.lab import Lab
-from hardwatt.machines import hostfacts
+from hardwatt.machines import hostfacts, qemu, vmfacts
 from hardwatt.machines.base import Machine, Status
 from hardwatt.machines.embedded import EmbeddedMachine
 from hardwatt.machines.hostfacts import Problem
 from hardwatt.machines.ssh_host import SshMachine
 from hardwatt.machines.vm import VmMachine
 
-__all__ = ["Machine", "Problem", "Status", "embedded_problems", "machine_for"]
+__all__ = ["Machine", "Problem", "Status", "embedded_problems", "machine_for", "problems", "settled"]
 
 _KINDS: dict[str, type[EmbeddedMachine] | type[SshMachine] | type[VmMachine]] = {
     "embedded": EmbeddedMachine,
@@ -24,10 +24,24 @@ def embedded_problems(lab: Lab) -> list[Problem]:
     return hostfacts.gather(lab.dir).embedded_problems()
 
 
+def problems(lab: Lab) -> list[Problem]:
+    """Return what keeps the lab's machine from this host; empty: it can stand here, or on somebody's host."""
+    asked = lab.settings.machine
+    if asked == "ssh" or (asked == "auto" and lab.settings.host.address):
+        return []
+    if asked == "vm":
+        return vmfacts.problems(lab.dir)
+    if asked == "embedded":
+        return embedded_problems(lab)
+    embedded, virtual = embedded_problems(lab), vmfacts.problems(lab.dir)
+    return [*embedded, *virtual] if embedded and virtual else []
+
+
 def machine_for(lab: Lab) -> Machine:
     """Return the lab's machine: the kind that the settings name, or for ``auto`` the one that fits.
 
-    A machine that is there already stays what it is.
+    That is the virtual machine where KVM works, else the embedded node where there is root, else
+    the virtual machine by emulation. A machine that is there already stays what it is.
 
     Raises ``LabError`` where no kind fits, with every reason.
     """
@@ -39,10 +53,37 @@ def machine_for(lab: Lab) -> Machine:
         return _KINDS[there](lab, "the lab has this machine already")
     if lab.settings.host.address:
         return SshMachine(lab, f"[host] in lab.toml names {lab.settings.host.address}")
-    problems = embedded_problems(lab)
-    if not problems:
-        return EmbeddedMachine(lab, "no [host] in lab.toml, and this host can carry the embedded node")
+    return _automatic(lab)
+
+
+def settled(lab: Lab) -> Machine:
+    """Return the lab's machine as ``machine_for`` does, but find out first whether KVM works where only trying tells.
+
+    That takes a disk image, which is made where the cache has none.
+    """
+    machine = machine_for(lab)
+    if lab.settings.machine == "auto" and isinstance(machine, VmMachine) and machine.status().state == "absent":
+        accel, _ = qemu.acceleration(lab.cache, None)
+        if accel is None:
+            qemu.acceleration(lab.cache, machine.image())
+            return machine_for(lab)
+    return machine
+
+
+def _automatic(lab: Lab) -> Machine:
+    virtual = vmfacts.problems(lab.dir)
+    accel, why = ("tcg", virtual[0].text) if virtual else qemu.acceleration(lab.cache, None)
+    if not virtual and accel != "tcg":
+        works = "KVM works here" if accel == "kvm" else "KVM may work here, which the first start finds out"
+        return VmMachine(lab, f"no [host] in lab.toml, and {works}")
+    embedded = embedded_problems(lab)
+    if not embedded:
+        return EmbeddedMachine(lab, f"no [host] in lab.toml, no virtual machine by KVM ({why}), and there is root")
+    if not virtual:
+        slow = "about ten times slower than by KVM, so a first lab.up takes half an hour"
+        return VmMachine(lab, f"no KVM ({why}) and no embedded node ({embedded[0].text}); by emulation: {slow}")
+    found = [*embedded, *virtual]
     raise LabError(
-        "no machine fits: " + "; ".join(problem.text for problem in problems),
-        hint="; ".join(dict.fromkeys(problem.remedy for problem in problems)),
+        "no machine fits: " + "; ".join(problem.text for problem in found),
+        hint="; ".join(dict.fromkeys(problem.remedy for problem in found)),
     )

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal, Protocol
 
+from hardwatt import reach
 from hardwatt.endpoint import Endpoint
 
 State = Literal["absent", "stopped", "dead", "running"]
@@ -53,13 +54,5 @@ class Machine(Protocol):
 
 def ssh_argv(end: Endpoint) -> list[str]:
     """Return the ssh command to a node, with the lab's own key and known hosts and no others."""
-    return [
-        "ssh",
-        "-i", str(end.key),
-        "-o", "IdentitiesOnly=yes",
-        "-o", f"UserKnownHostsFile={end.known_hosts}",
-        "-o", "GlobalKnownHostsFile=/dev/null",
-        "-o", "StrictHostKeyChecking=yes",
-        "-p", str(end.port),
-        f"{end.user}@{end.address}",
-    ]  # fmt: skip
+    chosen = reach.options(end.key, end.known_hosts)
+    return ["ssh", *chosen, *reach.way(end), "-p", str(end.port), f"{end.user}@{end.address}"]

@@ -124,7 +124,7 @@ def _gib(size: int) -> str:
 
 def gather(place: Path, *, root: Path = Path("/")) -> HostFacts:
     """Return the facts of this host; ``place`` is where the lab will lie."""
-    release = _release(root)
+    names = release(root)
     hierarchies = _hierarchies(root)
     return HostFacts(
         system=platform.system(),
@@ -139,12 +139,12 @@ def gather(place: Path, *, root: Path = Path("/")) -> HostFacts:
         networkd=(root / "run/systemd/netif/state").exists(),
         docker=(root / "run/docker.sock").exists(),
         firewalld=(root / "run/firewalld").is_dir(),
-        codename=release.get("VERSION_CODENAME", ""),
+        codename=names.get("VERSION_CODENAME", ""),
         missing=tuple(tool for tool in TOOLS if _which(tool) is None),
         devices=tuple(name for name in ("/dev/kmsg", "/dev/fuse") if (root / name.lstrip("/")).exists()),
         filesystem=_filesystem(root, place),
-        disk_free=_disk_free(place),
-        memory=_memory(root),
+        disk_free=disk_free(place),
+        memory=memory(root),
     )
 
 
@@ -155,8 +155,13 @@ def require_embedded(facts: HostFacts) -> None:
                        hint="; ".join(dict.fromkeys(problem.remedy for problem in problems)))  # fmt: skip
 
 
+def search_path() -> str:
+    """Return PATH with the folders of system programs, which a user's own often lacks."""
+    return f"{os.environ.get('PATH', '')}:{_SBIN}"
+
+
 def _which(tool: str) -> str | None:
-    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+    return shutil.which(tool, path=search_path())
 
 
 def _can_sudo() -> bool:
@@ -165,7 +170,8 @@ def _can_sudo() -> bool:
     return door.run(["sudo", "-n", "true"], check=False).returncode == 0
 
 
-def _release(root: Path) -> dict[str, str]:
+def release(root: Path = Path("/")) -> dict[str, str]:
+    """Return the host's os-release; empty where there is none."""
     path = root / "etc/os-release"
     if not path.exists():
         return {}
@@ -211,12 +217,14 @@ def _filesystem(root: Path, place: Path) -> str:
     return kind
 
 
-def _disk_free(place: Path) -> int:
+def disk_free(place: Path) -> int:
+    """Return the bytes that are free where ``place`` is, or will be."""
     existing = next(folder for folder in (place, *place.parents) if folder.exists())
     return shutil.disk_usage(existing).free
 
 
-def _memory(root: Path) -> int:
+def memory(root: Path = Path("/")) -> int:
+    """Return the host's bytes of memory."""
     path = root / "proc/meminfo"
     if not path.exists():
         return 0

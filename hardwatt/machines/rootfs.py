@@ -14,13 +14,13 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hardwatt import door
 from hardwatt.errors import CommandError, LabError
 from hardwatt.files import sync_folder, write_atomic
-from hardwatt.machines.hostfacts import MIN_DISK
+from hardwatt.machines.hostfacts import MIN_DISK, search_path
 
 RECIPE = 2
 """Raised with every change of the recipe below, so that caches made by the old one are passed over."""
@@ -135,7 +135,18 @@ def build_command(target: Path, found: Sources, options: Path, copy_auth: bool) 
 
 
 def build(target: Path, found: Sources, *, log: Path) -> bool:
-    """Make the archive ``target`` unless it is there; return whether it was made (needs root).
+    """Make the archive ``target`` unless it is there; return whether it was made (needs root)."""
+
+    def make(work: Path) -> Path:
+        made = work / target.name
+        bootstrap(work, found, log, lambda options, auth: build_command(made, found, options, auth), target.parent)
+        return made
+
+    return cached(target, make)
+
+
+def cached(target: Path, make: Callable[[Path], Path]) -> bool:
+    """Have ``make`` fill a folder with what becomes ``target``, unless it is there; return whether it was made.
 
     A second lab waits for the first one's build. A killed build leaves only what the next one removes.
     """
@@ -148,13 +159,24 @@ def build(target: Path, found: Sources, *, log: Path) -> bool:
         with _locked(folder / _BUILDING):  # held by a build whose parent was killed, until it has ended too
             pass
         for old in folder.glob("tmp.*"):
-            door.run(["rm", "-rf", "--one-file-system", str(old)])
+            _remove_work(old)
         work = Path(tempfile.mkdtemp(prefix="tmp.", dir=folder))
         try:
-            _make(work, target, found, log)
+            made = make(work)
+            made.replace(target)
+            sync_folder(folder)
         finally:
-            door.run(["rm", "-rf", "--one-file-system", str(work)])
+            _remove_work(work)
     return True
+
+
+def as_owner_of_all() -> list[str]:
+    """Return the start of a command that may own files as everybody: in a user namespace where we are not root."""
+    return [] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--map-auto", "--"]
+
+
+def _remove_work(folder: Path) -> None:
+    door.run([*as_owner_of_all(), "rm", "-rf", "--one-file-system", str(folder)])
 
 
 @contextlib.contextmanager
@@ -164,27 +186,25 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _with_us(signal_name: str) -> list[str]:
+def with_us(signal_name: str) -> list[str]:
     """Return the start of a command that ends with us, also when we are killed."""
     return ["setpriv", "--pdeathsig", signal_name, "--"]
 
 
-def _make(work: Path, target: Path, found: Sources, log: Path) -> None:
+def bootstrap(work: Path, found: Sources, log: Path, command: Callable[[Path, bool], list[str]], folder: Path) -> None:
+    """Run an mmdebstrap ``command`` (of the file of apt's settings, and whether to copy credentials) in ``work``."""
     work.chmod(0o755)  # apt's unprivileged download user passes through it
     options = work / "apt.conf"
     write_atomic(options, "\n".join(found.options) + "\n", mode=0o600)
     copy_auth = any(Path("/", name).exists() for name in _AUTH)
-    made = work / target.name
-    command = [*_with_us("TERM"), "flock", "--no-fork", str(target.parent / _BUILDING)]
-    command += build_command(made, found, options, copy_auth)
+    start = [*with_us("TERM"), "flock", "--no-fork", str(folder / _BUILDING)]
     try:
-        door.run(command, env={"TMPDIR": str(work), "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}, log=log)
+        env = {"TMPDIR": str(work), "PATH": search_path()}
+        door.run([*start, *command(options, copy_auth)], env=env, log=log)
     except CommandError as error:
         raise LabError(f"the root filesystem could not be made\n{error.stderr}",
                        hint=f"check that `apt-get update` works on this machine; whole log: {shlex.quote(str(log))}",
                        ) from error  # fmt: skip
-    made.replace(target)
-    sync_folder(target.parent)
 
 
 def _require_space(folder: Path) -> None:
@@ -210,7 +230,7 @@ def unpack(source: Path, root: Path) -> bool:
     fresh = root.with_name(f"{root.name}.new")
     door.run(["rm", "-rf", "--one-file-system", str(fresh), str(root.with_name(f"{root.name}.gone"))])
     fresh.mkdir(parents=True)
-    tar = [*_with_us("KILL"), "tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", str(source)]
+    tar = [*with_us("KILL"), "tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", str(source)]
     door.run([*tar, "-C", str(fresh)])
     fresh.replace(root)
     return True

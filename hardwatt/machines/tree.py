@@ -20,7 +20,7 @@ ip route replace default via {gateway}
 exec /sbin/init
 """
 
-_SSHD = """\
+SSHD = """\
 HostKey /etc/ssh/ssh_host_ed25519_key
 PasswordAuthentication no
 PermitRootLogin prohibit-password
@@ -29,13 +29,13 @@ MaxStartups 100
 MaxSessions 100
 """
 
-_SYSTEM_CONF = """\
+SYSTEM_CONF = """\
 [Manager]
 DefaultTimeoutStopSec=5s
 """
 
 # Work by the clock that would be measured as the cluster's, and consoles that nobody looks at.
-_MASKED = (
+MASKED = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "dpkg-db-backup.timer",
@@ -45,6 +45,8 @@ _MASKED = (
     "motd-news.timer",
     "console-getty.service",
     "getty.target",
+)
+_OWN_NETWORK = (  # the machine's first program sets the addresses up
     "systemd-networkd.service",
     "systemd-networkd.socket",
     "systemd-networkd-wait-online.service",
@@ -73,8 +75,8 @@ def write(root: Path, who: Identity) -> None:
     write_atomic(root / "etc/hostname", f"{who.hostname}\n")
     write_atomic(root / "etc/ssh/ssh_host_ed25519_key", who.host_key, mode=0o600)
     write_atomic(root / "etc/ssh/ssh_host_ed25519_key.pub", who.host_public_key)
-    write_atomic(root / "etc/ssh/sshd_config.d/10-hardwatt.conf", _SSHD)
-    write_atomic(root / "etc/systemd/system.conf.d/10-hardwatt.conf", _SYSTEM_CONF)
+    write_atomic(root / "etc/ssh/sshd_config.d/10-hardwatt.conf", SSHD)
+    write_atomic(root / "etc/systemd/system.conf.d/10-hardwatt.conf", SYSTEM_CONF)
     ssh = root / "root/.ssh"
     ssh.mkdir(mode=0o700, exist_ok=True)
     write_atomic(ssh / "authorized_keys", who.authorized_keys, mode=0o600)
@@ -83,7 +85,7 @@ def write(root: Path, who: Identity) -> None:
     # CoreDNS has a server to forward to that is not itself.
     _once(root / "etc/resolv.conf", f"nameserver {net.host}\noptions timeout:1 attempts:1\n")
     _once(root / "etc/apt/sources.list", "# This node installs from its lab's mirror.\n")
-    for unit in _MASKED:
+    for unit in (*MASKED, *_OWN_NETWORK):
         _mask(root / "etc/systemd/system" / unit)
 
 

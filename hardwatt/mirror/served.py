@@ -24,3 +24,14 @@ class Served:
         It goes with ``override_path = true``: each upstream host has a path prefix of its own.
         """
         return f"http://{self.registry}/v2/{host}"
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Return the ports of this machine that are served at."""
+        return tuple(dict.fromkeys(int(where.rpartition(":")[2]) for where in (self.apt_url, self.registry)))
+
+    def seen_at(self, address: str) -> "Served":
+        """Return the same servers as a node sees them that reaches this machine at another address."""
+        host = f"[{address}]" if ":" in address else address
+        apt_port, registry_port = self.apt_url.rpartition(":")[2], self.registry.rpartition(":")[2]
+        return dataclasses.replace(self, apt_url=f"http://{host}:{apt_port}", registry=f"{host}:{registry_port}")

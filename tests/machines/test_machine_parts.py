@@ -259,26 +259,11 @@ def test_auto_takes_the_embedded_node_where_it_can_stand(tmp_path: Path, monkeyp
     assert "lab.toml" in caught.value.hint
 
 
-def test_the_virtual_machine_refuses_with_a_way_out(tmp_path: Path) -> None:
-    machine = machines.machine_for(lab(tmp_path, machine="vm"))
-    assert machine.status().state == "absent"
-    with pytest.raises(LabError) as caught:
-        machine.start()
-    assert "embedded" in caught.value.hint
-
-
 def test_a_machine_of_another_kind_is_not_touched(tmp_path: Path) -> None:
     mine = lab(tmp_path, machine="embedded")
     write_json(mine.dir / "machine.json", {"kind": "vm"})
     with pytest.raises(RefusedError, match="another kind"):
         machines.machine_for(mine).stop()
-
-
-def test_a_jump_host_is_refused_and_not_passed_over(tmp_path: Path) -> None:
-    mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": 9, "jump": "user@192.0.2.7:22"})
-    with pytest.raises(LabError, match=r"host\.jump = 'user@192\.0\.2\.7:22'") as caught:
-        machines.machine_for(mine).endpoint()
-    assert "host.jump" in caught.value.hint
 
 
 def test_an_unknown_host_key_stops_before_any_connection(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""The cluster's API from here: at the node's own address, at a forwarded port, or through an SSH tunnel that is kept.
+
+The tunnel is a process of its own: it outlives the command that needed it first, the next command
+that finds it ended starts it again at the same port, and ``lab.down`` ends it.
+"""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from hardwatt import tunnels
+from hardwatt.door import Process
+from hardwatt.endpoint import Endpoint
+from hardwatt.files import read_json, write_json
+from hardwatt.lab import Lab
+
+PORT = 6443
+_PATIENCE = 5.0
+"""Seconds for one attempt to connect: a firewall that drops says nothing at all."""
+
+
+def address(lab: Lab, end: Endpoint) -> tuple[str, int]:
+    """Return where the API server of a node is reached from this machine; starts a tunnel where there is no other way.
+
+    Raises ``LabError`` where ssh does not open one.
+    """
+    here = end.port_here(PORT)
+    if not end.jump and (here != PORT or _answers(end.address)):
+        stop(lab)
+        return end.address, here
+    return "127.0.0.1", _ensure(lab, end)
+
+
+def keep(lab: Lab) -> None:
+    """Start the lab's tunnel again where it has one and that has ended. Raises ``LabError``."""
+    if state := read_json(_file(lab)):
+        _ensure(lab, Endpoint.from_dict(state["endpoint"]))
+
+
+def stop(lab: Lab) -> None:
+    """End the lab's tunnel, if it has one."""
+    if state := read_json(_file(lab)):
+        Process.from_dict(state["process"]).stop()
+        _file(lab).unlink(missing_ok=True)
+
+
+def _ensure(lab: Lab, end: Endpoint) -> int:
+    state: dict[str, Any] = read_json(_file(lab), {})
+    port = int(state.get("port", 0))
+    if state and state["endpoint"] == end.to_dict():
+        if Process.from_dict(state["process"]).alive() and tunnels.listens(port):
+            return port
+    elif state:
+        Process.from_dict(state["process"]).stop()
+    if not port or tunnels.listens(port):
+        port = tunnels.free_port()
+    forward = f"127.0.0.1:{port}:127.0.0.1:{PORT}"
+    process = tunnels.tunnel(end, ["-L", forward], port, lab.logs / "tunnel.log")
+    write_json(_file(lab), {"port": port, "process": process.to_dict(), "endpoint": end.to_dict()})
+    return port
+
+
+def _file(lab: Lab) -> Path:
+    return lab.dir / "tunnel.json"
+
+
+def _answers(host: str) -> bool:
+    try:
+        socket.create_connection((host, PORT), timeout=_PATIENCE).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""The lock on a host over SSH: two controllers cannot work on one host at once.
+
+The lab's own lock (``Lab.lock``) holds on this controller alone. On the host, ``flock`` holds
+``/run/lock/hardwatt.lock`` for as long as the SSH connection lasts: it ends with this process, however
+that ends, and with the host's next boot.
+"""
+
+import contextlib
+import getpass
+import os
+import shlex
+import socket
+from collections.abc import Iterator
+
+from hardwatt import machines
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import LabError, LockedError
+from hardwatt.lab import Lab
+from hardwatt.progress import say
+from hardwatt.ssh import Ssh
+
+PATH = "/run/lock/hardwatt.lock"
+_HELD = "held"
+_SCRIPT = """\
+umask 022
+exec 9<>{path} || exit 1
+if ! flock --nonblock 9; then read -r who <{path}; echo "${{who:-by another controller}}"; exit 1; fi
+: >{path}
+echo {who} >&9
+echo {held}
+cat >/dev/null
+: >{path}
+"""
+"""``cat`` ends when the connection does, and with it the shell that holds the lock."""
+
+
+@contextlib.contextmanager
+def locked(lab: Lab, command: str, *, lost_host: bool = False) -> Iterator[None]:
+    """Hold a lab on this controller, and its host where that is one over SSH.
+
+    With ``lost_host``, a host that does not answer is no reason to stop. Raises ``LockedError``.
+    """
+    with lab.lock(command), contextlib.ExitStack() as stack:
+        try:
+            if end := _host(lab):
+                stack.enter_context(held(end, command))
+        except LockedError:
+            raise
+        except LabError as error:
+            if not lost_host:
+                raise
+            say(f"the host is not locked: {error.message}")
+        yield
+
+
+def _host(lab: Lab) -> Endpoint | None:
+    """Return the endpoint of a lab whose node is somebody's host; other machines are this controller's own."""
+    if lab.settings.machine not in ("ssh", "auto") or not lab.settings.host.address:
+        return None
+    machine = machines.machine_for(lab)
+    return machine.endpoint() if machine.kind == "ssh" else None
+
+
+@contextlib.contextmanager
+def held(endpoint: Endpoint, command: str) -> Iterator[None]:
+    """Hold a host over SSH for one command.
+
+    Raises ``LockedError`` naming who holds it, ``LabError`` where the lock cannot be taken at all.
+    """
+    with Ssh(endpoint) as ssh, ssh.session(script(endpoint.user, command)) as lines:
+        answer = next(lines, "")
+        if answer != _HELD:
+            raise _refused(endpoint, answer)
+        yield
+
+
+def script(user: str, command: str) -> str:
+    """Return the command that takes the lock on the host and holds it until its standard input ends."""
+    who = f"by {getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}: {command}"
+    body = _SCRIPT.format(path=PATH, who=shlex.quote(who), held=_HELD)
+    sudo = "" if user == "root" else "sudo -n "
+    return f"{sudo}sh -c {shlex.quote(body)}"
+
+
+def _refused(endpoint: Endpoint, answer: str) -> LabError:
+    if answer:
+        return LockedError(
+            f"the host {endpoint.address} is in use {answer}",
+            hint="wait until that command ends; then run this one again",
+        )
+    return LabError(
+        f"the lock {PATH} on {endpoint.address} could not be taken",
+        hint="log in and try: flock --nonblock /run/lock/hardwatt.lock true; it takes root, or sudo without a password",
+    )

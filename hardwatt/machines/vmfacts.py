@@ -1,0 +1,79 @@
+"""Whether this machine can carry a virtual one, and how large."""
+
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from hardwatt import door
+from hardwatt.machines import qemu, rootfs
+from hardwatt.machines.hostfacts import Problem, disk_free, memory, release, search_path
+from hardwatt.machines.vmimage import KERNELS
+
+TOOLS = {
+    qemu.PROGRAM: "qemu-system-x86",
+    "mmdebstrap": "mmdebstrap",
+    "mkfs.ext4": "e2fsprogs",
+    "debugfs": "e2fsprogs",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "flock": "util-linux",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "tar": "tar",
+    "apt-get": "apt",
+}
+_USER_TOOLS = {"newuidmap": "uidmap"}
+"""Needed where we are not root."""
+
+MIN_DISK = 8 * 1024**3
+"""Bytes: the image 0.6 GB, its copy with a node in it 3 GB, and a day of samples."""
+MIN_MEMORY = 6 * 1024**3
+"""Bytes: 4 GiB for the guest, and room for who sits here."""
+_AMPLE = 12 * 1024**3
+
+
+def problems(place: Path) -> list[Problem]:
+    """Return everything that keeps a virtual machine from this host; ``place`` is where the lab will lie."""
+    elsewhere = "use a host over SSH: [host] in lab.toml (see lab.example.toml)"
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        text = f"the virtual machine needs Linux on x86_64, and this is {platform.system()} on {platform.machine()}"
+        return [Problem(text, elsewhere)]
+    found: list[Problem] = []
+    wanted = TOOLS if os.geteuid() == 0 else {**TOOLS, **_USER_TOOLS}
+    if missing := [tool for tool in wanted if shutil.which(tool, path=search_path()) is None]:
+        packages = " ".join(sorted({wanted[tool] for tool in missing}))
+        found.append(Problem(f"missing for the virtual machine: {', '.join(missing)}",
+                             f"make setup (Debian and Ubuntu: packages {packages})"))  # fmt: skip
+    elif not _may_map_users():
+        found.append(Problem("this user may not map others in a user namespace, which making the image takes",
+                             "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"))  # fmt: skip
+    if distribution() not in KERNELS:
+        found.append(Problem(f"images are made from {' and '.join(sorted(KERNELS))}, and this is {distribution()}",
+                             elsewhere))  # fmt: skip
+    for what, there, needed in (("on disk", disk_free(place), MIN_DISK), ("of memory", memory(), MIN_MEMORY)):
+        if there < needed:
+            text = f"{there / 1024**3:.1f} GiB {what}, and a virtual machine needs {needed / 1024**3:.0f} GiB"
+            found.append(Problem(text, elsewhere))
+    return found
+
+
+def _may_map_users() -> bool:
+    return os.geteuid() == 0 or door.run([*rootfs.as_owner_of_all(), "true"], check=False).returncode == 0
+
+
+def distribution() -> str:
+    """Return the ID of this machine's distribution."""
+    return release().get("ID", "")
+
+
+def codename() -> str:
+    """Return the release of this machine's distribution, such as ``bookworm``."""
+    return release().get("VERSION_CODENAME", "")
+
+
+def guest_memory(asked: int) -> int:
+    """Return the MiB that a guest gets: what was asked for, or more where this machine has plenty."""
+    if asked:
+        return asked
+    return 6144 if memory() >= _AMPLE else 4096

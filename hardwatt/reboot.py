@@ -1,0 +1,57 @@
+"""A reboot of the node, asked for by the deploys: a run of its own between two runs of theirs, because facts change."""
+
+import contextlib
+
+from hardwatt import reach
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import LabError, RefusedError
+from hardwatt.progress import say
+from hardwatt.ssh import Ssh
+from hardwatt.wait import wait
+
+REQUIRED = "/run/hardwatt/reboot-required"
+"""On the node: one reason a line, written by the deploys; gone with the boot."""
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+TIMEOUT = 1200.0
+"""Seconds until the node answers again: firmware of a server with much memory takes ten minutes."""
+
+
+def reasons(endpoint: Endpoint) -> list[str]:
+    """Return why the node wants a reboot; empty: it does not."""
+    with Ssh(endpoint) as ssh:
+        return ssh.run(f"cat {REQUIRED}", check=False).stdout.splitlines()
+
+
+def reboot(endpoint: Endpoint) -> None:
+    """Reboot the node, and return when it has booted to its end.
+
+    Raises ``LabError`` where it does not come back, and ``RefusedError`` where another host key answers.
+    """
+    sudo = "" if endpoint.user == "root" else "sudo -n "
+    with Ssh(endpoint) as ssh:
+        before = ssh.run(f"cat {BOOT_ID}").stdout.strip()
+        with contextlib.suppress(LabError):  # the connection may break before the command has ended
+            ssh.run(f"{sudo}systemctl reboot", check=False, timeout=30)
+    say(f"    {endpoint.name} reboots; waiting until it answers again")
+
+    def poll() -> str:
+        if not endpoint.jump and not reach.ssh_answers(endpoint, 22 if endpoint.forwards else endpoint.port):
+            return "no SSH"
+        try:
+            with Ssh(endpoint, timeout=20) as ssh:
+                if ssh.run(f"cat {BOOT_ID}").stdout.strip() == before:
+                    return "still going down"
+                return ssh.run("systemctl is-system-running --wait", check=False, timeout=600).stdout.strip()
+        except RefusedError:
+            raise
+        except LabError as error:
+            return error.message
+
+    wait(
+        poll,
+        lambda state: state in ("running", "degraded"),
+        what=f"reboot of {endpoint.name}",
+        timeout=TIMEOUT,
+        delay=1,
+        hint="look at the machine's console; when it answers again: invoke lab.up",
+    )

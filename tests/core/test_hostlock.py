@@ -1,0 +1,79 @@
+"""The lock on a host over SSH, against a real server on loopback whose shell is this machine's."""
+
+import contextlib
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import paramiko
+import pytest
+
+from hardwatt import hostlock
+from hardwatt.errors import LabError, LockedError
+from tests.core import test_ssh
+from tests.core.test_ssh import Server, _Session
+
+
+class _Streams(_Session):
+    """Hands a command's input and output on as they come, as a real server does."""
+
+    def _run(self, channel: paramiko.Channel, command: bytes) -> None:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(["sh", "-c", command.decode()], stdin=pipe, stdout=pipe) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            feeder = threading.Thread(target=self._feed, args=(channel, process.stdin), daemon=True)
+            feeder.start()
+            while line := process.stdout.readline():
+                channel.sendall(line)
+            status = process.wait()
+        channel.send_exit_status(status)
+        channel.close()
+        feeder.join(5)
+
+    @staticmethod
+    def _feed(channel: paramiko.Channel, target: IO[bytes]) -> None:
+        with contextlib.suppress(BrokenPipeError, ValueError):  # the command has ended
+            while data := channel.recv(65536):
+                target.write(data)
+            target.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(test_ssh, "_Session", _Streams)
+    monkeypatch.setattr(hostlock, "PATH", str(tmp_path / "hardwatt.lock"))
+    made = Server(tmp_path)
+    made.know(made.host_key)
+    yield made
+    made.close()
+
+
+def take(server: Server, command: str) -> None:
+    with hostlock.held(server.endpoint(), command):
+        pytest.fail(f"{command} holds the host too")
+
+
+def test_a_second_controller_is_told_who_holds_the_host(server: Server, tmp_path: Path) -> None:
+    refused = pytest.raises(LockedError, match=r"is in use by .+, process \d+: experiment\.run")
+    with hostlock.held(server.endpoint(), "experiment.run"), refused:
+        take(server, "lab.up")
+    with hostlock.held(server.endpoint(), "lab.up"):
+        assert "lab.up" in (tmp_path / "hardwatt.lock").read_text()
+    assert (tmp_path / "hardwatt.lock").read_text() == ""
+
+
+def test_a_connection_that_breaks_gives_the_host_free(server: Server) -> None:
+    with hostlock.held(server.endpoint(), "experiment.run"):
+        for transport in server._transports:
+            transport.close()
+        subprocess.run(["flock", "--wait", "20", hostlock.PATH, "true"], check=True)
+
+
+def test_a_lock_that_cannot_be_taken_says_what_to_try(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hostlock, "PATH", "/proc/nowhere/hardwatt.lock")
+    with pytest.raises(LabError, match="could not be taken") as error, hostlock.held(server.endpoint(), "lab.up"):
+        pytest.fail("held")
+    assert "flock --nonblock" in error.value.hint

@@ -7,6 +7,8 @@ from hardwatt.errors import CommandError, LabError
 _AGAIN = "the cluster goes on with what it applied last; run the command again when it answers"
 _RENEW = "export GITHUB_TOKEN or GIT_PASSWORD anew; docs/fork.md says what a token must be allowed"
 _FAULTS = (
+    (r"health check failure", "was bootstrapped from, but what Flux applies is not healthy",
+     "invoke gitops.status says what is missing; then invoke lab.up"),
     (r"non-fast-forward|fetch first|cannot lock ref|stale info", "moved meanwhile", "run the command again"),
     (r"Authentication failed|\b401\b|[Aa]uthentication required|invalid credentials|could not read (Username|Password)",
      "refuses the password or token", _RENEW),

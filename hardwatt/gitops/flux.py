@@ -50,6 +50,8 @@ class Wanted:
         """Return what is wrong with the secret that Flux fetches with; empty if nothing is."""
         if self.login is not None:
             return "" if (secret.get("username"), secret.get("password")) == self.login else "Flux has another password"
+        if "password" in secret:
+            return "Flux holds a password that it does not need"
         known = {tuple(key.split()[:2]) for key in self.public_keys}
         return "" if tuple(secret.get("identity.pub", "").split()[:2]) in known else "Flux has another key"
 
@@ -148,7 +150,10 @@ class Cluster:
         return f"not there: {', '.join(missing)}" if missing else ""
 
     def forget_secret(self) -> None:
-        """Delete the secret that Flux fetches with, if there is one: ``flux bootstrap github`` keeps an old one."""
+        """Delete the secret that Flux fetches with, if there is one.
+
+        ``flux bootstrap github`` keeps an old one, and ``git`` leaves what it does not write, a password too.
+        """
         try:
             self._core.delete_namespaced_secret(NAMESPACE, NAMESPACE)
         except kubernetes.ApiException as error:

@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -235,15 +235,25 @@ class OnGitHub:
 
     def up(self, token: str = TOKEN, check: bool = True, **more: str) -> "subprocess.CompletedProcess[str]":
         """Run lab.up's step with settings changed for this once."""
-        config = Path(self.story.env["HARDWATT_CONFIG"])
         values = {
             "kind": "github", "owner": OWNER, "repository": NAME, "hostname": self.standin.hostname,
             "ssh_hostname": self.standin.ssh_hostname, "ca_file": str(self.standin.ca), **more,
         }  # fmt: skip
+        return self._up(values, {"GITHUB_TOKEN": token}, check)
+
+    def up_over_https(self) -> "subprocess.CompletedProcess[str]":
+        """Run it with the same repository as a git server of one's own."""
+        values = {"url": self.standin.url, "username": OWNER, "ca_file": str(self.standin.ca)}
+        return self._up(values, {"GIT_PASSWORD": TOKEN}, True)
+
+    def _up(
+        self, values: Mapping[str, str], secret: Mapping[str, str], check: bool
+    ) -> "subprocess.CompletedProcess[str]":
+        config = Path(self.story.env["HARDWATT_CONFIG"])
         text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
         other = config.with_name("github.toml")
         other.write_text(config.read_text() + f"[gitops]\n{text}")
-        env = {**self.story.env, "HARDWATT_CONFIG": str(other), "GITHUB_TOKEN": token}
+        env = {**self.story.env, "HARDWATT_CONFIG": str(other), **secret}
         done = dataclasses.replace(self.story, env=env).invoke("lab.up", "--only", "gitops", check=check)
         assert TOKEN not in done.stdout + done.stderr
         return done
@@ -282,6 +292,19 @@ def test_the_token_is_nowhere_but_with_its_owner(story: Story, on_github: OnGitH
         assert node.run(looked).stdout == ""
 
 
+def test_flux_bootstrap_git_over_https(story: Story, on_github: OnGitHub) -> None:
+    assert "flux bootstrap v" in on_github.up_over_https().stderr
+    with kube.client(story.lab) as api:
+        secret = flux.Cluster(api).secret()
+        source = flux.Cluster(api).items(flux.SOURCE)["flux-system"]
+    assert source["spec"]["url"] == on_github.standin.url
+    assert set(secret) == {"username", "password", "ca.crt"}
+    assert "No changes" in on_github.up_over_https().stderr
+    assert "flux bootstrap v" in on_github.up().stderr
+    with kube.client(story.lab) as api:
+        assert "password" not in flux.Cluster(api).secret()
+
+
 def test_every_fault_is_one_clear_error_and_the_lab_goes_on(story: Story, on_github: OnGitHub) -> None:
     standin = on_github.standin
 
@@ -298,7 +321,7 @@ def test_every_fault_is_one_clear_error_and_the_lab_goes_on(story: Story, on_git
     standin.push, standin.down = True, True
     says("answers 503")
     standin.down = False
-    says("does not answer", hostname=f"{standin.address}:9")
+    says("does not answer", hostname="localhost:9")
     says("there is no folder clusters/none", path="clusters/none")
     story.invoke("gitops.status")
 

@@ -30,14 +30,15 @@ OWNER, NAME, TOKEN = "ada", "lab", "ghp_standin0123456789"
 
 
 def certificates(folder: Path, address: str) -> tuple[Path, Path]:
-    """Return an authority's certificate, and certificate and key of a server at ``address`` in one file."""
+    """Return an authority's certificate, and certificate and key of a server ``localhost`` in one file."""
     made = {}
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(address))]
     now = datetime.datetime.now(datetime.UTC)
     authority = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
     for name in ("ca", "server"):
         key = authority if name == "ca" else ec.generate_private_key(ec.SECP256R1())
-        subject = issuer if name == "ca" else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
+        subject = issuer if name == "ca" else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -47,7 +48,7 @@ def certificates(folder: Path, address: str) -> tuple[Path, Path]:
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
         )
         signed = builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         private = key.private_bytes(
@@ -65,6 +66,9 @@ class StandIn:
     folder: Path
     address: str
     port: int = 0
+    """HTTPS, for this machine alone."""
+    cluster_port: int = 0
+    """HTTPS, at ``address``."""
     ssh_port: int = 0
     ca: Path = Path()
     push: bool = True
@@ -78,11 +82,16 @@ class StandIn:
 
     @property
     def hostname(self) -> str:
-        return f"{self.address}:{self.port}"
+        """An address with a port is not for flux (see ``Gitops.hostname``)."""
+        return f"localhost:{self.port}"
 
     @property
     def ssh_hostname(self) -> str:
         return f"{self.address}:{self.ssh_port}"
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.address}:{self.cluster_port}/{OWNER}/{NAME}.git"
 
     @property
     def repository(self) -> Path:
@@ -190,17 +199,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class _DeployKeys(paramiko.ServerInterface):
-    """Lets in whose key is a deploy key; runs ``git-upload-pack`` on the one repository and nothing else."""
+    """Lets in whose key is a deploy key; serves git of the one repository and nothing else."""
 
     def __init__(self, standin: StandIn) -> None:
         self.standin = standin
+        self.key: dict[str, Any] = {}
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        known = [one["key"].split()[1] for one in self.standin.keys]
-        return paramiko.common.AUTH_SUCCESSFUL if key.get_base64() in known else paramiko.common.AUTH_FAILED
+        known = {one["key"].split()[1]: one for one in self.standin.keys}
+        self.key = known.get(key.get_base64(), {})
+        return paramiko.common.AUTH_SUCCESSFUL if self.key else paramiko.common.AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return paramiko.common.OPEN_SUCCEEDED
@@ -210,15 +221,16 @@ class _DeployKeys(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         verb, _, path = command.decode().partition(" ")
-        if verb != "git-upload-pack" or path.strip("'/").removesuffix(".git") != f"{OWNER}/{NAME}":
+        allowed = ["git-upload-pack"] if self.key["read_only"] else ["git-upload-pack", "git-receive-pack"]
+        if verb not in allowed or path.strip("'/").removesuffix(".git") != f"{OWNER}/{NAME}":
             return False
-        threading.Thread(target=_upload, args=(channel, self.standin.repository), daemon=True).start()
+        threading.Thread(target=_serve, args=(channel, verb, self.standin.repository), daemon=True).start()
         return True
 
 
-def _upload(channel: paramiko.Channel, repository: Path) -> None:
+def _serve(channel: paramiko.Channel, verb: str, repository: Path) -> None:
     process = subprocess.Popen(
-        ["git", "upload-pack", str(repository)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        ["git", verb.removeprefix("git-"), str(repository)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     )
     assert process.stdin and process.stdout
 
@@ -248,25 +260,25 @@ def _ssh(standin: StandIn, listener: socket.socket) -> None:
 
 @contextlib.contextmanager
 def served(folder: Path, address: str) -> Iterator[StandIn]:
-    """Serve a GitHub at an address of this machine, on free ports."""
+    """Serve a GitHub to this machine over HTTPS, and at ``address`` over SSH, on free ports."""
     standin = StandIn(folder / "repositories", address)
     standin.ca, server_pem = certificates(folder, address)
     handler = type("Handler", (_Handler,), {"standin": standin})
-    server = http.server.ThreadingHTTPServer((address, 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(server_pem)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    servers = [http.server.ThreadingHTTPServer((host, 0), handler) for host in ("127.0.0.1", address)]
+    for server in servers:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     listener = socket.create_server((address, 0))
-    standin.port, standin.ssh_port = server.server_address[1], listener.getsockname()[1]
-    threads = [
-        threading.Thread(target=server.serve_forever, daemon=True),
-        threading.Thread(target=_ssh, args=(standin, listener), daemon=True),
-    ]
-    for thread in threads:
-        thread.start()
+    standin.port, standin.cluster_port = (server.server_address[1] for server in servers)
+    standin.ssh_port = listener.getsockname()[1]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=_ssh, args=(standin, listener), daemon=True).start()
     try:
         yield standin
     finally:
-        server.shutdown()
-        server.server_close()
+        for server in servers:
+            server.shutdown()
+            server.server_close()
         listener.close()

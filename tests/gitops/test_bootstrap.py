@@ -40,6 +40,9 @@ class FakeCluster:
     def secret(self) -> dict[str, str]:
         return {"known_hosts": self._world.known_hosts}
 
+    def forget_secret(self) -> None:
+        self._world.log.append("forget secret")
+
     def request(self) -> None:
         self._world.log.append("request")
 
@@ -107,7 +110,7 @@ def full(index: Index) -> Index:
 
 def test_flux_may_push_during_its_bootstrap_only(lab: Lab, full: Index, world: World) -> None:
     outcome = gitops.bootstrap(lab, full)
-    assert world.log == ["grant", "flux bootstrap", "revoke", "request", "wait"]
+    assert world.log == ["forget secret", "grant", "flux bootstrap", "revoke", "request", "wait"]
     files = len(tree.desired(lab, full, "embedded"))
     assert outcome.changed == (f"repository: {files} files", "flux bootstrap v2.9.5")
 
@@ -116,7 +119,7 @@ def test_a_bootstrap_that_fails_takes_the_right_back(lab: Lab, full: Index, worl
     world.fails = True
     with pytest.raises(CommandError):
         gitops.bootstrap(lab, full)
-    assert world.log == ["grant", "flux bootstrap", "revoke"]
+    assert world.log == ["forget secret", "grant", "flux bootstrap", "revoke"]
 
 
 def test_with_flux_as_it_should_be_it_is_not_run(
@@ -137,7 +140,7 @@ def test_another_stored_host_key_stops_everything(lab: Lab, full: Index, world: 
     world.known_hosts = "[10.77.0.2]:2222 ssh-ed25519 AAAAother"
     with pytest.raises(RefusedError, match="AAAAother"):
         gitops.bootstrap(lab, full)
-    assert world.log == ["grant", "flux bootstrap", "revoke"]
+    assert world.log == ["forget secret", "grant", "flux bootstrap", "revoke"]
 
 
 def test_a_clone_into_an_existing_folder_is_refused(lab: Lab, tmp_path: Path, world: World) -> None:

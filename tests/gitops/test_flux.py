@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -213,6 +214,20 @@ def test_the_cluster_says_why_it_needs_a_bootstrap(
     found = outdated(monkeypatch, **change)
     assert found.startswith(reason)
     assert bool(found) is bool(reason)
+
+
+def test_a_password_that_was_left_behind_is_seen() -> None:
+    secret = {"identity.pub": WANTED.public_keys[0]}
+    assert WANTED.secret_differs(secret) == ""
+    assert "does not need" in WANTED.secret_differs({**secret, "password": "old"})
+    over_https = dataclasses.replace(WANTED, login=("ada", "new"))
+    assert over_https.secret_differs({"username": "ada", "password": "new"}) == ""
+    assert over_https.secret_differs({"username": "ada", "password": "old"}) == "Flux has another password"
+    assert "new" not in repr(over_https)
+
+
+def test_over_https_there_is_no_host_key_to_compare() -> None:
+    assert flux.known_host_differs(dataclasses.replace(WANTED, known_hosts=()), {}) == ""
 
 
 def test_request_asks_as_flux_reconcile_does() -> None:

@@ -110,8 +110,8 @@ def test_a_server_that_is_down_is_one_clear_error(standin: StandIn, tmp_path: Pa
     standin.down = True
     with pytest.raises(GitServerError, match="does not answer"):
         repository(tmp_path, settings(standin)).fetch()
-    nobody = settings(standin, hostname="127.0.0.1:9")
-    with pytest.raises(LabError, match=r"127\.0\.0\.1:9 does not answer"):
+    nobody = settings(standin, hostname="localhost:9")
+    with pytest.raises(LabError, match="localhost:9 does not answer"):
         GitHub(nobody, TOKEN).exists()
     with pytest.raises(GitServerError, match="does not answer"):
         repository(tmp_path, nobody).fetch()
@@ -213,6 +213,7 @@ def test_other_commands_do_not_get_them(monkeypatch: pytest.MonkeyPatch) -> None
         ({"url": "https://ada@x/y"}, "names no user with https"),
         ({"url": "ssh://git@x/y"}, "needs known_host"),
         ({"branch": "--force"}, "branch"),
+        ({"kind": "github", "owner": "a", "repository": "c", "hostname": "10.0.0.1:8443"}, "hostname"),
         ({"kind": "github", "owner": "a/b", "repository": "c"}, "owner"),
     ],
 )
@@ -246,6 +247,7 @@ def test_a_server_of_ones_own_over_ssh_is_reached_with_the_labs_key_and_its_host
         ("ssh: connect to host x port 22: Connection refused", "does not answer"),
         ("fatal: unable to access 'https://x/': Could not resolve host: x", "does not answer"),
         ("remote: Repository not found.", "holds no such repository"),
+        ("✗ bootstrap failed with 1 health check failure(s): timed out waiting for all", "is not healthy"),
     ],
 )  # fmt: skip
 def test_what_git_and_flux_say_becomes_one_sentence(said: str, means: str) -> None:

@@ -193,3 +193,34 @@ def test_status_tells_each_object(lab: Lab, world: World, monkeypatch: pytest.Mo
         "monitoring-controllers": "not ready",
         "monitoring-configs": "suspended",
     }
+
+
+def extra(index: Index, name: str) -> Index:
+    return index.with_artefact(Artefact(f"ghcr.io/fluxcd/{name}", "image", "extra", "v1", "imported", "", "", "", ""))
+
+
+@pytest.mark.parametrize("carried", [(), ("helm-controller",), ("helm-controller", "notification-controller")])
+def test_controllers_run_where_image_and_manifests_are_there(
+    lab: Lab, full: Index, world: World, carried: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The flux CLI is a double: it exports what it carries, and fails on the rest as the real one does."""
+    tool = full.tool("flux")
+    tool.parent.mkdir(parents=True)
+    known = ",".join((*flux.COMPONENTS, *carried))
+    loop = f"for one in $(echo ${{3#*=}} | tr , ' '); do case ,{known}, in *,$one,*) ;; *) exit 1;; esac; done"
+    tool.write_text(f"#!/bin/sh\n{loop}\n")
+    tool.chmod(0o755)
+    held = extra(extra(full, "helm-controller"), "notification-controller")
+    assert place.Place(lab, held).wanted().components == (*flux.COMPONENTS, *carried)
+    said = capsys.readouterr().err
+    for name in flux.MORE_COMPONENTS:
+        assert (f"{name} is left out" in said) is (name not in carried)
+    assert place.Place(lab, full).wanted().components == flux.COMPONENTS
+
+
+def test_lab_up_says_what_is_left_out(lab: Lab, full: Index, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    gitops.bootstrap(lab, full)
+    assert (
+        "left out, for want of an image (invoke mirror.import): grafana, helm-controller, kepler"
+        in capsys.readouterr().err
+    )

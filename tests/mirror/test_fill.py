@@ -14,7 +14,7 @@ from hardwatt import versions
 from hardwatt.errors import LabError
 from hardwatt.mirror import apt, filler, gobuild, oci, registry
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.mirror.plan import is_current, is_made
+from hardwatt.mirror.plan import is_current, is_made, upstream_index
 from tests.mirror import small
 from tests.mirror.standin import Standin, serving
 
@@ -267,3 +267,12 @@ def test_left_overs_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (root / "tmp" / "half" / "file").write_text("x")
     with filler.held(root):
         assert list((root / "tmp").iterdir()) == []
+
+
+def test_upstream_mode_names_what_only_upstreams_registries_hold() -> None:
+    """The node pulls it: nothing is left out there but what the lock has no tag of."""
+    lock = versions.lock()
+    index = upstream_index(Index(Path("none")), lock)
+    for name, entry in lock.foreign.items():
+        assert index.has_image(entry.repository) is (entry.tag != versions.UNRESOLVED), name
+    assert index.image("kepler").reference == "quay.io/sustainable_computing_io/kepler:v0.11.4"

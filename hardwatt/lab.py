@@ -13,6 +13,8 @@ from hardwatt import settings as settings_module
 from hardwatt.errors import LockedError
 from hardwatt.settings import Settings
 
+LOCKS = Path("/proc/locks")
+
 
 @dataclasses.dataclass(frozen=True)
 class Lab:
@@ -76,6 +78,19 @@ class Lab:
             file.write(f"process {os.getpid()}: {command or shlex.join(sys.argv)}\n")
             file.flush()
             yield
+
+    def holder(self) -> str:
+        """Return which command holds the lab now, as it wrote it down; empty: none.
+
+        Read from the kernel's list of locks: to try the lock would take it from a command that starts now.
+        """
+        file = self.dir / "lock"
+        try:
+            inode, locks = file.stat().st_ino, LOCKS.read_text().splitlines()
+        except FileNotFoundError:
+            return ""
+        held = any(" FLOCK " in line and line.split()[5].endswith(f":{inode}") for line in locks)
+        return (file.read_text().strip() or "another command") if held else ""
 
 
 def open_lab(config: Path | None = None) -> Lab:

@@ -14,6 +14,7 @@ import polars as pl
 from hardwatt.bundle import tables
 from hardwatt.bundle.manifest import FileEntry, Manifest, Plan, parse, plan_sha256, plan_text
 from hardwatt.bundle.model import (
+    Block,
     Check,
     Delivery,
     Edge,
@@ -39,6 +40,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._series = _load_series(path)
+        self._seen: dict[tuple[tuple[str, str], ...], int] = {}
 
     @classmethod
     def create(cls, path: Path, plan: Mapping[str, Any], provenance: Provenance) -> "Writer":
@@ -81,6 +83,11 @@ class Writer:
             raise RefusedError(f"run {run.run_id} is done and is not written again")
         tables.write_both(self.path / "runs", tables.runs_frame([*others, run]))
 
+    def add_check(self, check: Check) -> None:
+        """Add a check to those that were made at the start."""
+        state = read_json(self.path / _STATE)
+        write_json(self.path / _STATE, {**state, "checks": [*state["checks"], asdict(check)]})
+
     def add_deliveries(self, run_id: str, deliveries: Iterable[Delivery]) -> None:
         """Record the commits of a run, in place of those that were recorded for it before."""
         rows = list(deliveries)
@@ -108,13 +115,13 @@ class Writer:
         ``ts`` must be increasing within a series (VerifyError). No samples at all is a part with no rows, so
         that "asked for, and there was nothing" can be told from "never asked for".
         """
-        frame = self._frame(samples)
+        frame = self._frame(Block.of(samples))
         target = self.path / "samples" / f"metric={check_metric(metric)}" / f"run={check_run_id(run_id)}"
         tables.write_parquet(target / "part.parquet", frame)
         return frame.height
 
     def add_part(
-        self, run_id: str, metric: str, number: int, samples: Sequence[SeriesSamples], raw: bytes = b""
+        self, run_id: str, metric: str, number: int, samples: Block, raw: bytes = b""
     ) -> tuple[int, list[Path]]:
         """Write one of several parts of a metric in one run, as long dumps do; return (samples, files).
 
@@ -130,34 +137,34 @@ class Writer:
             write_atomic(files[1], raw)
         return frame.height, files
 
-    def _frame(self, samples: Sequence[SeriesSamples]) -> pl.DataFrame:
-        ids = self._ids([one.labels for one in samples])
-        if not samples:
-            return pl.DataFrame(schema=tables.SAMPLES)
-        counts = [one.ts.size for one in samples]
-        ts = np.concatenate([one.ts for one in samples]).astype(np.int64)
-        values = np.concatenate([one.values for one in samples]).astype(np.float64)
-        owner = np.repeat(np.arange(len(samples)), counts)
+    def _frame(self, block: Block) -> pl.DataFrame:
+        ids = np.array(self._ids(block.labels), dtype=np.uint32)
+        owner = block.owner
         # Within a series only: all of them at once, because there may be many and each short.
-        bad = (np.diff(ts) <= 0) & (np.diff(owner) == 0)
-        uneven = [one for one in samples if one.ts.shape != one.values.shape]
-        if uneven or bool(bad.any()):
-            one = uneven[0] if uneven else samples[int(owner[:-1][bad][0])]
-            raise VerifyError(f"samples of {dict(one.labels)} are not in increasing order of time")
-        frame = pl.DataFrame(
-            {"series_id": np.array(ids, dtype=np.uint32)[owner], "ts": ts, "value": values}, schema=tables.SAMPLES
-        )
-        return frame.sort("series_id", "ts")
+        bad = (np.diff(block.ts) <= 0) & (np.diff(owner) == 0)
+        if bool(bad.any()):
+            labels = block.labels[int(owner[:-1][bad][0])]
+            raise VerifyError(f"samples of {dict(labels)} are not in increasing order of time")
+        frame = pl.DataFrame({"series_id": ids[owner], "ts": block.ts, "value": block.values}, schema=tables.SAMPLES)
+        return frame if bool((np.diff(ids.astype(np.int64)) > 0).all()) else frame.sort("series_id", "ts")
 
     def _ids(self, labels: Sequence[Mapping[str, str]]) -> list[int]:
         """Give every label set its number; the table of new ones is on disk before samples refer to it."""
         known = len(self._series)
-        keys = [json.dumps(dict(one), sort_keys=True) for one in labels]
-        ids = [self._series.setdefault(key, len(self._series)) for key in keys]
+        ids = [self._id(one) for one in labels]
         if len(self._series) > known or not (self.path / "series.parquet").exists():
             rows = {"series_id": list(self._series.values()), "labels": list(self._series)}
             tables.write_parquet(self.path / "series.parquet", pl.DataFrame(rows, schema=tables.SERIES))
         return ids
+
+    def _id(self, labels: Mapping[str, str]) -> int:
+        """Return the number of a label set. The same ones come with every part of a long dump."""
+        quick = tuple(labels.items())
+        found = self._seen.get(quick)
+        if found is None:
+            key = json.dumps(dict(labels), sort_keys=True)
+            found = self._seen[quick] = self._series.setdefault(key, len(self._series))
+        return found
 
     def discard(self, run_id: str) -> None:
         """Remove what was stored for a run that is not done: its raw answers, samples, edges, commits and row."""

@@ -1,32 +1,51 @@
 """experiment.run and what belongs to a run: plan, resume, status."""
 
+from pathlib import Path
+
 from hardwatt.commands import command, report_path
+from hardwatt.errors import SettingsError
 from hardwatt.lab import Lab
 from hardwatt.progress import say
 
+SIZES = {"quick": "the study's quick form (the default)", "full": "the study's full form"}
+PLAN = {
+    "study": "a study of experiments/studies (see experiment.list)",
+    "pairs": "number of pairs (blocks), instead of the study's",
+    "seed": "seed of order, trace and phases; drawn and recorded when not given",
+    **SIZES,
+}
 
-@command(
-    help={
-        "study": "a study of experiments/studies (see experiment.list)",
-        "pairs": "number of pairs, instead of the study's",
-        "seed": "seed of order, trace and phases; drawn and recorded when not given",
-        "no_report": "end with the bundle",
-    }
-)
-def experiment_run(lab: Lab, study: str, pairs: int = 0, seed: int = 0, no_report: bool = False) -> None:
+
+def size_of(quick: bool, full: bool) -> str:
+    """Return the size that was asked for; empty: none."""
+    if quick and full:
+        raise SettingsError("--quick and --full exclude each other")
+    return "full" if full else "quick" if quick else ""
+
+
+@command(help={**PLAN, "no_report": "end with the bundle"})
+def experiment_run(
+    lab: Lab,
+    study: str,
+    pairs: int = 0,
+    seed: int = 0,
+    quick: bool = False,
+    full: bool = False,
+    no_report: bool = False,
+) -> None:
     """Run a paired experiment and report it; the last line is the report's path."""
     from hardwatt import engine
 
-    bundle = engine.run(lab, study, pairs=pairs or None, seed=seed or None)
+    bundle = engine.run(lab, study, pairs=pairs or None, seed=seed or None, size=size_of(quick, full))
     print(bundle if no_report else report_path(bundle))
 
 
-@command()
-def experiment_resume(lab: Lab) -> None:
+@command(help={"despite_changes": "also where code, study or versions have changed; the bundle then says so"})
+def experiment_resume(lab: Lab, despite_changes: bool = False) -> None:
     """Go on with an experiment that was interrupted."""
     from hardwatt import engine
 
-    print(report_path(engine.run(lab, "", resume=True)))
+    print(report_path(engine.run(lab, "", resume=True, despite_changes=despite_changes)))
 
 
 @command()
@@ -38,15 +57,28 @@ def experiment_abandon(lab: Lab) -> None:
         say(line)
 
 
-@command(help={"study": "a study of experiments/studies", "pairs": "number of pairs", "seed": "the seed to plan with"})
-def experiment_plan(lab: Lab, study: str, pairs: int = 0, seed: int = 0) -> None:
-    """Print the run table that a study and a seed give, and how long it takes; runs nothing."""
+@command(help={**PLAN, "export": "file for the preregistration text (Markdown)"})
+def experiment_plan(
+    lab: Lab, study: str, pairs: int = 0, seed: int = 0, quick: bool = False, full: bool = False, export: str = ""
+) -> None:
+    """Print a plan's run table, how long it takes, and the smallest effect that it can see; runs nothing."""
     from hardwatt import engine
 
-    planned = engine.plan(lab, study, pairs=pairs or None, seed=seed or None)
-    print(f"{study}: {planned.pairs} pairs, seed {planned.seed}, about {planned.estimated_seconds() / 60:.0f} min")
-    for row in planned.rows:
-        print(f"  {row.run_id}  block {row.block}  position {row.position}  {row.arm}  phase {row.phase_seconds:.1f} s")
+    size = size_of(quick, full) or "quick"
+    planned = engine.plan(lab, study, pairs=pairs or None, seed=seed or None, size=size)
+    for line in engine.printed(planned, engine.qualification(lab)):
+        print(line)
+    if export:
+        print(engine.export(planned, engine.qualification(lab), Path(export)))
+
+
+@command(help={"study": "a study of experiments/studies"}, positional=["study"])
+def experiment_show(lab: Lab, study: str) -> None:
+    """Print a study in words: what is compared, how, and what is decided in advance."""
+    from hardwatt import engine
+
+    for line in engine.show(lab, study):
+        print(line)
 
 
 @command()
@@ -54,8 +86,23 @@ def experiment_list(lab: Lab) -> None:
     """List the studies."""
     from hardwatt import engine
 
-    for study in engine.list_studies():
-        print(f"{study.name}  {study.question}")
+    for name, line in engine.listed(lab).items():
+        print(f"{name}  {line}")
+
+
+@command(
+    help={
+        "hours": "the time for which the figure holds: what can be detected in so many hours",
+        "pairs": "number of pairs of each of the two controls",
+        "anew": "begin again, instead of going on where an earlier one was interrupted",
+    }
+)
+def experiment_qualify(lab: Lab, hours: float = 8.0, pairs: int = 0, anew: bool = False) -> None:
+    """Find out what this machine can detect: host checks, an A/A series and a positive control."""
+    from hardwatt import engine
+
+    for line in engine.qualify(lab, hours=hours, pairs=pairs or None, anew=anew):
+        print(line)
 
 
 @command()

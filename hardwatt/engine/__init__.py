@@ -1,12 +1,15 @@
-"""The experiment engine: plan, gates, runs, journal; what ``tasks.py`` calls is here.
+"""The experiment engine: plan, gates, runs, journal, qualification; what the commands call is here.
 
-The engine runs a plan on a plant (``hardwatt.engine.plant.Plant``): the real lab, or a simulated one
-in tests. It does not import ``deploys``.
+The engine runs a plan on a plant (``hardwatt.engine.plant.Plant``): the real lab, or a simulated one.
+It does not import ``deploys``.
 """
 
-from hardwatt.engine.api import abandon, forget, list_studies, plan, restore, run, status
+from hardwatt.engine.api import abandon, export, forget, listed, plan, restore, run, show, status
 from hardwatt.engine.arm import BaseArm, Bench, Commit
 from hardwatt.engine.plan import Plan, Row, make_plan
+from hardwatt.engine.preregistration import printed
+from hardwatt.engine.qualification import load as qualification
+from hardwatt.engine.qualify import qualify
 from hardwatt.engine.studymodel import Study
 
 __all__ = [
@@ -17,11 +20,16 @@ __all__ = [
     "Row",
     "Study",
     "abandon",
+    "export",
     "forget",
-    "list_studies",
+    "listed",
     "make_plan",
     "plan",
+    "printed",
+    "qualification",
+    "qualify",
     "restore",
     "run",
+    "show",
     "status",
 ]

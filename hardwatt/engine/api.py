@@ -3,43 +3,79 @@
 import datetime
 import secrets
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hardwatt.bundle import Run, Writer, provenance
+from hardwatt.engine import resume as resuming
 from hardwatt.engine import study as studies
 from hardwatt.engine.arm import ARMS
+from hardwatt.engine.hostchecks import printed
 from hardwatt.engine.journal import ABANDONED, FINISHED, RUNNING, Journal, State
-from hardwatt.engine.plan import Plan, make_plan
+from hardwatt.engine.plan import FULL, QUICK, Plan, make_plan
 from hardwatt.engine.plant import Facts, Plant
-from hardwatt.engine.run import Engine
+from hardwatt.engine.preregistration import described, duration, markdown
+from hardwatt.engine.qualification import Qualification, blocks_for
+from hardwatt.engine.qualification import load as load_qualification
+from hardwatt.engine.run import Engine, runs_left
 from hardwatt.engine.study import load_study
 from hardwatt.engine.studymodel import Study
 from hardwatt.engine.undo import Cluster, perform
 from hardwatt.engine.workload import WORKLOADS, code_hashes
-from hardwatt.errors import LabError, RefusedError
+from hardwatt.errors import LabError
+from hardwatt.files import write_atomic
+from hardwatt.hostlock import locked
 from hardwatt.lab import Lab
 from hardwatt.progress import say
-from hardwatt.settings import ROOT
 
 JOURNAL = "experiment.json"
 OpenPlant = Callable[[Lab], AbstractContextManager[Plant]]
 OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]
-RESUME = "invoke experiment.resume goes on with it; invoke experiment.abandon gives it up"
 
 
-def list_studies(root: Path = ROOT) -> list[Study]:
-    """Return the studies of a checkout, sorted by name."""
-    return [load_study(root, name) for name in studies.list_studies(root)]
+def listed(lab: Lab) -> dict[str, str]:
+    """Return name -> one line for every study; one with a mistake says which, and hides no other."""
+    found = {}
+    for name in studies.list_studies(lab.root):
+        try:
+            study = load_study(lab.root, name)
+        except LabError as error:
+            found[name] = f"cannot be read: {error.message}"
+            continue
+        quick = duration(make_plan(study, seed=0).estimated_seconds())
+        needs = f"; needs {', '.join(study.needs)}" if study.needs else ""
+        found[name] = f"{study.title} ({', '.join(study.arms)}; quick {quick}{needs})"
+    return found
 
 
-def plan(lab: Lab, study: str, *, pairs: int | None = None, seed: int | None = None) -> Plan:
-    """Return the plan of a study; without a seed of its own or one given, a new one is drawn."""
+def show(lab: Lab, study: str) -> list[str]:
+    """Return a study in words, one line each."""
+    return described(load_study(lab.root, study))
+
+
+def export(wanted: Plan, found: Qualification | None, path: Path) -> Path:
+    """Write a plan as preregistration text; return the file."""
+    write_atomic(path, markdown(wanted, found))
+    return path
+
+
+def plan(lab: Lab, study: str, *, pairs: int | None = None, seed: int | None = None, size: str = QUICK) -> Plan:
+    """Return the plan of a study; without a seed of its own or one given, a new one is drawn.
+
+    Raises ``LabError`` where a full run's number follows from a target and the machine is not qualified.
+    """
     found = load_study(lab.root, study)
+    if size == FULL:
+        found = found.in_full()
     chosen = seed if seed is not None else found.design.seed
     return make_plan(
-        found, seed=secrets.randbelow(2**31) if chosen is None else chosen, pairs=pairs, code=_code(lab.root, found)
+        found,
+        seed=secrets.randbelow(2**31) if chosen is None else chosen,
+        pairs=pairs or (blocks_for(found, load_qualification(lab)) if size == FULL else found.design.pairs),
+        code=_code(lab.root, found),
+        size=size,
     )
 
 
@@ -49,43 +85,57 @@ def run(
     *,
     pairs: int | None = None,
     seed: int | None = None,
+    size: str = "",
     resume: bool = False,
+    despite_changes: bool = False,
     open_plant: OpenPlant | None = None,
 ) -> Path:
-    """Run a study and return its finished bundle.
+    """Run a study and return its finished bundle; ``size`` is ``quick`` (where none is given) or ``full``.
 
     An experiment that was interrupted is gone on with, if it is of the same plan: what it switched
     off is put back first, the run that was cut short is a failed row, and its pair is repeated.
 
-    Raises ``RefusedError`` where another experiment is unfinished, or where plan or versions are
-    others than when it started; ``LabError`` where too few pairs are complete at the end.
+    Raises ``RefusedError`` where another experiment is unfinished, or where code, study or versions have
+    changed since it started (unless ``despite_changes``, which is then written into the bundle);
+    ``LabError`` where too few pairs are complete at the end.
     """
     if study:
         load_study(lab.root, study)  # a mistake in it is told before anything is opened
-    with lab.lock("experiment.run"), (open_plant or _real_plant)(lab) as plant:
+    with locked(lab, "experiment.run"), (open_plant or _real_plant)(lab) as plant:
         journal = Journal.load(lab.dir / JOURNAL)
         for line in _undo(journal, plant.cluster) if journal is not None else ():
             say(line)
         if journal is not None and journal.state.state == RUNNING:
-            state = journal.state
-            if (Path(state.bundle) / "manifest.json").exists():  # killed right after the last step
+            resuming.refuse_another(journal.state, study, pairs, seed, size)
+            if (Path(journal.state.bundle) / "manifest.json").exists():  # killed right after the last step
                 journal.close(FINISHED)
-                return Path(state.bundle)
-            wanted = plan(
-                lab, study or state.study, pairs=pairs or state.pairs, seed=state.seed if seed is None else seed
-            )
-            _refuse_other_plan(wanted, state)
-            facts = plant.facts(wanted.study)
-            _refuse_other_versions(facts, state)
-            say(f"going on with the experiment in {state.bundle}")
-            writer = _open(Path(state.bundle), wanted, facts)
+                return Path(journal.state.bundle)
+            wanted, facts, writer = _go_on(lab, journal, plant, despite=despite_changes)
         else:
             if resume:
                 raise LabError("no experiment is unfinished", hint="invoke experiment.run STUDY")
-            wanted = plan(lab, study, pairs=pairs, seed=seed)
+            wanted = plan(lab, study, pairs=pairs, seed=seed, size=size or QUICK)
             facts = plant.facts(wanted.study)
             journal, writer = _start(lab, wanted, facts)
         return _finish(Engine(wanted, plant, journal, writer, say), facts)
+
+
+def _go_on(lab: Lab, journal: Journal, plant: Plant, *, despite: bool) -> tuple[Plan, Facts, Writer]:
+    """Open an unfinished experiment again, by the plan that its bundle holds."""
+    state, folder = journal.state, Path(journal.state.bundle)
+    wanted = resuming.plan_of(folder)
+    if wanted is None:  # killed before the bundle was there: nothing was run
+        wanted = plan(lab, state.study, pairs=state.pairs, seed=state.seed, size=state.size)
+        facts = plant.facts(wanted.study)
+        shutil.rmtree(folder, ignore_errors=True)
+        say(f"starting the experiment in {folder}")
+        return wanted, facts, _create(folder, wanted, facts)
+    facts = plant.facts(wanted.study)
+    writer = _open(folder, wanted, facts)
+    found = resuming.changes(lab.root, wanted, state, _versions(facts))
+    resuming.accept(writer, found, despite=despite)
+    say(f"going on with the experiment in {folder}")
+    return wanted, facts, writer
 
 
 def restore(lab: Lab) -> list[str]:
@@ -107,7 +157,7 @@ def restore(lab: Lab) -> list[str]:
 
 def abandon(lab: Lab, *, open_cluster: OpenCluster | None = None) -> list[str]:
     """Give up an unfinished experiment: put back what it changed; its bundle stays, unfinished."""
-    with lab.lock("experiment.abandon"):
+    with locked(lab, "experiment.abandon", lost_host=True):
         journal = Journal.load(lab.dir / JOURNAL)
         if journal is None or journal.state.state != RUNNING:
             raise LabError("no experiment is unfinished", hint="invoke experiment.status")
@@ -131,22 +181,37 @@ def forget(lab: Lab) -> None:
 
 
 def status(lab: Lab) -> str:
-    """Return what the journal says: what runs, what is done, what is left, what is switched off."""
+    """Return what the journal says: what runs, what it waits for, what is done and left, what is switched off."""
     journal = Journal.load(lab.dir / JOURNAL)
     if journal is None:
         return "none"
-    state = journal.state
-    runs = _runs(Path(state.bundle))
+    return "\n".join(status_lines(lab, journal.state, time.time()))
+
+
+def status_lines(lab: Lab, state: State, now: float) -> list[str]:
+    """Return the lines of ``status`` at a moment (seconds since 1970)."""
+    runs, holder = _runs(Path(state.bundle)), lab.holder()
     done, failed = (sum(run.status == wanted for run in runs) for wanted in ("done", "failed"))
     lines = [
-        f"{state.study}: {state.state}, {done} runs done, {failed} failed, {state.pairs} pairs planned; {state.bundle}"
+        f"{state.study} ({state.size}): {state.state}, {done} runs done, {failed} failed, {state.pairs} pairs planned; "
+        f"{state.bundle}"
     ]
-    if state.current:
-        lines.append(f"  now: {state.current}: {state.doing}; about {state.left_seconds:.0f} s left")
-    lines += [f"  to be put back: {undo}" for undo in state.undo]
-    if state.state == RUNNING:
-        lines.append(f"  next, where nothing runs: {RESUME}")
-    return "\n".join(lines)
+    if state.state == RUNNING and not holder:
+        lines.append(f"  nothing runs now; {resuming.RESUME}")
+    elif state.state == RUNNING:
+        seconds = max(0.0, now - state.since)
+        lines.append(f"  now: {state.current or 'between runs'}: {state.doing}, for {seconds:.0f} s ({holder})")
+        lines += _left(state, runs, seconds)
+    lines += [f"  failed: {run.run_id}: {run.reason}" for run in runs if run.status == "failed"]
+    return lines + [f"  to be put back: {undo}" for undo in state.undo]
+
+
+def _left(state: State, runs: list[Run], seconds: float) -> list[str]:
+    wanted = resuming.plan_of(Path(state.bundle))
+    if wanted is None:
+        return []
+    left = max(0.0, state.left_seconds - seconds)
+    return [f"  left: {runs_left(wanted, runs, state.current)} runs, about {duration(left)}"]
 
 
 def _runs(bundle: Path) -> list[Run]:
@@ -175,17 +240,24 @@ def _code(root: Path, study: Study) -> dict[str, str]:
     return code_hashes(root, [*arms, *folder.glob("*.yaml")])
 
 
+def _versions(facts: Facts) -> dict[str, str]:
+    """Return everything that must be the same from the first run to the last."""
+    return {**facts.versions, resuming.TOOLKIT: resuming.toolkit_version()}
+
+
 def _start(lab: Lab, wanted: Plan, facts: Facts) -> tuple[Journal, Writer]:
     """Begin an experiment: the journal first, so that a bundle without one is never left behind."""
     now = datetime.datetime.now(datetime.UTC)
     folder = lab.results / f"{wanted.study.name}-{now:%Y%m%d-%H%M%S}-{wanted.sha256[:6]}"
-    state = State(wanted.study.name, wanted.seed, wanted.pairs, wanted.sha256, str(folder), facts.versions)
+    state = State(
+        wanted.study.name, wanted.seed, wanted.pairs, wanted.sha256, str(folder), _versions(facts), wanted.size
+    )
     journal = Journal.start(lab.dir / JOURNAL, state)
     return journal, _create(folder, wanted, facts)
 
 
 def _open(folder: Path, wanted: Plan, facts: Facts) -> Writer:
-    """Open an unfinished bundle, or make it where the process was killed before it was there."""
+    """Open an unfinished bundle, or make it again where the process was killed before it was whole."""
     if not any((folder / name).exists() for name in ("runs.parquet", "edges", "samples")):
         shutil.rmtree(folder, ignore_errors=True)
         return _create(folder, wanted, facts)
@@ -203,12 +275,12 @@ def _create(folder: Path, wanted: Plan, facts: Facts) -> Writer:
 def _finish(engine: Engine, facts: Facts) -> Path:
     """Run what is left, put back what is still off, and finish the bundle."""
     plan_, writer = engine.plan, engine.writer
-    minutes = plan_.estimated_seconds() / 60
     say(
-        f"{plan_.study.name}: {plan_.pairs} pairs, seed {plan_.seed}, plan {plan_.sha256[:12]}, about {minutes:.0f} min"
+        f"{plan_.study.name} ({plan_.size}): {plan_.pairs} pairs, seed {plan_.seed}, plan {plan_.sha256[:12]}, "
+        f"about {duration(plan_.estimated_seconds())}"
     )
-    for check in facts.checks:
-        say(f"  {check.status:8} {check.name}: {check.detail}")
+    for line in printed(facts.checks):
+        say(f"  {line}")
     try:
         pairs = engine.run()
     finally:
@@ -232,24 +304,3 @@ def _undo(journal: Journal, cluster: Cluster) -> list[str]:
         journal.pop(undo)
         done.append(f"put back: {undo}")
     return done
-
-
-def _refuse_other_plan(wanted: Plan, state: State) -> None:
-    if wanted.sha256 != state.plan_sha256:
-        raise RefusedError(
-            f"an experiment is unfinished ({state.study}, seed {state.seed}, {state.pairs} pairs) and has another "
-            f"plan: {state.plan_sha256[:12]}, not {wanted.sha256[:12]}; "
-            "study, arms, workload, seed or pairs have changed",
-            hint=RESUME,
-        )
-
-
-def _refuse_other_versions(facts: Facts, state: State) -> None:
-    names = sorted(set(facts.versions) | set(state.versions))
-    changed = [
-        f"{name}: {state.versions.get(name, 'none')} -> {facts.versions.get(name, 'none')}"
-        for name in names
-        if facts.versions.get(name) != state.versions.get(name)
-    ]
-    if changed:
-        raise RefusedError("versions have changed since the experiment started: " + "; ".join(changed), hint=RESUME)

@@ -6,6 +6,7 @@ before the method returns.
 """
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,17 @@ class State:
     bundle: str
     """Folder of the bundle."""
     versions: Mapping[str, str]
+    size: str = "quick"
+    """``quick`` or ``full``."""
     state: str = RUNNING
     current: str = ""
     """The run under way."""
     doing: str = ""
     """What of it, in words for ``experiment.status``."""
+    since: float = 0.0
+    """Since when, in seconds since 1970 by the controller's clock."""
     left_seconds: float = 0.0
+    """Time that the rest took at that moment."""
     undo: tuple[Undo, ...] = ()
 
     @classmethod
@@ -73,7 +79,8 @@ class Journal:
 
     def note(self, doing: str, left_seconds: float) -> None:
         """Note what is being done, for people who look from another terminal."""
-        self._write(dataclasses.replace(self.state, doing=doing, left_seconds=round(left_seconds)))
+        now = round(time.time(), 1)
+        self._write(dataclasses.replace(self.state, doing=doing, since=now, left_seconds=round(left_seconds)))
 
     def end(self) -> None:
         """Note that the run under way is recorded in the bundle."""

@@ -8,6 +8,8 @@ from hardwatt.bundle import Run
 from hardwatt.bundle import plan_sha256 as hash_of
 from hardwatt.engine.order import orders, stream
 from hardwatt.engine.studymodel import Study
+from hardwatt.errors import RefusedError
+from hardwatt.settings import parse
 
 KILLED, STOPPED = INTERRUPTIONS = ("killed in mid-run", "stopped by Ctrl-C")
 QUICK, FULL = "quick", "full"
@@ -115,6 +117,21 @@ def make_plan(
     for block, order in enumerate(orders(study.order, study.arms, count, seed), start=1):
         rows += _block(study, seed, block, order)
     return Plan(study, seed, count, tuple(rows), code or {}, size)
+
+
+def stored_plan(data: Mapping[str, Any]) -> Plan:
+    """Return the plan that a bundle holds, whatever the study file says by now.
+
+    Raises ``RefusedError`` where this version of the toolkit makes another table of it.
+    """
+    study = parse(Study, data["definition"], "the bundle's plan")
+    plan = make_plan(study, seed=data["seed"], pairs=data["pairs"], code=data["code"], size=data["size"])
+    if plan.to_dict() != data:
+        raise RefusedError(
+            "this version of the toolkit plans otherwise than the one that began the experiment",
+            hint="go on with that version (the bundle's .unfinished.json names it), or invoke experiment.abandon",
+        )
+    return plan
 
 
 def next_row(plan: Plan, runs: Sequence[Run]) -> Row | None:

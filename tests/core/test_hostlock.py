@@ -29,8 +29,9 @@ class _Streams(_Session):
             while line := process.stdout.readline():
                 channel.sendall(line)
             status = process.wait()
-        channel.send_exit_status(status)
-        channel.close()
+        with contextlib.suppress(EOFError, OSError):  # the connection is gone
+            channel.send_exit_status(status)
+            channel.close()
         feeder.join(5)
 
     @staticmethod

@@ -17,7 +17,7 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def study() -> Study:
-    return read_study(ROOT / "experiments/studies/push-vs-pull.toml")
+    return read_study(Path(__file__).parent / "base.toml")
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,9 @@
+import itertools
 from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardwatt.bundle import Run, validate_plan
@@ -24,6 +25,7 @@ def test_the_plan_is_one_that_the_bundle_accepts(study: Study) -> None:
     assert [run.run_id for run in validate_plan(plan.to_dict()).runs] == [row.run_id for row in plan.rows]
 
 
+@settings(deadline=None)
 @given(SEEDS, st.integers(1, 40))
 def test_the_same_seed_gives_the_same_plan_and_the_order_is_balanced(seed: int, pairs: int) -> None:
     plan = make_plan(STUDY, seed=seed, pairs=pairs)
@@ -101,3 +103,41 @@ def test_repeats_end_at_the_limit(plan: Plan) -> None:
         runs.append(ended(row, "failed"))
     assert len(runs) == plan.pairs + STUDY.design.max_repeats
     assert complete(plan, runs) == 0
+
+
+def several(arms: int, order: str = "auto") -> Study:
+    names = tuple(f"arm{number}" for number in range(arms))
+    estimand = STUDY.estimand.model_copy(update={"arms": dict.fromkeys(names, "x")})
+    design = STUDY.design.model_copy(update={"order": order})
+    return STUDY.model_copy(update={"arms": names, "estimand": estimand, "design": design})
+
+
+@settings(deadline=None)
+@given(SEEDS, st.integers(3, 6))
+def test_in_a_williams_square_each_arm_follows_each_other_one_equally_often(seed: int, arms: int) -> None:
+    rows = arms if arms % 2 == 0 else 2 * arms
+    plan = make_plan(several(arms), seed=seed, pairs=2 * rows)
+    blocks = [[row.arm for row in plan.rows if row.block == block] for block in range(1, 2 * rows + 1)]
+    follows = Counter(pair for block in blocks for pair in itertools.pairwise(block))
+    places = Counter((place, arm) for block in blocks for place, arm in enumerate(block))
+    assert len(follows) == arms * (arms - 1)
+    assert len(set(follows.values())) == len(set(places.values())) == 1
+
+
+@settings(deadline=None)
+@given(SEEDS, st.integers(1, 10))
+def test_abba_runs_pairs_in_twos_and_is_balanced(seed: int, twos: int) -> None:
+    plan = make_plan(several(2, "abba"), seed=seed, pairs=2 * twos)
+    arms = [row.arm for row in plan.rows]
+    fours = [arms[start : start + 4] for start in range(0, len(arms), 4)]
+    assert all(four == four[::-1] and len(set(four)) == 2 for four in fours)
+    assert abs(sum(four[0] == "arm0" for four in fours) - twos / 2) <= 0.5
+
+
+def test_blocks_take_turns_in_their_number_of_commits() -> None:
+    trace = STUDY.trace.model_copy(update={"commits_by_block": (1, 3)})
+    plan = make_plan(STUDY.model_copy(update={"trace": trace}), seed=9, pairs=8)
+    counts = [len(row.offsets) for row in plan.rows]
+    assert all(first == second for first, second in zip(counts[::2], counts[1::2], strict=True))
+    assert Counter(counts) == {1: 8, 3: 8}
+    assert len({tuple(sorted(counts[at : at + 4 : 2])) for at in range(0, 16, 4)}) == 1

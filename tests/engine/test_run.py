@@ -3,6 +3,8 @@
 import contextlib
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.bundle import Bundle, Run, Writer
-from hardwatt.engine import api
+from hardwatt.engine import api, resume
 from hardwatt.engine.journal import Journal
 from hardwatt.engine.plant import NO_JITTER
 from hardwatt.engine.undo import Undo
@@ -360,7 +362,7 @@ def interrupted(lab: Lab, tmp_path: Path) -> SimPlant:
 
 def test_another_plan_is_refused_while_one_is_unfinished(lab: Lab, tmp_path: Path) -> None:
     plant = interrupted(lab, tmp_path)
-    with pytest.raises(RefusedError, match="has another plan") as error:
+    with pytest.raises(RefusedError, match="has another plan: pairs 5, not 2") as error:
         start(lab, plant, pairs=5)
     assert "experiment.resume" in error.value.hint
 
@@ -370,6 +372,94 @@ def test_other_versions_are_refused(lab: Lab, tmp_path: Path) -> None:
     plant.versions = {"kubernetes": "v1.37.0"}
     with pytest.raises(RefusedError, match=r"kubernetes: v1\.36\.3 -> v1\.37\.0"):
         start(lab, plant, resume=True, pairs=None, seed=None)
+
+
+def test_changed_versions_may_be_gone_on_with_and_the_bundle_says_so(lab: Lab, tmp_path: Path) -> None:
+    plant = interrupted(lab, tmp_path)
+    plant.versions = {"kubernetes": "v1.37.0"}
+    resumed = api.run(lab, resume=True, despite_changes=True, open_plant=lambda of: opened(plant, of))
+    bundle = Bundle.open(resumed)
+    assert_complete(bundle, [])
+    said = "kubernetes: v1.36.3 -> v1.37.0"
+    assert [one["changes"] for one in read_json(bundle.path / "log/resumed.json")] == [[said]]
+    check = next(one for one in bundle.manifest.checks if one.name.startswith("nothing has changed"))
+    assert (check.status, check.detail) == ("warning", f"after 1 runs: {said}")
+
+
+def copied_checkout(lab: Lab, tmp_path: Path) -> Lab:
+    root = tmp_path / "checkout"
+    shutil.copytree(ROOT / "experiments", root / "experiments")
+    return Lab(lab.settings, root, lab.dir)
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("experiments/arms/pull.py", "experiments/arms/pull.py has changed"),
+        ("experiments/workloads/app/deployment.yaml", "experiments/workloads/app/deployment.yaml has changed"),
+    ],
+)
+def test_changed_code_is_refused_unless_told(lab: Lab, tmp_path: Path, file: str, says: str) -> None:
+    here = copied_checkout(lab, tmp_path)
+    plant = interrupted(here, tmp_path)
+    with (here.root / file).open("a") as opened_file:
+        opened_file.write("# another line\n")
+    with pytest.raises(RefusedError, match=says) as error:
+        start(here, plant, resume=True, pairs=None, seed=None)
+    assert "--despite-changes" in error.value.hint
+    assert_put_back(here, plant)
+
+
+def test_another_toolkit_is_refused(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = interrupted(lab, tmp_path)
+    monkeypatch.setattr(resume, "toolkit_version", lambda: "another")
+    with pytest.raises(RefusedError, match=r"toolkit \(engine, dump, meter\): \w+ -> another"):
+        start(lab, plant, resume=True, pairs=None, seed=None)
+
+
+def test_a_changed_study_is_refused_and_the_bundles_plan_is_what_counts(lab: Lab, tmp_path: Path) -> None:
+    here = copied_checkout(lab, tmp_path)
+    plant = interrupted(here, tmp_path)
+    file = here.root / "experiments/studies/push-vs-pull.toml"
+    file.write_text(file.read_text().replace("window_seconds = 45", "window_seconds = 60"))
+    with pytest.raises(RefusedError, match="the study file has changed"):
+        start(here, plant)
+    done = api.run(here, STUDY, despite_changes=True, open_plant=lambda of: opened(plant, of))
+    assert {run.seconds for run in Bundle.open(done).runs if run.status == "done"} == {45.0}
+
+
+def test_a_resume_without_changes_is_noted_too(lab: Lab, tmp_path: Path) -> None:
+    bundle = Bundle.open(start(lab, interrupted(lab, tmp_path)))
+    notes = read_json(bundle.path / "log/resumed.json")
+    assert [(one["changes"], one["after_runs"]) for one in notes] == [([], [bundle.runs[0].run_id])]
+    assert all(one.status == "ok" for one in bundle.manifest.checks)
+
+
+def test_status_says_what_waits_and_what_is_left(lab: Lab, tmp_path: Path) -> None:
+    seen: list[str] = []
+    plant = SimPlant(tmp_path / "cluster.json")
+    busy: list[str] = []
+    plant.busy = lambda: [busy.pop()] if busy else []
+    plant.on = at("reset", 1, lambda: busy.extend(["pod app/x is Pending"] * 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "say", lambda text: seen.append(api.status(lab)) if "gate waits" in text else None)
+        start(lab, plant)
+    assert len(seen) == 2
+    lines = seen[0].splitlines()
+    assert lines[0].startswith("push-vs-pull (quick): running, 1 runs done, 0 failed, 2 pairs planned")
+    assert re.search(
+        r"now: p001-2-\w+: gate waits: pod app/x is Pending, for \d+ s \(process \d+: experiment.run\)", seen[0]
+    )
+    assert "left: 3 runs, about" in seen[0]
+    assert "to be put back" in seen[0]
+
+
+def test_status_of_an_interrupted_experiment_says_how_to_go_on(lab: Lab, tmp_path: Path) -> None:
+    interrupted(lab, tmp_path)
+    said = api.status(lab)
+    assert "nothing runs now; invoke experiment.resume goes on with it" in said
+    assert "failed: p001-1-" in said
+    assert "stopped by Ctrl-C" in said
 
 
 def test_an_abandoned_experiment_makes_room_for_another(lab: Lab, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from hardwatt.engine.plan import make_plan
 from hardwatt.engine.study import Study, list_studies, load_study, read_study
 from hardwatt.engine.undo import Changes
 from hardwatt.errors import SettingsError
@@ -107,3 +108,130 @@ def test_the_readme_names_every_folder_and_method_that_it_describes() -> None:
     for name in ("applied", "scaled", "suspended", "removed"):
         assert f"`{name}`" in readme
         assert callable(getattr(Changes, name))
+
+
+LEVELS = """
+[factors]
+"flux.interval_seconds" = [5, 4]
+mode = ["a", "b"]
+
+[arm.push]
+levels = {"flux.interval_seconds" = 5, mode = "a"}
+
+[arm.pull]
+use = "push"
+levels = {"flux.interval_seconds" = 4, mode = "b"}
+"""
+
+
+def added(tmp_path: Path, text: str, old: str = "", new: str = "") -> Path:
+    base = (Path(__file__).parent / "base.toml").read_text()
+    assert old in base
+    path = tmp_path / "mine.toml"
+    path.write_text(base.replace(old, new, 1) + text)
+    return path
+
+
+def test_levels_are_set_for_their_arm_alone_and_an_arm_may_use_anothers_code(tmp_path: Path) -> None:
+    study = read_study(added(tmp_path, LEVELS))
+    assert study.for_arm("pull").flux.interval_seconds == 4
+    assert study.for_arm("push") == study
+    assert (study.code_of("pull"), study.levels_of("pull")["mode"]) == ("push", "b")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('mode = "b"}', 'mode = "c"}', "arm.pull.levels: mode = c is not one of its levels a, b"),
+        (', mode = "b"}', "}", "arm.pull.levels: no level of the factor 'mode'"),
+        ("mode = [", "mood = [", "arm.push.levels: 'mode' is not in factors"),
+        (
+            '"flux.interval_seconds" = [5, 4]',
+            '"flux.interval_seconds" = [5, 4]\n"trace.commits" = [3]',
+            "'trace.commits'",
+        ),
+        ('use = "push"', 'usse = "push"', "unknown key 'arm.pull.usse'; did you mean 'use'?"),
+        ("[arm.pull]", "[arm.poll]", "arm: 'poll' is not one of the arms"),
+        ('"flux.interval_seconds" = [5, 4]', '"flux.interval_second" = [5, 4]', "flux.interval_second"),
+    ],
+)
+def test_a_mistake_in_factors_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in LEVELS
+    with pytest.raises(SettingsError) as error:
+        read_study(added(tmp_path, LEVELS.replace(old, new)))
+    assert says in error.value.message
+
+
+MARGIN = """
+[primary.margin]
+value = 40
+unit = "CPU-ms per deployment"
+because = "Less than what a rollout itself varies by."
+plausible = 500
+"""
+
+
+def test_a_margin_holds_for_a_window_in_the_primarys_unit(tmp_path: Path) -> None:
+    study = read_study(added(tmp_path, MARGIN))
+    assert make_plan(study, seed=1).to_dict()["primary"]["margin"] == pytest.approx(0.12)  # three deployments
+    steady = read_study(added(tmp_path, MARGIN.replace("per deployment", "per s")))
+    assert make_plan(steady, seed=1).to_dict()["primary"]["margin"] == pytest.approx(1.8)  # 45 s
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("value = 40", "value = 600", "more than the whole plausible effect (500)"),
+        ("CPU-ms per deployment", "mJ per deployment", "is not a unit of node_cpu_seconds"),
+        ("CPU-ms per deployment", "CPU-ms", "primary.margin.unit"),
+        ("Less than what a rollout itself varies by.", "small", "primary.margin.because"),
+        ("plausible = 500\n", "", "primary.margin.plausible"),
+    ],
+)
+def test_a_margin_that_proves_nothing_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read_study(added(tmp_path, MARGIN.replace(old, new)))
+    assert says in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("full_pairs = 20\n", "", "design: a full run needs full_pairs, or target"),
+        ("full_pairs = 20\n", "full_pairs = 20\ntarget = 0.5\n", "exclude each other"),
+        ("pairs = 3\n", 'pairs = 3\norder = "abba"\n', "abba takes pairs in twos"),
+        ("commits = 3\n", "commits = 3\ncommits_by_block = [1, 2]\n", "its largest number is trace.commits"),
+        ("phase_seconds = 5\n", "phase_seconds = 2\n", "less than one reconcile interval (5 s)"),
+        (
+            "question =",
+            'secondaries = ["commit_to_redy_seconds"]\nquestion =',
+            "did you mean 'commit_to_ready_seconds'",
+        ),
+        ("question =", 'needs = ["kepler"]\nquestion =', "needs: 'kepler' is none of"),
+        ("question =", 'exclusions = ["outlier"]\nquestion =', "exclusions.0"),
+        ("[gate]", '[control]\nkind = "positive"\n\n[gate]', "control.known"),
+        ("[gate]", '[control]\nkind = "a/a"\n\n[gate]', "the arms of an A/A study use the same code"),
+        (
+            "[gate]",
+            '[full]\n"estimand.window_seconds" = 30\n\n[gate]',
+            "with the values of full, estimand.window_seconds",
+        ),
+        ("[gate]", '[full]\n"estimand.window_second" = 90\n\n[gate]', "estimand.window_second"),
+    ],
+)
+def test_what_a_design_cannot_do_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read_study(added(tmp_path, "", old, new))
+    assert says in error.value.message
+
+
+def test_a_full_run_has_its_own_values_and_the_rest_stays(tmp_path: Path) -> None:
+    full = '[full]\n"estimand.window_seconds" = 600\n"trace.commits" = 20\n\n[gate]'
+    study = read_study(added(tmp_path, "", "[gate]", full))
+    assert (study.in_full().estimand.window_seconds, study.in_full().trace.commits) == (600, 20)
+    assert (study.estimand.window_seconds, study.in_full().timing) == (45, study.timing)
+
+
+def test_a_short_phase_is_allowed_with_a_reason(tmp_path: Path) -> None:
+    reason = 'phase_seconds = 2\nshort_phase_because = "polls are off in both arms"\n'
+    assert read_study(added(tmp_path, "", "phase_seconds = 5\n", reason)).timing.phase_seconds == 2

@@ -63,7 +63,7 @@ def _mirror(state: State) -> None:
 
 
 def _machine(state: State) -> None:
-    machine = machines.machine_for(state.lab)
+    machine = machines.settled(state.lab)
     before = machine.status().state
     say(f"  {machine.kind}: {machine.why}")
     state.endpoint = machine.start()

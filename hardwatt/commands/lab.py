@@ -8,6 +8,7 @@ from invoke import Context, Exit
 
 from hardwatt.cli import SHIPPED
 from hardwatt.commands import command
+from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.progress import say
 
@@ -40,9 +41,16 @@ def lab_first(lab: Lab) -> None:
 
 @command(help={"as_json": "print JSON"})
 def lab_show(lab: Lab, as_json: bool = False) -> None:
-    """Print the resolved settings."""
+    """Print the resolved settings, and which machine they lead to and why."""
+    from hardwatt import machines
+
     settings = lab.settings.model_dump()
     print(json.dumps(settings, indent=2) if as_json else _toml(settings))
+    try:
+        machine = machines.machine_for(lab)
+        say(f"# machine: {machine.kind}, because {machine.why}")
+    except LabError as error:
+        say(f"# machine: none, because {error.message}")
 
 
 @command(help={"as_json": "print JSON"})
@@ -117,7 +125,7 @@ def machine_start(lab: Lab) -> None:
     from hardwatt import machines
 
     with lab.lock("lab.machine.start"):
-        end = machines.machine_for(lab).start()
+        end = machines.settled(lab).start()
     say(f"{end.kind} machine {end.name}: {end.user}@{end.address} port {end.port}")
 
 

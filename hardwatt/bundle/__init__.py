@@ -4,7 +4,7 @@ manifest.json        schema version, tool, plan's hash, seed, source, versions, 
 plan.json            written before the first run
 runs.parquet|csv     one row a run; deliveries.parquet|csv one row a commit
 edges/RUN.start.json RUN.end.json   counters read directly at the edges
-raw/RUN/METRIC.json.gz              untouched answers of the API, one JSON document a line
+raw/RUN/METRIC.json.gz              untouched answers of the API, each behind a line of JSON
 samples/metric=M/run=RUN/part.parquet   series_id, ts (ms), value; series.parquet holds the labels
                      long dumps have METRIC.NUMBER.json.gz and part-NUMBER.parquet, in order of time
 results/             written by the analysis; the manifest does not cover it
@@ -13,11 +13,12 @@ results/             written by the analysis; the manifest does not cover it
 from hardwatt.bundle.checkout import provenance
 from hardwatt.bundle.exposition import labels_of, parse_exposition
 from hardwatt.bundle.manifest import Manifest, Plan, plan_sha256
-from hardwatt.bundle.model import Check, Delivery, Edge, Provenance, RawBody, Run, SeriesSamples
+from hardwatt.bundle.model import Block, Check, Delivery, Edge, Provenance, RawBody, Run, SeriesSamples
 from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer, validate_plan
 
 __all__ = [
+    "Block",
     "Bundle",
     "Check",
     "Delivery",

@@ -5,7 +5,7 @@ Times are milliseconds since 1970 in the **node's** clock unless a field says ot
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -136,6 +136,46 @@ class SeriesSamples:
     labels: Mapping[str, str]
     ts: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Raw samples of many series in one piece: each has ``counts[i]`` of ``ts`` (ms) and ``values``, in their order."""
+
+    labels: Sequence[Mapping[str, str]]
+    counts: npt.NDArray[np.int64]
+    ts: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, series: Sequence[SeriesSamples]) -> "Block":
+        """Put series together. Raise VerifyError where one has not as many moments as values."""
+        if uneven := [one for one in series if one.ts.shape != one.values.shape]:
+            raise VerifyError(f"samples of {dict(uneven[0].labels)} are not in increasing order of time")
+        counts = np.array([one.ts.size for one in series], dtype=np.int64)
+        ts = np.concatenate([one.ts for one in series]) if series else np.zeros(0)
+        values = np.concatenate([one.values for one in series]) if series else np.zeros(0)
+        return cls([one.labels for one in series], counts, ts.astype(np.int64), values.astype(np.float64))
+
+    @property
+    def owner(self) -> npt.NDArray[np.int64]:
+        """The place of each sample's series."""
+        return np.repeat(np.arange(len(self.labels)), self.counts)
+
+    def within(self, begin: int, end: int) -> "Block":
+        """Return the samples of [begin, end], without series that have none there."""
+        inside = (self.ts >= begin) & (self.ts <= end)
+        if inside.all() and self.counts.all():
+            return self
+        counts = np.bincount(self.owner[inside], minlength=len(self.labels)).astype(np.int64)
+        labels = [one for one, count in zip(self.labels, counts, strict=True) if count]
+        return Block(labels, counts[counts > 0], self.ts[inside], self.values[inside])
+
+    def series(self) -> list[SeriesSamples]:
+        """Take the series apart again."""
+        ends = np.cumsum(self.counts)
+        places = zip(self.labels, (ends - self.counts).tolist(), ends.tolist(), strict=True)
+        return [SeriesSamples(one, self.ts[begin:end], self.values[begin:end]) for one, begin, end in places]
 
 
 @dataclass(frozen=True)

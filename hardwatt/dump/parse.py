@@ -5,6 +5,7 @@ A range selector's answer is ``{"status":"success","data":{"resultType":"matrix"
 hold no text, so polars reads them at once as a table. An answer of any other shape is read by the JSON decoder.
 """
 
+import functools
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from hardwatt.bundle import SeriesSamples
+from hardwatt.bundle import Block, SeriesSamples
 
 _START = '"resultType":"matrix","result":['
 _METRIC, _VALUES, _END = '{"metric":', ',"values":[[', "]]"
 _SEPARATOR = "],["
-_decoder = json.JSONDecoder()
 
 
 class OddError(ValueError):
@@ -31,14 +31,19 @@ class _OtherShapeError(ValueError):
 
 
 def matrix(text: str) -> list[SeriesSamples]:
-    """Return every series of a range selector's answer; raise OddError where it is not one.
+    """Return every series of a range selector's answer, as ``block`` does."""
+    return block(text).series()
+
+
+def block(text: str) -> Block:
+    """Return every series of a range selector's answer in one piece; raise OddError where it is not one.
 
     Native histograms, which have no single value, are left out: the untouched answer holds them.
     """
     try:
         return _quick(text)
     except (ValueError, IndexError):  # another shape, no JSON, or text where numbers should be
-        return _whole(text)
+        return Block.of(_whole(text))
 
 
 def result(text: str) -> list[dict[str, Any]]:
@@ -70,31 +75,41 @@ def _data(text: str) -> Any:
     return document["data"]
 
 
-def _quick(text: str) -> list[SeriesSamples]:
+def _quick(text: str) -> Block:
     begin = text.find(_START, 0, 200)
     if begin < 0 or not text.startswith('{"status":"success"'):
         raise _OtherShapeError
     at = begin + len(_START)
     labels, numbers = [], []
     while text.startswith(_METRIC, at):
-        one, at = _decoder.raw_decode(text, at + len(_METRIC))
-        if not text.startswith(_VALUES, at):
-            raise _OtherShapeError
-        end = text.index(_END, at)
-        labels.append(one)
-        numbers.append(text[at + len(_VALUES) : end])
+        # Inside a label a quotation mark has a backslash before it: this cannot be a part of one.
+        middle = text.index(_VALUES, at)
+        labels.append(_labels(text[at + len(_METRIC) : middle]))
+        end = text.index(_END, middle)
+        numbers.append(text[middle + len(_VALUES) : end])
         at = end + len(_END)
         if text[at] != "}":
             raise _OtherShapeError
         at += 2 if text[at + 1] == "," else 1
     if text[at] != "]" or '"warnings"' in text[at:]:
         raise _OtherShapeError
-    return _series(labels, numbers) if labels else []
+    return _numbers(labels, numbers)
 
 
-def _series(labels: Sequence[Mapping[str, str]], numbers: Sequence[str]) -> list[SeriesSamples]:
+@functools.lru_cache(100_000)
+def _labels(text: str) -> Mapping[str, str]:
+    """Read a label set; the same ones come with every answer of a long dump."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise _OtherShapeError
+    return found
+
+
+def _numbers(labels: Sequence[Mapping[str, str]], numbers: Sequence[str]) -> Block:
     """Read the numbers of every series as one table of ``SECONDS,"VALUE"``."""
-    counts = np.array([one.count(_SEPARATOR) + 1 for one in numbers])
+    if not labels:
+        return Block.of([])
+    counts = np.array([one.count(_SEPARATOR) + 1 for one in numbers], dtype=np.int64)
     table = _SEPARATOR.join(numbers).replace(_SEPARATOR, "\n").encode()
     try:
         frame = pl.read_csv(io.BytesIO(table), has_header=False, schema={"s": pl.Float64, "v": pl.Float64})
@@ -102,12 +117,7 @@ def _series(labels: Sequence[Mapping[str, str]], numbers: Sequence[str]) -> list
         raise _OtherShapeError from None
     if frame.height != counts.sum() or frame.null_count().row(0) != (0, 0):
         raise _OtherShapeError
-    ts, values = _ms(frame["s"].to_numpy()), frame["v"].to_numpy()
-    ends = np.cumsum(counts)
-    return [
-        SeriesSamples(one, ts[end - count : end], values[end - count : end])
-        for one, count, end in zip(labels, counts.tolist(), ends.tolist(), strict=True)
-    ]
+    return Block(labels, counts, _ms(frame["s"].to_numpy()), frame["v"].to_numpy())
 
 
 def _whole(text: str) -> list[SeriesSamples]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from isal import igzip
 
-from hardwatt.bundle import SeriesSamples, Writer
+from hardwatt.bundle import Block, Writer
 from hardwatt.bundle.writer import packed
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import TooMuchError, UnreachableError
 from hardwatt.dump.ledger import Ledger, Stretch
-from hardwatt.dump.pieces import SHORTEST_MS, joined
+from hardwatt.dump.pieces import SHORTEST_MS
 from hardwatt.errors import WaitError
 from hardwatt.wait import wait
 
@@ -109,13 +109,6 @@ class _Cursor:
         self.ceiling = min(LONGEST_MS, round(self.ceiling * 1.05))  # what was too much once is tried again, later
 
 
-def _inside(one: SeriesSamples, begin: int, end: int) -> SeriesSamples:
-    """Return what of a series lies in the stretch: Prometheus 2 gives the sample before its left end too."""
-    if one.ts.size and one.ts[0] >= begin and one.ts[-1] <= end:
-        return one  # the writer checks that they are in order
-    return joined(tuple(sorted(one.labels.items())), [one], begin, end)
-
-
 def _fast(data: bytes) -> bytes:
     """Gzip in a quarter of the time: answers of a long dump are hundreds of megabytes."""
     return bytes(igzip.compress(data, 1, mtime=0))
@@ -123,7 +116,7 @@ def _fast(data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class _Answer:
-    samples: list[SeriesSamples]
+    samples: Block
     raw: bytes
 
 
@@ -180,10 +173,9 @@ class Stream:
 
     def _ask(self, selector: str, stretch: Stretch) -> _Answer:
         begin, end = stretch
-        found, body = self._client.samples(f"{selector}[{end - begin + 1}ms]", end)
-        inside = [_inside(one, begin, end) for one in found]
+        found, body = self._client.block(f"{selector}[{end - begin + 1}ms]", end)
         raw = packed([body], _fast) if self._options.keep_raw else b""
-        return _Answer([one for one in inside if one.ts.size], raw)
+        return _Answer(found.within(begin, end), raw)  # Prometheus 2 gives the sample before the left end too
 
     def _land(self, future: Future[_Answer], cursor: _Cursor, stretch: Stretch, progress: Progress) -> None:
         try:
@@ -200,7 +192,7 @@ class Stream:
             self._wait_for_server()
             return
         count, files = self._writer.add_part(self._run_id, cursor.metric, stretch[0], answer.samples, answer.raw)
-        self._ledger.add(cursor.metric, stretch, len(answer.samples), count, files)
+        self._ledger.add(cursor.metric, stretch, len(answer.samples.labels), count, files)
         cursor.learn(stretch, count, self._options.target)
         self._width = min(self._options.parallel, self._width + 1)
         progress.covered += stretch[1] - stretch[0] + 1

@@ -34,7 +34,7 @@ rows = st.fixed_dictionaries(
 @given(st.lists(rows, max_size=4))
 def test_the_quick_way_gives_what_the_decoder_gives(series: list[dict[str, Any]]) -> None:
     text = body(*({"metric": one["metric"], "values": one["values"]} for one in series))
-    quick, whole = parse._quick(text), parse._whole(text)
+    quick, whole = parse._quick(text).series(), parse._whole(text)
     assert [one.labels for one in quick] == [one["metric"] for one in series]
     for ours, theirs in zip(quick, whole, strict=True):
         assert ours.ts.tolist() == theirs.ts.tolist()

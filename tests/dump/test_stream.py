@@ -66,14 +66,14 @@ def test_answers_are_as_large_as_wanted_and_no_larger(prometheus: Server, tmp_pa
     planted(prometheus, series=10)
     held: list[int] = []
     with client(prometheus) as asking:
-        ask = asking.samples
+        ask = asking.block
 
         def counted(query: str, at_ms: int) -> Any:
             answer = ask(query, at_ms)
-            held.append(sum(one.ts.size for one in answer[0]))
+            held.append(answer[0].ts.size)
             return answer
 
-        asking.samples = counted  # type: ignore[method-assign]
+        asking.block = counted  # type: ignore[method-assign]
         dump(asking, WANTED, tmp_path / "d", options=Options(target=500, parallel=2))
     assert max(held) <= 700
     assert np.median(held) > 200
@@ -115,7 +115,7 @@ def test_a_server_that_goes_and_comes_back_is_waited_for(prometheus: Server, tmp
 
     back = threading.Timer(0.8, prometheus.down.clear)
     with client(prometheus, retries=0) as asking:
-        ask = asking.samples
+        ask = asking.block
 
         def dies_once(query: str, at_ms: int) -> Any:
             if len(prometheus.queries) > 9 and not back.ident:
@@ -123,7 +123,7 @@ def test_a_server_that_goes_and_comes_back_is_waited_for(prometheus: Server, tmp
                 back.start()
             return ask(query, at_ms)
 
-        asking.samples = dies_once  # type: ignore[method-assign]
+        asking.block = dies_once  # type: ignore[method-assign]
         folder = dump(asking, WANTED, tmp_path / "d", options=Options(target=300), say=say)
     back.join()
     assert samples(folder).height == count
@@ -138,14 +138,14 @@ def test_a_server_that_stays_away_ends_the_dump_and_the_next_one_goes_on(prometh
         """Nothing to say."""
 
     with client(prometheus, retries=0) as asking:
-        ask = asking.samples
+        ask = asking.block
 
         def dies(query: str, at_ms: int) -> Any:
             if len(prometheus.queries) > 20:
                 prometheus.down.set()
             return ask(query, at_ms)
 
-        asking.samples = dies  # type: ignore[method-assign]
+        asking.block = dies  # type: ignore[method-assign]
         with pytest.raises(UnreachableError, match="did not come back"):
             dump(asking, WANTED, tmp_path / "d", options=options, say=killed)
     prometheus.down.clear()
@@ -164,14 +164,14 @@ def test_a_server_that_stays_away_ends_the_dump_and_the_next_one_goes_on(prometh
 def unfinished(server: Server, folder: Path) -> None:
     """Leave a dump that was killed after a few stretches."""
     with client(server) as asking:
-        ask = asking.samples
+        ask = asking.block
 
         def killed(query: str, at_ms: int) -> Any:
             if len(server.queries) > 12:
                 raise KeyboardInterrupt
             return ask(query, at_ms)
 
-        asking.samples = killed  # type: ignore[method-assign]
+        asking.block = killed  # type: ignore[method-assign]
         with pytest.raises(KeyboardInterrupt):
             dump(asking, WANTED, folder, options=Options(target=100, parallel=1))
 

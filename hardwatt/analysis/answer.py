@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hardwatt.analysis import equivalence, paired
+from hardwatt.analysis import equivalence, paired, resample, signedrank
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
 from hardwatt.analysis.table import Pair, Table, vector
 from hardwatt.errors import LabError
@@ -15,6 +16,16 @@ from hardwatt.instruments import Figure
 
 _SHOWN = "The interval does not hold zero: on this machine and for these commits, a difference is shown."
 ESTIMATOR = "mean paired difference"
+ROBUST = "Hodges-Lehmann"
+Compute = Callable[[NDArray[np.float64], float, int], paired.Estimate]
+ESTIMATORS: Mapping[tuple[str, str], Compute] = {
+    (ESTIMATOR, "t"): lambda values, level, seed: paired.mean_difference(values, level),
+    (ESTIMATOR, "studentised bootstrap"): resample.bootstrap_t,
+    (ROBUST, "signed rank"): lambda values, level, seed: signedrank.hodges_lehmann(values, level),
+}
+"""What a plan can name: (estimator, interval), the usual interval of an estimator first."""
+_RANK_EFFICIENCY = 0.955
+"""Of rank methods against the mean, for normal differences (3 / pi)."""
 
 
 def measured(one: Figure) -> Json:
@@ -36,29 +47,42 @@ def mean_of(table: Table, arm: str, outcome: str) -> Json:
     return of_estimate(estimate, own[0].unit, own[0].source)
 
 
-def primary(table: Table, planned: Mapping[str, Any]) -> Json:
-    """Return the planned estimate: the estimator and level are the plan's, nothing else is tried."""
-    if planned.get("estimator", ESTIMATOR) != ESTIMATOR:
+def estimator(planned: Mapping[str, Any]) -> tuple[str, Compute]:
+    """Return name and function of the plan's estimator; raise `LabError` where this version has none of that name."""
+    name = str(planned.get("estimator", ESTIMATOR))
+    usual = next((interval for known, interval in ESTIMATORS if known == name), "")
+    wanted = (name, str(planned.get("interval") or usual))
+    if wanted not in ESTIMATORS:
+        known = ", ".join(f"{one!r} with the interval {interval!r}" for one, interval in ESTIMATORS)
         raise LabError(
-            f"the plan names the estimator {planned['estimator']!r}; this version has {ESTIMATOR!r}",
+            f"the plan names the estimator {name!r} with the interval {wanted[1]!r}; this version has {known}",
             hint="analyse the bundle with the version of hardwatt that is named in its manifest",
         )
+    return name, ESTIMATORS[wanted]
+
+
+def primary(table: Table, planned: Mapping[str, Any], seed: int = 0) -> Json:
+    """Return the planned estimate: the estimator and level are the plan's, nothing else is tried."""
+    name, compute = estimator(planned)
     level = float(planned.get("confidence", paired.LEVEL))
     values = vector(table, table.outcome)
     if values is None or not table.pairs:
         return _nothing(table, planned, level)
-    estimate = paired.mean_difference(values, level)
+    estimate = compute(values, level, seed)
     sample = table.primary(table.pairs[0].runs[table.arms[0]])
+    least = paired.detectable_effect(values)
+    if least is not None and name == ROBUST:
+        least /= float(np.sqrt(_RANK_EFFICIENCY))
     return {
         "outcome": table.outcome,
-        "estimator": ESTIMATOR,
+        "estimator": name,
         "estimate": of_estimate(estimate, sample.unit, sample.source),
         "method": estimate.method,
-        "level": figure(level * 100, "%", "plan"),
+        "level": figure(estimate.level * 100, "%", "plan"),
         "direction": f"{table.arms[1]} minus {table.arms[0]}",
         "arms": {arm: mean_of(table, arm, table.outcome) for arm in table.arms},
         "relative": _relative(table, level),
-        "detectable": figure(paired.detectable_effect(values), sample.unit, sample.source),
+        "detectable": figure(least, sample.unit, sample.source),
     }
 
 
@@ -67,7 +91,7 @@ def _nothing(table: Table, planned: Mapping[str, Any], level: float) -> Json:
     empty = figure(None, unit, source)
     return {
         "outcome": table.outcome,
-        "estimator": ESTIMATOR,
+        "estimator": str(planned.get("estimator", ESTIMATOR)),
         "estimate": empty,
         "method": "no complete pair, no estimate",
         "level": figure(level * 100, "%", "plan"),

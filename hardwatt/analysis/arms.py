@@ -67,6 +67,9 @@ def several(
     where = None if places is None else np.column_stack([np.asarray(places[arm]) for arm in arms])
     n, tested = y.shape[0], y.shape[0] >= FEWEST_FOR_A_TEST
     estimates, f, f_p = _mixed(y, where, level)
+    if estimates is None and where is not None:
+        # Places that follow from the arm (one order only) cannot be told from it.
+        estimates, f, f_p = _mixed(y, None, level)
     adjusted = holm({arm: sign_flip(y[:, k] - y[:, 0], seed).p for k, arm in enumerate(arms) if k}) if tested else {}
     contrasts = tuple(
         Contrast(

@@ -83,20 +83,24 @@ def incomplete(table: Table) -> list[str]:
     return [name for name in table.names() if table.columns(name) is None]
 
 
-def secondaries(table: Table, seed: int) -> list[Json]:
-    """Every further outcome with its paired difference; from six pairs on with Holm's p-values.
+def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -> list[Json]:
+    """Every further outcome with its paired difference; from six pairs on with Holm's p-values over the *planned* ones.
 
-    Parts of the node (namespaces, units) and checks of the rig are no hypotheses: they stand apart, without p.
+    A plan that names none (``None``) has them all for hypotheses. Parts of the node (namespaces, units) and checks of
+    the rig are none unless they are planned: they stand apart, without p.
     """
     apart = (NAMESPACE, KEPLER, "check.", "closure.")
     known = [name for name in table.names() if not name.startswith(apart) and not _is_unit(name)]
+    known += [name for name in planned or () if name not in known]
     known = [name for name in known if name not in (table.outcome, JOULES)]
     rows = [row for name in known if (row := contrast(table, name, LABELS.get(name, name.replace("_", " "))))]
+    tested = [row for row in rows if planned is None or row["name"] in planned]
     if len(table.pairs) >= FEWEST_FOR_A_TEST:
-        raw = {row["name"]: resample.sign_flip(_known(table, row["name"]), seed).p for row in rows}
-        for name, p in equivalence.holm(raw).items():
-            row = next(row for row in rows if row["name"] == name)
-            row["p"] = figure(p, "1", "sign-flip permutation, two-sided, Holm over the secondaries")
+        raw = {row["name"]: resample.sign_flip(_known(table, row["name"]), seed).p for row in tested}
+        adjusted = equivalence.holm(raw)
+        for row in tested:
+            source = "sign-flip permutation, two-sided, Holm over the secondaries"
+            row["p"] = figure(adjusted[row["name"]], "1", source)
     return rows
 
 

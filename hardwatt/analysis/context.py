@@ -72,6 +72,12 @@ def extras(bundle: Bundle) -> dict[str, Any]:
     return {**nested, **extra} if isinstance(nested, Mapping) else extra
 
 
+def planned_secondaries(bundle: Bundle) -> list[str] | None:
+    """Secondaries that the plan names; ``None`` for a plan that says nothing of them."""
+    named = extras(bundle).get("secondaries")
+    return None if named is None else [str(name) for name in named]
+
+
 def window(bundle: Bundle) -> Json:
     """T, the same in every arm."""
     return figure(bundle.plan.window_seconds, "s", "plan")
@@ -83,7 +89,7 @@ def limits(bundle: Bundle, table: Table) -> list[Json]:
     own = [_ONE_MACHINE, _SHORT_WINDOWS]
     if bundle.manifest.source == "modelled":
         own.insert(0, _MODELLED)
-    if len(table.pairs) < FEWEST_FOR_A_TEST:
+    if 0 < len(table.pairs) < FEWEST_FOR_A_TEST:
         own.append(_FEW_PAIRS)
     if bundle.manifest.host.get("synthetic"):
         notes.insert(0, {"says": _SYNTHETIC, "source": "analysis"})

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hardwatt.analysis import answer, further, robustness, table
+from hardwatt.analysis import answer, distribution, further, robustness, table
 from hardwatt.analysis.figures import Json, count, figure, text
 from hardwatt.analysis.paired import LEVEL
 from hardwatt.bundle import Run
@@ -193,10 +193,12 @@ def _results(data: table.Table, runs: Sequence[Run], arms: Sequence[str], asked:
         "primary": first,
         "verdict": answer.verdict(data, first, equal),
         "pairs": answer.pairs(data, None),
+        "distribution": distribution.distribution(data),
         "equivalence": equal,
         "robustness": robustness.robustness(data, asked.seed, asked.level),
         "several": further.further_arms(runs, data.figures, arms, data.outcome, options),
         "break_even": further.break_even(data, asked.level) if commits else None,
+        "scaling": None,
         "checks": robustness.memory_check(data),
         "exclusions": [{"run": e.run_id, "arm": e.arm, "reason": e.reason} for e in data.exclusions],
         "seed": figure(asked.seed, "1", "given, or 0"),

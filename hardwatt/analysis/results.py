@@ -9,7 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import hardwatt
-from hardwatt.analysis import answer, breakdown, context, crosschecks, further, paired, robustness, runlog, sci, table
+from hardwatt.analysis import (
+    answer,
+    breakdown,
+    context,
+    crosschecks,
+    distribution,
+    further,
+    paired,
+    robustness,
+    runlog,
+    scaling,
+    sci,
+    table,
+)
 from hardwatt.analysis.figures import Json, figure, text
 from hardwatt.analysis.otherwise import Otherwise, apply
 from hardwatt.bundle import Bundle
@@ -77,7 +90,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
     fetched = runlog.fetches(bundle, data)
     level = float(planned.get("confidence", paired.LEVEL))
     data = replace(data, level=level)
-    first = answer.primary(data, planned)
+    first = answer.primary(data, planned, seed)
     equal = answer.equivalent(data, planned)
     crossed = crosschecks.crosschecks(data, bundle, measured)
     derived = breakdown.JOULES if data.outcome != breakdown.JOULES and data.columns(breakdown.JOULES) else None
@@ -94,12 +107,13 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "verdict": answer.verdict(data, first, equal),
         "limits": context.limits(bundle, data),
         "pairs": answer.pairs(data, derived),
+        "distribution": distribution.distribution(data),
         "runs": _runs(bundle, data),
         "joules": breakdown.joules(data, kind, model),
         "namespaces": breakdown.namespaces(data),
         "totals": breakdown.totals(data),
         "crosschecks": crossed,
-        "secondaries": breakdown.secondaries(data, seed),
+        "secondaries": breakdown.secondaries(data, seed, context.planned_secondaries(bundle)),
         "units": breakdown.units(data),
         "kepler": breakdown.kepler(data),
         "incomplete": breakdown.incomplete(data),
@@ -110,6 +124,9 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "break_even": further.break_even(data, level),
         "several": further.further_arms(
             bundle.runs, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
+        ),
+        "scaling": scaling.scaling(
+            context.extras(bundle), bundle.runs, data.figures, bundle.plan.arms, (data.outcome, level)
         ),
         "fetches": fetched,
         "checks": [
@@ -139,18 +156,26 @@ def _without(data: table.Table, wanted: Otherwise | None) -> table.Table:
 
 
 def _runs(bundle: Bundle, data: table.Table) -> list[Json]:
-    return [
-        {
-            "position": number,
-            "run": run.run_id,
-            "pair": str(run.block),
-            "arm": run.arm,
-            "flags": list(run.flags),
-            "figure": answer.measured(data.primary(run)),
-            "gate": runlog.gate(runlog.read(bundle, run)),
-        }
-        for number, run in enumerate(data.runs, start=1)
-    ]
+    """Every recorded run of both arms in its order, those too that do not count."""
+    counted = {run.run_id for run in data.runs}
+    own = [run for run in bundle.runs if run.arm in data.arms]
+    unit, nothing = bundle.plan.primary.unit, "the run does not count"
+    rows = []
+    for number, run in enumerate(own, start=1):
+        known = data.get(run, data.outcome)
+        rows.append(
+            {
+                "position": number,
+                "run": run.run_id,
+                "pair": str(run.block),
+                "arm": run.arm,
+                "counts": run.run_id in counted,
+                "flags": list(run.flags),
+                "figure": figure(None, unit, nothing) if known is None else answer.measured(known),
+                "gate": runlog.gate(runlog.read(bundle, run)),
+            }
+        )
+    return rows
 
 
 def _per_commit(first: Json, delivery: Json, pairs: int) -> Json | None:

@@ -48,7 +48,7 @@ class Scale:
 
     def ticks(self, wanted: int) -> list[Tick]:
         step = _round_step((self.high - self.low) / max(1, wanted))
-        places = max(0, -math.floor(math.log10(step) + 1e-9))
+        places = _places(step)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [Tick(self.at(k * step), number(k * step, places)) for k in range(first, last + 1)]
@@ -57,6 +57,11 @@ class Scale:
 def _round_step(step: float) -> float:
     power = float(10.0 ** math.floor(math.log10(step)))
     return next(power * nice for nice in (1, 2, 2.5, 5, 10) if power * nice >= step * 0.999)
+
+
+def _places(step: float) -> int:
+    """Digits after the point that tell steps apart exactly: two for steps of 0.25."""
+    return next((k for k in range(12) if abs(step * 10**k - round(step * 10**k)) < 1e-6), 12)
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,12 @@ def _row_height(rows: int) -> float:
     return max(14.0, min(34.0, 620 / max(1, rows)))
 
 
-def pairs(results: Mapping[str, Any], width: int) -> Plot:
-    """Every pair: a row each, both arms on one axis."""
-    rows, names = results["pairs"], [arm["name"] for arm in results["arms"]]
+def pairs(results: Mapping[str, Any], width: int) -> Plot | None:
+    """Every pair: a row each, both arms on one axis. ``None`` without a complete pair."""
+    rows = results["pairs"]
+    if not rows:
+        return None
+    names = list(rows[0]["values"])
     left, top, step = 64, 14, _row_height(len(rows))
     first = results["primary"]["estimate"]
     scale = Scale.over((row["values"][name]["value"] for row in rows for name in names), left + 8, width - 16)
@@ -112,9 +120,11 @@ def _mark(scale: Scale, figure: Figure, y: float, arm: str, what: str) -> Mark:
     return Mark(scale.at(value), round(y, 2), arm, f"{what}: {number(value, 3)} {figure['unit']}")
 
 
-def changes(results: Mapping[str, Any], width: int) -> Plot:
-    """The differences of the pairs around zero, and their mean with its interval below."""
+def changes(results: Mapping[str, Any], width: int) -> Plot | None:
+    """The differences of the pairs around zero, and their mean with its interval below. ``None`` without a pair."""
     rows, estimate = results["pairs"], results["primary"]["estimate"]
+    if not rows:
+        return None
     left, top, step = 64, 14, _row_height(len(rows))
     bounds = [estimate["low"], estimate["high"], estimate["value"], 0.0]
     values = [row["difference"]["value"] for row in rows]
@@ -141,31 +151,47 @@ def changes(results: Mapping[str, Any], width: int) -> Plot:
     )
 
 
-def sequence(results: Mapping[str, Any], width: int) -> Plot:
-    """The runs in the order in which they were made: drift would show here."""
-    runs = results["runs"]
+def sequence(results: Mapping[str, Any], width: int) -> Plot | None:
+    """The runs in the order in which they were made: drift would show here. Those that do not count are crosses.
+
+    ``None`` where no run has a figure, and for somebody's table, whose rows are in no known order.
+    """
+    runs = results.get("runs", [])
     left, top, bottom = 56, 12, 190
-    scale = Scale.over((run["figure"]["value"] for run in runs), bottom, top)
-    gap = (width - left - 24) / max(1, len(runs))
-    marks = [
-        Mark(
-            round(left + gap * (i + 0.5), 2),
-            scale.at(run["figure"]["value"]),
-            run["arm"],
-            f"run {run['position']}, {run['arm']}: {number(run['figure']['value'], 3)} {run['figure']['unit']}",
-        )
-        for i, run in enumerate(runs)
-    ]
-    every = max(1, math.ceil(len(runs) / (_wanted(width) * 2)))
-    places = [Tick(m.x, str(run["position"])) for m, run in list(zip(marks, runs, strict=True))[::every]]
+    known = [run["figure"]["value"] for run in runs if run["figure"]["value"] is not None]
+    if not known:
+        return None
+    scale = Scale.over(known, bottom, top)
+    across = columns(len(runs), left, width)
+    marks, crosses = [], []
+    for run, x in zip(runs, across, strict=True):
+        value, what = run["figure"]["value"], f"run {run['position']}, {run['arm']}"
+        if run["counts"]:
+            text = f"{what}: {number(value, 3)} {run['figure']['unit']}"
+            marks.append(Mark(x, scale.at(value), run["arm"], text))
+        else:
+            y = bottom - 8.0 if value is None else scale.at(value)
+            crosses.append(Mark(x, y, run["arm"], f"{what}: does not count"))
     figure = results["primary"]["estimate"]
-    extra = {"bottom": bottom, "left": left, "places": places}
+    extra = {"bottom": bottom, "left": left, "places": places(runs, across, width), "crosses": crosses}
     return Plot(width, bottom + 44, scale, scale.ticks(4), figure["unit"], figure["source"], marks=marks, extra=extra)
+
+
+def columns(count: int, left: float, width: int) -> list[float]:
+    """Places of *count* columns side by side."""
+    gap = (width - left - 24) / max(1, count)
+    return [round(left + gap * (i + 0.5), 2) for i in range(count)]
+
+
+def places(runs: Sequence[Mapping[str, Any]], across: Sequence[float], width: int) -> list[Tick]:
+    """Numbers of the runs below their columns, as many as there is room for."""
+    every = max(1, math.ceil(len(runs) / (_wanted(width) * 2)))
+    return [Tick(x, str(run["position"])) for x, run in list(zip(across, runs, strict=True))[::every]]
 
 
 def ready(results: Mapping[str, Any], width: int) -> Plot | None:
     """Commit to Ready: every revision of every window, one row per arm. ``None`` without any."""
-    rows = results["delivery"]["commits"]
+    rows = results["delivery"]["commits"] if "delivery" in results else []
     if not rows:
         return None
     names = [arm["name"] for arm in results["arms"]]

@@ -12,7 +12,7 @@ from hardwatt.analysis import Otherwise, analyse, destination
 from hardwatt.analysis.comparison import compare
 from hardwatt.analysis.foreign import Asked, analyse_table
 from hardwatt.files import read_json, write_atomic
-from hardwatt.report import numbers, plots
+from hardwatt.report import numbers, plots, spread
 
 Results = Mapping[str, Any]
 
@@ -59,23 +59,27 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
 
 
 def table(path: Path | str, asked: Asked | None = None, *, output: Path) -> Path:
-    """Analyse somebody else's table; write results.json and report.md into *output*, return report.md.
+    """Analyse somebody else's table; write results.json, report.md and report.html into *output*, return report.html.
 
     Raises `hardwatt.errors.LabError` as `hardwatt.analysis.foreign.analyse_table` does.
     """
     analyse_table(path, asked, output)
     results = read_json(output / "results.json")
-    page = output / "report.md"
-    write_atomic(page, _environment().get_template("table.md.j2").render(r=results) + "\n")
+    write_atomic(output / "report.md", _environment().get_template("table.md.j2").render(r=results) + "\n")
+    page = output / "report.html"
+    write_atomic(page, _page("table.html.j2", results, results["arms"][:2]))
     return page
 
 
 def html(results: Results) -> str:
     """Return the page: inline style and pictures, no script, no request."""
+    return _page("report.html.j2", results, _names(results))
+
+
+def _page(template: str, results: Results, names: Sequence[str]) -> str:
     environment = _environment()
     css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
-    names = _names(results)
-    page = environment.get_template("report.html.j2")
+    page = environment.get_template(template)
     return page.render(r=results, names=names, css=css, plots=_plots(results)) + "\n"
 
 
@@ -116,11 +120,21 @@ def _place(name: str, names: Sequence[str]) -> str:
     return "second" if name == names[1] else "first"
 
 
-def _plots(results: Results) -> dict[str, Any]:
+_PLOTS = {
+    "pairs": plots.pairs,
+    "changes": plots.changes,
+    "strips": spread.strips,
+    "quantiles": spread.quantiles,
+    "sequence": plots.sequence,
+    "gates": spread.gates,
+    "ready": plots.ready,
+}
+
+
+def _plots(results: Results) -> dict[str, list[tuple[str, plots.Plot]]]:
+    """Each plot for a wide and a narrow screen; an empty list where there is nothing to draw."""
     widths = (("wide", plots.WIDE), ("narrow", plots.NARROW))
-    laid: dict[str, Any] = {"ready": [(k, p) for k, w in widths if (p := plots.ready(results, w))]}
-    if results["pairs"]:
-        laid["pairs"] = [(kind, plots.pairs(results, width)) for kind, width in widths]
-        laid["changes"] = [(kind, plots.changes(results, width)) for kind, width in widths]
-        laid["sequence"] = [(kind, plots.sequence(results, width)) for kind, width in widths]
-    return laid
+    return {
+        name: [(kind, found) for kind, width in widths if (found := make(results, width)) is not None]
+        for name, make in _PLOTS.items()
+    }

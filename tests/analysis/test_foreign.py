@@ -75,7 +75,8 @@ def test_a_run_table_of_experiment_runner(tmp_path: Path) -> None:
 def test_the_command_writes_results_and_a_page(sleep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table", str(sleep), "--unit", "h", "--margin", "3", "--output", str(tmp_path / "out")]) == 0
     page = Path(capsys.readouterr().out.strip())
-    text = page.read_text()
+    assert page.name == "report.html" and "hardwatt did not measure this" in page.read_text()
+    text = page.with_suffix(".md").read_text()
     assert "hardwatt did not measure this" in text and "+1.6 h" in text and "## Robustness" in text
     first = (tmp_path / "out" / "results.json").read_bytes()
     assert json.loads(first)["equivalence"]["equivalent"] is True
@@ -88,7 +89,7 @@ def test_three_arms_have_their_contrasts(tmp_path: Path, capsys: pytest.CaptureF
     lines += [f"{b},{arm},{b + k * 2 + (b * 7 + k) % 3 / 10}" for b in range(1, 8) for k, arm in enumerate("abc")]
     (tmp_path / "three.csv").write_text("\n".join(lines))
     assert main(["table", str(tmp_path / "three.csv"), "--output", str(tmp_path / "out")]) == 0
-    text = Path(capsys.readouterr().out.strip()).read_text()
+    text = Path(capsys.readouterr().out.strip()).with_suffix(".md").read_text()
     assert "## Every arm against a" in text
     row = next(line for line in text.splitlines() if line.startswith("| c minus a |"))
     assert re.search(r"\| \+(3\.9|4\.)", row), row

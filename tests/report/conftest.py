@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,27 @@ from selenium import webdriver
 
 from hardwatt.analysis import analyse
 from hardwatt.bundle.synthetic import Spec
-from hardwatt.report import report
+from tests.report.cases import CASES
+from tests.report.chrome import chromium
 from tests.report.realistic import realistic
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Name of a kind of page to its HTML file, each made once."""
+    return functools.cache(lambda name: CASES[name](tmp_path_factory.mktemp(name) / "made"))
 
 
 @pytest.fixture(scope="session")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quick(pages: Callable[[str], Path]) -> Path:
     """A report of three pairs."""
-    return report(realistic(tmp_path_factory.mktemp("quick") / "bundle", Spec(pairs=3)))
+    return pages("quick")
 
 
 @pytest.fixture(scope="session")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def full(pages: Callable[[str], Path]) -> Path:
     """A report of twenty pairs."""
-    return report(realistic(tmp_path_factory.mktemp("full") / "bundle", Spec(pairs=20, effect=0.2)))
+    return pages("full")
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +41,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.fail("chromium and chromedriver are missing: install the packages of bootstrap/packages.txt")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=driver))
-    yield chrome
-    chrome.quit()
+def browser() -> Iterator[webdriver.Chrome]:
+    with chromium() as chrome:
+        yield chrome

@@ -9,23 +9,38 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardwatt.bundle import Writer, synthetic
+from hardwatt.bundle import Run, Writer, synthetic
 from hardwatt.bundle.synthetic import Spec
 from hardwatt.files import write_json
 
 STUDY = Path(__file__).parents[2] / "experiments" / "studies" / "push-vs-pull.toml"
 
 
-def realistic(path: Path, spec: Spec) -> Path:
-    """Write the bundle into the new folder *path* and return it."""
+def realistic(path: Path, spec: Spec, *, failed: bool = False, levels: tuple[int, ...] = ()) -> Path:
+    """Write the bundle into the new folder *path* and return it.
+
+    With *failed* a run failed on the way; with *levels* the arms are levels of the number of applications.
+    """
     plan, finish = synthetic._plan, Writer.finish
 
     def with_study(spec: Spec, rng: np.random.Generator) -> dict[str, Any]:
-        return plan(spec, rng) | {"definition": tomllib.loads(STUDY.read_text())}
+        study = tomllib.loads(STUDY.read_text())
+        if levels:
+            study["factors"] = {"applications": list(levels)}
+            named = zip(synthetic.ARMS, levels, strict=True)
+            study["arm"] = {arm: {"levels": {"applications": level}} for arm, level in named}
+            study["estimand"]["arms"] = {arm: f"{arm}, as a test has it" for arm in synthetic.ARMS}
+        return plan(spec, rng) | {"definition": study}
 
     def with_notes(writer: Writer) -> Any:
+        if failed:
+            when = writer.runs[-1].t1_ms
+            reason = "pod workload/app-7c9 did not become Ready in 60 s"
+            writer.add_run(Run("again-push", spec.pairs, 0, "push", 1, "failed", reason, when, when))
+        draw = np.random.default_rng(spec.seed)
         for run in writer.runs:
-            gate = {"waited_seconds": 4.0, "cores": 0.41, "baseline_cores": 0.4}
+            baseline = float(draw.uniform(0.36, 0.42))
+            gate = {"waited_seconds": 4.0, "cores": baseline + float(draw.normal(0, 0.03)), "baseline_cores": baseline}
             key = "runner" if run.arm == "push" else "flux"
             fetch = {"time": "2026-01-01T00:00:00+00:00", "key": key, "repository": "workload"}
             write_json(writer.path / "log" / f"{run.run_id}.json", {"gate": gate, "fetches": [fetch] * run.commits})

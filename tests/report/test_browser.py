@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver import ActionChains, Keys
+
+from tests.report.cases import CASES
+from tests.report.chrome import show
 
 pytestmark = pytest.mark.browser
 
@@ -41,13 +48,9 @@ return [seen, bad];
 
 
 def open_page(browser: webdriver.Chrome, page: Path, width: int, scheme: str = "light") -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     log(browser, "browser")
     log(browser, "performance")
-    browser.get(page.as_uri())
+    show(browser, page, width, scheme)
 
 
 def log(browser: webdriver.Chrome, kind: str) -> list[dict[str, str]]:
@@ -60,31 +63,84 @@ def requests(browser: webdriver.Chrome) -> list[str]:
     return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
 
 
-@pytest.mark.parametrize("which", ["quick", "full"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_it_renders_alone_and_fits(
-    browser: webdriver.Chrome, which: str, width: int, request: pytest.FixtureRequest
+CLIPPED = """
+const out = [];
+for (const s of document.querySelectorAll('figure > svg')) {
+  if (!s.getClientRects().length) continue;
+  const box = s.getBoundingClientRect();
+  for (const t of s.querySelectorAll('text')) {
+    const r = t.getBoundingClientRect();
+    if (r.left < box.left - 1 || r.right > box.right + 1 || r.bottom > box.bottom + 1) out.push(t.textContent);
+  }
+}
+return out;
+"""
+DRAWN = {"quick": 6, "full": 7, "failed": 0, "shipped": 6, "three-arms": 7, "compared": 0, "table": 4}
+
+
+@pytest.mark.parametrize("which", list(CASES))
+def test_it_renders_alone_and_fits_every_screen(
+    browser: webdriver.Chrome, which: str, pages: Callable[[str], Path]
 ) -> None:
-    page: Path = request.getfixturevalue(which)
-    open_page(browser, page, width)
-    assert log(browser, "browser") == []
-    assert [url for url in requests(browser) if not url.startswith("data:")] == [page.as_uri()]
-    assert "Source of energy: modelled" in browser.find_element("css selector", "main").text
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    drawn = "return [...document.querySelectorAll('figure > svg')].filter(s => s.getClientRects().length).length"
-    assert browser.execute_script(drawn) == 4
+    page = pages(which)
+    for width in (390, 1280, 1920):
+        open_page(browser, page, width)
+        assert log(browser, "browser") == []
+        assert [url for url in requests(browser) if not url.startswith("data:")] == [page.as_uri()]
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        assert browser.execute_script(CLIPPED) == []
+        drawn = "return [...document.querySelectorAll('figure > svg')].filter(s => s.getClientRects().length).length"
+        assert browser.execute_script(drawn) == DRAWN[which]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_has_enough_contrast(browser: webdriver.Chrome, quick: Path, scheme: str) -> None:
-    open_page(browser, quick, 1280, scheme)
-    seen, bad = browser.execute_script(CONTRAST)
-    assert seen > 100
-    assert bad == []
+@pytest.mark.parametrize("which", list(CASES))
+def test_every_text_has_enough_contrast(browser: webdriver.Chrome, which: str, pages: Callable[[str], Path]) -> None:
+    for scheme in ("light", "dark"):
+        open_page(browser, pages(which), 1280, scheme)
+        seen, bad = browser.execute_script(CONTRAST)
+        assert seen > 40
+        assert bad == []
 
 
-def test_screen_readers_get_headers_names_and_order(browser: webdriver.Chrome, quick: Path) -> None:
-    open_page(browser, quick, 1280)
+def test_tables_of_answers_need_no_sideways_scrolling_on_a_desk(browser: webdriver.Chrome, full: Path) -> None:
+    open_page(browser, full, 1280)
+    wide = """
+    return [...document.querySelectorAll('.scroll')].filter(s => s.getClientRects().length)
+      .filter(s => s.scrollWidth > s.clientWidth).map(s => s.getAttribute('aria-label'));
+    """
+    assert browser.execute_script(wide) == []
+
+
+def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(browser: webdriver.Chrome, full: Path) -> None:
+    open_page(browser, full, 390)
+    seen: list[tuple[str, bool, float]] = []
+    told = """
+    const e = document.activeElement, s = getComputedStyle(e);
+    return [e.className + ' ' + e.tagName + ' ' + (e.getAttribute('aria-label') || e.textContent.trim().slice(0, 20)),
+            s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2, e.getBoundingClientRect().top + scrollY];
+    """
+    for _ in range(80):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        what = browser.execute_script(told)
+        if " BODY " in what[0] or (seen and what[0] == seen[0][0]):
+            break
+        seen.append(tuple(what))
+    assert seen[0][0].startswith("skip A")
+    assert all(shown for _, shown, _ in seen)
+    places = [top for _, _, top in seen[1:]]
+    assert places == sorted(places)
+    names = " | ".join(name for name, _, _ in seen)
+    for reached in ("Table: every pair", "SUMMARY The gate before", "Table: robustness", "A Every pair"):
+        assert reached in names
+    browser.find_element("css selector", "summary").send_keys(Keys.ENTER)
+    assert browser.execute_script("return document.querySelector('details').open")
+
+
+@pytest.mark.parametrize("which", ["quick", "full", "table", "compared"])
+def test_screen_readers_get_headers_names_and_order(
+    browser: webdriver.Chrome, which: str, pages: Callable[[str], Path]
+) -> None:
+    open_page(browser, pages(which), 1280)
     problems = """
     const out = [];
     for (const t of document.querySelectorAll('table')) {
@@ -116,7 +172,18 @@ def test_first_screen_holds_source_question_and_answer(browser: webdriver.Chrome
     assert browser.execute_script(ends) < 800
 
 
-def test_it_prints(browser: webdriver.Chrome, full: Path) -> None:
-    open_page(browser, full, 1280)
-    pdf = browser.print_page()
-    assert len(pdf) > 20_000
+def test_it_prints_in_dark_ink_with_everything_open(browser: webdriver.Chrome, full: Path) -> None:
+    open_page(browser, full, 1280, "dark")
+    pdf = base64.b64decode(browser.print_page())
+    sizes = {tuple(float(n) for n in found.split()) for found in re.findall(rb"/MediaBox ?\[([^\]]*)\]", pdf)}
+    assert sizes and len(re.findall(rb"/Type ?/Page\b", pdf)) >= 8
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    assert browser.execute_script(ground) == "rgb(255, 255, 255)"
+    hidden = """
+    return [...document.querySelectorAll('details table')]
+      .filter(t => !t.checkVisibility({contentVisibilityAuto: true, visibilityProperty: true})).length
+    """
+    assert browser.execute_script(hidden) == 0
+    assert browser.execute_script("return getComputedStyle(document.querySelector('nav.toc')).display") == "none"
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 
 from hardwatt import files
 from hardwatt.report import html, markdown, numbers, plots
+from tests.analysis.test_results import numbers_outside_figures
+from tests.report.cases import CASES
 
 VOID = {"meta", "link", "br", "hr", "img", "line", "circle", "rect", "input"}
 # Digits that are names, not measurements: code, names of pairs, commits and runs, file and plan names.
@@ -61,12 +65,27 @@ def bare_numbers(page: str) -> tuple[list[str], int]:
     return parser.bare, parser.labelled
 
 
-@pytest.mark.parametrize("which", ["quick", "full"])
-def test_no_number_lacks_its_unit_and_source(which: str, request: pytest.FixtureRequest) -> None:
-    page = request.getfixturevalue(which).read_text()
-    bare, labelled = bare_numbers(page)
+@pytest.mark.parametrize("which", list(CASES))
+def test_no_number_lacks_its_unit_and_source(which: str, pages: Callable[[str], Path]) -> None:
+    page = pages(which)
+    bare, labelled = bare_numbers(page.read_text())
     assert bare == []
-    assert labelled > 60
+    assert labelled > 10
+    results = next(path for path in page.parent.glob("*.json"))
+    assert bare_in_json(json.loads(results.read_text())) == []
+
+
+def bare_in_json(results: dict[str, Any]) -> list[str]:
+    """Paths of numbers that are in no figure; places in an order are the short list of those that may."""
+    places = (".position", ".commit")
+    return [path for path in numbers_outside_figures(results) if not path.endswith(places)]
+
+
+def test_the_check_of_json_finds_a_bare_one(results: dict[str, Any]) -> None:
+    spoilt = copy.deepcopy(results)
+    spoilt["primary"]["watts"] = 12.5
+    spoilt["n"]["unit"] = ""
+    assert sorted(bare_in_json(spoilt)) == [".n: a figure without unit or source", ".primary.watts"]
 
 
 def test_the_check_of_numbers_finds_a_bare_one(quick: Path) -> None:
@@ -170,12 +189,21 @@ def test_warnings_stand_beside_the_answer(results: dict[str, Any]) -> None:
 def test_marks_stand_where_their_values_are(results: dict[str, Any]) -> None:
     for width in (plots.WIDE, plots.NARROW):
         plot = plots.changes(results, width)
+        assert plot is not None
         inside = [row["mark"].x for row in plot.rows] + [plot.extra["x"], plot.extra["low"], plot.extra["high"]]
         assert all(0 < x < width for x in inside)
         assert plot.extra["low"] < plot.extra["x"] < plot.extra["high"]
         values = [row["difference"]["value"] for row in results["pairs"]]
         order = sorted(range(len(values)), key=values.__getitem__)
         assert order == sorted(range(len(values)), key=[row["mark"].x for row in plot.rows].__getitem__)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.9, 0.7), (0, 1), (99.9, 100.3), (0.0002, 0.0031), (-1e5, 3e5)])
+def test_labels_of_ticks_are_where_they_stand(low: float, high: float) -> None:
+    scale = plots.Scale.over([low, high], 60, 740)
+    for tick in scale.ticks(6):
+        value = float(tick.label.replace(numbers.MINUS, "-").replace(numbers.NARROW, ""))
+        assert scale.at(value) == pytest.approx(tick.at, abs=0.02)
 
 
 @pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [0.001, 0.0012], [-1e6, 1e6], []])

@@ -1,0 +1,64 @@
+"""How the values lie: five numbers by arm and of the differences, and the differences against normal ones.
+
+Describes and gates nothing: the primary interval does not wait for a test of normality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, figure
+from hardwatt.analysis.table import Table, vector
+
+NUMBERS = {"least": 0, "lower": 25, "median": 50, "upper": 75, "largest": 100}
+"""Name to percentile, by linear interpolation as numpy's default (R's type 7)."""
+_BLOM = 0.375
+
+
+def distribution(table: Table) -> Json | None:
+    """Five numbers of each arm and of the differences; from six pairs on, the differences over normal quantiles.
+
+    ``None`` where no pair is complete.
+    """
+    values, columns = vector(table, table.outcome), table.columns(table.outcome)
+    if values is None or columns is None:
+        return None
+    sample = columns[table.arms[0]][0]
+    tested = values.size >= FEWEST_FOR_A_TEST and bool(np.ptp(values))
+    names = [str(pair.block) for pair in table.pairs]
+    shapiro = float(stats.shapiro(values).pvalue) if tested else None
+    return {
+        "arms": {arm: _numbers([one.value for one in columns[arm]], sample.unit, sample.source) for arm in table.arms},
+        "difference": _numbers(values, sample.unit, sample.source),
+        "quantiles": _quantiles(values, names, sample.unit, sample.source) if tested else [],
+        "normal": figure(shapiro, "1", "Shapiro-Wilk test of the differences, p-value; describes and decides nothing"),
+    }
+
+
+def _numbers(values: ArrayLike, unit: str, source: str) -> Json:
+    given = np.asarray(values, dtype=np.float64)
+    return {name: figure(float(np.percentile(given, at)), unit, source) for name, at in NUMBERS.items()}
+
+
+def normal_scores(n: int) -> Sequence[float]:
+    """Return the expected places of *n* ordered standard normal values, by Blom's formula (1958)."""
+    places = (np.arange(1, n + 1) - _BLOM) / (n + 1 - 2 * _BLOM)
+    return [float(z) for z in stats.norm.ppf(places)]
+
+
+def _quantiles(values: ArrayLike, names: Sequence[str], unit: str, source: str) -> list[Json]:
+    d = np.asarray(values, dtype=np.float64)
+    order = np.argsort(d, kind="stable")
+    mean, spread = float(d.mean()), float(d.std(ddof=1))
+    return [
+        {
+            "pair": names[place],
+            "expected": figure(mean + spread * z, unit, "normal with the same mean and spread, Blom's places"),
+            "difference": figure(float(d[place]), unit, source),
+        }
+        for place, z in zip(order, normal_scores(d.size), strict=True)
+    ]

@@ -1,0 +1,79 @@
+"""Every kind of page that the package makes, by name: each is made in an empty folder and returns its HTML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hardwatt.analysis import Asked
+from hardwatt.bundle import Provenance, Run, Writer, synthetic
+from hardwatt.bundle.synthetic import Spec
+from hardwatt.cli import SHIPPED
+from hardwatt.report import comparison, report, table
+from tests.report.realistic import STUDY, realistic
+
+
+def quick(folder: Path) -> Path:
+    return report(realistic(folder / "bundle", Spec(pairs=3)))
+
+
+def full(folder: Path) -> Path:
+    """Twenty pairs, one of which stands for a pair that failed and was repeated."""
+    return report(realistic(folder / "bundle", Spec(pairs=20, effect=0.2), failed=True))
+
+
+def failed(folder: Path) -> Path:
+    """An experiment of which one run failed, its other arm is of no use, and the rest never ran."""
+    rows = [
+        {"run_id": f"p00{pair}-{place}-{arm}", "block": pair, "position": place, "arm": arm}
+        for pair in (1, 2, 3)
+        for place, arm in enumerate(("push", "pull"), 1)
+    ]
+    primary = {"outcome": "node_cpu_seconds", "unit": "CPU-seconds", "estimator": "mean paired difference"}
+    plan = {"study": "push-vs-pull", "seed": 3, "arms": ["push", "pull"], "window_seconds": 50, "primary": primary}
+    plan |= {"definition": tomllib.loads(STUDY.read_text())}
+    about = Provenance(seed=3, source="modelled", tool_version="0.1.0", git_sha="0" * 40, dirty=False)
+    writer = Writer.create(folder / "bundle", plan | {"runs": rows}, about)
+    reason = "the gate did not open in 60 s: node at 1.92 CPU-seconds per second, baseline 0.41"
+    writer.add_run(Run("p001-1-push", 1, 1, "push", 0, "failed", reason, 5, 5))
+    writer.finish()
+    return report(folder / "bundle")
+
+
+def shipped(folder: Path) -> Path:
+    return report(SHIPPED, output=folder)
+
+
+def three_arms(folder: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "ARMS", ("push", "pull", "idle"))
+        return report(realistic(folder / "bundle", Spec(pairs=7, window_seconds=30, commits=2), levels=(1, 10, 100)))
+
+
+def compared(folder: Path) -> Path:
+    made = [realistic(folder / name, Spec(pairs=3, seed=seed)) for seed, name in ((5, "one"), (6, "two"), (7, "three"))]
+    return comparison(made, output=folder / "out")
+
+
+def tabled(folder: Path) -> Path:
+    lines = ["pair,arm,value,commits,seconds"]
+    for pair, commits in enumerate([1, 20, 60] * 4):
+        wobble = (pair * 7 % 5 - 2) / 10
+        lines += [f"{pair},push,{100 + commits + wobble},{commits},1800", f"{pair},pull,{115 - wobble},{commits},1800"]
+    folder.mkdir(parents=True)
+    (folder / "rates.csv").write_text("\n".join(lines) + "\n")
+    return table(folder / "rates.csv", Asked(unit="J"), output=folder / "out")
+
+
+CASES: dict[str, Callable[[Path], Path]] = {
+    "quick": quick,
+    "full": full,
+    "failed": failed,
+    "shipped": shipped,
+    "three-arms": three_arms,
+    "compared": compared,
+    "table": tabled,
+}

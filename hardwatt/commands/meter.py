@@ -22,17 +22,16 @@ def meter_list(lab: Lab, here: bool = False, as_json: bool = False) -> None:
     print(show.zones_json(found) if as_json else show.zones_text(found))
 
 
-@command(positional=["name"], help={"name": "one model with its points and source; without it, all of them"})
-def meter_model_show(lab: Lab, name: str = "") -> None:
-    """Print the power models, or one of them."""
+@command(
+    positional=["action"],
+    help={
+        "action": "show or check",
+        "name": "show: this model with its points and source; without it, all of them",
+        "file": "check: a file like hardwatt/meter/models.toml; without it, that one",
+    },
+)
+def meter_model(lab: Lab, action: str, name: str = "", file: str = "") -> None:
+    """Power models: show them, or one in full; check a file of them."""
     from hardwatt.meter import show
 
-    print(show.models_text(name))
-
-
-@command(help={"file": "a file like hardwatt/meter/models.toml; without it, that one"})
-def meter_model_check(lab: Lab, file: str = "") -> None:
-    """Check a file of power models: points, sources, processors."""
-    from hardwatt.meter import show
-
-    print(show.check_models(file))
+    print(show.models(action, name=name, file=file))

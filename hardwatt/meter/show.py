@@ -59,6 +59,13 @@ def _duration(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds / 60:.0f} min" if seconds < 36_000 else f"{seconds / 3600:.0f} h"
 
 
+def models(action: str, *, name: str = "", file: str = "") -> str:
+    """Return what ``invoke meter.model`` prints; raise SettingsError for another action, as its two halves do."""
+    if action not in ("show", "check"):
+        raise SettingsError(f"meter.model {action}: show or check", hint="invoke meter.model show")
+    return models_text(name) if action == "show" else check_models(file)
+
+
 def models_text(name: str = "") -> str:
     """Return one power model in full, or all of them with the one that ``auto`` takes on this machine marked.
 
@@ -74,7 +81,7 @@ def models_text(name: str = "") -> str:
         text = "assumption" if model.assumption else "published"
         zones = ", ".join(model.zones_per_cpu) or "-"
         table.add_row(model.name + mark, f"{idle:.3f}", f"{full:.3f}", zones, model.title, text)
-    return f"{_rendered(table)}\nwatts for each hardware thread; invoke meter.model-show NAME prints points and source"
+    return f"{_rendered(table)}\nwatts for each hardware thread; invoke meter.model show --name NAME: points and source"
 
 
 def _model_text(model: Model) -> str:
@@ -89,7 +96,7 @@ def check_models(file: str = "") -> str:
     """Return one line on a file of power models (the shipped one by default); raise VerifyError with every fault."""
     path = Path(file) if file else Path(__file__).parent / "models.toml"
     if not path.exists():
-        raise SettingsError(f"there is no file {path}", hint="invoke meter.model-check --file models.toml")
+        raise SettingsError(f"there is no file {path}", hint="invoke meter.model check --file models.toml")
     if problems := model_problems(path):
         raise VerifyError(f"{path}:\n" + "\n".join(f"  {problem}" for problem in problems), hint="mend the file")
     models = load_models(path)

@@ -209,7 +209,9 @@ def test_what_runs_on_old_hosts_is_python_3_6(name: str) -> None:
 
 
 def test_models_are_shown_and_checked(tmp_path: Path) -> None:
-    assert "(auto here)" in show.models_text()
+    assert "(auto here)" in show.models("show")
+    with pytest.raises(SettingsError, match="show or check"):
+        show.models("chek")
     text = show.models_text("intel-ice-lake")
     assert "ccf-coefficients" in text
     assert "package, utilisation 100%" in text

@@ -3,6 +3,7 @@
 Pure: nothing here touches a host. ``deploys/preflight.py`` gathers the facts.
 """
 
+import fnmatch
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -213,7 +214,7 @@ def _leftovers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         )  # fmt: skip
     for name, version in sorted(lab["pins"].items()):
         found = facts.packages.get(name)
-        if found and found != version and not state["config"]:
+        if found and not fnmatch.fnmatchcase(found, version) and not state["config"]:
             yield Problem(
                 "error", f"package-{name}", f"{name} {found} is installed, the lab pins {version}",
                 f"remove the package {name}, or use another host",

@@ -5,8 +5,9 @@ from io import StringIO
 from pyinfra import host
 from pyinfra.operations import files
 
-from deploys.labdata import family, lab, step
-from deploys.operations import rpm
+from deploys.labdata import family, lab, step, system
+from deploys.operations import download, packages, rpm
+from deploys.repositories import Repository, upstream
 
 SOURCES = "/etc/apt/sources.list.d/hardwatt.sources"
 KEY = "/etc/apt/keyrings/hardwatt.asc"
@@ -22,6 +23,8 @@ def configure() -> None:
     """Write the package source with its key, and the mirror of each registry."""
     if lab()["repository"]:
         _yum() if family() == "el" else _apt()
+    elif lab()["upstream"]:
+        _upstream()
     registries = sorted(lab()["registries"].items())
     for registry, source in host.loop(registries):  # type: ignore[no-untyped-call] # it gives each turn its own place
         files.template(
@@ -31,6 +34,28 @@ def configure() -> None:
             mode="644",
             registry=registry,
             source=source,
+        )
+
+
+def upstream_repositories() -> list[Repository]:
+    """Return upstream's repositories as this machine uses them."""
+    wanted = lab()["upstream"]
+    return [upstream(name, wanted["minor"], family(), system(), wanted["base"]) for name in ("kubernetes", "docker")]
+
+
+def _upstream() -> None:
+    """Write upstream's repositories, each with its one key, whose fingerprint is pinned."""
+    fetch = ["ca-certificates", "curl", "gnupg2" if family() == "el" else "gnupg"]
+    (rpm if family() == "el" else packages).present(name="What fetches and checks keys", names=fetch)
+    for one in host.loop(upstream_repositories()):  # type: ignore[no-untyped-call] # it gives each turn its own place
+        key = one.yum_key if family() == "el" else one.apt_key
+        download.verified(name=f"Key of {one.name}", url=one.key_url, dest=key, fingerprint=one.fingerprint)
+        files.template(
+            name=f"Package source {one.name}",
+            src="templates/upstream.repo.j2" if family() == "el" else "templates/upstream.sources.j2",
+            dest=one.yum_file if family() == "el" else one.apt_file,
+            mode="644",
+            repository=one,
         )
 
 

@@ -1,16 +1,20 @@
 """Packages by the manager that the machine has: apt or dnf."""
 
-from deploys.labdata import family, system
-from deploys.mirror import REPOSITORY, SOURCES
+from deploys.labdata import family, lab, system
+from deploys.mirror import REPOSITORY, SOURCES, upstream_repositories
 from deploys.operations import packages, rpm
 
 
 def pinned(name: str, versions: dict[str, str]) -> None:
-    """Have these packages of the lab's repository in exactly these versions, whatever upgrades come."""
+    """Have packages of the lab's mirror, or of upstream, in exactly these versions, whatever upgrades come."""
+    apt_source, yum_name = SOURCES, REPOSITORY
+    if lab()["upstream"]:
+        one = next(one for one in upstream_repositories() if set(versions) & set(one.packages))
+        apt_source, yum_name = one.apt_file, f"hardwatt-{one.name}"
     if family() == "el":
-        rpm.pinned(name=name, packages=versions, repository=REPOSITORY, arch=system()["arch"])
+        rpm.pinned(name=name, packages=versions, repository=yum_name, arch=system()["arch"])
     else:
-        packages.pinned(name=name, packages=versions, source=SOURCES)
+        packages.pinned(name=name, packages=versions, source=apt_source)
 
 
 def present(name: str, names: list[str]) -> None:

@@ -1,10 +1,13 @@
 """Looking at a lab without changing it: check, plan and status."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 
 from rich.table import Table
 
-from hardwatt import engine, forward, gitops, kube, machines, mirror, provision
+from hardwatt import engine, forward, gitops, kube, machines, mirror, nodedata, provision
+from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.meter import show, sources
@@ -33,19 +36,28 @@ def check(lab: Lab, *, as_json: bool = False) -> int:
 
 def _problems(lab: Lab) -> list[dict[str, str]]:
     """Return the host's problems, and the node's where it runs."""
-    if lab.settings.machine in {"auto", "embedded"} and not lab.settings.host.address:
-        found = [
-            {"severity": "error", "what": problem.text, "remedy": problem.remedy}
-            for problem in machines.embedded_problems(lab)
-        ]
-        if found:
-            return found
+    found = [
+        {"severity": "error", "what": problem.text, "remedy": problem.remedy} for problem in machines.problems(lab)
+    ]
+    if found:
+        return found
     machine = machines.machine_for(lab)
     if machine.status().state != "running":
         say("the machine does not run; its node is checked when it does")
         return []
-    with described(lab, machine.endpoint(), mirror.load(lab)):
+    with _for_a_check(lab, machine.endpoint()):
         return [problem.to_dict() for problem in provision.check(lab)]
+
+
+@contextlib.contextmanager
+def _for_a_check(lab: Lab, endpoint: Endpoint) -> Iterator[None]:
+    """Describe the node to the deploys; a host can be looked at before anything is built."""
+    if mirror.missing(lab):
+        nodedata.write_node_data(lab, endpoint, mirror.load(lab, mode="upstream"), None)
+        yield
+    else:
+        with described(lab, endpoint, mirror.load(lab)):
+            yield
 
 
 def plan(lab: Lab) -> None:

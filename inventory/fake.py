@@ -9,6 +9,7 @@ from typing import Any
 _SYSTEM = """\
 os=debian
 os_version=12
+codename=bookworm
 arch=x86_64
 kernel=6.1.0-28-amd64
 hostname=node-1
@@ -121,6 +122,7 @@ def lab(**changed: Any) -> dict[str, Any]:
             "components": "main",
             "key": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
         },
+        "upstream": None,
         "registries": {
             "registry.k8s.io": {
                 "mirror": "http://198.51.100.1:8700/v2/registry.k8s.io",

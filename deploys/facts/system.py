@@ -14,6 +14,7 @@ _SCRIPT = r""": facts.system
 . /etc/os-release
 echo "os=$ID"
 echo "os_version=${VERSION_ID-}"
+echo "codename=${VERSION_CODENAME-}"
 echo "os_like=${ID_LIKE-}"
 echo "arch=$(uname -m)"
 echo "kernel=$(uname -r)"
@@ -44,6 +45,7 @@ class System(FactBase[dict[str, Any]]):
         return {
             "os": found.get("os", ""),
             "os_version": found.get("os_version", "").strip('"'),
+            "codename": found.get("codename", ""),
             "os_like": found.get("os_like", "").strip('"').split(),
             "arch": found.get("arch", ""),
             "kernel": found.get("kernel", ""),

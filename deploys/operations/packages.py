@@ -1,5 +1,6 @@
 """Packages of an exact version, and packages of the distribution."""
 
+import fnmatch
 import shlex
 
 from pyinfra import host
@@ -21,12 +22,16 @@ _REPAIR = "DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confdef --
 def pinned(packages: dict[str, str], source: str | None = None) -> Commands:
     """Install exactly these versions and hold them, so that no upgrade moves them.
 
-    + packages: name to version, as apt prints it
+    + packages: name to version, as apt prints it; ``1.36.3-*`` is any packaging of that version
     + source: the sources file to read first; None reads all of them
     """
     found = host.get_fact(Debs, names=sorted(packages))
     installed = found.get("packages", {})
-    wrong = {n: v for n, v in sorted(packages.items()) if n not in installed or installed[n]["version"] != v}
+    wrong = {
+        name: version
+        for name, version in sorted(packages.items())
+        if name not in installed or not fnmatch.fnmatchcase(installed[name]["version"], version)
+    }
     loose = [n for n in sorted(packages) if n in wrong or not installed[n]["held"]]
     if not wrong and not loose and not found.get("broken"):
         host.noop(f"packages are installed and held: {', '.join(sorted(packages))}")

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from hardwatt import nodedata
+from hardwatt.lab import Lab
 from hardwatt.mirror import apt
+from hardwatt.mirror.index import Index
 from hardwatt.mirror.served import Served
+from hardwatt.settings import Settings
 from tests.deploys.conftest import FAKE, Runner
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
@@ -82,8 +85,10 @@ def test_a_node_is_told_of_packages_as_it_takes_them(
     key = tmp_path / "key.asc"
     key.write_text(KEY)
     monkeypatch.setattr(apt, "fingerprint", {key: FINGERPRINT}.__getitem__)
-    index = nodedata.Index(tmp_path)
-    found = nodedata._sources(index, Served("http://198.51.100.1:8701", "198.51.100.1:8700", key), rpms=rpms)
+    lab = Lab(Settings(name="unit"), tmp_path, tmp_path)
+    found = nodedata._sources(
+        lab, Index(tmp_path), Served("http://198.51.100.1:8701", "198.51.100.1:8700", key), rpms=rpms
+    )
     assert found["repository"] == (
         LAB["repository"]
         if rpms

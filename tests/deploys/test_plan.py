@@ -141,7 +141,7 @@ def test_all_problems_stop_the_run_before_any_command(run_node: Runner) -> None:
     with pytest.raises(DeployError) as caught:
         run_node(answers={"system": system, "ports": 'LISTEN 0 9 *:6443 *:* users:(("nginx",pid=1,fd=1))'})
     text = str(caught.value)
-    assert all(part in text for part in ("1097 MiB of memory", "kubeadm wants 2", "port 6443 is taken by nginx"))
+    assert all(part in text for part in ("1095 MiB of memory", "kubeadm wants 2", "port 6443 is taken by nginx"))
 
 
 V1 = (
@@ -178,6 +178,72 @@ def test_the_embedded_node_has_no_boot_of_its_own(run_node: Runner) -> None:
     run = run_node(answers={"cgroup": V1, "system": system}, lab={"preset": "embedded"})
     assert not [command for command in run.commands if "grub" in command]
     assert "Control plane | kubeadm init" in run.results
+
+
+UPSTREAM: dict[str, Any] = {
+    "repository": None,
+    "registries": {},
+    "upstream": {"minor": "1.36", "base": ""},
+    "packages": {
+        "containerd": {"containerd.io": "2.3.4-*"},
+        "kubernetes": dict.fromkeys(("kubeadm", "kubectl", "kubelet"), "1.36.3-*"),
+    },
+}
+
+
+def test_upstreams_repositories_by_apt_each_with_its_one_key(run_node: Runner) -> None:
+    run = run_node(lab=UPSTREAM)
+    files = {path.rpartition("/")[2]: text for path, text in run.files.items() if "sources.list.d" in path}
+    assert sorted(files) == ["hardwatt-docker.sources", "hardwatt-kubernetes.sources"]
+    assert files["hardwatt-kubernetes.sources"].splitlines()[1:] == [
+        "Types: deb",
+        "URIs: https://pkgs.k8s.io/core:/stable:/v1.36/deb/",
+        "Suites: /",
+        "Architectures: amd64",
+        "Signed-By: /etc/apt/keyrings/hardwatt-kubernetes.asc",
+    ]
+    assert "Suites: bookworm\nComponents: stable\n" in files["hardwatt-docker.sources"]
+    keys = [command for command in run.commands if 'test "$found" != ' in command]
+    assert [("DE15B14486CD377B9E876E1A234654DA9A296436" in text) for text in keys] == [True, False]
+    assert "9DC858229FC7DD38854AE2D88D81803C0EBFCD88" in keys[1]
+    fetched = [text.rpartition(" ")[2] for text in run.commands if "curl --fail" in text]
+    assert fetched == [
+        "https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key",
+        "https://download.docker.com/linux/debian/gpg",
+    ]
+    installs = [text for text in run.commands if "apt-get install" in text]
+    assert any("'kubeadm=1.36.3-*' 'kubectl=1.36.3-*' 'kubelet=1.36.3-*'" in text for text in installs)
+    reads = [text for text in run.commands if "apt-get update" in text and "SourceList" in text]
+    assert [text.partition("SourceList=")[2].split()[0] for text in reads] == [
+        "/etc/apt/sources.list.d/hardwatt-docker.sources",
+        "/etc/apt/sources.list.d/hardwatt-kubernetes.sources",
+    ]
+
+
+def test_an_internal_proxy_stands_in_for_upstreams_hosts(run_node: Runner) -> None:
+    run = run_node(lab={**UPSTREAM, "upstream": {"minor": "1.36", "base": "https://proxy.example.org/up/"}})
+    text = run.files["/etc/apt/sources.list.d/hardwatt-kubernetes.sources"]
+    assert "URIs: https://proxy.example.org/up/pkgs.k8s.io/core:/stable:/v1.36/deb/" in text
+
+
+def test_preset_legacy_leaves_images_to_its_kubeadm(run_node: Runner) -> None:
+    legacy = {
+        **UPSTREAM,
+        "preset": "legacy",
+        "kubernetes_version": "v1.34.11",
+        "images": {"node": [], "workload": []},
+        "pause": "",
+        "etcd_tag": "",
+        "dns_tag": "",
+    }
+    run = run_node(answers={"cgroup": V1}, lab=legacy)
+    documents = kubeadm(run.files)
+    assert documents["InitConfiguration"]["nodeRegistration"]["imagePullPolicy"] == "IfNotPresent"
+    assert documents["InitConfiguration"]["nodeRegistration"]["ignorePreflightErrors"] == []
+    assert "dns" not in documents["ClusterConfiguration"]
+    assert "imageTag" not in documents["ClusterConfiguration"]["etcd"]["local"]
+    assert documents["KubeletConfiguration"]["failCgroupV1"] is False
+    assert "sandbox" not in run.files["/etc/containerd/config.toml"]
 
 
 def test_every_step_runs_alone(run_node: Runner) -> None:

@@ -291,10 +291,37 @@ def test_our_own_images_are_asked_for_nowhere_else(
     assert found["docker.io"]["server"] == "https://registry-1.docker.io"
 
 
-def test_packages_from_upstreams_repositories_are_refused_with_a_way_out(
-    lab: Lab, index: Index, served: Served, processor: nodedata.Processor
+@pytest.fixture
+def upstream(index: Index) -> Index:
+    """The index of mirror mode ``upstream``: only our own images are this lab's."""
+    theirs = [
+        dataclasses.replace(one, source="upstream", version={"package": "1.36.3-*"}.get(one.kind, one.version))
+        for one in index.artefacts
+    ]
+    return Index(index.root, (*theirs, artefact("image", "hardwatt.dev/app", "v0.1.0_lab.1")))
+
+
+def test_a_node_may_take_all_but_our_own_images_from_upstream(
+    lab: Lab, upstream: Index, served: Served, processor: nodedata.Processor
 ) -> None:
-    theirs = dataclasses.replace(artefact("package", "kubelet", "1.36.3-*"), source="upstream")
-    with pytest.raises(LabError, match="not set up") as caught:
-        nodedata.node_data(lab, endpoint(lab), index.with_artefact(theirs), served, processor)
-    assert "[mirror]" in caught.value.hint
+    data = nodedata.node_data(lab, endpoint(lab), upstream, served, processor)["lab"]
+    assert data["repository"] is None
+    assert data["upstream"] == {"minor": "1.36", "base": ""}
+    assert data["packages"]["kubernetes"]["kubelet"] == "1.36.3-*"
+    assert list(data["registries"]) == ["hardwatt.dev"]
+    # they come with upstream's packages, and Debian's runc conflicts with containerd.io
+    assert not {"runc", "containernetworking-plugins"} & set(data["distribution_packages"])
+
+
+def test_the_legacy_preset_is_upstreams_alone(
+    lab: Lab, index: Index, upstream: Index, served: Served, processor: nodedata.Processor
+) -> None:
+    legacy = dataclasses.replace(lab, settings=Settings(name="unit", preset="legacy"))
+    data = nodedata.node_data(legacy, endpoint(lab), upstream, served, processor)["lab"]
+    assert data["upstream"]["minor"] == "1.34"
+    assert data["kubernetes_version"] == "v1.34.11"
+    assert data["packages"]["kubernetes"]["kubeadm"] == "1.34.11-*"
+    assert data["images"]["node"] == []
+    with pytest.raises(LabError, match="upstream's repositories alone") as caught:
+        nodedata.node_data(legacy, endpoint(lab), index, served, processor)
+    assert 'mode = "upstream"' in caught.value.hint

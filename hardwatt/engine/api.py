@@ -11,7 +11,6 @@ from pathlib import Path
 from hardwatt.bundle import Run, Writer, provenance
 from hardwatt.engine import resume as resuming
 from hardwatt.engine import study as studies
-from hardwatt.engine.arm import ARMS
 from hardwatt.engine.hostchecks import printed
 from hardwatt.engine.journal import ABANDONED, FINISHED, RUNNING, Journal, State
 from hardwatt.engine.plan import FULL, QUICK, Plan, make_plan
@@ -21,9 +20,9 @@ from hardwatt.engine.qualification import Qualification, blocks_for
 from hardwatt.engine.qualification import load as load_qualification
 from hardwatt.engine.run import Engine, runs_left
 from hardwatt.engine.study import load_study
-from hardwatt.engine.studymodel import Study
+from hardwatt.engine.studymodel import ARMS, WORKLOADS, Study
 from hardwatt.engine.undo import Cluster, perform
-from hardwatt.engine.workload import WORKLOADS, code_hashes
+from hardwatt.engine.workload import code_hashes
 from hardwatt.errors import LabError
 from hardwatt.files import write_atomic
 from hardwatt.hostlock import locked

@@ -12,11 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from hardwatt.engine.studymodel import Level, Study
+from hardwatt.engine.studymodel import ARMS, Level, Study
 from hardwatt.engine.undo import Changes, Manifest
 from hardwatt.errors import LabError
-
-ARMS = Path("experiments/arms")
 
 
 @dataclasses.dataclass(frozen=True)

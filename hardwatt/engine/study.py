@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt.engine.studymodel import SETTABLE, STUDIES, Study, is_key
+from hardwatt.engine.studymodel import ARMS, SETTABLE, STUDIES, WORKLOADS, Study, is_key
 from hardwatt.errors import LabError, SettingsError
 from hardwatt.settings import parse
 
@@ -167,7 +167,26 @@ def load_study(root: Path, name: str) -> Study:
         raise SettingsError(
             f"unknown study {name!r}; known studies: {', '.join(known) or 'none'}", hint="invoke experiment.list"
         )
-    return read_study(path)
+    study = read_study(path)
+    if found := list(_missing_files(root, study)):
+        raise SettingsError(f"{path}: " + "; ".join(found), hint=f"mend {path} and run the command again")
+    return study
+
+
+def _missing_files(root: Path, study: Study) -> Iterator[str]:
+    """Yield what a study names that is no file of the checkout, with its key."""
+    for arm in study.arms:
+        name = study.code_of(arm)
+        if not (root / ARMS / f"{name}.py").exists():
+            arms = ", ".join(sorted(file.stem for file in (root / ARMS).glob("[a-z]*.py")))
+            key = "arms" if name == arm else f"arm.{arm}.use"
+            yield f"{key}: there is no {ARMS}/{name}.py; arms: {arms}"
+    manifests = study.workload.manifests
+    known = sorted(file.parent.name for file in (root / WORKLOADS).glob("*/kustomization.yaml"))
+    if manifests not in known:
+        yield (
+            f"workload.manifests: there is no {WORKLOADS}/{manifests}/kustomization.yaml; workloads: {', '.join(known)}"
+        )
 
 
 def read_study(path: Path) -> Study:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from hardwatt.settings import parse
 
 STUDIES = Path("experiments/studies")
+ARMS = Path("experiments/arms")
+WORKLOADS = Path("experiments/workloads")
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]

@@ -9,11 +9,10 @@ import yaml
 
 from hardwatt.door import Result, run
 from hardwatt.engine.rollouts import REVISION
-from hardwatt.engine.studymodel import Workload
+from hardwatt.engine.studymodel import WORKLOADS, Workload
 from hardwatt.errors import LabError
 from hardwatt.files import sha256, write_atomic
 
-WORKLOADS = Path("experiments/workloads")
 BRANCH = "main"
 KUSTOMIZATION = "kustomization.yaml"
 TIMEOUT = 30.0

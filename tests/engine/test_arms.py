@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from hardwatt.delivery import Buildbot, Burner, Flux, Runner
-from hardwatt.engine.arm import ARMS, Bench, Commit, Git, load_arm
-from hardwatt.engine.study import Study
+from hardwatt.engine.arm import Bench, Commit, Git, load_arm
+from hardwatt.engine.studymodel import ARMS, Study
 from hardwatt.engine.undo import Changes, Undo, perform
 from hardwatt.errors import LabError
 from hardwatt.settings import ROOT

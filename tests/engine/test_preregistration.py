@@ -1,6 +1,7 @@
 """Plans as text, and what a machine can detect."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hardwatt.engine.qualification import Noise, Qualification, Recovered, block
 from hardwatt.engine.studymodel import Margin, Study, override
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.lab import Lab
+from hardwatt.settings import ROOT
 
 GOOD = Qualification(
     at="2027-01-15T08:00:00+00:00", study="control-aa", outcome="node_cpu_seconds", window_seconds=45.0, commits=3,
@@ -113,6 +115,8 @@ def test_the_preregistration_holds_all_that_was_decided(lab: Lab, study: Study, 
 
 def test_studies_are_listed_and_shown_and_a_broken_one_hides_no_other(lab: Lab, tmp_path: Path) -> None:
     folder = tmp_path / "checkout/experiments/studies"
+    for part in ("arms", "workloads"):
+        shutil.copytree(ROOT / "experiments" / part, folder.parent / part)
     folder.mkdir(parents=True)
     (folder / "push-vs-pull.toml").write_text((Path(__file__).parent / "base.toml").read_text())
     (folder / "broken.toml").write_text("quetsion = 1")

@@ -18,14 +18,15 @@ from hardwatt.settings import default_name
 from tests.e2e.support import Story
 
 _FIRST_FAILURE = pytest.StashKey[str]()
+_LATER = ("test_gitops.py", "test_reach.py")
 _LAST = "test_down_leaves_nothing_behind"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell what needs the lab (test_gitops.py) after the story and before its end."""
+    """Tell what needs the lab (``_LATER``) after the story and before its end."""
     here = [item for item in items if item.path.parent == Path(__file__).parent]
     rest = [item for item in items if item not in here]
-    items[:] = rest + sorted(here, key=lambda item: (item.name == _LAST, item.path.name == "test_gitops.py"))
+    items[:] = rest + sorted(here, key=lambda item: (item.name == _LAST, item.path.name in _LATER))
 
 
 @pytest.fixture(scope="session")

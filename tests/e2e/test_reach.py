@@ -1,0 +1,113 @@
+"""The running lab, reached through a jump host: the node itself plays it, so that all of it is real."""
+
+import dataclasses
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hardwatt import apitunnel, kube, machines, reach, tunnels
+from hardwatt.door import Process
+from hardwatt.endpoint import Endpoint
+from hardwatt.errors import LabError
+from hardwatt.files import read_json, write_atomic, write_json
+from hardwatt.gitops import keys
+from hardwatt.lab import Lab
+from hardwatt.nodedata import node_file
+from hardwatt.ssh import Ssh
+from tests.e2e.support import ROOT, Story
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def far(story: Story) -> Endpoint:
+    end = machines.machine_for(story.lab).endpoint()
+    return dataclasses.replace(end, jump=f"root@{end.address}:22", reverse=True, controller_address="127.0.0.1")
+
+
+@pytest.fixture
+def behind(story: Story, far: Endpoint, tmp_path: Path) -> Iterator[Lab]:
+    """The same lab in a folder of its own, as it would be behind a jump host."""
+    lab = dataclasses.replace(story.lab, dir=tmp_path / "lab")
+    lab.logs.mkdir(parents=True)
+    data = read_json(node_file(story.lab))
+    write_atomic(lab.dir / "ssh_config", reach.ssh_config(far))
+    write_json(node_file(lab), {**data, "ssh": {**data["ssh"], "config": str(lab.dir / "ssh_config")}})
+    yield lab
+    apitunnel.stop(lab)
+
+
+def test_commands_go_through_the_jump_host(far: Endpoint) -> None:
+    with Ssh(far) as ssh:
+        seen = ssh.run("echo $SSH_CONNECTION").stdout.split()
+    assert seen[0] == far.address, "the connection comes from the jump host, and not from here"
+
+
+def test_the_api_goes_through_a_tunnel_that_is_kept(behind: Lab, far: Endpoint) -> None:
+    assert kube.fetch_kubeconfig(behind, far)
+    assert "server: https://127.0.0.1:" in behind.kubeconfig.read_text()
+    assert kube.status(behind).nodes == {far.name: True}
+    Process.from_dict(read_json(behind.dir / "tunnel.json")["process"]).stop()
+    assert kube.status(behind).nodes == {far.name: True}, "an ended tunnel is started again"
+    assert not kube.fetch_kubeconfig(behind, far), "at the same port"
+
+
+def test_git_goes_through_the_jump_host(story: Story, far: Endpoint, tmp_path: Path) -> None:
+    assert reach.ssh_answers(far, keys.PORT)
+    remote = keys.remote(far)
+    known_hosts = tmp_path / "known_hosts"
+    # the jump host's key stands beside the git server's, as in the lab's own file
+    shutil.copy(far.known_hosts, known_hosts)
+    command = keys.ssh_command(keys.path(story.lab, "controller"), known_hosts, way=reach.git_way(far, keys.PORT))
+    env = {**os.environ, "GIT_SSH_COMMAND": command}
+    done = subprocess.run(["git", "ls-remote", remote.url("lab")], env=env, capture_output=True, text=True, check=True)
+    assert "refs/heads/main" in done.stdout
+
+
+def test_what_is_served_here_comes_to_the_node_s_loopback(behind: Lab, far: Endpoint, tmp_path: Path) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"from here")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        with tunnels.reverse(far, (port,), behind.logs / "reverse.log"), Ssh(far) as ssh:
+            assert ssh.run(f"curl -fsS http://127.0.0.1:{port}/").stdout == "from here"
+        with Ssh(far) as ssh:
+            assert ssh.run(f"curl -fsS http://127.0.0.1:{port}/", check=False).returncode != 0
+        server.shutdown()
+
+
+def test_a_program_reaches_the_node_s_own_network(behind: Lab, far: Endpoint) -> None:
+    with tunnels.socks(far, behind.logs / "socks.log") as env:
+        proxy = env["ALL_PROXY"].replace("socks5:", "socks5h:")
+        argv = ["curl", "-fsSk", "--proxy", proxy, f"https://{far.node_address}:6443/livez"]
+        assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "ok"
+
+
+def test_the_deploys_go_through_the_jump_host(behind: Lab, far: Endpoint) -> None:
+    argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "exec", "--", "echo", "from", "$SSH_CONNECTION"]
+    env = {**os.environ, "HARDWATT_NODE_FILE": str(node_file(behind)), "PYINFRA_PROGRESS": "off"}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"from {far.address} " in done.stdout + done.stderr
+
+
+def test_a_jump_host_whose_key_is_not_known_ends_it(far: Endpoint, tmp_path: Path) -> None:
+    empty = tmp_path / "known_hosts"
+    empty.touch()
+    with pytest.raises(LabError), Ssh(dataclasses.replace(far, known_hosts=empty)):
+        raise AssertionError("nobody was asked whether the key is right")

@@ -20,7 +20,8 @@ probe=hardwatt-probe.$$
 if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then
   echo version=2
   if mkdir /sys/fs/cgroup/$probe; then
-    usable=$(cat /sys/fs/cgroup/$probe/cgroup.controllers)
+    # what may be handed down: systemd hands some of them down only when a unit asks (cpuset, on a host of its own)
+    usable=$(cat /sys/fs/cgroup/cgroup.controllers)
     [ -e /sys/fs/cgroup/$probe/cgroup.freeze ] && usable="$usable freezer"
     rmdir /sys/fs/cgroup/$probe
     echo "usable=$usable"

@@ -1,10 +1,12 @@
 """The node: CPU-seconds by its meter, joules by its powercap zones, the cost of serving git by its unit."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import polars as pl
 
 from hardwatt.bundle import Bundle, Run
+from hardwatt.instruments import formula
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.power import integrate_power
 from hardwatt.instruments.readings import READ_AT, UNIT_READ_AT, Counter, counters, edges_of, scraped
@@ -134,16 +136,16 @@ def _imported(bundle: Bundle, source: str) -> str:
 
 
 def joules_of_formula(bundle: Bundle, run: Run) -> Figure:
-    """Modelled joules by what a straight model makes of the node's CPU-seconds; 1 where both tell the same."""
+    """Modelled joules by what the model makes of the node's CPU-seconds; 1 where both tell the same."""
     model = bundle.manifest.power_model
-    points = model.get("points", [])
-    if bundle.manifest.source != "modelled" or len(points) != 2:
-        raise WindowError("there is no straight power model to compare with")
-    (_, idle), (_, full) = points
-    seconds, cpu = run.seconds, cpu_seconds(bundle, run)
-    found = joules(bundle, run)
-    per_cpu_second = (full - idle) / float(model["cpus"])
-    value, low, high = (idle * seconds + per_cpu_second * part for part in (cpu.value, cpu.low, cpu.high))
+    points, full = model.get("points", []), float(model.get("cpus", 0))
+    if bundle.manifest.source != "modelled" or len(points) < 2 or full <= 0:
+        raise WindowError("there is no power model to compare with")
+    found, cpu = joules(bundle, run), cpu_seconds(bundle, run)
+    (counter,) = counters(bundle, run, CPU, moment=READ_AT)
+    value, low, high = formula.joules(counter.points, run.t0_ms, run.t1_ms, points, full)
+    steepest = max((after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(points)) / full
+    low, high = low - steepest * (cpu.value - cpu.low), high + steepest * (cpu.high - cpu.value)
     return Figure(found.value / value, "ratio", "modelled joules by the formula", found.low / high, found.high / low)
 
 

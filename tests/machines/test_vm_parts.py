@@ -277,12 +277,16 @@ def test_whether_kvm_works_is_tried_once_with_our_own_kernel(tmp_path: Path, mon
 def test_the_answer_about_kvm_is_kept_until_the_host_boots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
+    def firmware() -> bool:
+        tried.append("firmware")
+        return True
+
     def speaks(_: Image) -> bool:
         tried.append("kernel")
         return True
 
     monkeypatch.setattr(qemu, "usable_kvm", lambda: "")
-    monkeypatch.setattr(qemu, "_firmware_runs", lambda: tried.append("firmware") or True)
+    monkeypatch.setattr(qemu, "_firmware_runs", firmware)
     monkeypatch.setattr(qemu, "_kernel_speaks", speaks)
     (tmp_path / "image").mkdir()
     assert qemu.acceleration(tmp_path, None)[0] is None

@@ -1,5 +1,6 @@
 """Host and cluster checks before an experiment: all of them, each with its result in words."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,6 +57,12 @@ def images(nodes: Sequence[Manifest], wanted: Mapping[str, str]) -> Check:
     if missing:
         return Check("images", "warning", f"not on the node, would be pulled: {', '.join(missing)}")
     return Check("images", "ok", f"{len(wanted)} images are on the node")
+
+
+def repositories(nodes: Sequence[Manifest]) -> set[str]:
+    """Return the repositories of the images that are on the nodes, without tag and digest."""
+    names = {name for node in nodes for image in node["status"].get("images") or () for name in image["names"]}
+    return {re.sub(r"(@.*|:[^/:@]*)$", "", name) for name in names}
 
 
 def nodes_ready(nodes: Sequence[Manifest]) -> Check:

@@ -41,8 +41,8 @@ class Inspection:
         """
         edge = self._exporter.read("checks", "start")
         info = meter_info(edge.values)
-        refuse_missing(study, self._missing(study, info.get("source", ""), images))
         nodes = self._cluster.list("v1", "Node")
+        refuse_missing(study, self._missing(study, info.get("source", ""), checks.repositories(nodes)))
         up, kepler = self._prometheus()
         offset = edge.node_ms - (edge.requested_ms + edge.replied_ms) / 2
         now = hostlook.look(self._endpoint)
@@ -90,10 +90,9 @@ class Inspection:
         )
         return f"{NO_JITTER} in every window; otherwise {', '.join(own) or 'no Flux'}"
 
-    def _missing(self, study: Study, source: str, images: Mapping[str, str]) -> list[str]:
-        """Return the parts in ``needs`` that this lab has not."""
-        have = {image.partition("@")[0] for image in images.values()}
-        return [need for need in study.needs if not self._there(*need.split(" ", 1), source=source, images=have)]
+    def _missing(self, study: Study, source: str, images: set[str]) -> list[str]:
+        """Return the parts in ``needs`` that this lab has not; ``images`` are those on its nodes."""
+        return [need for need in study.needs if not self._there(*need.split(" ", 1), source=source, images=images)]
 
     def _there(self, kind: str, name: str, *, source: str, images: set[str]) -> bool:
         if kind == "deployment":
@@ -135,9 +134,12 @@ class Inspection:
 def refuse_missing(study: Study, missing: Sequence[str]) -> None:
     """Raise ``RefusedError`` that names every part that a study needs and this lab has not."""
     if missing:
+        made_here = {f"image {image.repository}" for image in lock().images.values()}
+        fill = "invoke mirror.fill --only ci" if made_here & set(missing) else "invoke mirror.import ARCHIVE"
+        image = any(need.startswith("image ") for need in missing)
         raise RefusedError(
             f"the study {study.name} needs parts that this lab has not: {', '.join(missing)}",
-            hint="invoke lab.status shows what the lab has; an image comes with invoke mirror.import ARCHIVE",
+            hint=f"{fill}, then invoke lab.up" if image else "invoke lab.status shows what the lab has",
         )
 
 

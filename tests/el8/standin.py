@@ -164,8 +164,8 @@ def turn(tree: Path) -> None:
         _sign(tree / FORGED_INDEX, foreign)
         write_atomic(tree / KEY, apt.public_key(work).read_text())
         write_atomic(tree / FOREIGN_KEY, apt.public_key(foreign).read_text())
-    for path, text in _FILES.items():
-        write_atomic(tree / path, text)
+    for name, text in _FILES.items():
+        write_atomic(tree / name, text)
     chroot = ["chroot", str(tree)]
     door.run([*chroot, "rpm", "--import", f"/{KEY}"])
     born = [f"/{REPOSITORY}/{file_name(one)}" for one in RPMS if one.born]

@@ -20,8 +20,8 @@ SHIPPED = [
 
 def judge(*files: Path) -> "subprocess.CompletedProcess[str]":
     """Ask vermin for syntax, modules, members and arguments that came after Python 3.6."""
-    vermin = Path(sys.executable).with_name("vermin")
-    argv = [vermin, "--target=3.6-", "--violations", "--no-tips", *files]
+    vermin = str(Path(sys.executable).with_name("vermin"))
+    argv = [vermin, "--target=3.6-", "--violations", "--no-tips", *map(str, files)]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 

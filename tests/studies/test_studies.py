@@ -1,15 +1,15 @@
 """Every shipped study: it can be planned in both sizes, its arms know their levels, and it says what it does."""
 
-import dataclasses
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from hardwatt.engine.arm import Bench, Git, load_arm
+from hardwatt.engine.arm import Bench, Commit, Git, load_arm
 from hardwatt.engine.plan import make_plan
-from hardwatt.engine.study import Study, list_studies, load_study
+from hardwatt.engine.study import list_studies, load_study
+from hardwatt.engine.studymodel import ARMS, Study
 from hardwatt.engine.undo import Changes
 from hardwatt.errors import SettingsError
 from hardwatt.settings import ROOT
@@ -165,30 +165,23 @@ def test_a_study_with_an_arm_that_does_not_exist_names_its_file(checkout: Path) 
         load_study(checkout, "slow-poll")
 
 
-def test_an_arm_of_ones_own_is_a_file_with_two_methods(checkout: Path) -> None:
-    own_study(checkout, **READY)
-    (checkout / "experiments/arms/twice.py").write_text(
-        '''"""Push, and push again."""
+def test_the_readmes_arm_works_as_it_stands_there(checkout: Path) -> None:
+    text = (checkout / "experiments/arms/README.md").read_text()
+    example = re.search(r"(?s)```python\n(.*?)```", text)
+    assert example
+    (checkout / "experiments/arms/push-wait.py").write_text(example[1])
+    made = bench(load_study(ROOT, "push-vs-pull"), "push")
+    one = load_arm(checkout, "push-wait")(made)
+    with one.prepare():
+        one.deliver(Commit(0, "r1", "sha1"))
+        cluster = made.changes.cluster
+        assert isinstance(cluster, Objects)
+        job = cluster.objects["Job ci/runner-p001-1-push-1"]
+    assert "rollout status" in job["spec"]["template"]["spec"]["containers"][0]["command"][2]
 
-import contextlib
-from collections.abc import Iterator
 
-from hardwatt.delivery import Runner, flux_off
-from hardwatt.engine.arm import BaseArm, Commit
-
-
-class Arm(BaseArm):
-    @contextlib.contextmanager
-    def prepare(self) -> Iterator[None]:
-        with flux_off(self.bench), Runner(self.bench).allowed():
-            yield
-
-    def deliver(self, commit: Commit) -> None:
-        Runner(self.bench).start(commit)
-        Runner(self.bench).start(commit)
-'''
-    )
-    found = load_arm(checkout, "twice")
-    study = dataclasses.replace(bench(load_study(checkout, "slow-poll"), "push"))
-    with found(study).prepare():
-        pass
+def test_the_readmes_list_every_study_and_every_arm() -> None:
+    text = (ROOT / "experiments/README.md").read_text()
+    assert {name for name in STUDIES if f"`{name}`" not in text} == set()
+    text = (ROOT / "experiments/arms/README.md").read_text()
+    assert {path.name for path in (ROOT / ARMS).glob("*.py") if f"`{path.name}`" not in text} == set()

@@ -13,13 +13,11 @@ NO_LAB = 3
 
 
 def obstacle(lab: Lab) -> str:
-    """Return why this machine cannot carry the embedded node, in one line; empty if it can.
+    """Return why this machine can carry no lab, in one line; empty if it can.
 
     A host named in ``lab.toml`` is never in the way: its own checks are made over SSH.
     """
-    if lab.settings.machine == "ssh" or lab.settings.host.address:
-        return ""
-    return "; ".join(problem.text for problem in machines.embedded_problems(lab))
+    return "; ".join(problem.text for problem in machines.problems(lab))
 
 
 def first(lab: Lab, shipped: Path) -> int:

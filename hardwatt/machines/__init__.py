@@ -27,14 +27,15 @@ def embedded_problems(lab: Lab) -> list[Problem]:
 def problems(lab: Lab) -> list[Problem]:
     """Return what keeps the lab's machine from this host; empty: it can stand here, or on somebody's host."""
     asked = lab.settings.machine
-    if asked == "ssh" or (asked == "auto" and lab.settings.host.address):
+    there = read_json(lab.dir / "machine.json", {}).get("kind") if asked == "auto" else asked
+    if there == "ssh" or (not there and lab.settings.host.address):
         return []
-    if asked == "vm":
+    if there == "vm":
         return vmfacts.problems(lab.dir)
-    if asked == "embedded":
+    if there == "embedded":
         return embedded_problems(lab)
     embedded, virtual = embedded_problems(lab), vmfacts.problems(lab.dir)
-    return [*embedded, *virtual] if embedded and virtual else []
+    return list(dict.fromkeys([*embedded, *virtual])) if embedded and virtual else []
 
 
 def machine_for(lab: Lab) -> Machine:

@@ -1,13 +1,13 @@
 """A machine that cannot carry the lab gets a reason, a way out and a report, and no success."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from hardwatt import first, machines
 from hardwatt import report as report_module
 from hardwatt.lab import Lab
+from hardwatt.machines import vmfacts
 from hardwatt.machines.hostfacts import Problem
 from hardwatt.settings import Host, Settings
 
@@ -18,8 +18,9 @@ def lab(tmp_path: Path, **settings: object) -> Lab:
 
 @pytest.fixture
 def no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = SimpleNamespace(text="this machine runs Darwin", remedy="take a Linux machine")
-    monkeypatch.setattr(machines, "embedded_problems", lambda _: [problem])
+    problem = Problem("this machine runs Darwin", "take a Linux machine")
+    for place in ((machines, "embedded_problems"), (vmfacts, "problems")):
+        monkeypatch.setattr(*place, lambda _: [problem])
 
 
 @pytest.mark.usefixtures("no_machine")

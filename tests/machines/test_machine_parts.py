@@ -20,7 +20,7 @@ from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.files import write_json
 from hardwatt.lab import Lab
-from hardwatt.machines import cgroups, clean, hostfacts, identity, rooted, rootfs, ssh_host, tree
+from hardwatt.machines import cgroups, clean, hostfacts, identity, rooted, rootfs, ssh_host, tree, vmfacts
 from hardwatt.machines.base import ssh_argv
 from hardwatt.machines.network import Addresses
 from hardwatt.settings import Settings, parse
@@ -252,6 +252,7 @@ def test_auto_takes_the_host_of_the_settings_and_says_why(tmp_path: Path) -> Non
 
 def test_auto_takes_the_embedded_node_where_it_can_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hostfacts, "gather", lambda _: BARE_V1)
+    monkeypatch.setattr(vmfacts, "problems", lambda _: [hostfacts.Problem("no qemu", "make setup")])
     assert machines.machine_for(lab(tmp_path)).kind == "embedded"
     monkeypatch.setattr(hostfacts, "gather", lambda _: dataclasses.replace(BARE_V1, memory=0, is_root=False))
     with pytest.raises(LabError, match=r"root.*memory") as caught:
@@ -264,6 +265,25 @@ def test_a_machine_of_another_kind_is_not_touched(tmp_path: Path) -> None:
     write_json(mine.dir / "machine.json", {"kind": "vm"})
     with pytest.raises(RefusedError, match="another kind"):
         machines.machine_for(mine).stop()
+
+
+def test_the_jump_host_s_key_is_learned_as_the_host_s_is(tmp_path: Path, ssh_server: tuple[int, paramiko.PKey]) -> None:
+    port, key = ssh_server
+    host = {"address": "192.0.2.9", "jump": f"admin@127.0.0.1:{port}"}
+    mine = lab(tmp_path, machine="ssh", host=host)
+    end = machines.machine_for(mine).endpoint()
+    assert (end.jump, end.reverse, end.controller_address) == (f"admin@127.0.0.1:{port}", True, "127.0.0.1")
+    with pytest.raises(LabError, match="does not know the host key") as unknown:
+        machines.machine_for(mine).start()
+    assert unknown.value.hint.startswith("invoke lab.trust 127.0.0.1")
+    assert ssh_host.trust(mine, fingerprint(key), "127.0.0.1") == fingerprint(key)
+    with pytest.raises(LabError, match=r"host key of 192\.0\.2\.9"):
+        ssh_host.require_known(end)
+    with pytest.raises(LabError, match=r"'192\.0\.2\.9' and '127\.0\.0\.1', not"):
+        ssh_host.trust(mine, fingerprint(key), "192.0.2.8")
+    named = lab(tmp_path, machine="ssh", host={**host, "address": "behind"})
+    with pytest.raises(LabError, match=r"is behind admin@127\.0\.0\.1"):
+        machines.machine_for(named).endpoint()
 
 
 def test_an_unknown_host_key_stops_before_any_connection(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hardwatt.analysis import (
     crosschecks,
     distribution,
     further,
+    offtime,
     paired,
     robustness,
     runlog,
@@ -110,13 +111,8 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "distribution": distribution.distribution(data),
         "runs": _runs(bundle, data),
         "joules": breakdown.joules(data, kind, model),
-        "namespaces": breakdown.namespaces(data),
-        "totals": breakdown.totals(data),
         "crosschecks": crossed,
-        "secondaries": breakdown.secondaries(data, seed, context.planned_secondaries(bundle)),
-        "units": breakdown.units(data),
-        "kepler": breakdown.kepler(data),
-        "incomplete": breakdown.incomplete(data),
+        **_beside(bundle, data),
         "delivery": delivery,
         "robustness": robustness.robustness(data, seed, level),
         "equivalence": equal,
@@ -126,6 +122,9 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
             bundle.runs, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
         ),
         "scaling": scaling.scaling(
+            context.extras(bundle), bundle.runs, data.figures, bundle.plan.arms, (data.outcome, level)
+        ),
+        "off_time": offtime.off_time(
             context.extras(bundle), bundle.runs, data.figures, bundle.plan.arms, (data.outcome, level)
         ),
         "fetches": fetched,
@@ -139,6 +138,18 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "versions": context.versions(bundle),
         "host": context.host(bundle),
         "again": context.again(bundle),
+    }
+
+
+def _beside(bundle: Bundle, data: table.Table) -> Json:
+    """Where the node's figure goes, and what was measured beside it."""
+    return {
+        "namespaces": breakdown.namespaces(data),
+        "totals": breakdown.totals(data),
+        "secondaries": breakdown.secondaries(data, bundle.manifest.seed, context.planned_secondaries(bundle)),
+        "units": breakdown.units(data),
+        "kepler": breakdown.kepler(data),
+        "incomplete": breakdown.incomplete(data),
     }
 
 

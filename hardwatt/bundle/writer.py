@@ -29,6 +29,8 @@ from hardwatt.errors import RefusedError, VerifyError
 from hardwatt.files import read_json, sha256, write_atomic, write_json
 
 _STATE = ".unfinished.json"
+INSIDE = Path(__file__).with_name("inside.md")
+"""What every bundle says of itself, as its README.md."""
 
 
 class Writer:
@@ -203,6 +205,7 @@ class Writer:
             tables.write_both(self.path / "runs", tables.runs_frame([]))
         if not (self.path / "deliveries.parquet").exists():
             tables.write_both(self.path / "deliveries", tables.deliveries_frame([]))
+        write_atomic(self.path / "README.md", INSIDE.read_text(encoding="utf-8"))
         state = read_json(self.path / _STATE)
         document = state | {
             "plan_sha256": sha256(self.path / "plan.json"),

@@ -89,6 +89,21 @@ def test_the_page_of_the_bundle_names_every_file_of_one(three: Truth) -> None:
         assert (ROOT / schema).is_file(), schema
 
 
+def test_edges_are_as_their_schema_says(three: Truth) -> None:
+    schema = json.loads((ROOT / "hardwatt/bundle/edge.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    edges = [*three.path.glob("edges/*.json"), *(DATA / "shipped-bundle" / "edges").glob("*.json")]
+    assert len(edges) >= 24
+    for edge in edges:
+        jsonschema.validate(json.loads(edge.read_text()), schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_a_bundle_says_what_it_is(three: Truth) -> None:
+    said = (three.path / "README.md").read_text()
+    kinds = {path.name.split(".")[0] for path in three.path.iterdir()} - {"README", "results"}
+    assert [kind for kind in sorted(kinds) if f"`{kind}" not in said] == []
+
+
 def test_citation_and_data_licence_are_whole() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -229,3 +229,21 @@ def test_a_report_is_written_where_there_are_no_file_modes(
     target = tmp_path / "report.md"
     files.write_atomic(target, markdown(results))
     assert target.read_text(encoding="utf-8") == markdown(results)
+
+
+def test_a_break_even_off_time_is_shown_with_its_parts(results: dict[str, Any]) -> None:
+    def figure(value: float, unit: str) -> dict[str, Any]:
+        return {"value": value, "unit": unit, "source": "node meter", "low": value / 2, "high": value * 2}
+
+    asleep = copy.deepcopy(results)
+    asleep["off_time"] = {
+        "blocks": figure(4, "blocks"), "saved": figure(0.0213, "CPU-seconds per s"),
+        "wake_up": figure(1.57, "CPU-seconds"), "seconds": figure(73.7, "s"), "why": "Longer than this pays.",
+    }  # fmt: skip
+    page = html(asleep)
+    assert bare_numbers(page)[0] == []
+    for text in (page, markdown(asleep)):
+        assert "How long off until it pays" in text
+        assert "73.7" in text
+        assert "1.57" in text
+    assert "How long off until it pays" not in html(results) + markdown(results)

@@ -8,12 +8,19 @@ from hardwatt.bundle import Bundle
 from hardwatt.cli import SHIPPED, main
 from tests.report.test_render import bare_numbers
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_it_is_whole_and_small() -> None:
     bundle = Bundle.open(SHIPPED)
     bundle.verify()
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < 2 * 1024**2
     assert not (SHIPPED / "results").exists()
+
+
+def test_it_says_what_it_is_and_under_which_licence() -> None:
+    assert (SHIPPED / "LICENSE").read_bytes() == (ROOT / "DATA-LICENSE").read_bytes()
+    assert (SHIPPED / "README.md").read_text() == (ROOT / "hardwatt/bundle/inside.md").read_text()
 
 
 def test_it_was_measured_on_an_embedded_node_with_three_pairs_or_more() -> None:

@@ -30,4 +30,10 @@ REPLACED = ["/etc/containerd/config.toml", "/etc/default/kubelet", "/etc/sysconf
 def configure() -> None:
     """Install what writes the record, and write down how things are before the first change."""
     files.put(name="What writes it", src="templates/note.sh", dest=record.NOTE, mode="755")
-    record.start(name="Begun", lab=lab()["name"], settings=[*SETTINGS, *OTHERS_SETTINGS], files=REPLACED)
+    record.start(
+        name="Begun",
+        lab=lab()["name"],
+        settings=[*SETTINGS, *OTHERS_SETTINGS],
+        files=REPLACED,
+        users=["git"],
+    )

@@ -25,10 +25,11 @@ from hardwatt.lab import Lab
 from hardwatt.nodedata import node_file, write_node_data
 from hardwatt.progress import say
 
-__all__ = ["Outcome", "Plan", "Problem", "apply", "check", "plan", "select", "steps", "write_node_data"]
+__all__ = ["Outcome", "Plan", "Problem", "apply", "check", "plan", "reset", "select", "steps", "write_node_data"]
 
 INVENTORY = "inventory/lab.py"
 DEPLOY = "deploys/node.py"
+RESET = "deploys.reset.configure"
 REPORT = "HARDWATT_PREFLIGHT_REPORT"
 WAITS = "Reboot | The rest waits for it"
 """The operation that ends a run's list; why is in /run/hardwatt/reboot-required on the node, a line each."""
@@ -112,6 +113,17 @@ def plan(lab: Lab) -> Plan:
     if any(row["name"] == WAITS for row in rows):
         lines.append("a reboot; what follows it is planned by the next lab.plan")
     return Plan(lines, len(rows))
+
+
+def reset(lab: Lab, *, keep_packages: bool = False, dry: bool = False) -> list[str]:
+    """Undo on the node what ``apply`` did, in reverse, from the node's own record; return what was (``dry``: would be).
+
+    Raises ``LabError``.
+    """
+    options = ["--data", "keep_packages=yes"] if keep_packages else []
+    found = _pyinfra(lab, RESET, "--dry" if dry else "-y", *options)
+    rows = found["plan"] if dry else found["results"]["operations"]
+    return [str(row["name"]).removeprefix("Give back | ") for row in rows]
 
 
 def check(lab: Lab) -> list[Problem]:

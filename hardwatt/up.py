@@ -76,7 +76,7 @@ def _node(state: State) -> None:
 
     Where the deploys want a reboot it comes between two runs of them: the second one has new facts.
     """
-    for _ in range(REBOOTS + 1):
+    for done in range(REBOOTS + 1):
         with described(state.lab, state.need_endpoint(), state.need_index()):
             if nodedata.takes_rpms(state.lab):
                 mirror.publish_rpms(state.lab)
@@ -84,7 +84,8 @@ def _node(state: State) -> None:
         state.changes += outcome.changed
         if not outcome.waits:
             return
-        _reboot(state)
+        if done < REBOOTS:
+            _reboot(state)
     why = "; ".join(reboot.reasons(state.need_endpoint()))
     raise LabError(f"the node wants yet another reboot after {REBOOTS}: {why}", hint="invoke lab.check")
 
@@ -180,8 +181,27 @@ def up(lab: Lab, only: Sequence[str] = ()) -> list[str]:
     return state.changes
 
 
-def down(lab: Lab) -> None:
+def undone(lab: Lab, *, keep_packages: bool = False) -> list[str]:
+    """Return what ``down`` would undo on a host that is not the lab's own; changes nothing.
+
+    Raises ``LabError`` where the host does not answer: then nothing on it can be undone.
+    """
+    machine = machines.machine_for(lab)
+    if machine.kind != "ssh" or not nodedata.node_file(lab).exists():
+        return []
+    status = machine.status()
+    if status.state != "running":
+        raise LabError(
+            f"the host {status.address} does not answer, so nothing on it can be undone: {status.detail}",
+            hint=f"bring it back; or, if it is gone for good, remove {lab.dir} by hand",
+        )
+    return provision.reset(lab, keep_packages=keep_packages, dry=True)
+
+
+def down(lab: Lab, *, keep_packages: bool = False) -> None:
     """Take the lab down and leave nothing behind on this machine, caches and bundles aside.
+
+    Somebody's host is given back as it was, from the record on it; ``keep_packages`` leaves them.
 
     What an interrupted experiment switched off goes with the cluster; its bundle stays unfinished.
     """
@@ -190,6 +210,10 @@ def down(lab: Lab) -> None:
             forward.stop(lab)
             apitunnel.stop(lab)
             mirror.stop_serving(lab)
+        if undone(lab, keep_packages=keep_packages):
+            with step("Give the host back", lab=lab) as current:
+                for line in provision.reset(lab, keep_packages=keep_packages):
+                    current.note(line)
         with step("Destroy the machine and restore the host"):
             machines.machine_for(lab).destroy()
         for path in (lab.kubeconfig, nodedata.node_file(lab)):

@@ -1,5 +1,6 @@
 """The record on the node: what a lab changed there, and what it was before."""
 
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +9,8 @@ from pyinfra.api import FactBase
 FOLDER = "/var/lib/hardwatt/record"
 JOURNAL = f"{FOLDER}/journal"
 """``KIND ITEM`` a line, the oldest first, each written before the change that it describes."""
+PACKAGES = f"{FOLDER}/packages"
+"""Names of all packages that were installed before the lab."""
 LAB = f"{FOLDER}/lab"
 KEPT = f"{FOLDER}/files"
 """Files that were there before, under their whole path."""
@@ -38,3 +41,23 @@ class Record(FactBase[dict[str, Any]]):
                 kind, _, item = rest.partition(" ")
                 found["entries"].append([kind, item])
         return found
+
+
+class NewPackages(FactBase[list[str]]):
+    """Return which of these packages are installed and were not when the record began."""
+
+    default = list
+
+    def command(self, names: list[str]) -> str:
+        wanted = " ".join(shlex.quote(name) for name in names)
+        return f""": facts.newpackages
+test -e {PACKAGES} || exit 0
+for name in {wanted}; do
+  if grep -qxF "$name" {PACKAGES}; then continue; fi
+  if command -v rpm >/dev/null 2>&1 && rpm -q "$name" >/dev/null 2>&1; then echo "$name"
+  elif test "$(dpkg-query -W -f='${{db:Status-Status}}' "$name" 2>/dev/null)" = installed; then echo "$name"; fi
+done
+"""
+
+    def process(self, output: Iterable[str]) -> list[str]:
+        return [line for line in output if line]

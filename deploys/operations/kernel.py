@@ -7,6 +7,7 @@ from pyinfra.api import operation
 
 from deploys.facts.kernel import Modules, Settings
 from deploys.operations import Commands
+from deploys.operations.record import note
 
 
 @operation()
@@ -20,6 +21,7 @@ def modules(names: list[str]) -> Commands:
     if not missing:
         host.noop(f"kernel modules are there: {', '.join(names)}")
     for name in missing:
+        yield note("module", name)
         yield f"modprobe {shlex.quote(name)}"
 
 

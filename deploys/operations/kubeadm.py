@@ -15,9 +15,11 @@ LOG = "/var/log/hardwatt/kubeadm-init.log"
 def init(config: str) -> Commands:
     """Make the control plane; never a second time, and never over one that was finished.
 
-    A ``kubeadm init`` that was cut off left nothing that anybody could have used: it is cleared
-    away with ``kubeadm reset`` and made anew. One that goes on alone (its controller was killed)
-    is waited for by the fact.
+    A ``kubeadm init`` that was cut off goes on: every phase after its preflight takes what is there
+    (certificates, kubeconfigs, manifests) or writes it anew. Where that fails, because a file was
+    half written or the configuration is another one now, nothing that anybody could have used is
+    lost: it is cleared away with ``kubeadm reset`` and made anew. One that goes on alone (its
+    controller was killed) is waited for by the fact.
 
     + config: the kubeadm configuration on the node
     """
@@ -29,12 +31,15 @@ def init(config: str) -> Commands:
         yield _note()
         return
     lock = f"flock --wait 600 {LOCK}"
-    if found["remains"] or found["admin"] or found["kubelet_conf"]:
-        yield f"{lock} kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock"
     yield f"mkdir -p {shlex.quote(LOG.rpartition('/')[0])}"
     # the output holds a join token, so it stays on the node, readable by root alone
-    command = f"umask 077; {lock} kubeadm init --skip-token-print --config {shlex.quote(config)} >{LOG} 2>&1"
-    yield f"{command} || {{ tail -n 40 {LOG} >&2; false; }}"
+    command = f"{lock} kubeadm init --skip-token-print --config {shlex.quote(config)}"
+    whole = f"{command} >{LOG} 2>&1"
+    if found["remains"] or found["admin"] or found["kubelet_conf"]:
+        goes_on = f"{command} --skip-phases preflight >{LOG} 2>&1"
+        reset = f"{lock} kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock"
+        whole = f"{goes_on} || {{ {reset} && {whole}; }}"
+    yield f"umask 077; {whole} || {{ tail -n 40 {LOG} >&2; false; }}"
     yield _note()
 
 

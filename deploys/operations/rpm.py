@@ -13,7 +13,6 @@ from pyinfra.api import operation
 
 from deploys.facts.rpm import FINGERPRINTS, Keys, Rpms
 from deploys.operations import Commands
-from deploys.operations.record import note
 
 # dnf waits for another one's lock: one that a killed run left behind goes on to its end
 _DNF = "dnf --assumeyes --setopt=install_weak_deps=False"
@@ -44,8 +43,6 @@ def pinned(packages: dict[str, str], repository: str, arch: str = "x86_64") -> C
     if twice:
         # a transaction that was cut off between "the new one is there" and "the old one is gone"
         yield f"rpm --erase --nodeps --noscripts {' '.join(shlex.quote(one) for one in twice)}"
-    if new := [name for name in wrong if name not in found]:
-        yield note("package", *new)
     if wrong:
         names = " ".join(shlex.quote(f"{name}-{packages[name]}.{arch}") for name in wrong)
         source = shlex.quote(repository)
@@ -67,7 +64,6 @@ def present(names: list[str]) -> Commands:
     if not missing:
         host.noop(f"packages are installed: {', '.join(sorted(names))}")
         return
-    yield note("package", *missing)
     yield f"{_DNF} install {' '.join(shlex.quote(name) for name in missing)}"
 
 
@@ -84,8 +80,6 @@ def key(content: str, path: str, fingerprint: str) -> Commands:
     if same and fingerprint in found.get("imported", []):
         host.noop(f"the key {fingerprint} is trusted")
         return
-    if fingerprint not in found.get("imported", []):
-        yield note("rpmkey", fingerprint)
     place, new = shlex.quote(path), shlex.quote(f"{path}.new")
     yield "\n".join(
         [

@@ -21,14 +21,17 @@ def lab_up(lab: Lab, only: list[str] | None = None) -> None:
     up(lab, only or [])
 
 
-@command(help={"yes": "do not ask"})
-def lab_down(lab: Lab, yes: bool = False) -> None:
-    """Take the lab down; caches and results stay."""
-    from hardwatt.up import down
+@command(help={"yes": "do not ask", "keep_packages": "leave installed packages on somebody's host"})
+def lab_down(lab: Lab, yes: bool = False, keep_packages: bool = False) -> None:
+    """Take the lab down; caches and results stay. Somebody's host is given back as it was: listed first."""
+    from hardwatt.up import down, undone
+
+    for line in undone(lab, keep_packages=keep_packages):
+        say(f"on the host: {line}")
 
     if not yes and input(f"Destroy the lab {lab.name} and all data in its cluster? [y/N] ").lower() != "y":
         raise Exit("nothing was done", code=1)
-    down(lab)
+    down(lab, keep_packages=keep_packages)
 
 
 @command()

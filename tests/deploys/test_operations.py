@@ -25,6 +25,6 @@ def test_every_operation_has_cases() -> None:
     for path in Path("deploys/operations").glob("[a-z]*.py"):
         lines = path.read_text().splitlines()
         for before, line in itertools.pairwise(lines):
-            if before == "@operation()":
+            if before.startswith("@operation("):
                 found.add(f"{path.stem}.{line.split('(')[0].removeprefix('def ')}")
     assert found == set(OPERATIONS)

@@ -55,6 +55,22 @@ def test_a_plan_of_a_bare_node_changes_nothing(story: Story) -> None:
         ]  # fmt: skip
 
 
+def test_a_taken_port_and_a_foreign_kubelet_are_found_before_anything_is_changed(story: Story) -> None:
+    listen = "import socket, time; s = socket.create_server(('', 6443)); time.sleep(600)"
+    with story.node() as ssh:
+        ssh.run(f'systemd-run --quiet --unit=planted python3 -c "{listen}"; mkdir -p /etc/kubernetes')
+        ssh.put(b"another cluster's", "/etc/kubernetes/kubelet.conf")
+        try:
+            found = story.invoke("lab.check", "--as-json", check=False)
+        finally:
+            ssh.run("systemctl stop planted.service; rm -r /etc/kubernetes")
+    assert found.returncode == 1
+    problems = {row["name"]: row for row in json.loads(found.stdout) if row["severity"] == "error"}
+    assert set(problems) == {"port-6443", "foreign-cluster"}
+    assert problems["port-6443"]["remedy"] == "stop python3 on the node"
+    assert "kubeadm reset" in problems["foreign-cluster"]["remedy"]
+
+
 def test_lab_up_interrupted_and_killed_after_kubeadm_init_goes_on(story: Story, tmp_path: Path) -> None:
     """Ctrl-C, then kill -9, between ``kubeadm init`` and the kubeconfig: nothing that was done is done twice."""
     authorities = []

@@ -1,0 +1,254 @@
+"""From the record to the commands that give a host back: what ``lab.up`` did, in reverse.
+
+Pure: ``deploys/reset.py`` runs them. Each group can be run again after it was cut off; the record
+itself goes last, so a ``lab.down`` that was killed goes on from it.
+"""
+
+import dataclasses
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deploys.facts.boot import DROP_IN
+from deploys.facts.firewalld import CONFIG as FIREWALLD
+from deploys.facts.record import FOLDER, KEPT
+from deploys.operations.boot import require_reboot
+from deploys.operations.network import FILE as UNMANAGED
+from deploys.operations.selinux import root
+
+UNITS = (
+    "hardwatt-git.service",
+    "hardwatt-services.service",
+    "hardwatt-meter.service",
+    "var-lib-hardwatt-meter-sysfs.mount",
+    "var-lib-hardwatt-meter-textfile.mount",
+)
+FILES = (
+    "/etc/sysctl.d/60-hardwatt.conf",
+    "/etc/modules-load.d/hardwatt.conf",
+    "/etc/cni/net.d/10-hardwatt.conflist",
+    "/etc/containerd/config.toml",
+    "/etc/default/kubelet",
+    "/etc/sysconfig/kubelet",
+)
+FOLDERS = ("/etc/hardwatt", "/usr/local/lib/hardwatt", "/var/log/hardwatt", "/srv/git", "/etc/containerd/certs.d")
+SOURCES = (
+    "/etc/apt/sources.list.d/hardwatt*.sources",
+    "/etc/apt/keyrings/hardwatt*.asc",
+    "/etc/yum.repos.d/hardwatt*.repo",
+    "/etc/pki/rpm-gpg/RPM-GPG-KEY-hardwatt*",
+)
+CLUSTER_FOLDERS = ("/etc/kubernetes", "/var/lib/kubelet", "/var/lib/etcd", "/var/lib/cni", "/etc/cni/net.d")
+CONTAINERD_FOLDERS = ("/var/lib/containerd", "/run/containerd", "/etc/containerd", "/opt/containerd")
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """One thing that is undone."""
+
+    title: str
+    commands: tuple[str, ...]
+
+
+def groups(record: dict[str, Any], *, family: str, new_packages: Sequence[str], keep_packages: bool) -> list[Group]:
+    """Return what is to be done, in order.
+
+    + record: the fact ``Record``
+    + new_packages: those of the lab's packages that were not there before it
+    """
+    items: dict[str, list[str]] = {}
+    for kind, item in record["entries"]:
+        items.setdefault(kind, []).append(item)
+    made = [
+        Group("the cluster and all data in it", tuple(_cluster())),
+        Group(f"units: {', '.join(UNITS)}", tuple(_units())),
+        *_packages(new_packages, family, keep_packages),
+        *_files(record["kept"], items.get("user", [])),
+        Group("package sources and their keys", tuple(_sources(family))),
+        *_firewall(items),
+        *_labels(items.get("label", [])),
+        *_swap(items),
+        *_kernel(items),
+        *_boot(items),
+        Group("the record of this host", (_remove([FOLDER, "/var/lib/hardwatt/meter"]), _rmdir("/var/lib/hardwatt"))),
+    ]
+    return [group for group in made if group.commands]
+
+
+def _cluster() -> Iterable[str]:
+    yield (
+        "if test -e /etc/hardwatt/kubeadm.yaml && command -v kubeadm >/dev/null; then "
+        "kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock; fi"
+    )
+    kubelet = "kubelet.service"
+    yield f"if systemctl list-unit-files {kubelet} | grep -q kubelet; then systemctl disable --now {kubelet}; fi"
+    yield "if systemctl is-active --quiet kubepods.slice; then systemctl stop kubepods.slice; fi"
+    # what kubeadm leaves: the bridge, and the rules of kube-proxy and the plugins
+    yield "if ip link show cni0 >/dev/null 2>&1; then ip link delete cni0; fi"
+    for tool in ("iptables", "ip6tables"):
+        yield (
+            f'if test -n "$(command -v {tool}-save)" && {tool}-save | grep -q -e KUBE- -e CNI-; then '
+            f"{tool}-save | grep -v -e KUBE- -e CNI- | {tool}-restore; fi"
+        )
+    yield _remove(CLUSTER_FOLDERS)
+
+
+def _units() -> Iterable[str]:
+    for unit in UNITS:
+        path = f"/etc/systemd/system/{unit}"
+        yield f"if test -e {path}; then systemctl disable --now {unit}; rm -f {path}; fi"
+    yield "systemctl daemon-reload"
+
+
+def _packages(names: Sequence[str], family: str, keep: bool) -> Iterable[Group]:
+    if not names:
+        return
+    listed, text = " ".join(shlex.quote(name) for name in names), ", ".join(names)
+    if keep:
+        unhold = f"apt-mark unhold {listed}" if family == "debian" else ""
+        yield Group(f"packages stay, but are no longer held: {text}", (unhold,) if unhold else ())
+        return
+    commands = ["if systemctl is-active --quiet containerd; then systemctl disable --now containerd; fi"]
+    commands += _purge(listed) if family == "debian" else _erase(listed)
+    if "containerd.io" in names:
+        commands.append(_remove(CONTAINERD_FOLDERS))
+    yield Group(f"packages that were not there before: {text}", tuple(commands))
+
+
+def _purge(names: str) -> list[str]:
+    """Return apt's commands; somebody's later package that depends on one of ours is not taken along."""
+    dependents = (
+        f"for name in $(apt-get --simulate purge {names} | sed -n 's/^\\(Remv\\|Purg\\) \\([^ ]*\\).*/\\2/p'); do "
+        f"case ' {names} ' in *\" $name \"*) continue ;; esac; "
+        'test -n "$(apt-mark showauto "$name")" || '
+        '{ echo "$name was installed later and needs one of them: remove it, or use --keep-packages" >&2; exit 1; }; '
+        "done"
+    )
+    unneeded = (
+        "apt-get --simulate autoremove | sed -n 's/^Remv \\([^ ]*\\).*/\\1/p' | "
+        f"grep -vxFf {FOLDER}/packages | DEBIAN_FRONTEND=noninteractive xargs --no-run-if-empty apt-get purge --yes"
+    )
+    return [
+        dependents,
+        f"apt-mark unhold {names}",
+        f"DEBIAN_FRONTEND=noninteractive apt-get purge --yes {names}",
+        unneeded,
+    ]
+
+
+def _erase(names: str) -> list[str]:
+    """Return rpm's commands: it refuses where somebody's later package needs one of ours."""
+    unneeded = (
+        "dnf --quiet repoquery --unneeded --queryformat '%{name}' | "
+        f"grep -vxFf {FOLDER}/packages | xargs --no-run-if-empty rpm --erase"
+    )
+    return [f"rpm --erase {names}", unneeded]
+
+
+def _files(kept: Sequence[str], users: Sequence[str]) -> Iterable[Group]:
+    commands = [f"rm -f {' '.join(path for path in FILES if path not in kept)}"]
+    commands += [f"cp -p {shlex.quote(KEPT + path)} {shlex.quote(path)}" for path in kept]
+    commands += [f"if id {user} >/dev/null 2>&1; then userdel {user}; fi" for user in users]
+    commands.append(_remove(FOLDERS))
+    restored = f"; as they were: {', '.join(kept)}" if kept else ""
+    yield Group(f"files and folders of the lab, its git repositories included{restored}", tuple(commands))
+
+
+def _sources(family: str) -> Iterable[str]:
+    if family == "el":
+        yield (
+            "for key in /etc/pki/rpm-gpg/RPM-GPG-KEY-hardwatt*; do test -e $key || continue; "
+            "id=$(gpg --with-colons --show-keys $key | "
+            "sed -n 's/^pub:[^:]*:[^:]*:[^:]*:........\\([^:]*\\):.*/\\1/p' | "
+            'tr A-F a-f); rpm --query gpg-pubkey | grep "^gpg-pubkey-$id-" | '
+            "xargs --no-run-if-empty rpm --erase; done"
+        )
+    yield f"rm -f {' '.join(SOURCES)}"
+
+
+def _firewall(items: dict[str, list[str]]) -> Iterable[Group]:
+    commands = []
+    for source in items.get("firewallsource", []):
+        commands += _closed("trusted", f"source={source}")
+    for item in items.get("firewallport", []):
+        port, _, zone = item.partition("=")
+        commands += _closed(zone, f"port={port}")
+    if items.get("firewallflush"):
+        commands.append(f"sed -i 's/^FlushAllOnReload=no$/FlushAllOnReload=yes/' {FIREWALLD}")
+    opened = [*items.get("firewallsource", []), *(item.partition("=")[0] for item in items.get("firewallport", []))]
+    if commands:
+        yield Group(f"firewalld lets through no more: {', '.join(opened)}", tuple(commands))
+    yield Group(
+        "NetworkManager's exception for pods",
+        (f"if test -e {UNMANAGED}; then rm -f {UNMANAGED}; nmcli general reload conf; fi",),
+    )
+
+
+def _closed(zone: str, what: str) -> list[str]:
+    """Return commands that close it now and for the next start; firewalld may be off by now."""
+    now = f"firewall-cmd --quiet --zone={zone} --remove-{what}"
+    later = f"firewall-cmd --quiet --permanent --zone={zone} --remove-{what}"
+    return [f"if systemctl is-active --quiet firewalld; then {now}; {later}; fi"]
+
+
+def _labels(items: Sequence[str]) -> Iterable[Group]:
+    commands = []
+    for item in items:
+        pattern, _, before = item.partition("=")
+        change = f"--modify --type {before}" if before else "--delete"
+        quoted, top = shlex.quote(pattern), shlex.quote(root(pattern))
+        commands.append(
+            f"if semanage fcontext --list --locallist --noheading | grep -qF {quoted}; then "
+            f"semanage fcontext {change} {quoted}; fi; if test -e {top}; then restorecon -R {top}; fi"
+        )
+    if commands:
+        yield Group(f"SELinux labels: {', '.join(item.partition('=')[0] for item in items)}", tuple(commands))
+
+
+def _swap(items: dict[str, list[str]]) -> Iterable[Group]:
+    units, devices = items.get("mask", []), items.get("swap", [])
+    commands = [f"systemctl unmask {shlex.quote(unit)}" for unit in units]
+    for device in devices:
+        quoted = shlex.quote(device)
+        commands.append(f"if ! grep -q {shlex.quote(f'^{device} ')} /proc/swaps; then swapon {quoted}; fi")
+    if commands:
+        yield Group(f"swap on again: {', '.join(devices or units)}", tuple(commands))
+
+
+def _kernel(items: dict[str, list[str]]) -> Iterable[Group]:
+    commands = []
+    for item in items.get("sysctl", []):
+        name = item.partition("=")[0]
+        path = shlex.quote("/proc/sys/" + name.replace(".", "/"))
+        commands.append(f"if test -e {path}; then sysctl --quiet --write {shlex.quote(item)}; fi")
+    if commands:
+        yield Group(f"{len(commands)} kernel settings as they were", tuple(commands))
+    modules = items.get("module", [])
+    if modules:
+        tries = [f"modprobe --remove {name} || echo '{name} is in use, and stays until a boot'" for name in modules]
+        yield Group(f"kernel modules: {', '.join(modules)}", tuple(tries))
+
+
+def _boot(items: dict[str, list[str]]) -> Iterable[Group]:
+    commands = []
+    if items.get("bootfile"):
+        commands.append(f"if test -e {DROP_IN}; then rm -f {DROP_IN}; update-grub; fi")
+    for item in items.get("bootarg", []):
+        change = f"--args={shlex.quote(item)}" if "=" in item else f"--remove-args={shlex.quote(item)}"
+        commands.append(f"grubby --update-kernel=ALL {change}")
+    if commands:
+        commands.append(require_reboot("boot arguments are as before the lab from the next boot on"))
+        yield Group("boot arguments as they were; they count from the next boot on", tuple(commands))
+
+
+def _remove(paths: Sequence[str]) -> str:
+    """Return the command that removes folders, what is mounted in them unmounted before."""
+    pattern = "|".join(paths)
+    return (
+        f"awk '$2 ~ \"^({pattern})/\" {{print $2}}' /proc/mounts | sort -r | xargs --no-run-if-empty umount; "
+        f"rm -rf --one-file-system {' '.join(paths)}"
+    )
+
+
+def _rmdir(path: str) -> str:
+    return f"if test -d {path}; then rmdir --ignore-fail-on-non-empty {path}; fi"

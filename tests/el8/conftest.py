@@ -64,7 +64,7 @@ class Site(Story):
         node = self.lab.dir / "single.json"
         node.write_text(json.dumps({"ssh": {
             "address": self.end.address, "port": self.end.port, "user": self.end.user, "key": str(self.end.key),
-            "known_hosts": str(self.end.known_hosts),
+            "known_hosts": str(self.end.known_hosts), "config": "",
         }, "lab": {"node": {"name": "el8"}}, "data": {}}))  # fmt: skip
         argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "tests/el8/operations.py", "--json", "-y"]
         done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)

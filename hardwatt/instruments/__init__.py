@@ -7,12 +7,15 @@ cross-checks start with ``check.`` or ``closure.``; what Kepler says starts with
 
 from hardwatt.instruments.crosschecks import Crosscheck, judged
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
-from hardwatt.instruments.outcomes import measure, outcomes
+from hardwatt.instruments.interface import Instrument
+from hardwatt.instruments.outcomes import INSTRUMENTS, measure, outcomes
 from hardwatt.instruments.windows import Rule, WindowError, integrate
 
 __all__ = [
+    "INSTRUMENTS",
     "Crosscheck",
     "Figure",
+    "Instrument",
     "Measured",
     "Outcome",
     "Refusal",

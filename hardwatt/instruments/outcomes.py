@@ -1,19 +1,21 @@
 """Bundle -> table of run x outcome. The one place where samples become numbers."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from hardwatt.bundle import Bundle, Run
 from hardwatt.errors import RefusedError
 from hardwatt.instruments import cgroup, kepler, node
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
+from hardwatt.instruments.interface import Found, Instrument
+from hardwatt.instruments.readings import READ_AT, UNIT_READ_AT
 from hardwatt.instruments.windows import WindowError
 
 READY_RESOLUTION_SECONDS = 1.0
 """Kubernetes writes when a condition changed in whole seconds."""
 
-Instrument = Callable[[Bundle, Run], Figure]
+Reading = Callable[[Bundle, Run], Figure]
 
 
 def outcomes(bundle: Bundle) -> list[Outcome]:
@@ -41,19 +43,26 @@ def measure(bundle: Bundle) -> Measured:
     return Measured(tuple(found), tuple(refused))
 
 
-def _figures(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
-    """Yield each outcome's name with its figure, or with the reason why there is none."""
-    for name, instrument in _INSTRUMENTS.items():
-        yield name, _or_reason(instrument, bundle, run)
+def _figures(bundle: Bundle, run: Run) -> Found:
+    """Yield what every instrument says of a run, and what was delivered in it."""
+    for instrument in INSTRUMENTS:
+        yield from instrument.figures(bundle, run)
+    yield from _delivered(bundle, run)
+
+
+def _of_node(bundle: Bundle, run: Run) -> Found:
+    for name, reading in _READINGS.items():
+        yield name, _or_reason(reading, bundle, run)
     if node.has_dram(bundle):
         yield "node_dram_joules", _or_reason(node.dram_joules, bundle, run)
     if node.has_steal(bundle):
         yield "check.steal", _or_reason(node.steal, bundle, run)
-    services = {unit: _or_reason(partial(node.unit_cpu_seconds, unit=unit), bundle, run) for unit in node.units(bundle)}
-    yield from ((unit_outcome(unit), found) for unit, found in services.items())
-    yield from _attributed(bundle, run, [found for found in services.values() if isinstance(found, Figure)])
-    yield from kepler.figures(bundle, run)
-    yield from _delivered(bundle, run)
+    for unit, found in _services(bundle, run).items():
+        yield unit_outcome(unit), found
+
+
+def _services(bundle: Bundle, run: Run) -> dict[str, Figure | str]:
+    return {unit: _or_reason(partial(node.unit_cpu_seconds, unit=unit), bundle, run) for unit in node.units(bundle)}
 
 
 def unit_outcome(unit: str) -> str:
@@ -61,14 +70,14 @@ def unit_outcome(unit: str) -> str:
     return f"{unit.removesuffix('.service')}_cpu_seconds"
 
 
-def _or_reason(instrument: Instrument, bundle: Bundle, run: Run) -> Figure | str:
+def _or_reason(reading: Reading, bundle: Bundle, run: Run) -> Figure | str:
     try:
-        return instrument(bundle, run)
+        return reading(bundle, run)
     except WindowError as error:
         return error.reason
 
 
-_INSTRUMENTS: dict[str, Instrument] = {
+_READINGS: dict[str, Reading] = {
     "node_cpu_seconds": node.cpu_seconds,
     "node_joules": node.joules,
     "git_cpu_seconds": node.git_cpu_seconds,
@@ -80,8 +89,8 @@ _INSTRUMENTS: dict[str, Instrument] = {
 }
 
 
-def _attributed(bundle: Bundle, run: Run, services: Sequence[Figure]) -> Iterator[tuple[str, Figure | str]]:
-    """Yield CPU-seconds by namespace, and how well they and those of ``services`` add up to the node's."""
+def _of_cgroups(bundle: Bundle, run: Run) -> Found:
+    """Yield CPU-seconds by namespace, and how well they and those of services add up to the node's."""
     try:
         found = cgroup.attribution(bundle, run)
     except WindowError as error:
@@ -104,6 +113,7 @@ def _attributed(bundle: Bundle, run: Run, services: Sequence[Figure]) -> Iterato
     if isinstance(whole, Figure):
         yield "closure.kubepods_of_node", _ratio(found.kubepods, whole, "kubepods' own counter by the node meter")
         yield "check.cpu_lost_of_node", _signed_ratio(lost, whole)
+        services = [one for one in _services(bundle, run).values() if isinstance(one, Figure)]
         if services:
             parts = [found.kubepods, *services, *_git(bundle, run)]
             yield "closure.attributed_of_node", _ratio(_sum(parts), whole, "pods and services by the node meter")
@@ -127,7 +137,7 @@ def _signed_ratio(part: Figure, whole: Figure) -> Figure | str:
     return Figure(part.value / whole.value, "ratio", f"{part.source}, by the node meter", min(ends), max(ends))
 
 
-def _delivered(bundle: Bundle, run: Run) -> Iterator[tuple[str, Figure | str]]:
+def _delivered(bundle: Bundle, run: Run) -> Found:
     rows = [row for row in bundle.deliveries if row.run_id == run.run_id]
     ready = [row for row in rows if row.status == "ready"]
     count = float(len(ready))
@@ -150,3 +160,31 @@ def _ratio(part: Figure, whole: Figure, source: str) -> Figure | str:
     if whole.low <= 0:
         return "the whole may be nothing"
     return Figure(part.value / whole.value, "ratio", source, part.low / whole.high, part.high / whole.low)
+
+
+INSTRUMENTS = (
+    Instrument(
+        "node",
+        (
+            node.CPU, node.STEAL, READ_AT, node.UNIT_CPU, UNIT_READ_AT, node.METER_CPU, node.JOULES, node.DRAM, node.RANGE,
+        ),
+        "the whole node, its kernel and services included; joules: CPU packages, memory beside them",
+        "read at both edges: what can be gained between an edge and the reading beside it",
+        _of_node,
+    ),
+    Instrument(
+        "cgroup",
+        (cgroup.CPU,),
+        "processes of pods, ended ones too; the primary attribution",
+        "what a pod gained after its last reading, narrowed by all pods' own counter",
+        _of_cgroups,
+    ),
+    Instrument(
+        "kepler",
+        (kepler.POD, kepler.ACTIVE, kepler.INFO, "kepler_container_cpu_seconds_total"),
+        "processes that live longer than its interval, with the energy of those that do not; secondary",
+        "half a second of staleness, and its bias, which is shown beside it",
+        kepler.figures,
+    ),
+)  # fmt: skip
+"""Every instrument, the primary first."""

@@ -9,8 +9,9 @@ import pytest
 from hardwatt.bundle import Bundle, Edge, Run, SeriesSamples, Writer
 from hardwatt.bundle.model import Provenance
 from hardwatt.bundle.synthetic import Spec, Truth, make_bundle
+from hardwatt.dump import DEFAULT
 from hardwatt.errors import RefusedError, VerifyError
-from hardwatt.instruments import Figure, measure, outcomes
+from hardwatt.instruments import INSTRUMENTS, Figure, measure, outcomes
 from hardwatt.instruments.node import CPU, JOULES
 
 T0 = 1_790_000_000_000
@@ -19,6 +20,13 @@ T0 = 1_790_000_000_000
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
     return make_bundle(tmp_path_factory.mktemp("bundle") / "b", Spec(pairs=4, window_seconds=40))
+
+
+def test_every_series_that_an_instrument_needs_is_dumped_and_its_words_are_there() -> None:
+    assert [one.name for one in INSTRUMENTS] == ["node", "cgroup", "kepler"]
+    for one in INSTRUMENTS:
+        assert set(one.series) <= set(DEFAULT)
+        assert one.covers and one.error
 
 
 def test_every_truth_lies_within_its_figure(truth: Truth) -> None:

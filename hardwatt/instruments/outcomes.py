@@ -166,7 +166,8 @@ INSTRUMENTS = (
     Instrument(
         "node",
         (
-            node.CPU, node.STEAL, READ_AT, node.UNIT_CPU, UNIT_READ_AT, node.METER_CPU, node.JOULES, node.DRAM, node.RANGE,
+            node.CPU, node.STEAL, READ_AT, node.UNIT_CPU, UNIT_READ_AT, node.METER_CPU, node.JOULES, node.DRAM,
+            node.RANGE,
         ),
         "the whole node, its kernel and services included; joules: CPU packages, memory beside them",
         "read at both edges: what can be gained between an edge and the reading beside it",

@@ -1,0 +1,21 @@
+"""What an instrument is: the series that it needs, what it covers, how wide its error is, and its figures."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from hardwatt.bundle import Bundle, Run
+from hardwatt.instruments.figure import Figure
+
+Found = Iterator[tuple[str, Figure | str]]
+"""Each outcome's name with its figure, or with the reason why there is none."""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One way to see a window. ``figures`` integrates it: bundle, run -> outcomes, each with its own bounds."""
+
+    name: str
+    series: tuple[str, ...]
+    covers: str
+    error: str
+    figures: Callable[[Bundle, Run], Found]

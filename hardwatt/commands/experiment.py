@@ -66,10 +66,10 @@ def experiment_plan(
 
     size = size_of(quick, full) or "quick"
     planned = engine.plan(lab, study, pairs=pairs or None, seed=seed or None, size=size)
-    for line in engine.printed(planned, engine.qualification(lab)):
+    for line in engine.printed(planned, engine.qualified(lab)):
         print(line)
     if export:
-        print(engine.export(planned, engine.qualification(lab), Path(export)))
+        print(engine.export(planned, engine.qualified(lab), Path(export)))
 
 
 @command(help={"study": "a study of experiments/studies"}, positional=["study"])

@@ -8,7 +8,7 @@ from hardwatt.engine.api import abandon, export, forget, listed, plan, restore, 
 from hardwatt.engine.arm import BaseArm, Bench, Commit
 from hardwatt.engine.plan import Plan, Row, make_plan
 from hardwatt.engine.preregistration import printed
-from hardwatt.engine.qualification import load as qualification
+from hardwatt.engine.qualification import load as qualified
 from hardwatt.engine.qualify import qualify
 from hardwatt.engine.studymodel import Study
 
@@ -26,7 +26,7 @@ __all__ = [
     "make_plan",
     "plan",
     "printed",
-    "qualification",
+    "qualified",
     "qualify",
     "restore",
     "run",

@@ -45,6 +45,9 @@ class Plan:
     """SHA-256 of each file that decides what a run does: the arms and the workload's manifests."""
     size: str = QUICK
     """``quick`` or ``full``; in a full plan the study has its full values."""
+    _repeats: dict[int, tuple[Row, ...]] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as it is stored in a bundle; equal plans give equal data."""
@@ -98,10 +101,12 @@ class Plan:
 
         They follow from the seed like the planned ones, so a repeat decides nothing afterwards.
         """
-        block = self.pairs + number
-        order = list(self.study.arms)
-        stream(self.seed, "repeat", block).shuffle(order)
-        return _block(self.study, self.seed, block, order, repeat=number)
+        if number not in self._repeats:
+            block = self.pairs + number
+            order = list(self.study.arms)
+            stream(self.seed, "repeat", block).shuffle(order)
+            self._repeats[number] = _block(self.study, self.seed, block, order, repeat=number)
+        return self._repeats[number]
 
 
 def make_plan(

@@ -233,7 +233,7 @@ def test_a_report_is_written_where_there_are_no_file_modes(
 
 def test_a_break_even_off_time_is_shown_with_its_parts(results: dict[str, Any]) -> None:
     def figure(value: float, unit: str) -> dict[str, Any]:
-        return {"value": value, "unit": unit, "source": "node meter", "low": value / 2, "high": value * 2}
+        return {"value": value, "unit": unit, "source": "node meter", "low": value * 0.99, "high": value * 1.01}
 
     asleep = copy.deepcopy(results)
     asleep["off_time"] = {

@@ -10,7 +10,7 @@ from hardwatt.dump import imports, job
 from hardwatt.dump.client import Client
 from hardwatt.dump.stream import Options
 from hardwatt.errors import SettingsError
-from hardwatt.instruments import measure
+from hardwatt.instruments import judged, measure
 from hardwatt.lab import Lab
 from hardwatt.progress import say
 
@@ -47,7 +47,16 @@ def dump(lab: Lab, asked: Asked) -> Path:
     token = job.read_token(asked.token_file) if asked.url else ""
     options = Options(parallel=asked.parallel, keep_raw=asked.keep_raw)
     with Client(url, token=token, verify=asked.ca_file or True) as client:
-        return job.dump(client, wanted, folder, source=source, options=options, say=say)
+        made = job.dump(client, wanted, folder, source=source, options=options, say=say)
+    if not asked.match:
+        _say_crosschecks(Bundle.open(made))
+    return made
+
+
+def _say_crosschecks(bundle: Bundle) -> None:
+    """Say how the instruments agree in the window that was dumped with all that they need."""
+    for check in judged(bundle, measure(bundle)):
+        say(check.sentence)
 
 
 def _wanted(asked: Asked) -> job.Wanted:

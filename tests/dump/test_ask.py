@@ -13,6 +13,7 @@ from hardwatt.dump.ask import Asked
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import UnreachableError
 from hardwatt.errors import LabError, SettingsError
+from hardwatt.instruments.node import CPU
 from hardwatt.lab import open_lab
 from tests.dump.conftest import T0, Server
 
@@ -33,6 +34,15 @@ def test_a_dump_by_its_address_with_a_token_file(prometheus: Server, tmp_path: P
     assert {seen.get("Authorization") for seen in prometheus.headers_seen} == {"Bearer sesame"}
     stored = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
     assert b"sesame" not in stored
+
+
+def test_a_dump_of_all_says_how_the_instruments_agree(
+    prometheus: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prometheus.add({"__name__": CPU, "job": "meter"}, T0, 1000, [str(at / 2) for at in range(61)])
+    ask.dump(open_lab(), asked(prometheus.url, tmp_path, match=[]))
+    told = capsys.readouterr()
+    assert "longest silence between two scrapes: 1 s; asked for at most 2.5: holds" in told.out + told.err
 
 
 @pytest.mark.parametrize(

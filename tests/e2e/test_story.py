@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from hardwatt.bundle import Bundle
 from hardwatt.errors import LabError
 from hardwatt.machines import identity
 from hardwatt.wait import wait
+from tests.deploys import killing
 from tests.e2e.support import INVOKE, Story, kill_session
 from tests.e2e.windows import Seen, burnt, start_pod, wait_phase, windows
 
@@ -69,6 +71,14 @@ def test_a_taken_port_and_a_foreign_kubelet_are_found_before_anything_is_changed
     assert set(problems) == {"port-6443", "foreign-cluster"}
     assert problems["port-6443"]["remedy"] == "stop python3 on the node"
     assert "kubeadm reset" in problems["foreign-cluster"]["remedy"]
+
+
+def test_lab_up_killed_at_three_drawn_steps_goes_on(story: Story, tmp_path: Path) -> None:
+    """Which three, a recorded seed says; every step is killed in the long test."""
+    chance = random.Random(killing.SEED)
+    for title in killing.drawn(3):
+        log = tmp_path / f"{title}.log"
+        killing.kill_at(story.start("lab.up", log=log), log, title, chance.uniform(0, killing.LATEST))
 
 
 def test_lab_up_interrupted_and_killed_after_kubeadm_init_goes_on(story: Story, tmp_path: Path) -> None:

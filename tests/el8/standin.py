@@ -57,8 +57,11 @@ RPMS = (
     Rpm("iproute", "5.15.0-4.el8", born=True),
     Rpm("iproute-tc", "5.15.0-4.el8", ("usr/sbin/tc",)),
     Rpm("iptables", "1.8.4-22.el8", born=True),
-    Rpm("kernel-devel", "4.18.0-372.9.1.el8"),
-    Rpm("kernel-devel", "4.18.0-372.32.1.el8_6"),
+    # several of them stand side by side, as the real one's provides say
+    *(
+        Rpm("kernel-devel", f"4.18.0-{number}", provides=("installonlypkg(kernel)",))
+        for number in ("372.9.1.el8", "372.32.1.el8_6")
+    ),
     Rpm("kmod", "25-19.el8", born=True),
     # of no use but to be moved up and down
     *(Rpm("probe", f"{number}-1.el8") for number in ("1.0", "2.0", "3.0")),

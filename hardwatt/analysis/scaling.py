@@ -21,15 +21,20 @@ FEWEST_LEVELS = 3
 def levels(definition: Mapping[str, Any], arms: Sequence[str]) -> tuple[str, dict[str, float]] | None:
     """Return the one factor with a number for each of some arms, and those arms' levels; ``None`` without one.
 
-    Arms count that have the same levels of every other factor; with fewer than three different numbers no slope is
-    told from a step.
+    Arms count that use the same code (Flux suspended is no Flux that looks every minute) and have the same levels of
+    every other factor; with fewer than three different numbers no slope is told from a step.
     """
-    own = {arm: dict((definition.get("arm") or {}).get(arm, {}).get("levels") or {}) for arm in arms}
+    settings = definition.get("arm") or {}
+    own = {arm: dict(settings.get(arm, {}).get("levels") or {}) for arm in arms}
     for name in definition.get("factors") or {}:
-        numbers = {arm: given[name] for arm, given in own.items() if _is_number(given.get(name))}
-        rest = [{key: value for key, value in own[arm].items() if key != name} for arm in numbers]
-        if len(set(numbers.values())) >= FEWEST_LEVELS and all(one == rest[0] for one in rest):
-            return name, {arm: float(value) for arm, value in numbers.items()}
+        alike: dict[str, dict[str, float]] = {}
+        for arm, given in own.items():
+            if _is_number(given.get(name)):
+                rest = sorted((key, repr(value)) for key, value in given.items() if key != name)
+                alike.setdefault(repr((settings[arm].get("use"), rest)), {})[arm] = float(given[name])
+        for numbers in alike.values():
+            if len(set(numbers.values())) >= FEWEST_LEVELS:
+                return name, numbers
     return None
 
 

@@ -89,6 +89,10 @@ def test_levels_need_one_number_that_differs_and_nothing_else() -> None:
     assert levels({}, ARMS) is None
     mixed = {**STUDY, "arm": {**STUDY["arm"], "ten": {"levels": {"applications": 10, "source": "oci"}}}}
     assert levels(mixed, ARMS) is None
+    other = {arm: {**setting, "use": "pull"} for arm, setting in STUDY["arm"].items()}
+    other["suspended"] = {"use": "suspended", "levels": {"applications": 10, "source": "git"}}
+    numbers = levels({**STUDY, "arm": other}, ("suspended", *ARMS))
+    assert numbers == ("applications", {"one": 1.0, "ten": 10.0, "fifty": 50.0}), "an arm of other code is no level"
 
 
 def test_theil_sen_over_applications_finds_the_slope_whatever_the_blocks_do() -> None:

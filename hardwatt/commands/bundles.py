@@ -15,6 +15,14 @@ def experiment_report(lab: Lab, bundle: str) -> None:
     print(report_path(SHIPPED if bundle == "shipped" else Path(bundle)))
 
 
+@command(help={"bundle": "a bundle of the study talk-at-rest"})
+def experiment_talk(lab: Lab, bundle: str) -> None:
+    """Print what Flux's controllers cost at rest here, beside the table of the talk of 2022."""
+    from hardwatt.analysis.besidetalk import beside_the_talk
+
+    print(beside_the_talk(Path(bundle)))
+
+
 @command(
     iterable=["match"],
     help={

@@ -1,0 +1,63 @@
+"""The talk's own measurement, made again: Flux's controllers at rest here, beside the table of 2022.
+
+What is measured here are CPU-seconds by namespace, and the node's figure with Flux and without; the talk's milliwatts
+come from another node, with four controllers, at one instant. They stand side by side, and no difference is computed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hardwatt.analysis.talk import published
+from hardwatt.bundle import Bundle
+from hardwatt.errors import LabError
+from hardwatt.instruments import Figure, measure
+
+STUDY = "talk-at-rest"
+NAMESPACE = "cpu_seconds.flux-system"
+NODE, JOULES = "node_cpu_seconds", "node_joules"
+HEAD = "| what | value | unit | source |\n|---|--:|---|---|\n"
+
+
+def beside_the_talk(bundle_path: Path | str) -> str:
+    """Return both as one table in Markdown, from a bundle of the study ``talk-at-rest``.
+
+    Raises ``LabError`` for a bundle of another study, or one without a complete run of each arm.
+    """
+    bundle = Bundle.open(bundle_path)
+    if bundle.plan.study != STUDY:
+        raise LabError(f"{bundle.path} is of the study {bundle.plan.study}", hint=f"invoke experiment.run {STUDY}")
+    without, with_flux = bundle.plan.arms[:2]
+    found = {(one.run_id, one.name): one.figure for one in measure(bundle).outcomes}
+    seconds = {run.run_id: run.seconds for run in bundle.runs}
+    arms = {run.run_id: run.arm for run in bundle.runs if run.status == "done"}
+
+    def mean(name: str, arm: str) -> tuple[float, Figure]:
+        own = [(found[run, name], seconds[run]) for run, its in arms.items() if its == arm and (run, name) in found]
+        if not own:
+            raise LabError(f"no complete run of {arm} has the outcome {name}", hint=f"invoke experiment.run {STUDY}")
+        return sum(figure.value / long for figure, long in own) / len(own), own[0][0]
+
+    rows = []
+    pods, sample = mean(NAMESPACE, with_flux)
+    rows.append(("here: pods of flux-system at rest, two controllers", 1000 * pods, "CPU-ms per s", sample.source))
+    for name, unit in ((NODE, "CPU-ms per s"), (JOULES, "mW")):
+        (more, sample), (less, _) = mean(name, with_flux), mean(name, without)
+        rows.append((f"here: the node with Flux less without, {name}", 1000 * (more - less), unit, sample.source))
+    return HEAD + "\n".join(
+        f"| {what} | {value:.2f} | {unit} | {source} |" for what, value, unit, source in [*rows, *_of_2022()]
+    )
+
+
+def _of_2022() -> list[tuple[str, float, str, str]]:
+    data = published()
+    every = float(data["sample_seconds"])
+    return [
+        (
+            f"talk: {len(row['millijoules'])} controllers, {row['zone']}",
+            sum(row["millijoules"].values()) / every,
+            "mW",
+            f"RAPL by Kepler, one instant, {data['commits'][row['commit']][:12]}",
+        )
+        for row in data["reading"]
+    ]

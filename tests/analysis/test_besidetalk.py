@@ -1,0 +1,36 @@
+"""Controllers at rest beside the talk's table: means of known windows, and the published milliwatts as they were."""
+
+from pathlib import Path
+
+import pytest
+
+from hardwatt.analysis import besidetalk
+from hardwatt.bundle import Bundle
+from hardwatt.bundle.synthetic import Spec, make_bundle
+from hardwatt.errors import LabError
+
+
+def test_the_nodes_difference_by_second_and_the_talks_table_stand_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = make_bundle(tmp_path / "bundle", Spec(pairs=3, window_seconds=60))
+    bundle = Bundle.open(truth.path)
+    monkeypatch.setattr(besidetalk, "STUDY", bundle.plan.study)
+    text = besidetalk.beside_the_talk(truth.path)
+    first, second = bundle.plan.arms[:2]
+    by_arm = {
+        arm: [truth.values[run.run_id]["node_cpu_seconds"] / run.seconds for run in bundle.runs if run.arm == arm]
+        for arm in (first, second)
+    }
+    expected = 1000 * (sum(by_arm[second]) - sum(by_arm[first])) / 3
+    row = next(line for line in text.splitlines() if "less without, node_cpu_seconds" in line)
+    assert float(row.split("|")[2]) == pytest.approx(expected, abs=0.5)
+    assert "two controllers" in text
+    assert "| talk: 4 controllers, package | 122.33 | mW | RAPL by Kepler, one instant, 207069670ef8 |" in text
+    assert "| talk: 4 controllers, dram | 35.00 | mW |" in text
+
+
+def test_a_bundle_of_another_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="is of the study") as error:
+        besidetalk.beside_the_talk(make_bundle(tmp_path / "bundle").path)
+    assert "experiment.run talk-at-rest" in error.value.hint

@@ -13,6 +13,8 @@ from pyinfra.context import ctx_host
 from deploys.facts.boot import Boot
 from deploys.facts.cgroup import Cgroup
 from deploys.facts.kernel import Headers
+from deploys.facts.power import Powercap
+from deploys.facts.selinux import Selinux
 from deploys.facts.system import System
 
 CONTAINERS = ("docker", "lxc", "lxc-libvirt", "openvz", "podman", "pouch", "proot", "rkt", "systemd-nspawn", "wsl")
@@ -65,6 +67,18 @@ def family_of(machine: dict[str, Any]) -> str:
 def headers() -> dict[str, Any]:
     """Return the fact ``Headers`` as it was when this run began."""
     return cast(dict[str, Any], _once(Headers))
+
+
+def powercap() -> dict[str, Any]:
+    """Return the fact ``Powercap`` where the lab is to read energy counters; else an empty one."""
+    if lab()["meter"]["config"].get("source") != "rapl":
+        return Powercap().process([])
+    return cast(dict[str, Any], _once(Powercap))
+
+
+def selinux() -> dict[str, Any]:
+    """Return the fact ``Selinux`` as it was when this run began."""
+    return cast(dict[str, Any], _once(Selinux)) if own_kernel() else Selinux().process([])
 
 
 def own_kernel() -> bool:

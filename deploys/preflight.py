@@ -17,13 +17,12 @@ from deploys.facts.kernel import Config, Headers, Modules, Settings
 from deploys.facts.kubeadm import MadeWith, State
 from deploys.facts.network import Ports, Routes
 from deploys.facts.packages import Debs
-from deploys.facts.power import Powercap
 from deploys.facts.record import Record
 from deploys.facts.rpm import Rpms
 from deploys.facts.selinux import Selinux
 from deploys.facts.surroundings import Surroundings
 from deploys.facts.swap import Swap
-from deploys.labdata import boot, cgroup, family, headers, lab, own_kernel, system
+from deploys.labdata import boot, cgroup, family, headers, lab, own_kernel, powercap, selinux, system
 from deploys.modules_sysctls import MODULES, SETTINGS
 from deploys.problem import Facts, Problem
 
@@ -65,7 +64,7 @@ def _check() -> list[Problem]:
         kubeadm=host.get_fact(State),
         made_with=host.get_fact(MadeWith),
         packages=_installed(sorted(pins)),
-        powercap=host.get_fact(Powercap) if data["meter"]["config"].get("source") == "rapl" else Powercap().process([]),
+        powercap=powercap(),
         **_of_own_kernel(data),
     )
     found = checks.problems(facts, {**data, "pins": pins, "settings": SETTINGS})
@@ -86,7 +85,7 @@ def _of_own_kernel(data: dict[str, Any]) -> dict[str, Any]:
         "config": host.get_fact(Config, names=sorted(options)),
         "firewalld": host.get_fact(Firewalld),
         "headers": headers(),
-        "selinux": host.get_fact(Selinux),
+        "selinux": selinux(),
         "surroundings": host.get_fact(Surroundings),
         "swap": host.get_fact(Swap),
     }

@@ -5,6 +5,7 @@ pyinfra's own ``dnf.packages`` takes a pinned package for installed where anothe
 ``exclude``.
 """
 
+import fnmatch
 import hashlib
 import shlex
 
@@ -25,17 +26,17 @@ def pinned(packages: dict[str, str], repository: str, arch: str = "x86_64") -> C
     Only this repository is asked: what the packages depend on is there before, and a mirror of the
     distribution that is away is no reason to fail.
 
-    + packages: name to ``[EPOCH:]VERSION-RELEASE``
+    + packages: name to ``[EPOCH:]VERSION-RELEASE``; ``1.36.3-*`` is any release of that version
     + repository: the identifier of the repository that has them
     + arch: the architecture of all of them
     """
     found = host.get_fact(Rpms, names=sorted(packages)).get("packages", {})
-    wrong = [name for name, version in sorted(packages.items()) if version not in found.get(name, [])]
+    wrong = [name for name, version in sorted(packages.items()) if not fnmatch.filter(found.get(name, []), version)]
     twice = [
         f"{name}-{other}.{arch}"
         for name, version in sorted(packages.items())
         for other in found.get(name, [])
-        if name not in wrong and other != version
+        if name not in wrong and not fnmatch.fnmatchcase(other, version)
     ]
     if not wrong and not twice:
         host.noop(f"packages are installed: {', '.join(sorted(packages))}")
@@ -48,8 +49,15 @@ def pinned(packages: dict[str, str], repository: str, arch: str = "x86_64") -> C
         source = shlex.quote(repository)
         yield (
             f"{_DNF} --disablerepo='*' --enablerepo={source} --disableexcludes={source} --refresh install {names}"
-            f" && rpm --query {names}"
+            f" && {_installed(names)}"
         )
+
+
+def _installed(names: str) -> str:
+    """Return the command that fails where dnf left one out; rpm takes a pattern only among all packages."""
+    if "*" not in names:
+        return f"rpm --query {names}"
+    return f'for name in {names}; do rpm --query --all "$name" | grep . || exit 1; done'
 
 
 @operation()

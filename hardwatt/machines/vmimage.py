@@ -148,12 +148,18 @@ def _hooks() -> list[str]:
         'chroot "$1" grub-mkimage -O i386-pc -p "(hd0,msdos1)/boot/grub" -o /boot/grub/i386-pc/core.img '
         "biosdisk part_msdos ext2",
         'chroot "$1" systemctl enable systemd-networkd.service firewalld.service',
-        # the headers of this kernel lie in apt's cache: the repository may have moved on when a node asks for them
+        # what the headers of this kernel depend on is installed (a compiler takes minutes to unpack by emulation), and
+        # they themselves lie in apt's cache: the repository may have moved on when a node asks for them
         'chroot "$1" apt-get clean',
-        'r=$(basename "$1"/boot/vmlinuz-*); chroot "$1" env DEBIAN_FRONTEND=noninteractive apt-get install -y '
-        '--no-install-recommends --download-only "linux-headers-${r#vmlinuz-}"',
+        'r=$(basename "$1"/boot/vmlinuz-*); export DEBIAN_FRONTEND=noninteractive; '
+        'get() { chroot "$1" apt-get -y --no-install-recommends "$2" install "linux-headers-${r#vmlinuz-}"; }; '
+        'more=$(get "$1" --simulate | sed -n "s/^Inst \\([^ ]*\\) .*/\\1/p" | grep -v ^linux-headers); '
+        'chroot "$1" apt-get -y --no-install-recommends install $more && chroot "$1" apt-get clean && '
+        'get "$1" --download-only',
         'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/hosts "$1"/etc/apt/auth.conf',
         'rm -rf "$1"/etc/apt/auth.conf.d "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap',
+        # an emulated processor takes half a minute for it
+        'chroot "$1" apt-cache gencaches',
     ]
 
 

@@ -9,11 +9,13 @@ import time
 
 import pytest
 
-from hardwatt import hostrecord, kube, machines, reboot
+from hardwatt import hostrecord, kube, machines, provision, reboot
 from hardwatt.errors import LabError
+from hardwatt.hostsnapshot import Snapshot
 from hardwatt.machines import identity
 from hardwatt.wait import wait
 from tests.e2e.support import Story
+from tests.vm import guest
 
 pytestmark = pytest.mark.vm
 
@@ -36,11 +38,20 @@ def test_a_fresh_machine_is_as_rhel_8_comes(story: Story) -> None:
         assert set(arguments) & {"tsc=reliable", "mitigations=off"} == emulated(story)
 
 
+@pytest.fixture(scope="module")
+def bare(story: Story) -> Snapshot:
+    """The guest before the lab touched it."""
+    with story.node() as node:
+        assert node.run("test -e /etc/kubernetes", check=False).returncode != 0
+        return guest.take(node)
+
+
 def emulated(story: Story) -> set[str]:
     """Return the kernel arguments that only an emulated machine has."""
     return {"tsc=reliable", "mitigations=off"} if machines.machine_for(story.lab).status().detail == "tcg" else set()
 
 
+@pytest.mark.usefixtures("bare")
 def test_a_stepped_clock_is_found(story: Story) -> None:
     with story.node() as node:
         node.run("date --set=@$(($(date +%s) + 3600))")
@@ -110,6 +121,16 @@ def test_after_a_reboot_the_cluster_returns_by_itself(story: Story) -> None:
 
     wait(ready, lambda text: text == "ready", what="cluster after the reboot", timeout=READY, delay=5, successes=2)
     assert {pod.uid for pod in kube.status(story.lab).pods} == before, "the same pods, started again by the kubelet"
+
+
+def test_the_guest_is_given_back_as_it_was(story: Story, bare: Snapshot) -> None:
+    """What lab.down does on somebody's host, run on the guest before it is thrown away."""
+    assert provision.reset(story.lab)
+    end = machines.machine_for(story.lab).endpoint()
+    reboot.reboot(end)  # boot arguments were changed, so one announced reboot is part of it
+    with story.node() as node:
+        found = hostrecord.compare(bare, guest.take(node), ignore=guest.BY_ITSELF)
+    assert not found, "\n".join(map(str, found))
 
 
 def test_down_leaves_nothing_behind_on_the_host(story: Story) -> None:

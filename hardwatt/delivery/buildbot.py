@@ -29,7 +29,7 @@ from twisted.web import resource, server
 
 
 class Hook(resource.Resource):
-    # POST /change/SHA/REVISION is what a git server's webhook would send; GET /ready for the kubelet.
+    # POST /SHA.REVISION stands for what a git server's webhook would send; GET /ready for the kubelet.
     isLeaf = True
 
     def __init__(self, source):
@@ -42,7 +42,7 @@ class Hook(resource.Resource):
         return b""
 
     def render_POST(self, request):
-        _, kind, sha, revision = request.path.decode().split("/")
+        sha, _, revision = request.path.decode().strip("/").partition(".")
         done = self.source.change(sha, revision)
         done.addCallbacks(lambda _: request.finish(), lambda failure: request.processingFailed(failure))
         return server.NOT_DONE_YET
@@ -152,7 +152,7 @@ class Buildbot:
     def deliver(self, commit: Commit) -> None:
         """Tell the master of a commit, as a git server's webhook does."""
         cluster = self.bench.changes.cluster
-        cluster.post(self.bench.namespaces["ci"], NAME, PORT, f"change/{commit.sha}/{commit.revision}")
+        cluster.post(self.bench.namespaces["ci"], NAME, PORT, f"{commit.sha}.{commit.revision}")
 
     def secret(self) -> dict[str, Any]:
         """What the worker shows to the master; new in each run."""

@@ -141,7 +141,10 @@ class KubeCluster:
         )
 
     def post(self, namespace: str, service: str, port: int, path: str) -> None:
-        """POST to a Service, through the API server: how a webhook of outside reaches the cluster."""
+        """POST to a Service, through the API server: how a webhook of outside reaches the cluster.
+
+        ``path`` is one segment: the client would write a slash in it as ``%2F``.
+        """
         with api_errors(f"calling {namespace}/{service}"):
             client.CoreV1Api(self.api).connect_post_namespaced_service_proxy_with_path(
                 f"{service}:{port}", namespace, path, _request_timeout=REQUEST_TIMEOUT

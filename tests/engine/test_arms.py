@@ -304,7 +304,7 @@ def test_the_ci_server_waits_for_commits_and_is_told_of_them_by_a_webhook(bench:
     with one.prepare():
         assert {"Deployment", "ConfigMap", "Service", "Secret", "Role"} <= kinds(cluster)
         one.deliver(Commit(0, "r1", "0123abcd"))
-        assert cluster.calls[-1] == "post ci/buildbot:8010/change/0123abcd/r1"
+        assert cluster.calls[-1] == "post ci/buildbot:8010/0123abcd.r1"
         pod = cluster.objects["Deployment ci/buildbot"]["spec"]["template"]["spec"]
     assert {container["image"] for container in pod["containers"]} == {bench.images["buildbot"]}
     assert not any("livenessProbe" in container or "readinessProbe" in container for container in pod["containers"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hardwatt.engine.power import detectable, needed
+from hardwatt.engine.study import square_size
 from hardwatt.engine.studymodel import UNITS, Study
 from hardwatt.errors import LabError
 from hardwatt.files import read_json, write_json
@@ -176,4 +177,5 @@ def blocks_for(study: Study, found: Qualification | None) -> int:
             hint="invoke experiment.qualify, or give --pairs",
         )
     blocks = needed(sd, study.design.target)
-    return blocks + blocks % 2 if study.order == "abba" else blocks
+    group = square_size(study)
+    return math.ceil(blocks / group) * group

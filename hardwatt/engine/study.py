@@ -73,8 +73,15 @@ def _design_problems(study: Study) -> Iterator[str]:
         yield "design: full_pairs and target exclude each other"
     if design.order == "abba" and len(study.arms) != 2:
         yield "design.order: abba is for two arms"
-    if design.order == "abba" and (design.pairs % 2 or (design.full_pairs or 0) % 2):
+    if design.order == "abba" and design.pairs % 2:
         yield "design.pairs: abba takes pairs in twos"
+    square = square_size(study.in_full())
+    if design.full_pairs and design.full_pairs % square:
+        least = design.full_pairs // square * square
+        yield (
+            f"design.full_pairs: {design.full_pairs} blocks cannot be balanced: they come in groups of {square} "
+            f"({least or square} or {least + square} are)"
+        )
     control = study.control
     if control and control.kind == "positive" and control.known <= 0:
         yield "control.known: a positive control has a known effect above zero"
@@ -143,6 +150,13 @@ def _trace_problems(study: Study) -> Iterator[str]:
         )
 
 
+def square_size(study: Study) -> int:
+    """Return how many blocks belong together for the order to be balanced: 1 where each stands alone."""
+    if study.order == "williams" and len(study.arms) > 2:
+        return len(study.arms) * (1 + len(study.arms) % 2)
+    return 2 if study.order == "abba" else 1
+
+
 def longest_poll(study: Study) -> float:
     """Return the longest interval in seconds at which any arm looks: for commits, or for drift."""
     flux = [study.for_arm(arm).flux for arm in study.arms]
@@ -209,4 +223,4 @@ def read_study(path: Path) -> Study:
     return study
 
 
-__all__ = ["Study", "list_studies", "load_study", "longest_poll", "problems", "read_study"]
+__all__ = ["Study", "list_studies", "load_study", "longest_poll", "problems", "read_study", "square_size"]

@@ -105,8 +105,9 @@ def test_the_readme_names_every_folder_and_method_that_it_describes() -> None:
     for folder in ("studies", "arms", "workloads"):
         assert f"`{folder}/" in readme
         assert (ROOT / "experiments" / folder).is_dir()
+    arms = (ROOT / "experiments/arms/README.md").read_text()
     for name in ("applied", "scaled", "suspended", "removed"):
-        assert f"`{name}`" in readme
+        assert f"`{name}`" in arms
         assert callable(getattr(Changes, name))
 
 
@@ -235,3 +236,15 @@ def test_a_full_run_has_its_own_values_and_the_rest_stays(tmp_path: Path) -> Non
 def test_a_short_phase_is_allowed_with_a_reason(tmp_path: Path) -> None:
     reason = 'phase_seconds = 2\nshort_phase_because = "polls are off in both arms"\n'
     assert read_study(added(tmp_path, "", "phase_seconds = 5\n", reason)).timing.phase_seconds == 2
+
+
+def test_a_full_run_is_balanced(tmp_path: Path) -> None:
+    three = ('arms = ["push", "pull"]', 'arms = ["push", "pull", "none"]')
+    more = '[estimand.arms]\nnone = "nothing"\n'
+    text = (Path(__file__).parent / "base.toml").read_text().replace(*three).replace("[estimand.arms]\n", more)
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"design\.full_pairs: 20 blocks .* groups of 6 \(18 or 24 are\)"):
+        read_study(path)
+    path.write_text(text.replace("full_pairs = 20", "full_pairs = 18"))
+    assert read_study(path).order == "williams"

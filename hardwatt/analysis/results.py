@@ -104,7 +104,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "n": answer.counted_pairs(data),
         "arms": context.arms(bundle, data, delivery),
         "primary": first,
-        "per_commit": _per_commit(first, delivery, len(data.pairs)),
+        "per_commit": _per_commit(first, data),
         "verdict": answer.verdict(data, first, equal),
         "limits": context.limits(bundle, data),
         "pairs": answer.pairs(data, derived),
@@ -121,12 +121,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "several": further.further_arms(
             bundle.runs, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
         ),
-        "scaling": scaling.scaling(
-            context.extras(bundle), bundle.runs, data.figures, bundle.plan.arms, (data.outcome, level)
-        ),
-        "off_time": offtime.off_time(
-            context.extras(bundle), bundle.runs, data.figures, bundle.plan.arms, (data.outcome, level)
-        ),
+        **_by_levels(bundle, data),
         "fetches": fetched,
         "checks": [
             *crosschecks.agreement(crossed),
@@ -139,6 +134,12 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "host": context.host(bundle),
         "again": context.again(bundle),
     }
+
+
+def _by_levels(bundle: Bundle, data: table.Table) -> Json:
+    """What the levels of a study's factors tell, where they are numbers or states."""
+    given = context.extras(bundle), bundle.runs, data.figures, bundle.plan.arms, (data.outcome, data.level)
+    return {"scaling": scaling.scaling(*given), "off_time": offtime.off_time(*given)}
 
 
 def _beside(bundle: Bundle, data: table.Table) -> Json:
@@ -189,12 +190,12 @@ def _runs(bundle: Bundle, data: table.Table) -> list[Json]:
     return rows
 
 
-def _per_commit(first: Json, delivery: Json, pairs: int) -> Json | None:
-    """The primary difference spread over the commits of a window, where both arms had equally many."""
-    commits = {arm["commits"]["value"] for arm in delivery["arms"].values()}
+def _per_commit(first: Json, data: table.Table) -> Json | None:
+    """The primary difference spread over the commits of a window, where every window had equally many."""
+    commits = {run.commits for run in data.runs}
     estimate = first["estimate"]
     if estimate["value"] is None or len(commits) != 1 or commits == {0}:
         return None
-    each = commits.pop() / pairs
+    each = commits.pop()
     value, low, high = (bound if bound is None else bound / each for bound in (estimate[k] for k in _BOUNDS))
     return figure(value, f"{estimate['unit']} per commit", estimate["source"], low, high)

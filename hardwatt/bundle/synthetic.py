@@ -41,6 +41,10 @@ class Spec:
     noise: float = 0.3
     rate: float = 0.4
     seed: int = 1
+    commits_by_block: tuple[int, ...] = ()
+    """Commits of the blocks, in turns, in place of ``commits``."""
+    by_commit: float = 0.0
+    """What each commit costs more in a push window than in a pull one, in CPU-seconds, beside ``effect``."""
     pods: int = 0
     """Further pods of the namespace ``many``, each with a counter that is scraped every second."""
 
@@ -109,14 +113,17 @@ class _Maker:
         self.t0 = t0_ms / 1000
         self.t1 = self.t0 + spec.window_seconds
         self.begin, self.end = self.t0 - _MARGIN, self.t1 + _MARGIN
-        self.commits = self.t0 + spec.window_seconds * (np.arange(spec.commits) + 0.5) / spec.commits - 5
+        turns = spec.commits_by_block or (spec.commits,)
+        self.count = turns[row["block"] % len(turns)]
+        self.commits = self.t0 + spec.window_seconds * (np.arange(self.count) + 0.5) / self.count - 5
 
     def run(self) -> dict[str, float]:
         """Write the run and return its truth."""
         push = self.row["arm"] == "push"
-        extra = (self.spec.effect if push else 0.0) + self.rng.normal(0, self.spec.noise)
+        effect = self.spec.effect + self.spec.by_commit * self.count
+        extra = (effect if push else 0.0) + self.rng.normal(0, self.spec.noise)
         cpu = self._counter(self.spec.rate * self.spec.window_seconds + extra, start=1000.0)
-        git = self._counter(0.05 * self.spec.commits, start=5.0)
+        git = self._counter(0.05 * self.count, start=5.0)
         kubelet = self._counter(0.02 * self.spec.window_seconds, start=50.0)
         joules = self._joules(cpu)
         truth = {"node_cpu_seconds": self._over(cpu), "git_cpu_seconds": self._over(git)}
@@ -232,7 +239,7 @@ class _Maker:
         self.writer.add_samples(self.run_id, metric, samples)
 
     def _deliveries(self, push: bool) -> dict[str, float]:
-        delays = self.rng.uniform(2, 4, self.spec.commits) if push else self.rng.uniform(5, 9, self.spec.commits)
+        delays = self.rng.uniform(2, 4, self.count) if push else self.rng.uniform(5, 9, self.count)
         rows = [
             Delivery(self.run_id, i, f"{self.run_id}-{i}", round(at * 1000), round((at + delay) * 1000), "ready")
             for i, (at, delay) in enumerate(zip(self.commits, delays, strict=True))

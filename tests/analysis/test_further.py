@@ -318,3 +318,17 @@ def test_keplers_joules_stand_apart_and_are_not_tested() -> None:
     (row,) = breakdown.kepler(both)
     assert (row["label"], row["p"]) == ("ci", None)
     assert row["difference"]["value"] == pytest.approx(0.5)
+
+
+def test_a_bundle_whose_blocks_have_different_commits_finds_its_break_even_rate(tmp_path: Path) -> None:
+    # push costs 3 CPU-seconds less by the minute and 0.5 more by the commit: both are equal at 6 commits a minute.
+    spec = Spec(pairs=9, effect=-3.0, by_commit=0.5, noise=0.1, commits_by_block=(1, 6, 14))
+    page = report(synthetic.make_bundle(tmp_path / "bundle", spec).path)
+    found = json.loads(page.with_name("results.json").read_text())
+    rate = found["break_even"]["rate"]
+    assert found["break_even"]["word"] == "above"
+    assert rate["low"] < 360 < rate["high"] and rate["high"] - rate["low"] < 90
+    assert found["break_even"]["by_hour"]["value"] == pytest.approx(180, rel=0.1)
+    assert found["break_even"]["by_commit"]["value"] == pytest.approx(-0.5, rel=0.1)
+    assert found["per_commit"] is None
+    assert "pull is the cheaper one above the break-even rate" in page.read_text()

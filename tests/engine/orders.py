@@ -36,7 +36,7 @@ from tests.engine.simulated import IDLE_CORES, Disk, SimPlant
 
 A, B = ARMS = ("arm-a", "arm-b")
 ORDERS = ("blocked", "shuffled", "randomised", "abba")
-PAIRS, SESSIONS, SEED = 20, 150, 2026
+PAIRS, SESSIONS, SEED = 20, 40, 2026
 CONFIDENCE = 0.95
 NODE = Rule(max_gap_ms=2500, max_rate=64.0)
 PAGE, FIGURE, NUMBERS = (ROOT / "docs" / name for name in ("orders.md", "orders.svg", "orders.json"))

@@ -184,7 +184,8 @@ def test_idle_baselines_stand_around_each_block(lab: Lab, tmp_path: Path) -> Non
     runs = [run for run in bundle.runs if run.block == 2]
     assert found[1]["t1_ms"] < min(run.t0_ms for run in runs)
     assert found[2]["t0_ms"] >= max(run.t1_ms for run in runs)
-    assert all(one["t1_ms"] - one["t0_ms"] == 8000 for one in found)
+    seconds = (bundle.plan.model_extra or {})["definition"]["gate"]["baseline_seconds"]
+    assert all(one["t1_ms"] - one["t0_ms"] == pytest.approx(1000 * seconds, abs=2) for one in found)
 
 
 def test_a_node_that_stays_busy_after_the_last_block_loses_no_run(lab: Lab, tmp_path: Path) -> None:

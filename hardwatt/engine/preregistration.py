@@ -166,8 +166,8 @@ def _trace(study: Study) -> str:
 def _outcomes(study: Study) -> Iterator[str]:
     primary = study.primary
     yield (
-        f"Primary: {primary.outcome} ({primary.unit}) in a window; {primary.estimator} with a t interval at "
-        f"{100 * primary.confidence:g} %."
+        f"Primary: {primary.outcome} ({primary.unit}) in a window; {primary.estimator} with a {primary.interval} "
+        f"interval at {100 * primary.confidence:g} %."
     )
     if primary.margin:
         margin = primary.margin

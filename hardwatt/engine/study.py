@@ -26,6 +26,7 @@ def problems(study: Study) -> list[str]:
         *_arm_problems(study),
         *_factor_problems(study),
         *_design_problems(study),
+        *_primary_problems(study),
         *_margin_problems(study),
         *_name_problems(study),
         *_trace_problems(study),
@@ -87,6 +88,13 @@ def _design_problems(study: Study) -> Iterator[str]:
         yield "control.known: a positive control has a known effect above zero"
     if control and control.kind == "a/a" and control.known:
         yield "control.known: an A/A study has no effect"
+
+
+def _primary_problems(study: Study) -> Iterator[str]:
+    estimator, interval = study.primary.estimator, study.primary.interval
+    if (interval == "signed rank") != (estimator == "Hodges-Lehmann"):
+        wanted = "'signed rank'" if estimator == "Hodges-Lehmann" else "'t' or 'studentised bootstrap'"
+        yield f"primary.interval: {interval!r} is no interval of {estimator!r}; take {wanted}"
 
 
 def _margin_problems(study: Study) -> Iterator[str]:

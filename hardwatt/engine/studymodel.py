@@ -126,8 +126,9 @@ class Primary(_Section):
     """The one outcome and the one estimator that the study is planned for."""
 
     outcome: Literal["node_cpu_seconds", "node_joules"] = "node_cpu_seconds"
-    estimator: Literal["mean paired difference"] = "mean paired difference"
-    interval: Literal["t"] = "t"
+    estimator: Literal["mean paired difference", "Hodges-Lehmann"] = "mean paired difference"
+    interval: Literal["t", "studentised bootstrap", "signed rank"] = "t"
+    """``signed rank`` goes with Hodges-Lehmann, the others with the mean."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     margin: Margin | None = None
     """Without one, the study never ends in "no difference"."""

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from hardwatt.analysis.answer import ESTIMATORS
 from hardwatt.engine.plan import make_plan
 from hardwatt.engine.study import Study, list_studies, load_study, read_study
 from hardwatt.engine.undo import Changes
@@ -56,6 +57,9 @@ def test_a_typo_is_named_with_the_nearest_key(tmp_path: Path, old: str, new: str
         ('arms = ["push", "pull"]', 'arms = ["push", "poll"]', "'poll'"),
         ("pairs = 3", "pairs = 0", "design.pairs"),
         ("commits = 3", 'commits = "three"', "trace.commits"),
+        ('interval = "t"', 'interval = "signed rank"', "primary.interval"),
+        ('estimator = "mean paired difference"', 'estimator = "Hodges-Lehmann"', "primary.interval"),
+        ('estimator = "mean paired difference"', 'estimator = "median"', "primary.estimator"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_key(tmp_path: Path, old: str, new: str, key: str) -> None:
@@ -68,6 +72,14 @@ def test_commits_may_meet_only_where_the_study_says_so(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="may_coalesce"):
         read_study(changed(tmp_path, "spacing_seconds = 14", "spacing_seconds = 2"))
     assert read_study(changed(tmp_path, "spacing_seconds = 14", "spacing_seconds = 2\nmay_coalesce = true"))
+
+
+def test_every_estimator_that_a_study_may_name_is_one_of_the_analysis(tmp_path: Path) -> None:
+    mean = changed(tmp_path, 'interval = "t"', 'interval = "studentised bootstrap"')
+    assert (read_study(mean).primary.estimator, read_study(mean).primary.interval) in ESTIMATORS
+    old = 'estimator = "mean paired difference"\ninterval = "t"'
+    ranks = changed(tmp_path, old, 'estimator = "Hodges-Lehmann"\ninterval = "signed rank"')
+    assert (read_study(ranks).primary.estimator, read_study(ranks).primary.interval) in ESTIMATORS
 
 
 def test_an_unknown_study_lists_the_known_ones() -> None:

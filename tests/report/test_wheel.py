@@ -28,7 +28,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = folder.glob("hardwatt-*.whl")
     venv.create(folder / "venv", with_pip=True, symlinks=True)
     programs = folder / "venv" / "bin"
-    words = [programs / "python", "-m", "pip", "install", "-q", "--only-binary", ":all:", wheel]
+    words = [str(programs / "python"), "-m", "pip", "install", "-q", "--only-binary", ":all:", str(wheel)]
     subprocess.run(words, check=True, env={**os.environ, "PATH": str(programs), "CC": "/bin/false"})
     return programs
 

@@ -14,8 +14,8 @@ from pyinfra import host
 from pyinfra.operations import files, git, server
 
 from deploys import software
-from deploys.labdata import step
-from deploys.operations import units
+from deploys.labdata import family, own_kernel, step
+from deploys.operations import selinux, units
 
 ROOT = "/srv/git"
 CONFIG = "/etc/hardwatt/git"
@@ -106,4 +106,6 @@ def _service() -> None:
         ("Unit", "hardwatt-git.service.j2", UNIT, "644", {"git_sshd_config": config, "git_start": start}),
     ):
         _written(name, template, path, mode, **values)
+    if own_kernel() and family() == "el":
+        selinux.labels(name="Label of the start", labels={start: "bin_t"})
     units.unit(name="Service", unit="hardwatt-git.service", files=[config, start])

@@ -202,6 +202,8 @@ def _labels(items: Sequence[str]) -> Iterable[Group]:
             f"semanage fcontext {change} {quoted}; fi; if test -e {top}; then restorecon -R {top}; fi"
         )
     if commands:
+        commands.append("for path in /opt/cni/bin /opt/cni; do if test -d $path; then "
+                        "rmdir --ignore-fail-on-non-empty $path; fi; done")  # fmt: skip
         yield Group(f"SELinux labels: {', '.join(item.partition('=')[0] for item in items)}", tuple(commands))
 
 

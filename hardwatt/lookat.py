@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from hardwatt import engine, forward, gitops, kube, machines, mirror, nodedata, provision
+from hardwatt import engine, forward, gitops, hardway, kube, machines, mirror, nodedata, provision
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
@@ -60,8 +60,11 @@ def _for_a_check(lab: Lab, endpoint: Endpoint) -> Iterator[None]:
             yield
 
 
-def plan(lab: Lab) -> None:
-    """Print what ``lab.up`` would change; changes nothing on the host, the node or in the cluster."""
+def plan(lab: Lab, *, explain: bool = False) -> None:
+    """Print what ``lab.up`` would change; changes nothing on the host, the node or in the cluster.
+
+    ``explain`` prints each step's commands instead, and why.
+    """
     if lacking := mirror.missing(lab):
         say(f"mirror: would download or build {', '.join(lacking)}")
         say("what would change on the node is known when the mirror is filled")
@@ -73,6 +76,9 @@ def plan(lab: Lab) -> None:
         return
     endpoint = machine.endpoint()
     with described(lab, endpoint, mirror.load(lab)):
+        if explain:
+            print("\n".join(hardway.lines(provision.explain(lab))))
+            return
         planned = provision.plan(lab)
     for line in planned.lines:
         say(f"node: {line}")

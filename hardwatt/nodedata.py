@@ -102,22 +102,27 @@ def node_data(
             "known_hosts": str(endpoint.known_hosts),
             "config": str(_ssh_config(lab)) if endpoint.jump else "",
         },
-        "lab": {
-            "name": lab.name,
-            "machine": endpoint.kind,
-            "preset": _preset(lab, endpoint),
-            "node": {"name": endpoint.name, "address": endpoint.node_address},
-            "networks": networks(lab.settings.kubernetes.pod_cidr, lab.settings.kubernetes.service_cidr),
-            "cert_sans": sorted({endpoint.node_address, endpoint.address, endpoint.name, "127.0.0.1", "localhost"}),
-            "cgroup_root": endpoint.data.get("cgroup_root", "").rstrip("/"),
-            "boot": {"nokmem": lab.settings.host.nokmem, "headers": lab.settings.host.headers},
-            "stack": stack(),
-            "distribution_packages": _distribution(index, processor),
-            "meter": _meter(lab, endpoint, processor),
-            **_content(lab, endpoint, index, rpms=processor.takes_rpms),
-            **_sources(lab, index, served, rpms=processor.takes_rpms),
-        },
+        "lab": lab_data(lab, endpoint, index, served, processor),
         "data": keys.node_data(lab),
+    }
+
+
+def lab_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None, processor: Processor) -> dict[str, Any]:
+    """Return what the steps decide by; nothing in it is a secret."""
+    return {
+        "name": lab.name,
+        "machine": endpoint.kind,
+        "preset": _preset(lab, endpoint),
+        "node": {"name": endpoint.name, "address": endpoint.node_address},
+        "networks": networks(lab.settings.kubernetes.pod_cidr, lab.settings.kubernetes.service_cidr),
+        "cert_sans": sorted({endpoint.node_address, endpoint.address, endpoint.name, "127.0.0.1", "localhost"}),
+        "cgroup_root": endpoint.data.get("cgroup_root", "").rstrip("/"),
+        "boot": {"nokmem": lab.settings.host.nokmem, "headers": lab.settings.host.headers},
+        "stack": stack(),
+        "distribution_packages": _distribution(index, processor),
+        "meter": _meter(lab, endpoint, processor),
+        **_content(lab, endpoint, index, rpms=processor.takes_rpms),
+        **_sources(lab, index, served, rpms=processor.takes_rpms),
     }
 
 

@@ -25,7 +25,19 @@ from hardwatt.lab import Lab
 from hardwatt.nodedata import node_file, write_node_data
 from hardwatt.progress import say
 
-__all__ = ["Outcome", "Plan", "Problem", "apply", "check", "plan", "reset", "select", "steps", "write_node_data"]
+__all__ = [
+    "Outcome",
+    "Plan",
+    "Problem",
+    "apply",
+    "check",
+    "explain",
+    "plan",
+    "reset",
+    "select",
+    "steps",
+    "write_node_data",
+]
 
 INVENTORY = "inventory/lab.py"
 DEPLOY = "deploys/node.py"
@@ -113,6 +125,24 @@ def plan(lab: Lab) -> Plan:
     if any(row["name"] == WAITS for row in rows):
         lines.append("a reboot; what follows it is planned by the next lab.plan")
     return Plan(lines, len(rows))
+
+
+def explain(lab: Lab) -> list[dict[str, Any]]:
+    """Return what ``apply`` would do now: each step with its reason, operations and commands; changes nothing.
+
+    Raises ``LabError``, as where the node cannot carry the lab.
+    """
+    file = node_file(lab)
+    if not file.exists():
+        raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
+    log = _new_log(lab.logs)
+    argv = [sys.executable, "-m", "deploys.explain", INVENTORY]
+    result = door.run(argv, cwd=lab.root, env={"HARDWATT_NODE_FILE": str(file)}, timeout=TIMEOUT, check=False, log=log)
+    text = log.read_text(errors="replace")
+    if result.returncode != 0:
+        raise failure(lab.name, "deploys.explain", text, log)
+    found: list[dict[str, Any]] = payload(text, log, "explained")["explained"]
+    return found
 
 
 def reset(lab: Lab, *, keep_packages: bool = False, dry: bool = False) -> list[str]:
@@ -212,13 +242,13 @@ def parts(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def payload(text: str, log: Path) -> dict[str, Any]:
-    """Return pyinfra's JSON from its log: the last line of its kind.
+def payload(text: str, log: Path, key: str = "plan") -> dict[str, Any]:
+    """Return pyinfra's JSON from its log: the last line of its kind (``key`` comes first in it).
 
     Raises ``LabError`` where there is none.
     """
     for line in reversed(text.splitlines()):
-        if line.startswith('{"plan":'):
+        if line.startswith(f'{{"{key}":'):
             found: dict[str, Any] = json.loads(line)
             return found
     raise LabError("pyinfra ended without saying what it did", hint=f"see {log}")

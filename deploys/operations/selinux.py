@@ -12,7 +12,10 @@ from deploys.operations.record import note
 
 @operation()
 def labels(labels: dict[str, str]) -> Commands:
-    """Add labels to the policy and give them to what is there already; without SELinux, do nothing.
+    """Add labels to the policy and give them to what is there; without SELinux, do nothing.
+
+    Folders are made, so that what is written into them later inherits the label: neither kubeadm
+    nor etcd asks the policy.
 
     + labels: pattern of paths, as semanage takes it, to type
     """
@@ -29,8 +32,10 @@ def labels(labels: dict[str, str]) -> Commands:
         verb = "--modify" if pattern in found["labels"] else "--add"
         yield note("label", pattern + (f"={found['labels'][pattern]}" if pattern in found["labels"] else ""))
         yield f"semanage fcontext {verb} --type {kind} {quoted}"
-    roots = " ".join(shlex.quote(one) for one in sorted({root(pattern) for pattern in missing}))
-    yield f"for path in {roots}; do if test -e $path; then restorecon -R $path; fi; done"
+    folders = sorted({root(pattern) for pattern in missing if "(" in pattern})
+    if folders:
+        yield f"mkdir -p {' '.join(shlex.quote(one) for one in folders)}"
+    yield f"restorecon -R {' '.join(shlex.quote(one) for one in sorted({root(pattern) for pattern in missing}))}"
 
 
 def root(pattern: str) -> str:

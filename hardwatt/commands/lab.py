@@ -64,12 +64,12 @@ def lab_check(lab: Lab, as_json: bool = False) -> None:
     raise Exit(code=check(lab, as_json=as_json))
 
 
-@command()
-def lab_plan(lab: Lab) -> None:
+@command(help={"explain": "print each step's commands, and why"})
+def lab_plan(lab: Lab, explain: bool = False) -> None:
     """Print what lab.up would change; changes nothing."""
     from hardwatt.lookat import plan
 
-    plan(lab)
+    plan(lab, explain=explain)
 
 
 @command(

@@ -11,6 +11,7 @@ from hardwatt.errors import WaitError
 
 CPU = "hardwatt_node_cpu_seconds_total"
 READ_AT = "hardwatt_meter_read_timestamp_seconds"
+TRIES = 3
 RAPL, INFO = "node_rapl_package_joules_total", "hardwatt_meter_info"
 
 Say = Callable[[str], None]
@@ -77,9 +78,14 @@ def look(plant: Plant, seconds: float) -> Look:
 
 
 def _edges(plant: Plant, seconds: float) -> tuple[Edge, Edge]:
-    start = plant.edge("gate", "start")
-    plant.clock.sleep(seconds)
-    return start, plant.edge("gate", "end")
+    """Read the counters twice; once more where the meter's counter began again from zero in between."""
+    for _ in range(TRIES):
+        start = plant.edge("gate", "start")
+        plant.clock.sleep(seconds)
+        end = plant.edge("gate", "end")
+        if node_cpu(end)[1] >= node_cpu(start)[1]:
+            return start, end
+    raise WaitError(f"the meter's counter fell in {TRIES} looks, one after the other", hint="invoke lab.status")
 
 
 def _between(start: Edge, end: Edge, celsius: float | None) -> Look:
@@ -116,18 +122,21 @@ def baseline(plant: Plant, study: Study, block: int, place: str, say: Say) -> Ba
         now = _between(start, end, plant.celsius())
         waited = plant.clock.monotonic() - started
         if not reasons and last is not None and not _apart(gate, now, last[1], both=True):
-            first = last[0]
-            whole = _between(first, end, now.celsius)
+            first, before = last
             return Baseline(
-                block, place, first.node_ms, end.node_ms, round(whole.cores, 4), whole.watts, whole.celsius,
-                round(max(0.0, waited - gate.baseline_seconds), 1),
+                block, place, first.node_ms, end.node_ms, round((before.cores + now.cores) / 2, 4),
+                _mean(before.watts, now.watts), now.celsius, round(max(0.0, waited - gate.baseline_seconds), 1),
             )  # fmt: skip
         if waited > gate.timeout_seconds:
-            apart = _apart(gate, now, last[1], both=True) if last else []
+            apart = ["two looks at the idle node differ"] if last else []
             raise _not_settled("the baseline", reasons or apart, gate.timeout_seconds)
         if reasons or last is not None:
             say(f"baseline waits: {'; '.join(reasons or ['two looks at the idle node differ'])}")
         last = None if reasons else (start, now)
+
+
+def _mean(first: float | None, second: float | None) -> float | None:
+    return second if first is None or second is None else round((first + second) / 2, 3)
 
 
 def pass_gate(plant: Plant, study: Study, idle: Baseline, say: Say) -> Passed:

@@ -9,7 +9,7 @@ TITLES = {
     "randomised": "randomised pairs",
     "abba": "ABBA pairs",
 }
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, ROW = 760, 330, 190, 150, 40, 62
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, ROW = 800, 330, 190, 190, 40, 62
 LOW, HIGH = -1.0, 1.6
 INK, SOFT, DOT, MEAN = "#1b1f24", "#8a929c", "#3b6ea5", "#b3261e"
 
@@ -44,7 +44,9 @@ def _axis(rows: int) -> list[str]:
             f'<line x1="{x:.1f}" y1="{TOP - 8}" x2="{x:.1f}" y2="{bottom}" stroke="{INK if not tick else SOFT}" '
             f'stroke-width="{1.4 if not tick else 0.4}"/>'
         )
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{tick:+.1f}</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{f"{tick:+.1f}" if tick else "0"}</text>'
+        )
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(
         f'<text x="{middle:.0f}" y="{bottom + 38}" text-anchor="middle">'

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from hardwatt import engine, forward, gitops, hardway, kube, machines, mirror, nodedata, provision
+from hardwatt import denials, engine, forward, gitops, hardway, kube, machines, mirror, nodedata, provision
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
@@ -101,6 +101,8 @@ def status(lab: Lab) -> int:
     if machine.state != "running":
         say("next: invoke lab.up")
         return 1
+    if selinux := denials.on_node(machines.machine_for(lab).endpoint()):
+        say(f"selinux: {selinux}")
     try:
         cluster = kube.status(lab)
     except LabError as error:

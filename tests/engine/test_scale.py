@@ -1,11 +1,15 @@
-"""Scaling against Flux: a reconcile that was under way puts its own number back once more."""
+"""Deployments: scaling against a reconcile that was under way, and arguments that are put back."""
 
+import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kubernetes import client
 
 from hardwatt.engine.cluster import KubeCluster
+from hardwatt.engine.plant import NO_JITTER
+from hardwatt.engine.undo import Changes, Undo, perform
 
 
 class Deployment:
@@ -55,3 +59,35 @@ def test_a_deployment_that_is_as_asked_is_left_alone(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cluster, "list", lambda *_: [{}])
     cluster.scale("flux-system", "kustomize-controller", 1)
     assert deployment.asked == []
+
+
+def test_an_argument_is_set_and_taken_back_on_the_container_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    container = {"name": "manager", "args": ["--storage-path=/data", "--interval-jitter-percentage=5"]}
+    sent: list[dict[str, Any]] = []
+
+    class Deployments:
+        def patch_namespaced_deployment(self, name: str, namespace: str, body: Any, **_: Any) -> None:
+            assert (namespace, name) == ("flux-system", "source-controller")
+            (entry,) = body["spec"]["template"]["spec"]["containers"]
+            sent.append(entry)
+            container.update(entry)
+
+    monkeypatch.setattr(client, "AppsV1Api", lambda _: Deployments())
+    cluster = KubeCluster.__new__(KubeCluster)
+    cluster.timeout, cluster.api = 5.0, None  # type: ignore[assignment] # never reached: the API is the double
+    found = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    monkeypatch.setattr(cluster, "get", lambda *_: found)
+    entries: list[Undo] = []
+    log = SimpleNamespace(push=entries.append, pop=entries.remove)
+    changes = Changes(cluster, log)
+    with changes.argument("flux-system", "source-controller", NO_JITTER):
+        assert container["args"] == ["--storage-path=/data", NO_JITTER]
+        assert [str(entry) for entry in entries] == [
+            f"Deployment flux-system/source-controller without {NO_JITTER}, with --interval-jitter-percentage=5 again"
+        ]
+        with changes.argument("flux-system", "source-controller", NO_JITTER):
+            assert len(sent) == 1  # it is so already
+        again = Undo.from_dict(dataclasses.asdict(entries[0]))
+    assert container["args"] == ["--storage-path=/data", "--interval-jitter-percentage=5"]
+    perform(again, cluster)  # after a kill right after it was put back
+    assert container["args"] == ["--storage-path=/data", "--interval-jitter-percentage=5"]

@@ -17,6 +17,7 @@ from hardwatt.errors import LabError
 from hardwatt.files import write_atomic
 from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
+from hardwatt.wait import patience
 
 ADMIN = "/etc/kubernetes/admin.conf"
 PORT = apitunnel.PORT
@@ -130,8 +131,8 @@ def status(lab: Lab) -> Status:
     with client(lab) as api:
         core = kubernetes_client.CoreV1Api(api)
         try:
-            nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT).items
-            pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT).items
+            nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT * patience()).items
+            pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT * patience()).items
         except (ApiException, HTTPError) as error:
             raise LabError(f"the API server does not answer: {_short(error)}", hint="invoke lab.status") from error
     return Status({node.metadata.name: _ready(node) for node in nodes}, tuple(Pod.of(pod) for pod in pods))

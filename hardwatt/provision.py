@@ -24,6 +24,7 @@ from hardwatt.files import read_json
 from hardwatt.lab import Lab
 from hardwatt.nodedata import node_file, write_node_data
 from hardwatt.progress import say
+from hardwatt.wait import patience
 
 __all__ = [
     "Outcome",
@@ -190,7 +191,7 @@ def _pyinfra(
             [sys.executable, "-m", "pyinfra", INVENTORY, target, "--json", *arguments],
             cwd=lab.root,
             env={"HARDWATT_NODE_FILE": str(file), "PYINFRA_PROGRESS": "off", **(env or {})},
-            timeout=TIMEOUT,
+            timeout=TIMEOUT * patience(),
             check=False,
             log=log,
         )

@@ -11,6 +11,20 @@ T = TypeVar("T")
 logger = logging.getLogger("hardwatt.wait")
 
 
+_patience = 1.0
+
+
+def be_patient(factor: float) -> None:
+    """Make every wait of this process longer: for a machine whose processor is emulated."""
+    global _patience
+    _patience = factor
+
+
+def patience() -> float:
+    """Return by how much waits are longer than they say."""
+    return _patience
+
+
 def wait(
     poll: Callable[[], T],
     ready: Callable[[T], bool],
@@ -31,6 +45,7 @@ def wait(
 
     Raises ``WaitError`` with the last state, described.
     """
+    timeout *= _patience
     deadline = time.monotonic() + timeout
     in_a_row = 0
     last = ""

@@ -10,8 +10,15 @@ from hardwatt.door import run
 from hardwatt.errors import CommandError
 from hardwatt.gitops.faults import explain
 from hardwatt.gitops.flux import COMPONENTS, Wanted
+from hardwatt.wait import patience
 
 BOOTSTRAP_MINUTES = 5
+"""For a machine that is not emulated (``minutes``)."""
+
+
+def minutes() -> int:
+    """Return the minutes that a bootstrap gets."""
+    return round(BOOTSTRAP_MINUTES * patience())
 
 
 def bootstrap(argv: Sequence[str], secrets: Mapping[str, str], where: str, log: Path) -> None:
@@ -20,7 +27,7 @@ def bootstrap(argv: Sequence[str], secrets: Mapping[str, str], where: str, log: 
     Raises ``LabError`` with what it said last.
     """
     try:
-        run(argv, env=secrets, log=log, timeout=60 * BOOTSTRAP_MINUTES + 60, hint="invoke lab.status; invoke lab.up")
+        run(argv, env=secrets, log=log, timeout=60 * minutes() + 60, hint="invoke lab.status; invoke lab.up")
     except CommandError as error:
         raise explain(where, error) from error
 
@@ -31,7 +38,7 @@ def bootstrap_argv(flux: Path, kubeconfig: Path, wanted: Wanted, source: Sequenc
         str(flux), "bootstrap", *source,
         f"--branch={wanted.branch}", f"--path={wanted.path}", f"--interval={wanted.interval}",
         f"--components={','.join(wanted.components)}", f"--kubeconfig={kubeconfig}",
-        f"--timeout={BOOTSTRAP_MINUTES}m", "--force",
+        f"--timeout={minutes()}m", "--force",
     ]  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from hardwatt.progress import say
 from hardwatt.ssh import Ssh
 
 _GRANT = "/run/hardwatt/git-grant"
-_GRANT_SECONDS = 60 * fluxcli.BOOTSTRAP_MINUTES + 120
 
 
 class Place:
@@ -124,7 +123,7 @@ class Place:
 def _flux_may_push(endpoint: Endpoint) -> Iterator[None]:
     """Let Flux's key push to the node's repository meanwhile; the right ends by itself too, if we are killed."""
     sudo = "" if endpoint.user == "root" else "sudo -n "
-    grant = f"mkdir -p /run/hardwatt; echo flux lab $(($(date +%s) + {_GRANT_SECONDS})) >{_GRANT}"
+    grant = f"mkdir -p /run/hardwatt; echo flux lab $(($(date +%s) + {60 * fluxcli.minutes() + 120})) >{_GRANT}"
     with Ssh(endpoint) as ssh:
         ssh.run(f"{sudo}sh -ec '{grant}'")
     try:

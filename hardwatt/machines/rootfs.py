@@ -198,6 +198,8 @@ def bootstrap(work: Path, found: Sources, log: Path, command: Callable[[Path, bo
     write_atomic(options, "\n".join(found.options) + "\n", mode=0o600)
     copy_auth = any(Path("/", name).exists() for name in _AUTH)
     start = [*with_us("TERM"), "flock", "--no-fork", str(folder / _BUILDING)]
+    if os.geteuid() == 0:  # its mounts end with it, also when it is killed; in a user namespace they do so anyway
+        start += ["unshare", "--mount", "--"]
     try:
         env = {"TMPDIR": str(work), "PATH": search_path()}
         door.run([*start, *command(options, copy_auth)], env=env, log=log)

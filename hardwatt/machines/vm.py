@@ -23,12 +23,15 @@ from hardwatt.machines.qemu import Accel, Guest, Ports
 from hardwatt.machines.vmimage import USER_NETWORK, Image
 from hardwatt.progress import Step, step
 from hardwatt.ssh import Ssh
-from hardwatt.wait import wait
+from hardwatt.wait import be_patient, wait
 
 BOOT_TIMEOUT: dict[Accel, float] = {"kvm": 120.0, "tcg": 600.0}
 """Seconds until the node answers; 21 to 39 were seen under emulation on two idle cores."""
 OFF_GRACE: dict[Accel, float] = {"kvm": 30.0, "tcg": 90.0}
 """Seconds that the guest gets to power off."""
+EMULATED = 5.0
+"""By how much every wait for something in an emulated machine is longer: it is about ten times slower, and waits are
+three times what is usual."""
 _LOOPBACK = "127.0.0.1"
 
 
@@ -55,7 +58,7 @@ class VmMachine:
             end, process = self._boot(made, accel or "tcg", current)
             self._await(end, process, accel or "tcg")
             current.changed(1)
-        return end
+        return self.endpoint()
 
     def image(self) -> Image:
         """Return the disk image of this host's distribution, made first where the cache has none."""
@@ -113,6 +116,8 @@ class VmMachine:
         state = self._state()
         if not state.get("endpoint"):
             raise LabError(f"the lab {self.lab.name} has no machine", hint="invoke lab.machine.start")
+        if state["accel"] == "tcg":
+            be_patient(EMULATED)
         return Endpoint.from_dict(state["endpoint"])
 
     def shell_argv(self) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 
 from hardwatt import wait as wait_module
 from hardwatt.errors import WaitError
-from hardwatt.wait import wait
+from hardwatt.wait import be_patient, patience, wait
 
 
 class Clock:
@@ -53,3 +53,17 @@ def test_a_reason_ends_it_at_once(clock: Clock) -> None:
 
 def test_it_looks_at_least_once(clock: Clock) -> None:
     assert wait(lambda: "up", lambda s: s == "up", what="x", timeout=0) == "up"
+
+
+def test_an_emulated_machine_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("hardwatt.wait.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hardwatt.wait.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    be_patient(5)
+    try:
+        with pytest.raises(WaitError, match="not ready after 50 s"):
+            wait(lambda: False, bool, what="it", timeout=10)
+        assert patience() == 5
+    finally:
+        be_patient(1)
+    assert now[0] == 50

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,19 @@ from hardwatt.machines.qemu import Accel, Guest, Ports
 from hardwatt.machines.rootfs import Sources
 from hardwatt.machines.vmimage import Image
 from hardwatt.settings import Settings, parse
-from hardwatt.wait import wait
+from hardwatt.wait import be_patient, patience, wait
 from tests.machines.constructed_hosts import BARE_V1
 
 SOURCES = Sources(
     "bookworm", ("/etc/apt/sources.list.d/debian.sources",), ('Acquire::http::Proxy "http://127.0.0.1:3142";',)
 )
 PORTS = Ports(40022, 46443, 42222)
+
+
+@pytest.fixture(autouse=True)
+def usual_patience() -> Iterator[None]:
+    yield
+    be_patient(1)
 
 
 def lab(tmp_path: Path, **more: object) -> Lab:
@@ -210,7 +217,9 @@ def test_states_are_told_apart(tmp_path: Path) -> None:
     assert own is not None
     write_json(mine.dir / "machine.json", {**state, "process": own.to_dict()})
     assert machine.status().state == "running"
+    assert patience() == 1
     assert machine.start() == end, "a machine that runs is left alone"
+    assert patience() == vm.EMULATED, "and what is emulated is waited for longer"
 
 
 def test_a_machine_is_removed_with_its_keys_whatever_a_killed_start_left(tmp_path: Path) -> None:

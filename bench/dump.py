@@ -73,15 +73,22 @@ def serving(folder: Path, prometheus: Path) -> Iterator[tuple[str, int]]:
         process.stop()
 
 
-def ours(url: str, folder: Path, end: int) -> int:
+def ours(url: str, folder: Path, end: int, *, raw: bool = True) -> int:
     """Dump by hardwatt: raw answers and parquet, resumable."""
     from hardwatt.bundle import Bundle
     from hardwatt.dump import Client
     from hardwatt.dump.job import Wanted, dump
+    from hardwatt.dump.stream import Options
 
+    wanted, options = Wanted((METRIC,), BEGIN * 1000, end * 1000), Options(keep_raw=raw)
     with Client(url) as client:
-        out = dump(client, Wanted((METRIC,), BEGIN * 1000, end * 1000), folder / "ours", source="modelled")
+        out = dump(client, wanted, folder / f"ours-{raw}", source="modelled", options=options)
     return int(Bundle.open(out).samples(METRIC).select(pl.len()).collect().item())
+
+
+def bare(url: str, folder: Path, end: int) -> int:
+    """The same without the answers: samples only, as the client's own path leaves them."""
+    return ours(url, folder, end, raw=False)
 
 
 def theirs(url: str, folder: Path, end: int) -> int:
@@ -123,7 +130,13 @@ def files(_url: str, folder: Path, _end: int) -> int:
     return -1
 
 
-WAYS: dict[str, Callable[[str, Path, int], int]] = {"ours": ours, "client": theirs, "curl": curl, "promtool": files}
+WAYS: dict[str, Callable[[str, Path, int], int]] = {
+    "ours": ours,
+    "ours, no answers": bare,
+    "client": theirs,
+    "curl": curl,
+    "promtool": files,
+}
 
 
 def child(way: str, url: str, folder: Path, end: int) -> None:

@@ -4,12 +4,13 @@ The engine runs a plan on a plant (``hardwatt.engine.plant.Plant``): the real la
 It does not import ``deploys``.
 """
 
-from hardwatt.engine.api import abandon, export, forget, listed, plan, restore, run, show, status
+from hardwatt.engine.api import abandon, export, forget, listed, plan, restore, run, show
 from hardwatt.engine.arm import BaseArm, Bench, Commit
 from hardwatt.engine.plan import Plan, Row, make_plan
 from hardwatt.engine.preregistration import printed
 from hardwatt.engine.qualification import load as qualified
 from hardwatt.engine.qualify import qualify
+from hardwatt.engine.status import status
 from hardwatt.engine.studymodel import Study
 
 __all__ = [

@@ -3,22 +3,21 @@
 import datetime
 import secrets
 import shutil
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from hardwatt.bundle import Run, Writer, provenance
+from hardwatt.bundle import Writer, provenance
 from hardwatt.engine import resume as resuming
 from hardwatt.engine import study as studies
 from hardwatt.engine.hostchecks import printed
-from hardwatt.engine.journal import ABANDONED, FINISHED, RUNNING, Journal, State
+from hardwatt.engine.journal import ABANDONED, FINISHED, JOURNAL, RUNNING, Journal, State
 from hardwatt.engine.plan import FULL, QUICK, Plan, make_plan
 from hardwatt.engine.plant import Facts, Plant
 from hardwatt.engine.preregistration import described, duration, markdown
 from hardwatt.engine.qualification import Qualification, blocks_for
 from hardwatt.engine.qualification import load as load_qualification
-from hardwatt.engine.run import Engine, runs_left
+from hardwatt.engine.run import Engine
 from hardwatt.engine.study import load_study
 from hardwatt.engine.studymodel import ARMS, WORKLOADS, Study
 from hardwatt.engine.undo import Cluster, perform
@@ -29,7 +28,6 @@ from hardwatt.hostlock import locked
 from hardwatt.lab import Lab
 from hardwatt.progress import say
 
-JOURNAL = "experiment.json"
 OpenPlant = Callable[[Lab], AbstractContextManager[Plant]]
 OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]
 
@@ -177,44 +175,6 @@ def forget(lab: Lab) -> None:
         journal.pop(undo)
     if journal.state.state == RUNNING:
         journal.close(ABANDONED)
-
-
-def status(lab: Lab) -> str:
-    """Return what the journal says: what runs, what it waits for, what is done and left, what is switched off."""
-    journal = Journal.load(lab.dir / JOURNAL)
-    if journal is None:
-        return "none"
-    return "\n".join(status_lines(lab, journal.state, time.time()))
-
-
-def status_lines(lab: Lab, state: State, now: float) -> list[str]:
-    """Return the lines of ``status`` at a moment (seconds since 1970)."""
-    runs, holder = _runs(Path(state.bundle)), lab.holder()
-    done, failed = (sum(run.status == wanted for run in runs) for wanted in ("done", "failed"))
-    lines = [
-        f"{state.study} ({state.size}): {state.state}, {done} runs done, {failed} failed, {state.pairs} pairs planned; "
-        f"{state.bundle}"
-    ]
-    if state.state == RUNNING and not holder:
-        lines.append(f"  nothing runs now; {resuming.RESUME}")
-    elif state.state == RUNNING:
-        seconds = max(0.0, now - state.since)
-        lines.append(f"  now: {state.current or 'between runs'}: {state.doing}, for {seconds:.0f} s ({holder})")
-        lines += _left(state, runs, seconds)
-    lines += [f"  failed: {run.run_id}: {run.reason}" for run in runs if run.status == "failed"]
-    return lines + [f"  to be put back: {undo}" for undo in state.undo]
-
-
-def _left(state: State, runs: list[Run], seconds: float) -> list[str]:
-    wanted = resuming.plan_of(Path(state.bundle))
-    if wanted is None:
-        return []
-    left = max(0.0, state.left_seconds - seconds)
-    return [f"  left: {runs_left(wanted, runs, state.current)} runs, about {duration(left)}"]
-
-
-def _runs(bundle: Path) -> list[Run]:
-    return Writer(bundle).runs if bundle.exists() else []
 
 
 def _real_plant(lab: Lab) -> AbstractContextManager[Plant]:

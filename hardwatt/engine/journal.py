@@ -16,6 +16,7 @@ from hardwatt.errors import LabError
 from hardwatt.files import read_json, write_json
 
 SCHEMA = 1
+JOURNAL = "experiment.json"
 RUNNING, FINISHED, ABANDONED = "running", "finished", "abandoned"
 
 

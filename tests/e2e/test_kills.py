@@ -15,8 +15,7 @@ import pytest
 
 from hardwatt import kube
 from hardwatt.bundle import Bundle, Run, Writer
-from hardwatt.engine import api
-from hardwatt.engine.journal import Journal, State
+from hardwatt.engine.journal import JOURNAL, Journal, State
 from hardwatt.engine.plant import NO_JITTER
 from hardwatt.wait import wait
 from tests.e2e.support import Story, kill_session
@@ -34,7 +33,7 @@ def up(story: Story) -> Iterator[Story]:
 
 
 def state(story: Story) -> State:
-    found = Journal.load(story.lab.dir / api.JOURNAL)
+    found = Journal.load(story.lab.dir / JOURNAL)
     assert found is not None
     return found.state
 

@@ -15,8 +15,9 @@ import pytest
 
 from hardwatt.bundle import Bundle, Run, Writer
 from hardwatt.engine import api, resume
-from hardwatt.engine.journal import Journal
+from hardwatt.engine.journal import JOURNAL, Journal
 from hardwatt.engine.plant import NO_JITTER
+from hardwatt.engine.status import status
 from hardwatt.engine.undo import Undo
 from hardwatt.errors import LabError, LockedError, RefusedError, SettingsError
 from hardwatt.files import read_json
@@ -55,7 +56,7 @@ def throw(error: BaseException) -> Callable[[], None]:
 
 
 def journal(lab: Lab) -> Journal:
-    found = Journal.load(lab.dir / api.JOURNAL)
+    found = Journal.load(lab.dir / JOURNAL)
     assert found is not None
     return found
 
@@ -296,7 +297,7 @@ def events_of_a_whole_run(lab: Lab, tmp_path: Path) -> int:
     with pytest.MonkeyPatch.context() as patch:
         Grave(plant, patch)
         start(lab, plant)
-    (lab.dir / api.JOURNAL).unlink()
+    (lab.dir / JOURNAL).unlink()
     return len(plant.events)
 
 
@@ -315,7 +316,7 @@ def test_a_kill_at_random_moments_loses_nothing_and_counts_nothing_twice(
             Grave(plant, patch)
             with pytest.raises(Killed):
                 start(here, plant)
-        state = Journal.load(here.dir / api.JOURNAL)
+        state = Journal.load(here.dir / JOURNAL)
         before = Writer(Path(state.state.bundle)).runs if state else []
         again = SimPlant(file)
         bundle = Bundle.open(start(here, again))
@@ -344,7 +345,7 @@ start(lab, SimPlant(Path({str(tmp_path / "cluster.json")!r}),
     state = journal(lab).state
     assert state.current
     assert any(undo.action == "scale" for undo in state.undo)
-    assert "to be put back: Deployment flux-system/" in api.status(lab)
+    assert "to be put back: Deployment flux-system/" in status(lab)
     before = Writer(Path(state.bundle)).runs
     plant = SimPlant(tmp_path / "cluster.json")
     bundle = Bundle.open(start(lab, plant, pairs=None, seed=None, resume=True))
@@ -443,7 +444,7 @@ def test_status_says_what_waits_and_what_is_left(lab: Lab, tmp_path: Path) -> No
     plant.busy = lambda: [busy.pop()] if busy else []
     plant.on = at("reset", 1, lambda: busy.extend(["pod app/x is Pending"] * 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "say", lambda text: seen.append(api.status(lab)) if "gate waits" in text else None)
+        patch.setattr(api, "say", lambda text: seen.append(status(lab)) if "gate waits" in text else None)
         start(lab, plant)
     assert len(seen) == 2
     lines = seen[0].splitlines()
@@ -457,7 +458,7 @@ def test_status_says_what_waits_and_what_is_left(lab: Lab, tmp_path: Path) -> No
 
 def test_status_of_an_interrupted_experiment_says_how_to_go_on(lab: Lab, tmp_path: Path) -> None:
     interrupted(lab, tmp_path)
-    said = api.status(lab)
+    said = status(lab)
     assert "nothing runs now; invoke experiment.resume goes on with it" in said
     assert "failed: p001-1-" in said
     assert "stopped by Ctrl-C" in said
@@ -552,7 +553,7 @@ def test_a_clean_up_that_fails_stays_in_the_journal_until_it_works(lab: Lab, tmp
 
 
 def test_status_of_a_lab_without_experiments(lab: Lab) -> None:
-    assert api.status(lab) == "none"
+    assert status(lab) == "none"
     assert api.restore(lab) == []
 
 

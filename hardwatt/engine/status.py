@@ -1,0 +1,49 @@
+"""What an experiment does now, as another terminal sees it: read from the journal and the bundle, never asked for."""
+
+import time
+from pathlib import Path
+
+from hardwatt.bundle import Run, Writer
+from hardwatt.engine import resume as resuming
+from hardwatt.engine.journal import JOURNAL, RUNNING, Journal, State
+from hardwatt.engine.preregistration import duration
+from hardwatt.engine.run import runs_left
+from hardwatt.lab import Lab
+
+
+def status(lab: Lab) -> str:
+    """Return what the journal says: what runs, what it waits for, what is done and left, what is switched off."""
+    journal = Journal.load(lab.dir / JOURNAL)
+    if journal is None:
+        return "none"
+    return "\n".join(status_lines(lab, journal.state, time.time()))
+
+
+def status_lines(lab: Lab, state: State, now: float) -> list[str]:
+    """Return the lines of ``status`` at a moment (seconds since 1970)."""
+    runs, holder = _runs(Path(state.bundle)), lab.holder()
+    done, failed = (sum(run.status == wanted for run in runs) for wanted in ("done", "failed"))
+    lines = [
+        f"{state.study} ({state.size}): {state.state}, {done} runs done, {failed} failed, {state.pairs} pairs planned; "
+        f"{state.bundle}"
+    ]
+    if state.state == RUNNING and not holder:
+        lines.append(f"  nothing runs now; {resuming.RESUME}")
+    elif state.state == RUNNING:
+        seconds = max(0.0, now - state.since)
+        lines.append(f"  now: {state.current or 'between runs'}: {state.doing}, for {seconds:.0f} s ({holder})")
+        lines += _left(state, runs, seconds)
+    lines += [f"  failed: {run.run_id}: {run.reason}" for run in runs if run.status == "failed"]
+    return lines + [f"  to be put back: {undo}" for undo in state.undo]
+
+
+def _left(state: State, runs: list[Run], seconds: float) -> list[str]:
+    wanted = resuming.plan_of(Path(state.bundle))
+    if wanted is None:
+        return []
+    left = max(0.0, state.left_seconds - seconds)
+    return [f"  left: {runs_left(wanted, runs, state.current)} runs, about {duration(left)}"]
+
+
+def _runs(bundle: Path) -> list[Run]:
+    return Writer(bundle).runs if bundle.exists() else []

@@ -47,10 +47,9 @@ def attribution(bundle: Bundle, run: Run) -> Attribution:
         raise WindowError(f"no samples of {CPU}")
     places = _places(bundle, samples)
     # A pod's labels go when the kubelet forgets it, its cgroup's name stays: series of one cgroup are one counter.
-    numbers = places.select("series_id", "cgroup")
-    merged = samples.join(numbers, on="series_id", maintain_order="left").with_columns(series_id=pl.col("cgroup"))
+    merged = _by_cgroup(samples, places)
     rule = Rule(max_gap_ms=GAP_MS, max_rate=cpus(bundle), births=True, tail_ms=TAIL_MS)
-    result = integrate(merged.select("series_id", "ts", "value"), run.t0_ms, run.t1_ms, rule)
+    result = integrate(merged, run.t0_ms, run.t1_ms, rule)
     refused = result.filter(pl.col("problem") != "")
     names = dict(places.select("cgroup", "id").unique().iter_rows())
     if refused.height:
@@ -67,6 +66,18 @@ def attribution(bundle: Bundle, run: Run) -> Attribution:
         return Attribution(by_namespace, _sum(pods), None, resets)
     whole = _sum(parent)
     return Attribution(_within(by_namespace, whole), _sum(pods), whole, resets)
+
+
+def _by_cgroup(samples: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+    """Return the samples of the cgroups that matter, numbered by cgroup."""
+    if places["cgroup"].n_unique() < places.height:
+        numbers = places.select("series_id", "cgroup")
+        joined = samples.join(numbers, on="series_id", maintain_order="left")
+        return joined.select("ts", "value", series_id="cgroup")
+    # Each has one series, whose number is its own.
+    if samples["series_id"].n_unique() == places.height:
+        return samples
+    return samples.filter(pl.col("series_id").is_in(places["series_id"].to_list()))
 
 
 def _within(parts: dict[str, Figure], whole: Figure) -> dict[str, Figure]:

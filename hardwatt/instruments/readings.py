@@ -6,6 +6,7 @@ not at the scrape's, whatever the scrape's delay.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 
@@ -32,7 +33,13 @@ def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 def scraped(bundle: Bundle, run: Run, metric: str) -> pl.DataFrame:
     """Return series_id, ts (ms), value of the samples of one metric in one run."""
-    frame = bundle.samples(metric, run.run_id).select("series_id", "ts", "value").collect()
+    return _scraped(bundle, run.run_id, metric)
+
+
+# Several figures of a run come from the same samples; a few frames are kept, so that memory is that of a run or two.
+@lru_cache(maxsize=12)
+def _scraped(bundle: Bundle, run_id: str, metric: str) -> pl.DataFrame:
+    frame = bundle.samples(metric, run_id).select("series_id", "ts", "value").collect()
     return frame.cast({"series_id": pl.Int64, "ts": pl.Float64})
 
 

@@ -81,9 +81,9 @@ def integrate(samples: pl.DataFrame, t0_ms: float, t1_ms: float, rule: Rule) -> 
     count = clean.ids.size
     if count == 0:
         return pl.DataFrame(schema=RESULT)
-    inside = np.bincount(clean.code, (clean.ts >= t0_ms) & (clean.ts <= t1_ms), count).astype(np.int64)
     stretch = _stretches(clean, t0_ms, t1_ms, rule)
     first, last = _ends(clean)
+    inside = np.add.reduceat((clean.ts >= t0_ms) & (clean.ts <= t1_ms), first, dtype=np.int64)
     start = _start(clean, first, t0_ms, t1_ms, rule, stretch)
     end = _end(clean, last, t0_ms, t1_ms, rule, stretch)
     value, low, high = (stretch.sums[i] + start.sums[i] + end.sums[i] for i in range(3))
@@ -110,18 +110,20 @@ def integrate(samples: pl.DataFrame, t0_ms: float, t1_ms: float, rule: Rule) -> 
 def _clean(samples: pl.DataFrame) -> _Samples:
     frame = samples.select(
         pl.col("series_id").cast(pl.Int64), pl.col("ts").cast(pl.Float64), pl.col("value").cast(pl.Float64)
-    ).filter(pl.col("value").is_finite())
+    )
+    if not frame["value"].is_finite().all():
+        frame = frame.filter(pl.col("value").is_finite())
     if not _in_order(frame):
         frame = frame.sort("series_id", "ts", "value")
     series, ts, value = (frame[name].to_numpy() for name in ("series_id", "ts", "value"))
     new = np.ones(series.size, dtype=np.bool_)
     new[1:] = series[1:] != series[:-1]
     ids, code = series[new], np.cumsum(new) - 1
-    again, other = np.zeros(ts.size, dtype=np.bool_), np.zeros(ts.size, dtype=np.bool_)
+    conflict = np.zeros(ids.size, dtype=np.bool_)
+    again = np.zeros(ts.size, dtype=np.bool_)
     again[1:] = ~new[1:] & (ts[1:] == ts[:-1])
-    other[1:] = again[1:] & (value[1:] != value[:-1])
-    conflict = np.bincount(code, other, ids.size) > 0 if ids.size else np.zeros(0, dtype=np.bool_)
     if again.any():
+        conflict[code[1:][again[1:] & (value[1:] != value[:-1])]] = True
         code, ts, value = code[~again], ts[~again], value[~again]
     return _Samples(ids, code, ts, value, conflict)
 

@@ -1,6 +1,7 @@
 """The proof of the road to fresh hardware: a machine with a kernel of its own, from cgroup v1 to Ready.
 
-By emulation it takes minutes where nothing else runs; every limit here has a factor of three.
+By emulation the whole takes more than twenty minutes where nothing else runs, so ``make test`` boots the machine and
+finds its fault, and the rest is in ``make test-long``. Every limit here has a factor of three.
 """
 
 import json
@@ -41,6 +42,7 @@ def test_a_fresh_machine_is_as_rhel_8_comes(story: Story) -> None:
 @pytest.fixture(scope="module")
 def bare(story: Story) -> Snapshot:
     """The guest before the lab touched it."""
+    story.invoke("lab.machine.start", timeout=1200)
     with story.node() as node:
         assert node.run("test -e /etc/kubernetes", check=False).returncode != 0
         return guest.take(node)
@@ -67,6 +69,8 @@ def test_a_stepped_clock_is_found(story: Story) -> None:
     assert done.returncode == 1
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("bare")
 def test_the_plan_tells_of_the_reboot(story: Story) -> None:
     done = story.invoke("lab.plan", timeout=600)
     assert "a reboot" in done.stderr
@@ -74,6 +78,7 @@ def test_the_plan_tells_of_the_reboot(story: Story) -> None:
         assert node.run("stat -fc %T /sys/fs/cgroup").stdout.strip() == "tmpfs", "nothing was changed"
 
 
+@pytest.mark.long
 def test_lab_up_switches_the_cgroups_reboots_and_ends_in_ready(story: Story) -> None:
     with story.node() as node:
         before = node.run(f"cat {reboot.BOOT_ID}").stdout
@@ -90,6 +95,7 @@ def test_lab_up_switches_the_cgroups_reboots_and_ends_in_ready(story: Story) -> 
     assert found.nodes == {story.lab.name: True}
 
 
+@pytest.mark.long
 def test_nothing_was_set_that_real_hardware_would_not_have(story: Story) -> None:
     with story.node() as node:
         config = node.run("cat /etc/hardwatt/kubeadm.yaml").stdout
@@ -104,10 +110,12 @@ def test_nothing_was_set_that_real_hardware_would_not_have(story: Story) -> None
         assert arguments & {"tsc=reliable", "mitigations=off"} == emulated(story)
 
 
+@pytest.mark.long
 def test_a_second_up_changes_nothing(story: Story) -> None:
     assert "No changes" in story.invoke("lab.up", timeout=1200).stderr
 
 
+@pytest.mark.long
 def test_after_a_reboot_the_cluster_returns_by_itself(story: Story) -> None:
     before = {pod.uid for pod in kube.status(story.lab).pods}
     reboot.reboot(machines.machine_for(story.lab).endpoint())
@@ -123,6 +131,7 @@ def test_after_a_reboot_the_cluster_returns_by_itself(story: Story) -> None:
     assert {pod.uid for pod in kube.status(story.lab).pods} == before, "the same pods, started again by the kubelet"
 
 
+@pytest.mark.long
 def test_the_guest_is_given_back_as_it_was(story: Story, bare: Snapshot) -> None:
     """What lab.down does on somebody's host, run on the guest before it is thrown away."""
     assert provision.reset(story.lab)

@@ -93,7 +93,7 @@ def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -
     known = [name for name in table.names() if not name.startswith(apart) and not _is_unit(name)]
     known += [name for name in planned or () if name not in known]
     known = [name for name in known if name not in (table.outcome, JOULES)]
-    rows = [row for name in known if (row := contrast(table, name, LABELS.get(name, name.replace("_", " "))))]
+    rows = [row for name in known if (row := contrast(table, name, _label(name)))]
     tested = [row for row in rows if planned is None or row["name"] in planned]
     if len(table.pairs) >= FEWEST_FOR_A_TEST:
         raw = {row["name"]: resample.sign_flip(_known(table, row["name"]), seed).p for row in tested}
@@ -102,6 +102,12 @@ def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -
             source = "sign-flip permutation, two-sided, Holm over the secondaries"
             row["p"] = figure(adjusted[row["name"]], "1", source)
     return rows
+
+
+def _label(name: str) -> str:
+    if name.startswith(NAMESPACE):
+        return TOTALS.get(name) or f"CPU time of the pods in {name.removeprefix(NAMESPACE)}"
+    return LABELS.get(name, name.replace("_", " "))
 
 
 def units(table: Table) -> list[Json]:

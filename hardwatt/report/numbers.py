@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+MOST_DECIMALS = 6
 MINUS = "\N{MINUS SIGN}"
 PLURALS = {
     "pairs": "pair",
@@ -25,8 +26,8 @@ def decimals(value: float, low: float | None = None, high: float | None = None) 
         return 0
     width = abs(high - low) if low is not None and high is not None else 0.0
     if width > 0:
-        return max(0, min(6, 1 - math.floor(math.log10(width))))
-    return max(0, min(6, 2 - math.floor(math.log10(abs(value))))) if value else 0
+        return max(0, min(MOST_DECIMALS, 1 - math.floor(math.log10(width))))
+    return max(0, min(MOST_DECIMALS, 2 - math.floor(math.log10(abs(value))))) if value else 0
 
 
 def number(value: float, places: int, sign: bool = False) -> str:
@@ -52,6 +53,8 @@ def point(figure: Mapping[str, Any], sign: bool = False, places: int | None = No
     if value is None:
         return "not measured"
     own = decimals(value, figure.get("low"), figure.get("high"))
+    if 0 < abs(value) < 10.0**-MOST_DECIMALS / 2 and own == MOST_DECIMALS:
+        return f"under {10.0**-MOST_DECIMALS:.{MOST_DECIMALS}f}"
     return number(value, own if places is None or value == 0 else places, sign=sign)
 
 

@@ -139,8 +139,8 @@ def test_only_planned_secondaries_are_tested_and_holm_counts_them_alone() -> Non
     assert planned["z"] is None
     assert planned["y"]["value"] == pytest.approx(2 / 2**7)
     assert free["y"]["value"] == pytest.approx(2 * 2 / 2**7)
-    named = {row["name"] for row in breakdown.secondaries(table, 1, ["y", "cpu_seconds.flux-system"])}
-    assert "cpu_seconds.flux-system" in named
+    named = {row["name"]: row["label"] for row in breakdown.secondaries(table, 1, ["y", "cpu_seconds.flux-system"])}
+    assert named["cpu_seconds.flux-system"] == "CPU time of the pods in flux-system"
 
 
 def test_places_that_follow_from_the_arm_leave_the_mixed_model() -> None:

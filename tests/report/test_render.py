@@ -176,6 +176,13 @@ def test_one_is_written_in_the_singular(value: int, unit: str, written: str) -> 
     assert numbers.plain({"value": value, "low": value, "high": value, "unit": unit, "source": "test"}) == written
 
 
+def test_a_very_small_p_is_no_zero() -> None:
+    tiny = {"value": 2.1e-9, "low": None, "high": None, "unit": "1", "source": "test"}
+    assert numbers.plain(tiny) == "under 0.000001"
+    assert numbers.point(tiny | {"value": 0.0}) == "0"
+    assert numbers.point(tiny | {"low": -1.0, "high": 1.0}) == "0.0"
+
+
 def test_warnings_stand_beside_the_answer(results: dict[str, Any]) -> None:
     worried = copy.deepcopy(results)
     worried["checks"] = [{"name": "load", "status": "warning", "detail": "load 25 on 2 cores"}]

@@ -38,7 +38,14 @@ SOURCES = (
     "/etc/yum.repos.d/hardwatt*.repo",
     "/etc/pki/rpm-gpg/RPM-GPG-KEY-hardwatt*",
 )
-CLUSTER_FOLDERS = ("/etc/kubernetes", "/var/lib/kubelet", "/var/lib/etcd", "/var/lib/cni", "/etc/cni/net.d")
+CLUSTER_FOLDERS = (
+    "/etc/kubernetes",
+    "/var/lib/kubelet",
+    "/var/lib/etcd",
+    "/var/lib/cni",
+    "/etc/cni/net.d",
+    "/usr/libexec/kubernetes",
+)
 CONTAINERD_FOLDERS = ("/var/lib/containerd", "/run/containerd", "/etc/containerd", "/opt/containerd")
 
 
@@ -91,6 +98,7 @@ def _cluster() -> Iterable[str]:
             f"{tool}-save | grep -v -e KUBE- -e CNI- | {tool}-restore; fi"
         )
     yield _remove(CLUSTER_FOLDERS)
+    yield _rmdir("/etc/cni")
 
 
 def _units() -> Iterable[str]:

@@ -28,6 +28,8 @@ def shell(command: dict[str, str]) -> list[str]:
         return command["run"].splitlines()
     if "source" in command:
         return [f"install -D -m 644 {command['source']} {command['write']}"]
+    if not command["content"]:
+        return [f": >{command['write']}"]
     body = command["content"].rstrip("\n").split("\n")
     if len(body) > LONG:
         return [f"# write {command['write']}: {len(body)} lines"]

@@ -14,7 +14,7 @@ from hardwatt import versions
 from hardwatt.errors import LabError
 from hardwatt.mirror import apt, filler, gobuild, oci, registry
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.mirror.plan import is_current, is_made, upstream_index
+from hardwatt.mirror.plan import Job, is_asked, is_current, is_made, upstream_index
 from tests.mirror import small
 from tests.mirror.standin import Standin, serving
 
@@ -67,6 +67,19 @@ def test_the_node_comes_first_and_its_tools_before_its_images() -> None:
     order = [(job.group, job.kind) for job in small.wanted(small.lock())]
     assert order.index(("node", "image")) > order.index(("node", "tool"))
     assert [group for group, _ in order] == sorted((group for group, _ in order), key=versions.GROUPS.index)
+
+
+def test_what_is_optional_is_made_only_where_it_is_named_and_kept_once_it_is_there(tmp_path: Path) -> None:
+    def artefact(name: str) -> Artefact:
+        return Artefact(name, "image", "ci", "v1_lab.1", "built", "x", "sha256:aa", "p", "k")
+
+    job = Job("image", "buildbot", "ci", "kubectl", "hardwatt.dev/buildbot", "v1_lab.1", "key")
+    bare = Index(tmp_path)
+    assert not is_asked(job, "", bare)
+    assert not is_asked(job, "gitops", bare)
+    assert is_asked(job, "ci", bare)
+    assert is_asked(job, "", bare.with_artefact(artefact("hardwatt.dev/buildbot")))
+    assert all(is_asked(one, "", bare) for one in small.wanted(small.lock()))
 
 
 def test_the_same_binaries_give_the_same_digests(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class GitServerError(LabError):
 def explain(where: str, error: CommandError) -> LabError:
     """Return what a failed fetch, push or bootstrap says about ``where``, in one sentence; else the error itself."""
     text = error.stderr.strip() or error.stdout.strip()
-    if error.returncode is None:
+    if error.returncode is None and error.argv[0] == "git":
         return GitServerError(f"{where} does not answer", hint=_AGAIN)
     for pattern, what, hint in _FAULTS:
         if re.search(pattern, text):

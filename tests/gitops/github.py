@@ -229,22 +229,24 @@ class _DeployKeys(paramiko.ServerInterface):
 
 
 def _serve(channel: paramiko.Channel, verb: str, repository: Path) -> None:
-    process = subprocess.Popen(
-        ["git", verb.removeprefix("git-"), str(repository)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    )
-    assert process.stdin and process.stdout
+    argv = ["git", verb.removeprefix("git-"), str(repository)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin and process.stdout
+        feeder = threading.Thread(target=_feed, args=(channel, process.stdin), daemon=True)
+        feeder.start()
+        # A client that has what it needs goes away in the middle.
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            while data := process.stdout.read(1 << 15):
+                channel.sendall(data)
+            channel.send_exit_status(process.wait())
+        channel.close()
+        feeder.join()
 
-    def feed(pipe: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            while data := channel.recv(1 << 15):
-                pipe.write(data)
-        pipe.close()
 
-    threading.Thread(target=feed, args=(process.stdin,), daemon=True).start()
-    while data := process.stdout.read(1 << 15):
-        channel.sendall(data)
-    channel.send_exit_status(process.wait())
-    channel.close()
+def _feed(channel: paramiko.Channel, pipe: Any) -> None:
+    with contextlib.suppress(BrokenPipeError), pipe:
+        while data := channel.recv(1 << 15):
+            pipe.write(data)
 
 
 def _ssh(standin: StandIn, listener: socket.socket) -> None:

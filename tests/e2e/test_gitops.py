@@ -26,13 +26,12 @@ from hardwatt.wait import wait
 from tests.e2e.support import Story
 from tests.gitops.github import NAME, OWNER, TOKEN, StandIn, served
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 POD = "pod_curr_energy_in_pkg_millijoule{pod_name=~'source-controller.*'}"
 SUM = "sum(pod_curr_energy_in_pkg_millijoule{pod_namespace='flux-system'})"
 LOADED = 60
 """Seconds for which Flux is kept busy, so that there is something to measure."""
-SHELL = "kubectl -n flux-system get kustomizations"
 
 
 def kubectl(story: Story, *argv: str, stdin: str = "") -> str:

@@ -233,8 +233,8 @@ def test_from_no_repository_to_flux_ready_and_then_no_changes(labs: Labs, index:
     assert bootstrap(lab, index).changed == ()
     assert plan(lab, index) == ""
     with kube.client(lab) as api:
-        names = {item.metadata.name for item in kubernetes.AppsV1Api(api).list_stateful_set_for_all_namespaces().items}
-    assert names == {"prometheus-k8s"}
+        found: Any = kubernetes.AppsV1Api(api).list_stateful_set_for_all_namespaces().items
+    assert {item.metadata.name for item in found} == {"prometheus-k8s"}
     for path in [*labs.folder.rglob("*"), *labs.plane.folder.glob("*.log")]:
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
 

@@ -54,10 +54,13 @@ class NewPackages(FactBase[list[str]]):
 test -e {PACKAGES} || exit 0
 for name in {wanted}; do
   if grep -qxF "$name" {PACKAGES}; then continue; fi
-  if command -v rpm >/dev/null 2>&1 && rpm -q "$name" >/dev/null 2>&1; then echo "$name"
+  if command -v rpm >/dev/null 2>&1; then
+    if rpm -q "$name" >/dev/null 2>&1; then echo "$name"
+    # asked for by what it provides: python3 is in python36
+    else rpm -q --whatprovides --qf '%{{NAME}}\n' "$name" 2>/dev/null | grep -v ' ' | grep -vxFf {PACKAGES}; fi
   elif test "$(dpkg-query -W -f='${{db:Status-Status}}' "$name" 2>/dev/null)" = installed; then echo "$name"; fi
 done
 """
 
     def process(self, output: Iterable[str]) -> list[str]:
-        return [line for line in output if line]
+        return list(dict.fromkeys(line for line in output if line))

@@ -43,6 +43,7 @@ down:  ## Take the lab down again
 bench: setup  ## Timings of the lab (see bench/README.md)
 	@$(PY) bench/run.py
 	@$(PY) bench/dump.py
+	@$(PY) bench/analysis.py
 
 format: setup  ## Format the code
 	.venv/bin/ruff format .

@@ -16,7 +16,6 @@ import pytest
 from hardwatt import hostrecord
 from hardwatt.endpoint import Endpoint
 from hardwatt.lab import Lab, open_lab
-from hardwatt.machines import identity
 from hardwatt.settings import ROOT, Settings, default_name
 from hardwatt.ssh import Ssh
 from tests.e2e.support import Story
@@ -101,7 +100,7 @@ def site() -> Iterator[Site]:
             patch.setenv("HARDWATT_CONFIG", str(config))
             lab = open_lab()
             lab.dir.mkdir(parents=True, exist_ok=True)
+            lab.known_hosts.unlink(missing_ok=True)  # of a run that was killed
             yield Site(lab, before, dict(os.environ), machine, end)
-            identity.forget(lab, end.address)
         finally:
             machine.destroy()

@@ -83,7 +83,7 @@ def _of_own_kernel(data: dict[str, Any]) -> dict[str, Any]:
     return {
         "boot": boot(),
         "config": host.get_fact(Config, names=sorted(options)),
-        "firewalld": host.get_fact(Firewalld),
+        "firewalld": host.get_fact(Firewalld, rules=False),
         "headers": headers(),
         "selinux": selinux(),
         "surroundings": host.get_fact(Surroundings),

@@ -87,8 +87,7 @@ def _cluster() -> Iterable[str]:
         "if test -e /etc/hardwatt/kubeadm.yaml && command -v kubeadm >/dev/null; then "
         "kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock; fi"
     )
-    kubelet = "kubelet.service"
-    yield f"if systemctl list-unit-files {kubelet} | grep -q kubelet; then systemctl disable --now {kubelet}; fi"
+    yield _off("kubelet.service")
     yield "if systemctl is-active --quiet kubepods.slice; then systemctl stop kubepods.slice; fi"
     # what kubeadm leaves: the bridge, and the rules of kube-proxy and the plugins
     yield "if ip link show cni0 >/dev/null 2>&1; then ip link delete cni0; fi"
@@ -116,7 +115,7 @@ def _packages(names: Sequence[str], family: str, keep: bool) -> Iterable[Group]:
         unhold = f"apt-mark unhold {listed}" if family == "debian" else ""
         yield Group(f"packages stay, but are no longer held: {text}", (unhold,) if unhold else ())
         return
-    commands = ["if systemctl is-active --quiet containerd; then systemctl disable --now containerd; fi"]
+    commands = [_off("containerd.service")] if "containerd.io" in names else []
     commands += _purge(listed) if family == "debian" else _erase(listed)
     if "containerd.io" in names:
         commands.append(_remove(CONTAINERD_FOLDERS))
@@ -249,6 +248,11 @@ def _boot(items: dict[str, list[str]]) -> Iterable[Group]:
     if commands:
         commands.append(require_reboot("boot arguments are as before the lab from the next boot on"))
         yield Group("boot arguments as they were; they count from the next boot on", tuple(commands))
+
+
+def _off(unit: str) -> str:
+    """Return the command that stops and disables a unit, running or not, where it is known."""
+    return f"if systemctl list-unit-files {unit} | grep -q {unit}; then systemctl disable --now {unit}; fi"
 
 
 def _remove(paths: Sequence[str]) -> str:

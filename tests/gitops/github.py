@@ -239,12 +239,13 @@ def _serve(channel: paramiko.Channel, verb: str, repository: Path) -> None:
             while data := process.stdout.read(1 << 15):
                 channel.sendall(data)
             channel.send_exit_status(process.wait())
-        channel.close()
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # it tells the client, who may be gone
+            channel.close()
         feeder.join()
 
 
 def _feed(channel: paramiko.Channel, pipe: Any) -> None:
-    with contextlib.suppress(BrokenPipeError), pipe:
+    with contextlib.suppress(OSError), pipe:  # either end may be gone
         while data := channel.recv(1 << 15):
             pipe.write(data)
 

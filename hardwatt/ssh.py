@@ -42,6 +42,7 @@ class Ssh:
         self._endpoint = endpoint
         self._client = paramiko.SSHClient()
         self._timeout = timeout
+        self._proxy: paramiko.ProxyCommand | None = None
 
     def __enter__(self) -> "Ssh":
         end = self._endpoint
@@ -55,12 +56,16 @@ class Ssh:
                 timeout=self._timeout, banner_timeout=self._timeout, auth_timeout=self._timeout,
             )  # fmt: skip
         except paramiko.BadHostKeyException as error:
+            self._close()
             raise RefusedError(
                 f"the host key of {end.address} has changed: known is "
                 f"{fingerprint(error.expected_key)}, offered is {fingerprint(error.key)}",
                 hint=f"find out why; if the machine was really made anew: invoke lab.trust {end.address}",
             ) from error
-        except (paramiko.SSHException, OSError) as error:
+        except (paramiko.SSHException, OSError, LabError) as error:
+            self._close()
+            if isinstance(error, LabError):
+                raise
             raise LabError(
                 f"no SSH to {end.user}@{end.address}:{end.port}: {error}",
                 hint="invoke lab.status; check address, user and key in lab.toml",
@@ -71,7 +76,17 @@ class Ssh:
         """Return the connection through the jump host, if there is one; its host key is checked as strictly."""
         end = self._endpoint
         command = reach.proxy_command(end, f"{end.address}:{end.port}")
-        return paramiko.ProxyCommand(command) if command else None
+        self._proxy = paramiko.ProxyCommand(command) if command else None
+        return self._proxy
+
+    def _close(self) -> None:
+        """Close the connection; paramiko only signals the way through a jump host and does not wait for its end."""
+        self._client.close()
+        if self._proxy is not None:
+            process = self._proxy.process
+            process.terminate()
+            process.communicate(timeout=10)
+            self._proxy = None
 
     def __exit__(
         self,
@@ -79,7 +94,7 @@ class Ssh:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._client.close()
+        self._close()
 
     def run(
         self,

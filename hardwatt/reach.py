@@ -76,8 +76,19 @@ def way(end: Endpoint) -> list[str]:
 
 
 def ssh_config(end: Endpoint) -> str:
-    """Return the text of an ssh_config that knows the way to the node and nothing else (pyinfra reads it)."""
-    return f"Host {end.address}\n    ProxyCommand {proxy_command(end)}\n" if end.jump else ""
+    """Return the text of an ssh_config that knows the way to the node and nothing else (pyinfra reads it).
+
+    pyinfra goes through a jump host by itself; with a ProxyCommand it never ends, because paramiko
+    reads on after the command's end.
+    """
+    if not end.jump:
+        return ""
+    hop = Hop.parse(end.jump)
+    return (
+        f"Host {end.address}\n    ProxyJump {hop}\n"
+        f"Host {hop.address}\n    IdentityFile {end.key}\n    IdentitiesOnly yes\n    IdentityAgent none\n"
+        f"    UserKnownHostsFile {end.known_hosts}\n    StrictHostKeyChecking yes\n    ConnectTimeout 20\n"
+    )
 
 
 def git_way(end: Endpoint, port: int) -> list[str]:

@@ -35,6 +35,13 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         )
 
 
+class _Way(paramiko.ProxyCommand):
+    """The way through a jump host. paramiko closes it more than once, and never waits for its end."""
+
+    def close(self) -> None:
+        self.process.terminate()
+
+
 class Ssh:
     """A connection to one node, used as a context manager."""
 
@@ -42,7 +49,7 @@ class Ssh:
         self._endpoint = endpoint
         self._client = paramiko.SSHClient()
         self._timeout = timeout
-        self._proxy: paramiko.ProxyCommand | None = None
+        self._way_there: _Way | None = None
 
     def __enter__(self) -> "Ssh":
         end = self._endpoint
@@ -72,21 +79,23 @@ class Ssh:
             ) from error
         return self
 
-    def _way(self) -> paramiko.ProxyCommand | None:
+    def _way(self) -> _Way | None:
         """Return the connection through the jump host, if there is one; its host key is checked as strictly."""
         end = self._endpoint
         command = reach.proxy_command(end, f"{end.address}:{end.port}")
-        self._proxy = paramiko.ProxyCommand(command) if command else None
-        return self._proxy
+        self._way_there = _Way(command) if command else None
+        return self._way_there
 
     def _close(self) -> None:
-        """Close the connection; paramiko only signals the way through a jump host and does not wait for its end."""
+        """Close the connection, and wait for the end of the way through a jump host."""
+        transport = self._client.get_transport()
         self._client.close()
-        if self._proxy is not None:
-            process = self._proxy.process
-            process.terminate()
-            process.communicate(timeout=10)
-            self._proxy = None
+        if self._way_there is not None:
+            if transport is not None:
+                transport.join(10)  # it reads from the way until then
+            self._way_there.close()
+            self._way_there.process.communicate(timeout=10)
+            self._way_there = None
 
     def __exit__(
         self,

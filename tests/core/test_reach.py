@@ -57,7 +57,8 @@ def test_both_host_keys_are_checked_and_nothing_of_the_user_s_is_used() -> None:
     assert reach.way(END) == []
     assert reach.ssh_config(END) == ""
     assert reach.ssh_config(JUMPED).splitlines()[0] == "Host 198.51.100.7"
-    assert "-W %h:%p" in reach.ssh_config(JUMPED)
+    assert f"ProxyJump {reach.Hop.parse(JUMPED.jump)}" in reach.ssh_config(JUMPED)
+    assert "StrictHostKeyChecking yes" in reach.ssh_config(JUMPED)
 
 
 def test_git_finds_the_node_by_its_own_address_and_knows_it_by_that() -> None:

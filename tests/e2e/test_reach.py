@@ -2,6 +2,7 @@
 
 import dataclasses
 import http.server
+import ipaddress
 import os
 import shutil
 import subprocess
@@ -98,12 +99,22 @@ def test_a_program_reaches_the_node_s_own_network(behind: Lab, far: Endpoint) ->
         assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "ok"
 
 
-def test_the_deploys_go_through_the_jump_host(behind: Lab, far: Endpoint) -> None:
+def test_the_deploys_go_through_the_jump_host(behind: Lab, far: Endpoint, tmp_path: Path) -> None:
+    hop = str(int(ipaddress.IPv4Address(far.address)))  # the same address by another name, so that it is another host
+    known_hosts = tmp_path / "known_hosts"
+    known = far.known_hosts.read_text()
+    known_hosts.write_text(known + known.replace(far.address, hop))
+    other = dataclasses.replace(far, jump=f"root@{hop}:22", known_hosts=known_hosts)
+    write_atomic(behind.dir / "ssh_config", reach.ssh_config(other))
     argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "exec", "--", "echo", "from", "$SSH_CONNECTION"]
     env = {**os.environ, "HARDWATT_NODE_FILE": str(node_file(behind)), "PYINFRA_PROGRESS": "off"}
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"from {far.address} " in done.stdout + done.stderr
+
+    known_hosts.write_text(known)
+    strict = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert strict.returncode != 0, "a jump host whose key is not known is refused"
 
 
 def test_a_jump_host_whose_key_is_not_known_ends_it(far: Endpoint, tmp_path: Path) -> None:

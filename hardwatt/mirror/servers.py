@@ -1,5 +1,7 @@
 """Serving a lab's mirror in the background: the apt repository and the registry."""
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,22 @@ def serving(lab: Lab) -> Served | None:
 def stop_serving(lab: Lab) -> bool:
     """Stop the servers that ``serve`` started; return whether there were any. The ports stay known."""
     stopped = False
-    for process in _processes(_read(lab) or {}):
+    for process in (*_processes(_read(lab) or {}), *_unrecorded(lab)):
         if process.alive():
             process.stop()
             stopped = True
     return stopped
+
+
+def _unrecorded(lab: Lab) -> list[Process]:
+    """Return registries with this lab's own settings: a kill came between the start of one and its record."""
+    ours = [b"serve", os.fsencode(lab.dir / "registry.json")]
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if file.read_bytes().rstrip(b"\0").split(b"\0")[-2:] == ours:
+                found.append(Process.of(int(file.parent.name)))
+    return [process for process in found if process is not None]
 
 
 def _read(lab: Lab) -> dict[str, Any] | None:
@@ -83,8 +96,7 @@ def _start(lab: Lab, address: str, known: dict[str, Any]) -> Served:
         "registry_port": registry.free_port(address, int(known.get("registry_port", 0))),
         "processes": [],
     }
-    # Written before and after each start: a kill in between leaves at most one server unknown,
-    # and that one holds a port, which the next start then passes by.
+    # Written before and after each start: a kill in between leaves at most one server unknown.
     files.write_json(lab.dir / "served.json", data)
     # The file itself and not the module: it needs the standard library alone, and is there at once.
     argv = [sys.executable, "-I", str(Path(httpd.__file__)), str(root / "apt"), address, str(data["apt_port"])]

@@ -106,3 +106,11 @@ def test_an_empty_mirror_names_the_command_that_fills_it(tmp_path: Path) -> None
     with pytest.raises(LabError) as caught:
         servers.serve(small.lab(tmp_path), "127.0.0.1")
     assert caught.value.hint == "inv mirror.fill"
+
+
+def test_a_registry_whose_record_a_kill_prevented_is_stopped(lab: Lab) -> None:
+    served = servers.serve(lab, "127.0.0.1")
+    record = lab.dir / "served.json"
+    files.write_json(record, {**files.read_json(record), "processes": [served.processes[0].to_dict()]})
+    assert servers.stop_serving(lab)
+    assert not any(process.alive() for process in served.processes)

@@ -2,16 +2,15 @@
 
 import contextlib
 
-from hardwatt import reach
+from hardwatt import boot, reach
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, RefusedError
+from hardwatt.errors import LabError
 from hardwatt.progress import say
 from hardwatt.ssh import Ssh
 from hardwatt.wait import wait
 
 REQUIRED = "/run/hardwatt/reboot-required"
 """On the node: one reason a line, written by the deploys; gone with the boot."""
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 TIMEOUT = 1200.0
 """Seconds until the node answers again: firmware of a server with much memory takes ten minutes."""
 
@@ -29,7 +28,7 @@ def reboot(endpoint: Endpoint) -> None:
     """
     sudo = "" if endpoint.user == "root" else "sudo -n "
     with Ssh(endpoint) as ssh:
-        before = ssh.run(f"cat {BOOT_ID}").stdout.strip()
+        before = ssh.run(f"cat {boot.BOOT_ID}").stdout.strip()
         with contextlib.suppress(LabError):  # the connection may break before the command has ended
             ssh.run(f"{sudo}systemctl reboot", check=False, timeout=30)
     say(f"    {endpoint.name} reboots; waiting until it answers again")
@@ -37,19 +36,11 @@ def reboot(endpoint: Endpoint) -> None:
     def poll() -> str:
         if not endpoint.jump and not reach.ssh_answers(endpoint, 22 if endpoint.forwards else endpoint.port):
             return "no SSH"
-        try:
-            with Ssh(endpoint, timeout=20) as ssh:
-                if ssh.run(f"cat {BOOT_ID}").stdout.strip() == before:
-                    return "still going down"
-                return ssh.run("systemctl is-system-running --wait", check=False, timeout=600).stdout.strip()
-        except RefusedError:
-            raise
-        except LabError as error:
-            return error.message
+        return boot.state(Ssh(endpoint, timeout=20), timeout=600, before=before)
 
     wait(
         poll,
-        lambda state: state in ("running", "degraded"),
+        boot.booted,
         what=f"reboot of {endpoint.name}",
         timeout=TIMEOUT,
         delay=1,

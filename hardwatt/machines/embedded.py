@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from hardwatt import boot
 from hardwatt.door import Process
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
@@ -187,17 +188,11 @@ class EmbeddedMachine:
         def poll() -> str:
             if not process.alive():
                 return "ended"
-            try:
-                with Ssh(end, timeout=5) as ssh:
-                    return ssh.run("systemctl is-system-running --wait", check=False, timeout=60).stdout.strip()
-            except RefusedError:
-                raise
-            except LabError as error:
-                return error.message
+            return boot.state(Ssh(end, timeout=5), timeout=60)
 
         wait(
             poll,
-            lambda state: state in ("running", "degraded"),
+            boot.booted,
             error=lambda state: f"systemd-nspawn ended; its log: {log}" if state == "ended" else None,
             what="the embedded node's boot",
             timeout=BOOT_TIMEOUT,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt import door, reach
+from hardwatt import boot, door, reach
 from hardwatt.door import Process
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
@@ -229,17 +229,11 @@ class VmMachine:
                 return "ended"
             if not reach.ssh_answers(end, 22):
                 return "no SSH yet"
-            try:
-                with Ssh(end, timeout=20) as ssh:
-                    return ssh.run("systemctl is-system-running --wait", check=False, timeout=300).stdout.strip()
-            except RefusedError:
-                raise
-            except LabError as error:
-                return error.message
+            return boot.state(Ssh(end, timeout=20), timeout=300)
 
         wait(
             poll,
-            lambda state: state in ("running", "degraded"),
+            boot.booted,
             error=lambda state: f"QEMU ended; its log: {log.with_name('qemu.log')}" if state == "ended" else None,
             what="the virtual machine's boot",
             timeout=BOOT_TIMEOUT[accel],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import provision, reach, reboot, up
+from hardwatt import boot, provision, reach, reboot, up
 from hardwatt.door import Result
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError, WaitError
@@ -29,7 +29,7 @@ class Node:
     def run(self, command: str, **_: object) -> Result:
         self.ran.append(command)
         answers: dict[str, Callable[[], str]] = {
-            f"cat {reboot.BOOT_ID}": self._boot_id,
+            f"cat {boot.BOOT_ID}": self._boot_id,
             "sudo -n systemctl reboot": self._reboot,
             f"cat {reboot.REQUIRED}": lambda: self.reason,
             "systemctl is-system-running --wait": lambda: self.states.pop(0),

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from hardwatt import hostrecord, kube, machines, provision, reboot
+from hardwatt import boot, hostrecord, kube, machines, provision, reboot
 from hardwatt.errors import LabError
 from hardwatt.hostsnapshot import Snapshot
 from hardwatt.machines import identity
@@ -81,12 +81,12 @@ def test_the_plan_tells_of_the_reboot(story: Story) -> None:
 @pytest.mark.long
 def test_lab_up_switches_the_cgroups_reboots_and_ends_in_ready(story: Story) -> None:
     with story.node() as node:
-        before = node.run(f"cat {reboot.BOOT_ID}").stdout
+        before = node.run(f"cat {boot.BOOT_ID}").stdout
     done = story.invoke("lab.up", timeout=UP)
     assert "cgroup v2 is switched on" in done.stderr
     assert "reboots" in done.stderr
     with story.node() as node:
-        assert node.run(f"cat {reboot.BOOT_ID}").stdout != before
+        assert node.run(f"cat {boot.BOOT_ID}").stdout != before
         assert node.run("stat -fc %T /sys/fs/cgroup").stdout.strip() == "cgroup2fs"
         assert node.run("test -e /lib/modules/$(uname -r)/build/Makefile", check=False).returncode == 0, "headers"
         assert node.run("firewall-cmd --state").stdout.strip() == "running"

@@ -20,7 +20,6 @@ class Arm(BaseArm):
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
-        self._flux = Flux(bench)
         self._state = str(bench.level("state"))
         if self._state not in STATES:
             raise LabError(f"state: there is no {self._state!r}", hint=f"one of {', '.join(STATES)}")
@@ -28,7 +27,7 @@ class Arm(BaseArm):
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Start the controllers and point them at the repository."""
-        with self._flux.running():
+        with Flux(self.bench).running():
             yield
 
     def deliver(self, commit: Commit) -> None:
@@ -37,7 +36,7 @@ class Arm(BaseArm):
     def settle(self) -> None:
         """Switch off what is off in the whole window."""
         if self._state == "suspended":
-            self._flux.suspend()
+            Flux(self.bench).suspend()
         if self._state == "zero":
             self._scale(0)
 

@@ -4,22 +4,18 @@ import contextlib
 from collections.abc import Iterator
 
 from hardwatt.delivery import Flux
-from hardwatt.engine.arm import BaseArm, Bench, Commit
+from hardwatt.engine.arm import BaseArm, Commit
 
 
 class Arm(BaseArm):
     """As pull, with an annotation on the GitRepository after each push; it still polls every flux.interval_seconds."""
 
-    def __init__(self, bench: Bench) -> None:
-        super().__init__(bench)
-        self._flux = Flux(bench)
-
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Start the controllers and point them at the repository."""
-        with self._flux.running():
+        with Flux(self.bench).running():
             yield
 
     def deliver(self, commit: Commit) -> None:
         """Ask the source for a look now."""
-        self._flux.reconcile(commit)
+        Flux(self.bench).reconcile(commit)

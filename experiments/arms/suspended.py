@@ -4,20 +4,16 @@ import contextlib
 from collections.abc import Iterator
 
 from hardwatt.delivery import Flux
-from hardwatt.engine.arm import BaseArm, Bench, Commit
+from hardwatt.engine.arm import BaseArm, Commit
 
 
 class Arm(BaseArm):
     """As pull, and suspended once the commit before the window was delivered: that is not switched off."""
 
-    def __init__(self, bench: Bench) -> None:
-        super().__init__(bench)
-        self._flux = Flux(bench)
-
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Start the controllers and point them at the repository."""
-        with self._flux.running():
+        with Flux(self.bench).running():
             yield
 
     def deliver(self, commit: Commit) -> None:
@@ -25,4 +21,4 @@ class Arm(BaseArm):
 
     def settle(self) -> None:
         """Suspend."""
-        self._flux.suspend()
+        Flux(self.bench).suspend()

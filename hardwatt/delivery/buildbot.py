@@ -232,7 +232,7 @@ class Buildbot:
 
     @property
     def _labels(self) -> dict[str, str]:
-        return {"hardwatt.dev/run": self.bench.run_id, "app.kubernetes.io/name": NAME}
+        return {**self.bench.labels, "app.kubernetes.io/name": NAME}
 
     def _meta(self) -> dict[str, Any]:
         return {"name": NAME, "namespace": self.bench.namespaces["ci"], "labels": self._labels}

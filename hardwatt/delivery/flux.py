@@ -45,7 +45,7 @@ class Flux:
             for name in CONTROLLERS:
                 stack.enter_context(changes.scaled(space, name, 1))
             stack.enter_context(changes.applied(self.secret(), self.repository()))
-            stack.enter_context(changes.removed(KUSTOMIZE_API, "Kustomization", space, self._selector))
+            stack.enter_context(changes.removed(KUSTOMIZE_API, "Kustomization", space, bench.selector))
             for manifest in self.kustomizations():
                 bench.apply(manifest)
             wait_condition(
@@ -121,13 +121,8 @@ class Flux:
     def _interval(self) -> str:
         return f"{self.bench.study.flux.interval_seconds}s"
 
-    @property
-    def _selector(self) -> str:
-        return f"hardwatt.dev/run={self.bench.run_id}"
-
     def _meta(self, name: str) -> dict[str, Any]:
-        labels = {"hardwatt.dev/run": self.bench.run_id}
-        return {"name": name, "namespace": self.bench.namespaces["flux"], "labels": labels}
+        return {"name": name, "namespace": self.bench.namespaces["flux"], "labels": self.bench.labels}
 
 
 def deployment_patch(bench: Bench, *, replicas: int, annotations: dict[str, str] | None = None) -> Manifest:

@@ -64,7 +64,7 @@ class Runner:
             )
         with contextlib.ExitStack() as stack:
             stack.enter_context(changes.applied(self.secret(), self.account(), self.role(), self.binding()))
-            stack.enter_context(changes.removed("batch/v1", "Job", bench.namespaces["ci"], self._selector))
+            stack.enter_context(changes.removed("batch/v1", "Job", bench.namespaces["ci"], bench.selector))
             yield
 
     def start(self, commit: Commit, steps: tuple[str, ...] = PUSH) -> None:
@@ -152,14 +152,9 @@ class Runner:
             "spec": {
                 "backoffLimit": 0,
                 "activeDeadlineSeconds": int(bench.study.timing.ready_timeout_seconds),
-                "template": {"metadata": {"labels": {"hardwatt.dev/run": bench.run_id}}, "spec": pod},
+                "template": {"metadata": {"labels": bench.labels}, "spec": pod},
             },
         }
 
-    @property
-    def _selector(self) -> str:
-        return f"hardwatt.dev/run={self.bench.run_id}"
-
     def _meta(self, name: str, namespace: str = "") -> dict[str, Any]:
-        labels = {"hardwatt.dev/run": self.bench.run_id}
-        return {"name": name, "namespace": namespace or self.bench.namespaces["ci"], "labels": labels}
+        return {"name": name, "namespace": namespace or self.bench.namespaces["ci"], "labels": self.bench.labels}

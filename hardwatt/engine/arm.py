@@ -52,6 +52,9 @@ class Git:
     """Private keys by name: ``flux`` and ``runner``, both read only."""
 
 
+_RUN_LABEL = "hardwatt.dev/run"
+
+
 @dataclasses.dataclass(frozen=True)
 class Bench:
     """What an arm works with."""
@@ -79,6 +82,16 @@ class Bench:
                 hint="see factors and arm.NAME.levels in experiments/README.md",
             )
         return self.levels[factor]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What marks an object as this run's."""
+        return {_RUN_LABEL: self.run_id}
+
+    @property
+    def selector(self) -> str:
+        """Selects this run's objects by ``labels``."""
+        return f"{_RUN_LABEL}={self.run_id}"
 
     def apply(self, manifest: Manifest) -> None:
         """Create or change an object whose clean-up the arm has arranged otherwise."""

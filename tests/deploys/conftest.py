@@ -6,7 +6,7 @@ import re
 import runpy
 import time
 import unittest.mock
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,15 @@ class Run:
     """What was uploaded, by its path on the node."""
     results: dict[str, bool]
     """Operation to whether it changed something."""
+
+    def has_in_order(self, texts: Sequence[str]) -> None:
+        """Assert that each text is part of a command, and that the first ones of each come in this order."""
+        places = []
+        for wanted in texts:
+            found = [place for place, command in enumerate(self.commands) if wanted in command]
+            assert found, f"not run: {wanted}\n" + "\n".join(self.commands)
+            places.append(found[0])
+        assert places == sorted(places)
 
 
 Runner = Callable[..., Run]

@@ -41,12 +41,7 @@ IN_ORDER = [
 
 def test_packages_come_by_dnf_each_after_what_it_needs(run_node: Runner) -> None:
     run = run_node(answers=ANSWERS, lab=LAB)
-    places = []
-    for wanted in IN_ORDER:
-        found = [place for place, command in enumerate(run.commands) if wanted in command]
-        assert found, f"not run: {wanted}\n" + "\n".join(run.commands)
-        places.append(found[0])
-    assert places == sorted(places)
+    run.has_in_order(IN_ORDER)
     assert not [command for command in run.commands if "apt-get" in command or "dpkg" in command]
     assert not [
         command for command in run.commands if "dnf" in command and (" update" in command or " upgrade" in command)

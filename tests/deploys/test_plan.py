@@ -38,12 +38,7 @@ IN_ORDER = [
 
 def test_commands_of_a_full_run(run_node: Runner) -> None:
     run = run_node()
-    places = []
-    for wanted in IN_ORDER:
-        found = [place for place, command in enumerate(run.commands) if wanted in command]
-        assert found, f"not run: {wanted}\n" + "\n".join(run.commands)
-        places.append(found[0])
-    assert places == sorted(places)
+    run.has_in_order(IN_ORDER)
     assert not [command for command in run.commands if "upgrade" in command or "StrictHostKey" in command]
 
 

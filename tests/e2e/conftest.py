@@ -6,18 +6,13 @@ left behind (killed, perhaps) is taken down first.
 """
 
 import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from hardwatt import hostrecord
-from hardwatt.lab import open_lab
-from hardwatt.settings import default_name
-from tests.e2e.support import Story
+from tests.e2e.support import Story, end_after_failure, lab_of_its_own, note_failure
 
-_FIRST_FAILURE = pytest.StashKey[str]()
 _LATER = ("test_gitops.py", "test_reach.py")
 _LAST = "test_down_leaves_nothing_behind"
 
@@ -33,29 +28,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def story() -> Iterator[Story]:
     if os.geteuid() != 0:
         pytest.fail("the embedded node needs root: run make test as root, or with sudo")
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="hardwatt-e2e-") as folder:
-        patch.setenv("HARDWATT_LAB", "test-" + default_name().removeprefix("lab-"))
-        config = Path(folder) / "lab.toml"
-        config.write_text(f'machine = "embedded"\nresults = "{folder}/results"\n')
-        patch.setenv("HARDWATT_CONFIG", str(config))
-        made = Story(open_lab(), {}, dict(os.environ))
-        made.invoke("lab.down", "--yes")
-        made.before = hostrecord.take()
+    with lab_of_its_own("test", "embedded") as made:
         yield made
-        made.invoke("lab.down", "--yes")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.failed and item.get_closest_marker("e2e"):  # type: ignore[attr-defined] # pluggy's result is untyped
-        item.session.stash.setdefault(_FIRST_FAILURE, item.name)
+    note_failure(item, report, "e2e")
     return report
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """After the first failure the rest is not told: it would only fail for the same reason."""
-    first = item.session.stash.get(_FIRST_FAILURE, "")
-    if first and item.name != _LAST:
-        pytest.fail(f"not run, because {first} failed before")
+    end_after_failure(item, _LAST)

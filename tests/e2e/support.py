@@ -1,16 +1,22 @@
 """The lab under test, as its user would call it."""
 
+import contextlib
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from hardwatt import kube, machines
+import pytest
+
+from hardwatt import hostrecord, kube, machines
 from hardwatt.hostsnapshot import Snapshot
 from hardwatt.kube import Pod
-from hardwatt.lab import Lab
+from hardwatt.lab import Lab, open_lab
+from hardwatt.settings import default_name
 from hardwatt.ssh import Ssh
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,3 +60,34 @@ def kill_session(process: "subprocess.Popen[bytes]", number: int = signal.SIGKIL
     """Send a signal to a command and everything that it started in its session, and wait for its end."""
     os.killpg(process.pid, number)
     process.wait(timeout=60)
+
+
+@contextlib.contextmanager
+def lab_of_its_own(prefix: str, machine: str) -> Iterator[Story]:
+    """Give a lab on a machine of this kind, under a name of its own; what an earlier run left is taken down first."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix=f"hardwatt-{prefix}-") as folder:
+        patch.setenv("HARDWATT_LAB", f"{prefix}-" + default_name().removeprefix("lab-"))
+        config = Path(folder) / "lab.toml"
+        config.write_text(f'machine = "{machine}"\nresults = "{folder}/results"\n')
+        patch.setenv("HARDWATT_CONFIG", str(config))
+        made = Story(open_lab(), {}, dict(os.environ))
+        made.invoke("lab.down", "--yes")
+        made.before = hostrecord.take()
+        yield made
+        made.invoke("lab.down", "--yes")
+
+
+_FIRST_FAILURE = pytest.StashKey[str]()
+
+
+def note_failure(item: pytest.Item, report: pytest.TestReport, marker: str) -> None:
+    """Remember the first test of a story (the tests with this marker) that failed."""
+    if report.failed and item.get_closest_marker(marker):
+        item.session.stash.setdefault(_FIRST_FAILURE, item.name)
+
+
+def end_after_failure(item: pytest.Item, last: str) -> None:
+    """Fail a test after the first failure, except the ``last``: the rest would only fail for the same reason."""
+    first = item.session.stash.get(_FIRST_FAILURE, "")
+    if first and item.name != last:
+        pytest.fail(f"not run, because {first} failed before")

@@ -85,11 +85,6 @@ class Writer:
             raise RefusedError(f"run {run.run_id} is done and is not written again")
         tables.write_both(self.path / "runs", tables.runs_frame([*others, run]))
 
-    def add_check(self, check: Check) -> None:
-        """Add a check to those that were made at the start."""
-        state = read_json(self.path / _STATE)
-        write_json(self.path / _STATE, {**state, "checks": [*state["checks"], asdict(check)]})
-
     def add_deliveries(self, run_id: str, deliveries: Iterable[Delivery]) -> None:
         """Record the commits of a run, in place of those that were recorded for it before."""
         rows = list(deliveries)

@@ -88,4 +88,4 @@ def accept(writer: Writer, found: list[str], *, despite: bool) -> None:
     write_json(path, [*read_json(path, []), {"at": now, "after_runs": done, "changes": found}])
     if found:
         said = f"after {len(done)} runs: {'; '.join(found)}"
-        writer.add_check(Check("nothing has changed between the first run and the last", "warning", said))
+        writer.add_checks([Check("nothing has changed between the first run and the last", "warning", said)])

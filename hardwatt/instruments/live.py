@@ -20,7 +20,6 @@ GAP_MS = 20_000.0
 """The longest silence that is accepted. A counter loses nothing in a gap; the bounds carry where in time it rose."""
 
 PODS = f'{cgroup.CPU}{{container="",image="",pod!=""}}'
-ZONES = ("package", "core", "uncore", "dram")
 Samples = Mapping[str, Sequence[SeriesSamples]]
 
 

@@ -29,7 +29,7 @@ e2e: mirror  ## End to end on one embedded lab of its own
 el8: mirror  ## A stand-in of RHEL 8.6: the real dnf, rpm and firewalld, from a bare host to Ready and back
 	$(PYTEST) -m "el8 and not long"
 
-vm: mirror  ## The virtual machine: from cgroup v1 to Ready, alone because its processor is scarce
+vm: mirror  ## The virtual machine: boot, what is wrong with it, down; alone because its processor is scarce
 	$(PYTEST) -m "vm and not long"
 
 test: check e2e el8 vm  ## Every check that fits

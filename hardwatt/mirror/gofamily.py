@@ -21,7 +21,7 @@ GO_VERSION = "1.26.6"
 
 ROOT = Path(__file__).parent / "go"
 
-_EDITION = 1
+_EDITION = 2
 """Raised when the way of building changes, so that what was built the old way is built again."""
 
 _NOT_IN_KEY = frozenset({"expected_seconds", "order"})

@@ -73,6 +73,16 @@ def of_other_labs(*own: str) -> list[str]:
     return [rf"hardwatt[/-](?!{names})[0-9a-f]{{8}}\b", rf"\bhw-(?!{names})[0-9a-f]{{8}}\b"]
 
 
+def of_others(*own: str) -> list[str]:
+    """Return patterns for ``compare`` that leave out what other labs of this host do, or hold now.
+
+    While one of them holds the host, the sysctls that a node writes are its business.
+    """
+    labs = HostRecord(default_place()).labs
+    held = any(lab["holds"] for ident, lab in labs.items() if ident not in own)
+    return [*of_other_labs(*own), *([f"^sysctl {_OURS.pattern[1:]}"] if held else [])]
+
+
 def take() -> Snapshot:
     """Return the host as it is now, for ``compare``."""
     return hostsnapshot.take()

@@ -16,6 +16,7 @@ from hardwatt import hostrecord, kube, machines
 from hardwatt.hostsnapshot import Snapshot
 from hardwatt.kube import Pod
 from hardwatt.lab import Lab, open_lab
+from hardwatt.machines import identity
 from hardwatt.settings import default_name
 from hardwatt.ssh import Ssh
 
@@ -30,6 +31,17 @@ class Story:
     lab: Lab
     before: Snapshot
     env: dict[str, str]
+    others: list[str] = dataclasses.field(default_factory=list)
+    """What other labs held when the host was looked at, as patterns for ``hostrecord.compare``."""
+
+    def look(self) -> None:
+        """Take the host as it is now for how it was before."""
+        self.before, self.others = hostrecord.take(), hostrecord.of_others(identity.ident(self.lab))
+
+    def differences(self) -> list[hostrecord.Difference]:
+        """Return what is not as it was before; what other labs held then or hold now is theirs."""
+        now = hostrecord.of_others(identity.ident(self.lab))
+        return hostrecord.compare(self.before, hostrecord.take(), ignore=[*self.others, *now])
 
     def invoke(self, *argv: str, check: bool = True, timeout: float = 900) -> "subprocess.CompletedProcess[str]":
         """Run ``invoke`` to its end; what it printed is shown when the test fails."""
@@ -72,7 +84,7 @@ def lab_of_its_own(prefix: str, machine: str) -> Iterator[Story]:
         patch.setenv("HARDWATT_CONFIG", str(config))
         made = Story(open_lab(), {}, dict(os.environ))
         made.invoke("lab.down", "--yes")
-        made.before = hostrecord.take()
+        made.look()
         yield made
         made.invoke("lab.down", "--yes")
 

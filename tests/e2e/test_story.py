@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from hardwatt import hostrecord, kube
+from hardwatt import kube
 from hardwatt.bundle import Bundle
 from hardwatt.errors import LabError
-from hardwatt.machines import identity
 from hardwatt.wait import wait
 from tests.deploys import killing
 from tests.e2e.support import INVOKE, Story, kill_session
@@ -29,17 +28,11 @@ EXPECTED_PODS = {
 }
 
 
-def differences(story: Story) -> list[hostrecord.Difference]:
-    """What is not as it was before the story; what other labs do meanwhile is theirs."""
-    others = hostrecord.of_other_labs(identity.ident(story.lab))
-    return hostrecord.compare(story.before, hostrecord.take(), ignore=others)
-
-
 def test_a_plan_of_nothing_makes_nothing(story: Story) -> None:
     done = story.invoke("lab.plan")
     assert "would be started" in done.stderr
     assert not (story.lab.dir / "machine.json").exists()
-    assert not differences(story)
+    assert not story.differences()
 
 
 def test_a_plan_of_a_bare_node_changes_nothing(story: Story) -> None:
@@ -305,5 +298,5 @@ def test_a_dead_machine_comes_back(story: Story) -> None:
 def test_down_leaves_nothing_behind(story: Story) -> None:
     story.invoke("lab.down", "--yes")
     assert not story.lab.kubeconfig.exists()
-    found = differences(story)
+    found = story.differences()
     assert not found, "\n".join(map(str, found))

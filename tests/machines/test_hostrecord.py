@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import hostsnapshot
+from hardwatt import hostrecord, hostsnapshot
 from hardwatt.hostrecord import Difference, HostRecord, compare, of_other_labs
 from hardwatt.machines import network
 
@@ -195,3 +195,28 @@ def test_another_labs_things_are_told_from_ours() -> None:
     }
     ours = compare({}, after, ignore=of_other_labs("bbbbbbbb"))
     assert [d.name for d in ours] == ["/sys/fs/cgroup/pids/hardwatt/bbbbbbbb", "hw-bbbbbbbb", "hardwatt/bbbbbbbb 8"]
+
+
+def test_the_sysctls_of_nodes_are_anothers_business_only_while_another_lab_holds_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    record = HostRecord(hostrecord.default_place(), boot_id=_file(tmp_path / "boot", "1"), take=dict)
+    moved = {"sysctl": {"kernel/panic": "10", "kernel/hostname": "x"}}
+
+    def ours() -> list[str]:
+        return [found.name for found in compare({}, moved, ignore=hostrecord.of_others("bbbbbbbb"))]
+
+    for ident in ("aaaaaaaa", "bbbbbbbb"):
+        record.claim(ident, str(tmp_path), pick=lambda others: f"10.77.{len(others)}.0/24")
+    record.hold("bbbbbbbb")
+    assert ours() == ["kernel/hostname", "kernel/panic"]
+    record.hold("aaaaaaaa")
+    assert ours() == ["kernel/hostname"]
+    record.release("aaaaaaaa")
+    assert ours() == ["kernel/hostname", "kernel/panic"]
+
+
+def _file(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path

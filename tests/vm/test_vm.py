@@ -13,7 +13,6 @@ import pytest
 from hardwatt import boot, hostrecord, kube, machines, provision, reboot
 from hardwatt.errors import LabError
 from hardwatt.hostsnapshot import Snapshot
-from hardwatt.machines import identity
 from hardwatt.wait import wait
 from tests.e2e.support import Story
 from tests.vm import guest
@@ -146,9 +145,5 @@ def test_down_leaves_nothing_behind_on_the_host(story: Story) -> None:
     story.invoke("lab.down", "--yes")
     assert not story.lab.kubeconfig.exists()
     assert not (story.lab.dir / "machine").exists()
-    others = hostrecord.of_other_labs(identity.ident(story.lab))
-    record = hostrecord.HostRecord(hostrecord.default_place())
-    if any(lab["holds"] for lab in record.labs.values()):
-        others.append("^sysctl ")  # an embedded node runs here too, and its kubelet sets the host's
-    found = hostrecord.compare(story.before, hostrecord.take(), ignore=others)
+    found = story.differences()
     assert not found, "\n".join(map(str, found))

@@ -39,6 +39,8 @@ class Pod:
     uid: str
     job: bool
     """It belongs to a Job: it may end, well or badly, without the cluster being less ready."""
+    trouble: str = ""
+    """Why a container of it waits, as ``CrashLoopBackOff (exit code 1)``; empty where none does."""
 
     @property
     def well(self) -> bool:
@@ -58,7 +60,11 @@ class Pod:
             images={item.name: item.image_id or "" for item in containers},
             uid=pod.metadata.uid,
             job=any(owner.kind == "Job" for owner in pod.metadata.owner_references or []),
+            trouble=next((text for item in containers if (text := _trouble(item))), ""),
         )
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name} {self.trouble or self.phase}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Status:
     @property
     def summary(self) -> str:
         """Return one line: nodes and pods that are ready, and the first that are not."""
-        late = [f"{pod.namespace}/{pod.name} {pod.phase}" for pod in self.pods if not pod.well]
+        late = [str(pod) for pod in self.pods if not pod.well]
         nodes = ", ".join(f"{name} {'Ready' if ready else 'not Ready'}" for name, ready in sorted(self.nodes.items()))
         text = f"{nodes or 'no node'}; {len(self.pods) - len(late)} of {len(self.pods)} pods ready"
         more = f" and {len(late) - 3} more" if len(late) > 3 else ""
@@ -136,6 +142,24 @@ def status(lab: Lab) -> Status:
         except (ApiException, HTTPError) as error:
             raise LabError(f"the API server does not answer: {_short(error)}", hint="invoke lab.status") from error
     return Status({node.metadata.name: _ready(node) for node in nodes}, tuple(Pod.of(pod) for pod in pods))
+
+
+def late_pods(core: Any) -> list[str]:
+    """Return the pods that are not well, each with what it waits for; none where the API server does not answer."""
+    try:
+        pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT * patience()).items
+    except (ApiException, HTTPError):
+        return []
+    return [str(pod) for pod in map(Pod.of, pods) if not pod.well]
+
+
+def _trouble(container: Any) -> str:
+    """Return what a container waits for, with how it ended last."""
+    waiting = container.state.waiting if container.state else None
+    ended = container.last_state.terminated if container.last_state else None
+    if waiting is None or not waiting.reason:
+        return ""
+    return f"{waiting.reason} (exit code {ended.exit_code})" if ended else str(waiting.reason)
 
 
 def _ready(node: Any) -> bool:

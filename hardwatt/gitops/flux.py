@@ -10,7 +10,8 @@ from typing import Any, cast
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt.errors import LabError, RefusedError
+from hardwatt import kube
+from hardwatt.errors import LabError, RefusedError, WaitError
 from hardwatt.wait import wait
 
 NAMESPACE = "flux-system"
@@ -131,6 +132,10 @@ class Cluster:
             group, version, NAMESPACE, plural, name, dict(body), field_manager=FIELD_MANAGER
         )
 
+    def late_pods(self) -> list[str]:
+        """Return the pods of the cluster that are not well, each with what it waits for."""
+        return kube.late_pods(self._core)
+
     def deployments(self) -> dict[str, bool]:
         """Return name -> whether a controller of Flux runs."""
         found = cast(Any, self._apps.list_namespaced_deployment(NAMESPACE).items)
@@ -234,15 +239,24 @@ def wait_for(cluster: Cluster, commit: str) -> None:
         suspended = [item.name for item in found if item.suspended and not item.at(commit)]
         return f"suspended: {', '.join(suspended)} (invoke gitops.resume)" if suspended else None
 
-    wait(
-        lambda: synced(cluster),
-        lambda found: all_at(found, commit),
-        what="Flux",
-        timeout=READY_TIMEOUT,
-        error=refuse,
-        describe=describe,
-        hint="invoke lab.status; kubectl -n flux-system get kustomizations",
-    )
+    try:
+        wait(
+            lambda: synced(cluster),
+            lambda found: all_at(found, commit),
+            what="Flux",
+            timeout=READY_TIMEOUT,
+            error=refuse,
+            describe=describe,
+            hint="invoke lab.status; kubectl -n flux-system get kustomizations",
+        )
+    except WaitError as error:
+        late = cluster.late_pods()
+        if not late:
+            raise
+        raise WaitError(
+            f"{error.message}; pods that are not ready: {', '.join(late)}",
+            hint="kubectl logs of that pod (invoke lab.kubeconfig names the file for kubectl)",
+        ) from error
 
 
 def describe(found: Sequence[Sync]) -> str:

@@ -123,8 +123,31 @@ class FakeObjects:
         self.patches.append((plural, name, body))
 
 
+class FakeCore:
+    """The kubernetes client's pods: what the cluster holds. Anything else fails."""
+
+    def __init__(self, *pods: Any) -> None:
+        self._pods = list(pods)
+
+    def list_pod_for_all_namespaces(self, _request_timeout: float) -> Any:
+        return kubernetes.V1PodList(items=self._pods)
+
+
+def crashing_pod() -> Any:
+    ended = kubernetes.V1ContainerState(terminated=kubernetes.V1ContainerStateTerminated(exit_code=1))
+    waits = kubernetes.V1ContainerState(waiting=kubernetes.V1ContainerStateWaiting(reason="CrashLoopBackOff"))
+    container = kubernetes.V1ContainerStatus(
+        name="k", image="k", image_id="k", ready=False, restart_count=5, state=waits, last_state=ended
+    )
+    return kubernetes.V1Pod(
+        metadata=kubernetes.V1ObjectMeta(name="kepler-x", namespace="monitoring", uid="1"),
+        status=kubernetes.V1PodStatus(phase="Running", container_statuses=[container]),
+    )
+
+
 def cluster(sources: list[dict[str, Any]], kustomizations: list[dict[str, Any]]) -> tuple[Cluster, FakeObjects]:
     found = Cluster(kubernetes.ApiClient(kubernetes.Configuration(host="http://127.0.0.1:9")))
+    found._core = FakeCore()  # type: ignore[assignment]
     fake = FakeObjects(sources, kustomizations)
     found._objects = fake  # type: ignore[assignment]
     return found, fake
@@ -156,6 +179,15 @@ def test_what_is_not_there_yet_is_named(monkeypatch: pytest.MonkeyPatch, late: d
     found, _ = cluster([source()], [item(), late])
     with pytest.raises(WaitError, match="not ready after 0 s"):
         flux.wait_for(found, "abc")
+
+
+def test_a_pod_that_ends_again_and_again_is_named_with_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flux, "READY_TIMEOUT", 0.0)
+    found, _ = cluster([source()], [item(), item("kepler", ready="Unknown", message="Reconciliation in progress")])
+    found._core = FakeCore(crashing_pod())  # type: ignore[assignment]
+    with pytest.raises(WaitError, match=r"monitoring/kepler-x CrashLoopBackOff \(exit code 1\)") as told:
+        flux.wait_for(found, "abc")
+    assert "kubectl logs" in told.value.hint
 
 
 def test_a_suspended_object_ends_the_wait_at_once() -> None:

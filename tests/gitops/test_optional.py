@@ -83,6 +83,14 @@ def test_keplers_settings_are_those_that_experiments_need() -> None:
     assert found["kube"]["podInformer"]["mode"] == "kubelet"
 
 
+def test_kepler_is_told_of_kubernetes_as_it_takes_it() -> None:
+    """Version 0.11.4 ends at once on ``--kube.enable=true``, and on a file that enables what only a flag completes."""
+    daemonset = yaml.safe_load((BASE / "kepler/workload.yaml").read_text())
+    arguments = daemonset["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {"--kube.enable", "--kube.node-name=$(NODE_NAME)"} < set(arguments)
+    assert "enabled" not in yaml.safe_load(CONFIG)["kube"]
+
+
 @pytest.mark.parametrize(
     ("config", "arguments", "reason"),
     [

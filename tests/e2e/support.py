@@ -31,7 +31,7 @@ class Story:
     lab: Lab
     before: Snapshot
     env: dict[str, str]
-    others: list[str] = dataclasses.field(default_factory=list)
+    others: list[str] = dataclasses.field(default_factory=list, kw_only=True)
     """What other labs held when the host was looked at, as patterns for ``hostrecord.compare``."""
 
     def look(self) -> None:

@@ -1,5 +1,6 @@
 """The flux CLI: its version, what it carries, and the bootstrap."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -10,10 +11,15 @@ from hardwatt.door import run
 from hardwatt.errors import CommandError
 from hardwatt.gitops.faults import explain
 from hardwatt.gitops.flux import COMPONENTS, Wanted
+from hardwatt.progress import say
 from hardwatt.wait import patience
 
 BOOTSTRAP_MINUTES = 5
 """For a machine that is not emulated (``minutes``)."""
+
+SCANS = 3
+"""How often flux may ask the git server for its host key: it waits 30 s, and no flag of its own changes that."""
+_TOO_SLOW = re.compile(r"SSH key scan for host .*(EOF|timeout|deadline)")
 
 
 def minutes() -> int:
@@ -26,10 +32,14 @@ def bootstrap(argv: Sequence[str], secrets: Mapping[str, str], where: str, log: 
 
     Raises ``LabError`` with what it said last.
     """
-    try:
-        run(argv, env=secrets, log=log, timeout=60 * minutes() + 60, hint="invoke lab.status; invoke lab.up")
-    except CommandError as error:
-        raise explain(where, error) from error
+    for left in reversed(range(SCANS)):
+        try:
+            run(argv, env=secrets, log=log, timeout=60 * minutes() + 60, hint="invoke lab.status; invoke lab.up")
+            return
+        except CommandError as error:
+            if not left or not _TOO_SLOW.search(error.stderr):
+                raise explain(where, error) from error
+            say("  the git server was too slow for flux, which gives it 30 s to show its key; once more")
 
 
 def bootstrap_argv(flux: Path, kubeconfig: Path, wanted: Wanted, source: Sequence[str]) -> list[str]:

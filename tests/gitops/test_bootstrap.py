@@ -224,3 +224,25 @@ def test_lab_up_says_what_is_left_out(lab: Lab, full: Index, world: World, capsy
         "left out, for want of an image (invoke mirror.import): grafana, helm-controller, kepler"
         in capsys.readouterr().err
     )
+
+
+SCAN = "SSH key scan for host 10.0.2.15:2222 failed, error: ssh: handshake failed: "
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"), [(SCAN + "EOF", 3), (SCAN + "connection refused", 1), ("no such branch", 1)]
+)
+def test_a_git_server_that_is_slow_to_show_its_key_is_asked_again(tmp_path: Path, said: str, asked: int) -> None:
+    """As seen in a virtual machine by emulation: flux waits 30 s for the key, whatever its ``--timeout`` says."""
+    count, program = tmp_path / "count", tmp_path / "flux"
+    program.write_text(
+        f"#!/bin/sh\necho x >>{count}\n[ $(wc -l <{count}) -lt 3 ] || exit 0\necho '{said}' >&2\nexit 1\n"
+    )
+    program.chmod(0o755)
+    argv = [str(program), "bootstrap"]
+    if asked == 1:
+        with pytest.raises(LabError):
+            fluxcli.bootstrap(argv, {}, "ssh://git@host/lab.git", tmp_path / "log")
+    else:
+        fluxcli.bootstrap(argv, {}, "ssh://git@host/lab.git", tmp_path / "log")
+    assert len(count.read_text().splitlines()) == asked

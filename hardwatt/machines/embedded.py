@@ -37,17 +37,24 @@ class EmbeddedMachine:
         lab = self.lab
         if self.status().state == "running":
             self._mend_link()
-            return self.endpoint()
+            return self._booted()
         lab.logs.mkdir(parents=True, exist_ok=True)  # by the user, before root writes into it
         facts = hostfacts.gather(lab.dir)
         hostfacts.require_embedded(facts)
         archive = self._archive(facts)
         with step("Boot the embedded node", lab=lab) as current:
-            end, answer = self._boot(facts, archive)
-            if answer["cleaned"]:
-                current.note(f"removed what a dead machine left: {', '.join(answer['cleaned'])}")
-            self._await(end, Process.from_dict(answer["process"]))
+            if cleaned := self._boot(facts, archive):
+                current.note(f"removed what a dead machine left: {', '.join(cleaned)}")
+            self._booted()
             current.changed(1)
+        return self.endpoint()
+
+    def _booted(self) -> Endpoint:
+        """Return the endpoint when the node has booted to its end, which a start that was killed did not wait for."""
+        end, state = self.endpoint(), self._state()
+        if state.pop("booting", False):
+            self._await(end, Process.from_dict(state["process"]))
+            write_json(self._file, state)
         return end
 
     def stop(self) -> None:
@@ -133,7 +140,7 @@ class EmbeddedMachine:
                 current.changed(1)
         return archive
 
-    def _boot(self, facts: hostfacts.HostFacts, archive: Path) -> tuple[Endpoint, dict[str, Any]]:
+    def _boot(self, facts: hostfacts.HostFacts, archive: Path) -> list[str]:
         lab, spec = self.lab, self._spec(facts.codename)
         client = identity.ensure_key(lab, identity.CLIENT_KEY)
         host = identity.ensure_key(lab, identity.HOST_KEY)
@@ -151,8 +158,9 @@ class EmbeddedMachine:
             "authorized_keys": client.with_name(f"{client.name}.pub").read_text(),
         }
         answer = rooted.call("boot", spec, subnet=subnet, keys=keys)
-        write_json(self._file, {**state, "process": answer["process"]})
-        return end, answer
+        write_json(self._file, {**state, "process": answer["process"], "booting": True})
+        cleaned: list[str] = answer["cleaned"]
+        return cleaned
 
     def _endpoint(self, addresses: Addresses, facts: hostfacts.HostFacts, client: Path) -> Endpoint:
         v1 = facts.cgroup_version == 1

@@ -46,7 +46,7 @@ class VmMachine:
     def start(self) -> Endpoint:
         """Make, clean and boot as needed; a machine that runs is left alone."""
         if self.status().state == "running":
-            return self.endpoint()
+            return self._booted()
         lab = self.lab
         self._state()  # another kind's machine is refused before anything is made
         require(vmfacts.problems(lab.dir))
@@ -55,10 +55,18 @@ class VmMachine:
         accel, why = qemu.acceleration(lab.cache, made)
         with step("Boot the virtual machine", lab=lab) as current:
             current.note(f"KVM: {why}" if accel == "kvm" else f"by emulation, about ten times slower: {why}")
-            end, process = self._boot(made, accel or "tcg", current)
-            self._await(end, process, accel or "tcg")
+            self._boot(made, accel or "tcg", current)
+            self._booted()
             current.changed(1)
         return self.endpoint()
+
+    def _booted(self) -> Endpoint:
+        """Return the endpoint when the guest has booted to its end, which a start that was killed did not wait for."""
+        end, state = self.endpoint(), self._state()
+        if state.pop("booting", False):
+            self._await(end, Process.from_dict(state["process"]), state["accel"])
+            write_json(self._file, state)
+        return end
 
     def image(self) -> Image:
         """Return the disk image of this host's distribution, made first where the cache has none."""
@@ -150,7 +158,7 @@ class VmMachine:
         wait(lambda: qemu.running(self._disk), lambda left: not left, what="end of QEMU", timeout=20, delay=0.1)
         return len(found)
 
-    def _boot(self, image: Image, accel: Accel, current: Step) -> tuple[Endpoint, Process]:
+    def _boot(self, image: Image, accel: Accel, current: Step) -> None:
         lab = self.lab
         client = identity.ensure_key(lab, identity.CLIENT_KEY)
         state = self._state() or {"kind": self.kind, "ident": identity.ident(lab), "uuid": str(uuid.uuid4())}
@@ -168,8 +176,7 @@ class VmMachine:
             state = {**state, "ports": dataclasses.asdict(ports), "accel": accel, "endpoint": end.to_dict()}
             write_json(self._file, {**state, "process": None})
             process = self._spawn(state, ports)
-        write_json(self._file, {**state, "process": process.to_dict()})
-        return end, process
+        write_json(self._file, {**state, "process": process.to_dict(), "booting": True})
 
     def _spawn(self, state: dict[str, Any], ports: Ports) -> Process:
         lab, log = self.lab, self.lab.logs / "qemu.log"

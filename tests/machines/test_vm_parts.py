@@ -222,6 +222,22 @@ def test_states_are_told_apart(tmp_path: Path) -> None:
     assert patience() == vm.EMULATED, "and what is emulated is waited for longer"
 
 
+def test_a_guest_whose_start_was_killed_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = lab(tmp_path)
+    machine = vm.VmMachine(mine)
+    own = Process.of(os.getpid())
+    assert own is not None
+    end = machine._endpoint(PORTS, Path("/k/ssh"))
+    write_json(mine.dir / "machine.json", {
+        "kind": "vm", "ports": dataclasses.asdict(PORTS), "accel": "kvm", "endpoint": end.to_dict(),
+        "process": own.to_dict(), "booting": True,
+    })  # fmt: skip
+    waited: list[tuple[Endpoint, Process, str]] = []
+    monkeypatch.setattr(vm.VmMachine, "_await", lambda _, *asked: waited.append(asked))
+    assert [machine.start(), machine.start()] == [end, end]
+    assert waited == [(end, own, "kvm")], "once: then it is known to have booted"
+
+
 def test_a_machine_is_removed_with_its_keys_whatever_a_killed_start_left(tmp_path: Path) -> None:
     mine = lab(tmp_path)
     machine = vm.VmMachine(mine)

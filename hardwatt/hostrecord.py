@@ -33,6 +33,9 @@ Of these, kernel, vm and fs are the whole host's even from inside the embedded n
 network namespace. Another one that moved while labs were up was moved by somebody else.
 """
 
+_SHARED = (r"^cgroup /.*/hardwatt$", r"^file /var/lib/hardwatt$")
+"""What is there from the first lab of a host to the last."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
@@ -76,11 +79,11 @@ def of_other_labs(*own: str) -> list[str]:
 def of_others(*own: str) -> list[str]:
     """Return patterns for ``compare`` that leave out what other labs of this host do, or hold now.
 
-    While one of them holds the host, the sysctls that a node writes are its business.
+    While one of them holds the host, the sysctls that a node writes are its business, and so is what all labs share.
     """
     labs = HostRecord(default_place()).labs
     held = any(lab["holds"] for ident, lab in labs.items() if ident not in own)
-    return [*of_other_labs(*own), *([f"^sysctl {_OURS.pattern[1:]}"] if held else [])]
+    return [*of_other_labs(*own), *([f"^sysctl {_OURS.pattern[1:]}", *_SHARED] if held else [])]
 
 
 def take() -> Snapshot:

@@ -197,12 +197,17 @@ def test_another_labs_things_are_told_from_ours() -> None:
     assert [d.name for d in ours] == ["/sys/fs/cgroup/pids/hardwatt/bbbbbbbb", "hw-bbbbbbbb", "hardwatt/bbbbbbbb 8"]
 
 
-def test_the_sysctls_of_nodes_are_anothers_business_only_while_another_lab_holds_the_host(
+def test_what_nodes_change_and_labs_share_is_anothers_business_only_while_another_lab_holds_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     record = HostRecord(hostrecord.default_place(), boot_id=_file(tmp_path / "boot", "1"), take=dict)
-    moved = {"sysctl": {"kernel/panic": "10", "kernel/hostname": "x"}}
+    moved = {
+        "cgroup": {"/sys/fs/cgroup/pids/hardwatt": ""},
+        "file": {"/var/lib/hardwatt": "there"},
+        "sysctl": {"kernel/panic": "10", "kernel/hostname": "x"},
+    }
+    all_of_it = ["/sys/fs/cgroup/pids/hardwatt", "/var/lib/hardwatt", "kernel/hostname", "kernel/panic"]
 
     def ours() -> list[str]:
         return [found.name for found in compare({}, moved, ignore=hostrecord.of_others("bbbbbbbb"))]
@@ -210,11 +215,11 @@ def test_the_sysctls_of_nodes_are_anothers_business_only_while_another_lab_holds
     for ident in ("aaaaaaaa", "bbbbbbbb"):
         record.claim(ident, str(tmp_path), pick=lambda others: f"10.77.{len(others)}.0/24")
     record.hold("bbbbbbbb")
-    assert ours() == ["kernel/hostname", "kernel/panic"]
+    assert ours() == all_of_it
     record.hold("aaaaaaaa")
     assert ours() == ["kernel/hostname"]
     record.release("aaaaaaaa")
-    assert ours() == ["kernel/hostname", "kernel/panic"]
+    assert ours() == all_of_it
 
 
 def _file(path: Path, text: str) -> Path:

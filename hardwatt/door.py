@@ -92,6 +92,7 @@ def _run(
         return done.returncode, done.stdout, done.stderr
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
+        begin = file.seek(0, os.SEEK_END)
         file.write(f"$ {shlex.join(command)}\n")
         file.flush()
         try:
@@ -100,8 +101,8 @@ def _run(
                 stdout=file, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise CommandError(command, None, "", _tail(log)) from None
-    return logged.returncode, "", "" if logged.returncode == 0 else _tail(log)
+            raise CommandError(command, None, "", _tail(log, begin)) from None
+    return logged.returncode, "", "" if logged.returncode == 0 else _tail(log, begin)
 
 
 def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
@@ -112,9 +113,10 @@ def _text(output: bytes | str | None) -> str:
     return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
-def _tail(log: Path) -> str:
+def _tail(log: Path, begin: int = 0) -> str:
+    """Return the end of a log from ``begin`` on: what commands before this one said is not this one's."""
     with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        file.seek(max(begin, file.seek(0, os.SEEK_END) - _TAIL))
         return f"{file.read().decode(errors='replace')}\n(the whole log: {log})"
 
 

@@ -53,9 +53,10 @@ def test_time_runs_out() -> None:
 def test_a_log_is_appended_to_and_quoted(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "x.log"
     door.run(["echo", "first"], log=log)
-    with pytest.raises(CommandError, match="second"):
+    with pytest.raises(CommandError, match="second") as told:
         door.run(["sh", "-c", "echo second; exit 1"], log=log)
     assert "first" in log.read_text()
+    assert "first" not in told.value.stderr, "what another command said is not this one's"
 
 
 def test_a_spawned_process_is_found_again_and_stopped(tmp_path: Path) -> None:

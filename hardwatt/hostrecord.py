@@ -71,19 +71,16 @@ def compare(before: Snapshot, after: Snapshot, *, ignore: Iterable[str] = ()) ->
 
 
 def of_other_labs(*own: str) -> list[str]:
-    """Return patterns for ``compare`` that leave out what belongs to labs other than these."""
-    names = "|".join(own)
-    return [rf"hardwatt[/-](?!{names})[0-9a-f]{{8}}\b", rf"\bhw-(?!{names})[0-9a-f]{{8}}\b"]
-
-
-def of_others(*own: str) -> list[str]:
-    """Return patterns for ``compare`` that leave out what other labs of this host do, or hold now.
+    """Return patterns for ``compare`` that leave out what belongs to labs other than these.
 
     While one of them holds the host, the sysctls that a node writes are its business, and so is what all labs share.
     """
+    names = "|".join(own)
+    theirs = [rf"hardwatt[/-](?!{names})[0-9a-f]{{8}}\b", rf"\bhw-(?!{names})[0-9a-f]{{8}}\b"]
     labs = HostRecord(default_place()).labs
-    held = any(lab["holds"] for ident, lab in labs.items() if ident not in own)
-    return [*of_other_labs(*own), *([f"^sysctl {_OURS.pattern[1:]}", *_SHARED] if held else [])]
+    if any(lab["holds"] for ident, lab in labs.items() if ident not in own):
+        theirs += [f"^sysctl {_OURS.pattern[1:]}", *_SHARED]
+    return theirs
 
 
 def take() -> Snapshot:

@@ -135,22 +135,20 @@ def status(lab: Lab) -> Status:
     Raises ``LabError`` where the API server does not answer.
     """
     with client(lab) as api:
-        core = kubernetes_client.CoreV1Api(api)
-        try:
-            nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT * patience()).items
-            pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT * patience()).items
-        except (ApiException, HTTPError) as error:
-            raise LabError(f"the API server does not answer: {_short(error)}", hint="invoke lab.status") from error
-    return Status({node.metadata.name: _ready(node) for node in nodes}, tuple(Pod.of(pod) for pod in pods))
+        return read(kubernetes_client.CoreV1Api(api))
 
 
-def late_pods(core: Any) -> list[str]:
-    """Return the pods that are not well, each with what it waits for; none where the API server does not answer."""
+def read(core: Any) -> Status:
+    """Return nodes and pods by a client's ``CoreV1Api``.
+
+    Raises ``LabError`` where the API server does not answer.
+    """
     try:
+        nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT * patience()).items
         pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT * patience()).items
-    except (ApiException, HTTPError):
-        return []
-    return [str(pod) for pod in map(Pod.of, pods) if not pod.well]
+    except (ApiException, HTTPError) as error:
+        raise LabError(f"the API server does not answer: {_short(error)}", hint="invoke lab.status") from error
+    return Status({node.metadata.name: _ready(node) for node in nodes}, tuple(Pod.of(pod) for pod in pods))
 
 
 def _trouble(container: Any) -> str:

@@ -132,9 +132,12 @@ class Cluster:
             group, version, NAMESPACE, plural, name, dict(body), field_manager=FIELD_MANAGER
         )
 
-    def late_pods(self) -> list[str]:
-        """Return the pods of the cluster that are not well, each with what it waits for."""
-        return kube.late_pods(self._core)
+    def summary(self) -> str:
+        """Return one line about nodes and pods, with what the late ones wait for."""
+        try:
+            return kube.read(self._core).summary
+        except LabError as error:
+            return error.message
 
     def deployments(self) -> dict[str, bool]:
         """Return name -> whether a controller of Flux runs."""
@@ -250,12 +253,9 @@ def wait_for(cluster: Cluster, commit: str) -> None:
             hint="invoke lab.status; kubectl -n flux-system get kustomizations",
         )
     except WaitError as error:
-        late = cluster.late_pods()
-        if not late:
-            raise
         raise WaitError(
-            f"{error.message}; pods that are not ready: {', '.join(late)}",
-            hint="kubectl logs of that pod (invoke lab.kubeconfig names the file for kubectl)",
+            f"{error.message}; {cluster.summary()}",
+            hint=f"{error.hint}; kubectl logs of a pod that is late (invoke lab.kubeconfig names the file for kubectl)",
         ) from error
 
 

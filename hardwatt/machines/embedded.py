@@ -45,9 +45,9 @@ class EmbeddedMachine:
         with step("Boot the embedded node", lab=lab) as current:
             if cleaned := self._boot(facts, archive):
                 current.note(f"removed what a dead machine left: {', '.join(cleaned)}")
-            self._booted()
+            end = self._booted()
             current.changed(1)
-        return self.endpoint()
+        return end
 
     def _booted(self) -> Endpoint:
         """Return the endpoint when the node has booted to its end, which a start that was killed did not wait for."""

@@ -56,9 +56,9 @@ class VmMachine:
         with step("Boot the virtual machine", lab=lab) as current:
             current.note(f"KVM: {why}" if accel == "kvm" else f"by emulation, about ten times slower: {why}")
             self._boot(made, accel or "tcg", current)
-            self._booted()
+            end = self._booted()
             current.changed(1)
-        return self.endpoint()
+        return end
 
     def _booted(self) -> Endpoint:
         """Return the endpoint when the guest has booted to its end, which a start that was killed did not wait for."""

@@ -29,7 +29,7 @@ def story(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Story]:
     config.write_text(f'machine = "embedded"\nresults = "{tmp_path}/results"\n')
     monkeypatch.setenv("HARDWATT_CONFIG", str(config))
     monkeypatch.setenv("HARDWATT_LAB", "killed-" + default_name().removeprefix("lab-"))
-    made = Story(open_lab(), {}, dict(os.environ))
+    made = Story(open_lab(), dict(os.environ))
     made.invoke("lab.down", "--yes")
     yield made
     made.invoke("lab.down", "--yes")

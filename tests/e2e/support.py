@@ -29,18 +29,19 @@ class Story:
     """The lab of the end-to-end tests, and the host as it was before."""
 
     lab: Lab
-    before: Snapshot
     env: dict[str, str]
+    before: Snapshot = dataclasses.field(default_factory=dict, kw_only=True)
+    """Empty until ``look``."""
     others: list[str] = dataclasses.field(default_factory=list, kw_only=True)
     """What other labs held when the host was looked at, as patterns for ``hostrecord.compare``."""
 
     def look(self) -> None:
         """Take the host as it is now for how it was before."""
-        self.before, self.others = hostrecord.take(), hostrecord.of_others(identity.ident(self.lab))
+        self.before, self.others = hostrecord.take(), hostrecord.of_other_labs(identity.ident(self.lab))
 
     def differences(self) -> list[hostrecord.Difference]:
         """Return what is not as it was before; what other labs held then or hold now is theirs."""
-        now = hostrecord.of_others(identity.ident(self.lab))
+        now = hostrecord.of_other_labs(identity.ident(self.lab))
         return hostrecord.compare(self.before, hostrecord.take(), ignore=[*self.others, *now])
 
     def invoke(self, *argv: str, check: bool = True, timeout: float = 900) -> "subprocess.CompletedProcess[str]":
@@ -82,7 +83,7 @@ def lab_of_its_own(prefix: str, machine: str) -> Iterator[Story]:
         config = Path(folder) / "lab.toml"
         config.write_text(f'machine = "{machine}"\nresults = "{folder}/results"\n')
         patch.setenv("HARDWATT_CONFIG", str(config))
-        made = Story(open_lab(), {}, dict(os.environ))
+        made = Story(open_lab(), dict(os.environ))
         made.invoke("lab.down", "--yes")
         made.look()
         yield made

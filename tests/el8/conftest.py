@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from hardwatt import hostrecord
 from hardwatt.endpoint import Endpoint
 from hardwatt.lab import Lab, open_lab
 from hardwatt.settings import ROOT, Settings, default_name
@@ -91,7 +90,6 @@ def site() -> Iterator[Site]:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="hardwatt-el8-") as folder:
         machine = StandIn(Lab(Settings(name=f"el8-host-{name}"), ROOT, ROOT / ".lab" / f"el8-host-{name}"))
         machine.destroy()
-        before = hostrecord.take()
         try:
             end = machine.start()
             patch.setenv("HARDWATT_LAB", f"el8-{name}")
@@ -101,6 +99,6 @@ def site() -> Iterator[Site]:
             lab = open_lab()
             lab.dir.mkdir(parents=True, exist_ok=True)
             lab.known_hosts.unlink(missing_ok=True)  # of a run that was killed
-            yield Site(lab, before, dict(os.environ), machine, end)
+            yield Site(lab, dict(os.environ), machine, end)
         finally:
             machine.destroy()

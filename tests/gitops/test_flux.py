@@ -124,10 +124,13 @@ class FakeObjects:
 
 
 class FakeCore:
-    """The kubernetes client's pods: what the cluster holds. Anything else fails."""
+    """The kubernetes client's pods: what the cluster holds, on no node. Anything else fails."""
 
     def __init__(self, *pods: Any) -> None:
         self._pods = list(pods)
+
+    def list_node(self, _request_timeout: float) -> Any:
+        return kubernetes.V1NodeList(items=[])
 
     def list_pod_for_all_namespaces(self, _request_timeout: float) -> Any:
         return kubernetes.V1PodList(items=self._pods)

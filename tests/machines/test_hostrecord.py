@@ -184,7 +184,8 @@ def test_moving_and_secret_sysctls_are_left_out(tmp_path: Path) -> None:
     assert hostsnapshot.sysctls(tmp_path) == {"kernel/panic": "1", "net/ipv4/conf/all/rp_filter": "1"}
 
 
-def test_another_labs_things_are_told_from_ours() -> None:
+def test_another_labs_things_are_told_from_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # a host without labs
     after = {
         "cgroup": {"/sys/fs/cgroup/pids/hardwatt/aaaaaaaa/x": "", "/sys/fs/cgroup/pids/hardwatt/bbbbbbbb": ""},
         "link": {"hw-aaaaaaaa": "UP", "hw-bbbbbbbb": "UP"},
@@ -210,7 +211,7 @@ def test_what_nodes_change_and_labs_share_is_anothers_business_only_while_anothe
     all_of_it = ["/sys/fs/cgroup/pids/hardwatt", "/var/lib/hardwatt", "kernel/hostname", "kernel/panic"]
 
     def ours() -> list[str]:
-        return [found.name for found in compare({}, moved, ignore=hostrecord.of_others("bbbbbbbb"))]
+        return [found.name for found in compare({}, moved, ignore=of_other_labs("bbbbbbbb"))]
 
     for ident in ("aaaaaaaa", "bbbbbbbb"):
         record.claim(ident, str(tmp_path), pick=lambda others: f"10.77.{len(others)}.0/24")

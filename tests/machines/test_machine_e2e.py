@@ -105,8 +105,7 @@ def test_boot_kill_boot_again_and_down(machines: list[EmbeddedMachine]) -> None:
         assert ssh.run("true").returncode == 0
     neighbour.destroy()
     idents = [identity.ident(each.lab) for each in machines]
-    elsewhere = hostrecord.of_others(*idents)
-    left = hostrecord.compare(before, hostrecord.take(), ignore=[*OTHERS, *elsewhere])
+    left = hostrecord.compare(before, hostrecord.take(), ignore=[*OTHERS, *hostrecord.of_other_labs(*idents)])
     if hostrecord.HostRecord(hostrecord.default_place()).before is not None:
         SYSCTL.write_text(str(as_before))  # somebody's lab is up beside us, and the host is given back after it
     assert left == []

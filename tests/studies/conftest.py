@@ -20,7 +20,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         config = folder / "lab.toml"
         config.write_text(f'machine = "embedded"\nresults = "{folder}/results"\n')
         patch.setenv("HARDWATT_CONFIG", str(config))
-        made = Story(open_lab(), {}, dict(os.environ))
+        made = Story(open_lab(), dict(os.environ))
         made.invoke("lab.down", "--yes")
         made.invoke("mirror.fill", "--only", "ci")
         made.invoke("lab.up")

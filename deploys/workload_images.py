@@ -6,5 +6,5 @@ from deploys.operations import containerd
 
 @step("Images of everything else")
 def configure() -> None:
-    """Pull what is not there yet, each by its digest, while the control plane's pods start."""
+    """Pull what is not there yet, each by its digest."""
     containerd.images(name="Pulled", images=lab()["images"]["workload"])

@@ -5,15 +5,20 @@ finds its fault, and the rest is in ``make test-long``. Every limit here has a f
 """
 
 import json
+import os
 import platform
 import time
+from functools import partial
+from typing import Any
 
 import pytest
 
-from hardwatt import boot, hostrecord, kube, machines, provision, reboot
+from hardwatt import boot, forward, hostrecord, kube, machines, provision, reboot
+from hardwatt.dump import Client
 from hardwatt.errors import LabError
 from hardwatt.hostsnapshot import Snapshot
 from hardwatt.wait import wait
+from tests.dashboards.test_dashboards import panels
 from tests.e2e.support import Story
 from tests.vm import guest
 
@@ -21,6 +26,8 @@ pytestmark = pytest.mark.vm
 
 UP = 3000.0
 """Seconds for lab.up from a bare machine."""
+KEPLER = os.environ.get("HARDWATT_KEPLER_ARCHIVE", "")
+"""An image of Kepler, for ``mirror.import``: it cannot be built from what every machine reaches."""
 READY = 1500.0
 """Seconds until a rebooted node's pods are all Ready; 183 were seen on two idle cores."""
 
@@ -112,6 +119,29 @@ def test_nothing_was_set_that_real_hardware_would_not_have(story: Story) -> None
 @pytest.mark.long
 def test_a_second_up_changes_nothing(story: Story) -> None:
     assert "No changes" in story.invoke("lab.up", timeout=1200).stderr
+
+
+def answer(client: Client, query: str) -> list[dict[str, Any]]:
+    return client.query(query)[0]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not KEPLER, reason="HARDWATT_KEPLER_ARCHIVE names no archive of Kepler's image")
+def test_an_imported_kepler_is_on_the_boards(story: Story) -> None:
+    """Its node is the whole machine here, so its figures are valid, and each panel that asks for them has some."""
+    story.invoke("mirror.import", KEPLER)
+    story.invoke("lab.up", timeout=UP)
+    assert [pod for pod in kube.status(story.lab).pods if pod.name.startswith("kepler-") and pod.ready]
+    with Client(forward.prometheus_url(story.lab)) as client:
+        asked = [target["expr"] for _, panel in panels() for target in panel.get("targets", [])]
+        of_kepler = [query for query in asked if "kepler_" in query]
+        assert of_kepler
+        for query in of_kepler:
+            found = wait(partial(answer, client, query), bool, what=query, timeout=60, delay=5)
+            print(query, found)
+            assert all(float(row["value"][1]) >= 0 for row in found)
+        series = answer(client, "count by (pod_name, pod_namespace) (pod_curr_energy_in_pkg_millijoule)")
+        assert {row["value"][1] for row in series} == {"1"}, "one series a pod, so a sum does not double"
 
 
 @pytest.mark.long

@@ -23,8 +23,6 @@ KEYS = f"{CONFIG}/authorized_keys"
 ACCESS = f"{CONFIG}/access"
 UNIT = "/etc/systemd/system/hardwatt-git.service"
 LOG = "/var/log/hardwatt/git.log"
-GRANT = "/run/hardwatt/git-grant"
-"""A right to push for a while, written over SSH by root: ``KEY REPOSITORY UNTIL``."""
 REPOSITORIES = ("lab", "workload")
 PROTECTED = "lab"
 """The repository whose history nobody may rewrite."""
@@ -87,7 +85,7 @@ def _access() -> None:
     table = [
         (key, repository, mode) for key, rights in host.data.git_access.items() for repository, mode in rights.items()
     ]
-    paths = {"git_root": ROOT, "git_log": LOG, "git_grant": GRANT, "git_access": ACCESS}
+    paths = {"git_root": ROOT, "git_log": LOG, "git_access": ACCESS}
     for name, template, path, mode, values in (
         ("Access table", "git_access.j2", ACCESS, "644", {"git_access_table": table}),
         ("Command of the keys", "git_serve.sh.j2", f"{ROOT}/git-shell-commands/serve", "755", paths),

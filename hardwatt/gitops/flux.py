@@ -167,6 +167,22 @@ class Cluster:
         except kubernetes.ApiException as error:
             _absent(error)
 
+    def store_secret(self, wanted: Mapping[str, str]) -> None:
+        """Have the secret that Flux fetches with be this one, before Flux is there."""
+        if self.secret() == dict(wanted):
+            return
+        self.forget_secret()
+        metadata = kubernetes.V1ObjectMeta(name=NAMESPACE)
+        try:
+            self._core.create_namespace(kubernetes.V1Namespace(metadata=metadata), field_manager=FIELD_MANAGER)
+        except kubernetes.ApiException as error:
+            if error.status != 409:  # it is there
+                raise LabError(
+                    f"the API server answers {error.status} {error.reason}", hint="invoke lab.status"
+                ) from error
+        secret = kubernetes.V1Secret(metadata=metadata, type="Opaque", string_data=dict(wanted))
+        self._core.create_namespaced_secret(NAMESPACE, secret, field_manager=FIELD_MANAGER)
+
     def request(self) -> None:
         """Ask Flux to fetch and apply now (the annotation that ``flux reconcile`` sets)."""
         now = datetime.datetime.now(datetime.UTC).isoformat()

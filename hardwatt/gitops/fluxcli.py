@@ -1,6 +1,5 @@
 """The flux CLI: its version, what it carries, and the bootstrap."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -11,15 +10,10 @@ from hardwatt.door import run
 from hardwatt.errors import CommandError
 from hardwatt.gitops.faults import explain
 from hardwatt.gitops.flux import COMPONENTS, Wanted
-from hardwatt.progress import say
 from hardwatt.wait import patience
 
 BOOTSTRAP_MINUTES = 5
 """For a machine that is not emulated (``minutes``)."""
-
-SCANS = 3
-"""How often flux may ask the git server for its host key: it waits 30 s, and no flag of its own changes that."""
-_TOO_SLOW = re.compile(r"SSH key scan for host .*(EOF|timeout|deadline)")
 
 
 def minutes() -> int:
@@ -32,14 +26,20 @@ def bootstrap(argv: Sequence[str], secrets: Mapping[str, str], where: str, log: 
 
     Raises ``LabError`` with what it said last.
     """
-    for left in reversed(range(SCANS)):
-        try:
-            run(argv, env=secrets, log=log, timeout=60 * minutes() + 60, hint="invoke lab.status; invoke lab.up")
-            return
-        except CommandError as error:
-            if not left or not _TOO_SLOW.search(error.stderr):
-                raise explain(where, error) from error
-            say("  the git server was too slow for flux, which gives it 30 s to show its key; once more")
+    try:
+        run(argv, env=secrets, log=log, timeout=60 * minutes() + 60, hint="invoke lab.status; invoke lab.up")
+    except CommandError as error:
+        raise explain(where, error) from error
+
+
+def with_key(argv: Sequence[str], key: Path) -> list[str]:
+    """Return the command as it runs beside an SSH agent with one key, which ends with it.
+
+    Given no key file, ``flux bootstrap git`` takes the agent's key and the host keys of ``SSH_KNOWN_HOSTS``, and leaves
+    the secret in the cluster as it is. Given one, it asks the server for its host key, believes the answer, and does
+    not ask by way of a proxy.
+    """
+    return ["ssh-agent", "sh", "-c", 'ssh-add -q "$0" && exec "$@"', str(key), *argv]
 
 
 def bootstrap_argv(flux: Path, kubeconfig: Path, wanted: Wanted, source: Sequence[str]) -> list[str]:

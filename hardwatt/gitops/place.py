@@ -1,8 +1,6 @@
 """One lab's repository, its server and its Flux: what each kind of server needs before and during a bootstrap."""
 
-import contextlib
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 
 from hardwatt import machines, reach, tunnels
@@ -14,9 +12,6 @@ from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 from hardwatt.progress import say
-from hardwatt.ssh import Ssh
-
-_GRANT = "/run/hardwatt/git-grant"
 
 
 class Place:
@@ -86,16 +81,27 @@ class Place:
 
     def bootstrap(self, cluster: Cluster, wanted: Wanted) -> None:
         """Run ``flux bootstrap``. Raises ``LabError`` with what it said last."""
+        argv = fluxcli.bootstrap_argv(self._flux, self._lab.kubeconfig, wanted, self._source())
+        if self.home.on_node:
+            self._bootstrap_on_node(cluster, argv)
+            return
         if wanted.secret_differs(cluster.secret()):
             cluster.forget_secret()
-        argv = fluxcli.bootstrap_argv(self._flux, self._lab.kubeconfig, wanted, self._source())
-        logs = self._lab.logs
-        if not self.home.on_node:
-            fluxcli.bootstrap(argv, self._secrets(), self.home.url, logs / "flux.log")
-            return
-        # flux names the repository as the cluster reaches it, and fetches and pushes there itself
-        with _flux_may_push(self.endpoint), tunnels.socks(self.endpoint, logs / "socks.log") as proxy:
-            fluxcli.bootstrap(argv, {**self._secrets(), **proxy}, self.home.url, logs / "flux.log")
+        fluxcli.bootstrap(argv, self._secrets(), self.home.url, self._lab.logs / "flux.log")
+
+    def _bootstrap_on_node(self, cluster: Cluster, argv: list[str]) -> None:
+        """Bootstrap from the node's own server, whose host key is known and whose keys are the lab's.
+
+        flux pushes with the controller's key, so that Flux's own key never may. It names the repository as the cluster
+        reaches it, and goes there by a proxy where this machine does not reach that.
+        """
+        lab, logs, (known,) = self._lab, self._lab.logs, self.home.known_hosts
+        public, private = keys.ensure(lab)["flux"], keys.path(lab, "flux").read_text()
+        cluster.store_secret({"identity": private, "identity.pub": f"{public}\n", "known_hosts": f"{known}\n"})
+        with tunnels.socks(self.endpoint, logs / "socks.log") as proxy:
+            env = {"SSH_KNOWN_HOSTS": str(home.known_hosts_file(lab, "known_hosts", known)), **proxy}
+            command = fluxcli.with_key(argv, keys.path(lab, "controller"))
+            fluxcli.bootstrap(command, env, self.home.url, logs / "flux.log")
 
     def _source(self) -> list[str]:
         """Return the arguments that say where the repository is: no secret is among them."""
@@ -112,22 +118,8 @@ class Place:
         url = ["git", f"--url={where.url}", "--silent"]
         if where.kind == "https":
             return [*url, "--token-auth", f"--username={settings.username}", *ca]
-        return [*url, f"--private-key-file={where.key}"]
+        return url if where.on_node else [*url, f"--private-key-file={where.key}"]
 
     def _secrets(self) -> dict[str, str]:
         names = {"github": "GITHUB_TOKEN", "https": "GIT_PASSWORD"}
         return {names[self.home.kind]: self.home.password} if self.home.kind in names else {}
-
-
-@contextlib.contextmanager
-def _flux_may_push(endpoint: Endpoint) -> Iterator[None]:
-    """Let Flux's key push to the node's repository meanwhile; the right ends by itself too, if we are killed."""
-    sudo = "" if endpoint.user == "root" else "sudo -n "
-    grant = f"mkdir -p /run/hardwatt; echo flux lab $(($(date +%s) + {60 * fluxcli.minutes() + 120})) >{_GRANT}"
-    with Ssh(endpoint) as ssh:
-        ssh.run(f"{sudo}sh -ec '{grant}'")
-    try:
-        yield
-    finally:
-        with Ssh(endpoint) as ssh:
-            ssh.run(f"{sudo}rm -f {_GRANT}")

@@ -1,17 +1,16 @@
 """The order of a bootstrap, with doubles for node, Flux and cluster; git is real."""
 
 import dataclasses
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hardwatt import gitops, kube, machines
+from hardwatt import door, gitops, kube, machines
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import CommandError, LabError, RefusedError
-from hardwatt.gitops import drift, flux, fluxcli, home, place, tree
+from hardwatt.gitops import drift, flux, fluxcli, home, keys, place, tree
 from hardwatt.gitops.flux import Wanted
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
@@ -28,6 +27,9 @@ class World:
         self.outdated = "Flux is not in the cluster"
         self.known_hosts = f"[10.77.0.2]:2222 ssh-ed25519 {HOST_KEY}"
         self.fails = False
+        self.stored: dict[str, str] = {}
+        self.argv: list[str] = []
+        self.env: dict[str, str] = {}
 
 
 class FakeCluster:
@@ -40,8 +42,9 @@ class FakeCluster:
     def secret(self) -> dict[str, str]:
         return {"known_hosts": self._world.known_hosts}
 
-    def forget_secret(self) -> None:
-        self._world.log.append("forget secret")
+    def store_secret(self, wanted: dict[str, str]) -> None:
+        self._world.log.append("store secret")
+        self._world.stored = wanted
 
     def request(self) -> None:
         self._world.log.append("request")
@@ -70,21 +73,9 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
     known_hosts.write_text(f"10.77.0.2 ssh-ed25519 {HOST_KEY}\n")
     end = Endpoint("n", "embedded", "10.77.0.2", 22, "root", tmp_path / "k", known_hosts, "10.77.0.1", "10.77.0.2")
 
-    class FakeSsh:
-        def __init__(self, endpoint: Endpoint) -> None:
-            assert endpoint == end
-
-        def __enter__(self) -> "FakeSsh":
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            return None
-
-        def run(self, command: str) -> None:
-            world.log.append("revoke" if re.search(r"\brm -f /run/hardwatt/git-grant", command) else "grant")
-
-    def bootstrap(*arguments: Any) -> None:
+    def bootstrap(argv: list[str], env: dict[str, str], *_: Any) -> None:
         world.log.append("flux bootstrap")
+        world.argv, world.env = argv, env
         if world.fails:
             raise CommandError(["flux"], 1)
 
@@ -92,7 +83,6 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(kube, "client", lambda _: FakeApi())
     monkeypatch.setattr(gitops, "repository", lambda lab, name: repo)
     monkeypatch.setattr(home, "repository", lambda lab, name, endpoint: repo)
-    monkeypatch.setattr(place, "Ssh", FakeSsh)
     monkeypatch.setattr(flux, "Cluster", lambda _: FakeCluster(world))
     monkeypatch.setattr(fluxcli, "version", lambda _: "v2.9.5")
     monkeypatch.setattr(flux, "outdated_files", lambda *_: "")
@@ -108,18 +98,25 @@ def full(index: Index) -> Index:
     return index.with_artefact(Artefact("flux", "tool", "gitops", "2.9.5", "built", "", "", "tools/flux", ""))
 
 
-def test_flux_may_push_during_its_bootstrap_only(lab: Lab, full: Index, world: World) -> None:
+def test_flux_gets_a_key_that_may_only_read_and_the_host_key_that_the_lab_knows(
+    lab: Lab, full: Index, world: World
+) -> None:
     outcome = gitops.bootstrap(lab, full)
-    assert world.log == ["forget secret", "grant", "flux bootstrap", "revoke", "request", "wait"]
+    assert world.log == ["store secret", "flux bootstrap", "request", "wait"]
+    assert world.stored["identity"] == keys.path(lab, "flux").read_text()
+    assert world.stored["known_hosts"] == f"[10.77.0.2]:2222 ssh-ed25519 {HOST_KEY}\n"
+    assert Path(world.env["SSH_KNOWN_HOSTS"]).read_text() == world.stored["known_hosts"]
+    assert str(keys.path(lab, "controller")) in world.argv
+    assert not [part for part in world.argv if part.startswith("--private-key-file")], "flux would ask for a host key"
     files = len(tree.desired(lab, full, "embedded"))
     assert outcome.changed == (f"repository: {files} files", "flux bootstrap v2.9.5")
 
 
-def test_a_bootstrap_that_fails_takes_the_right_back(lab: Lab, full: Index, world: World) -> None:
+def test_a_bootstrap_that_fails_is_told(lab: Lab, full: Index, world: World) -> None:
     world.fails = True
     with pytest.raises(CommandError):
         gitops.bootstrap(lab, full)
-    assert world.log == ["forget secret", "grant", "flux bootstrap", "revoke"]
+    assert world.log == ["store secret", "flux bootstrap"]
 
 
 def test_with_flux_as_it_should_be_it_is_not_run(
@@ -140,7 +137,7 @@ def test_another_stored_host_key_stops_everything(lab: Lab, full: Index, world: 
     world.known_hosts = "[10.77.0.2]:2222 ssh-ed25519 AAAAother"
     with pytest.raises(RefusedError, match="AAAAother"):
         gitops.bootstrap(lab, full)
-    assert world.log == ["forget secret", "grant", "flux bootstrap", "revoke"]
+    assert world.log == ["store secret", "flux bootstrap"]
 
 
 def test_a_clone_into_an_existing_folder_is_refused(lab: Lab, tmp_path: Path, world: World) -> None:
@@ -226,23 +223,12 @@ def test_lab_up_says_what_is_left_out(lab: Lab, full: Index, world: World, capsy
     )
 
 
-SCAN = "SSH key scan for host 10.0.2.15:2222 failed, error: ssh: handshake failed: "
-
-
-@pytest.mark.parametrize(
-    ("said", "asked"), [(SCAN + "EOF", 3), (SCAN + "connection refused", 1), ("no such branch", 1)]
-)
-def test_a_git_server_that_is_slow_to_show_its_key_is_asked_again(tmp_path: Path, said: str, asked: int) -> None:
-    """As seen in a virtual machine by emulation: flux waits 30 s for the key, whatever its ``--timeout`` says."""
-    count, program = tmp_path / "count", tmp_path / "flux"
-    program.write_text(
-        f"#!/bin/sh\necho x >>{count}\n[ $(wc -l <{count}) -lt 3 ] || exit 0\necho '{said}' >&2\nexit 1\n"
-    )
-    program.chmod(0o755)
-    argv = [str(program), "bootstrap"]
-    if asked == 1:
-        with pytest.raises(LabError):
-            fluxcli.bootstrap(argv, {}, "ssh://git@host/lab.git", tmp_path / "log")
-    else:
-        fluxcli.bootstrap(argv, {}, "ssh://git@host/lab.git", tmp_path / "log")
-    assert len(count.read_text().splitlines()) == asked
+def test_a_command_beside_an_agent_has_one_key_and_its_own_exit_status(lab: Lab) -> None:
+    """Tried with the real ssh-agent and ssh-add."""
+    public = keys.ensure(lab)["controller"]
+    key = keys.path(lab, "controller")
+    listed = door.run(fluxcli.with_key(["ssh-add", "-L"], key)).stdout
+    assert [" ".join(line.split()[:2]) for line in listed.splitlines()] == [public]
+    assert door.run(fluxcli.with_key(["sh", "-c", "exit 7"], key), check=False).returncode == 7
+    with pytest.raises(CommandError):
+        door.run(fluxcli.with_key(["true"], lab.dir / "no-such-key"))

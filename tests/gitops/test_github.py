@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hardwatt import door
+from hardwatt import door, secret
 from hardwatt.errors import CommandError, LabError, SettingsError
 from hardwatt.gitops import github as api
-from hardwatt.gitops import home, place, secret
+from hardwatt.gitops import home, place
 from hardwatt.gitops.faults import GitServerError, explain
 from hardwatt.gitops.github import GitHub
 from hardwatt.gitops.repository import Repository

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +35,6 @@ def node(tmp_path: Path) -> Path:
             "git_serve.sh.j2",
             git_root=root,
             git_log=tmp_path / "git.log",
-            git_grant=tmp_path / "grant",
             git_access=tmp_path / "access",
         )
     )
@@ -133,30 +131,6 @@ def test_other_commands_are_refused(node: Path, serve: Serve, command: str) -> N
     (line,) = log(node)
     assert line.startswith("controller - ")
     assert line.endswith(" denied")
-
-
-@pytest.mark.parametrize(
-    ("grant", "allowed"),
-    [
-        ("flux lab +60", True),
-        ("flux lab -1", False),
-        ("flux workload +60", False),
-        ("runner lab +60", False),
-    ],
-)
-def test_a_grant_lets_one_key_write_one_repository_for_a_while(
-    node: Path, serve: Serve, grant: str, allowed: bool
-) -> None:
-    key, repository, seconds = grant.split()
-    (node / "grant").write_text(f"{key} {repository} {int(time.time()) + int(seconds)}\n")
-    done = serve("flux", f"git-receive-pack '{node}/srv/lab.git'")
-    assert (done.returncode == 0) is allowed
-    assert log(node) == [f"flux lab receive-pack {'allowed' if allowed else 'denied'}"]
-
-
-def test_a_grant_does_not_let_a_key_read_what_it_may_not(node: Path, serve: Serve) -> None:
-    (node / "grant").write_text(f"runner lab {int(time.time()) + 60}\n")
-    assert serve("runner", f"git-upload-pack '{node}/srv/lab.git'").returncode == 1
 
 
 def test_every_key_is_restricted_to_its_own_command() -> None:

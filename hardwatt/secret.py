@@ -1,4 +1,4 @@
-"""Tokens and passwords of git servers: from the environment or a prompt, and kept nowhere."""
+"""Tokens and passwords: from the environment or a prompt, and kept nowhere."""
 
 import functools
 import getpass
@@ -21,6 +21,11 @@ def ask(variable: str, what: str) -> str:
             hint=f"read -rs {variable} && export {variable}; then run the command again",
         )
     return _prompt(variable, what)
+
+
+def forget() -> None:
+    """Ask anew the next time: what was typed was wrong."""
+    _prompt.cache_clear()
 
 
 @functools.cache

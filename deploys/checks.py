@@ -61,7 +61,7 @@ def _os(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
     if not system["root"]:
         yield Problem(
             "error", "root", "the commands do not run as root",
-            "let the user of lab.toml use sudo without a password, or set user = \"root\"",
+            "let the user of lab.toml use sudo, or set user = \"root\"",
         )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from hardwatt.wait import wait
 logger = logging.getLogger("hardwatt.door")
 
 _TAIL = 4000
-SECRETS = ("GITHUB_TOKEN", "GIT_PASSWORD")
+SECRETS = ("GITHUB_TOKEN", "GIT_PASSWORD", "HARDWATT_SUDO_PASSWORD")
 """Variables that reach only the commands that are given them: our own environment's are left out."""
 
 

@@ -12,7 +12,7 @@ import shlex
 import socket
 from collections.abc import Iterator
 
-from hardwatt import machines
+from hardwatt import machines, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, LockedError
 from hardwatt.lab import Lab
@@ -67,19 +67,21 @@ def held(endpoint: Endpoint, command: str) -> Iterator[None]:
 
     Raises ``LockedError`` naming who holds it, ``LabError`` where the lock cannot be taken at all.
     """
-    with Ssh(endpoint) as ssh, ssh.session(script(endpoint.user, command)) as lines:
+    with Ssh(endpoint) as ssh, ssh.session(script(sudo.prefix(endpoint), command)) as lines:
         answer = next(lines, "")
         if answer != _HELD:
             raise _refused(endpoint, answer)
         yield
 
 
-def script(user: str, command: str) -> str:
-    """Return the command that takes the lock on the host and holds it until its standard input ends."""
+def script(root: str, command: str) -> str:
+    """Return the command that takes the lock on the host and holds it until its standard input ends.
+
+    ``root``: what makes it run as root there.
+    """
     who = f"by {getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}: {command}"
     body = _SCRIPT.format(path=PATH, who=shlex.quote(who), held=_HELD)
-    sudo = "" if user == "root" else "sudo -n "
-    return f"{sudo}sh -c {shlex.quote(body)}"
+    return f"{root}sh -c {shlex.quote(body)}"
 
 
 def _refused(endpoint: Endpoint, answer: str) -> LabError:
@@ -90,5 +92,5 @@ def _refused(endpoint: Endpoint, answer: str) -> LabError:
         )
     return LabError(
         f"the lock {PATH} on {endpoint.address} could not be taken",
-        hint="log in and try: flock --nonblock /run/lock/hardwatt.lock true; it takes root, or sudo without a password",
+        hint="log in and try: flock --nonblock /run/lock/hardwatt.lock true, as root",
     )

@@ -11,7 +11,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from hardwatt import apitunnel
+from hardwatt import apitunnel, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.files import write_atomic
@@ -94,9 +94,8 @@ def fetch_kubeconfig(lab: Lab, endpoint: Endpoint) -> bool:
 
     Returns whether the file is another than before. Raises ``LabError``.
     """
-    sudo = "" if endpoint.user == "root" else "sudo -n "
     with Ssh(endpoint) as ssh:
-        found = ssh.run(f"{sudo}cat {ADMIN}", check=False)
+        found = ssh.run(f"{sudo.prefix(endpoint)}cat {ADMIN}", check=False)
     if found.returncode != 0:
         raise LabError(f"the node has no control plane yet ({found.stderr.strip()})", hint="invoke lab.up")
     text = rewritten(found.stdout, *apitunnel.address(lab, endpoint))

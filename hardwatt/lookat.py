@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from hardwatt import denials, engine, forward, gitops, hardway, kube, machines, mirror, nodedata, provision
+from hardwatt import denials, engine, forward, gitops, hardway, kube, machines, mirror, nodedata, provision, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
@@ -133,7 +133,9 @@ def zones(lab: Lab, *, here: bool = False) -> Sources:
         machine = machines.machine_for(lab)
         if machine.status().state == "running":
             say("watching the node's counters")
-            with Ssh(machine.endpoint()) as ssh:
-                return sources.on_node(ssh.run, show.NODE_ROOTS)
+            end = machine.endpoint()
+            with Ssh(end) as ssh:
+                root = sudo.prefix(end)  # RAPL's counters are root's to read
+                return sources.on_node(lambda command, **more: ssh.run(root + command, **more), show.NODE_ROOTS)
         say("no node runs: these are the counters of this machine")
     return sources.here()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hardwatt import door
+from hardwatt import door, machines, sudo
 from hardwatt.errors import LabError
 from hardwatt.files import read_json
 from hardwatt.lab import Lab
@@ -136,6 +136,7 @@ def explain(lab: Lab) -> list[dict[str, Any]]:
     file = node_file(lab)
     if not file.exists():
         raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
+    _as_root(lab, file)
     log = _new_log(lab.logs)
     argv = [sys.executable, "-m", "deploys.explain", INVENTORY]
     result = door.run(argv, cwd=lab.root, env={"HARDWATT_NODE_FILE": str(file)}, timeout=TIMEOUT, check=False, log=log)
@@ -185,6 +186,7 @@ def _pyinfra(
     file = node_file(lab)
     if not file.exists():
         raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
+    _as_root(lab, file)
     log = _new_log(lab.logs)
     with _following(log, tell):
         result = door.run(
@@ -199,6 +201,12 @@ def _pyinfra(
     if result.returncode != 0:
         raise failure(lab.name, target, text, log)
     return payload(text, log)
+
+
+def _as_root(lab: Lab, file: Path) -> None:
+    """Have pyinfra's ``sudo -n`` work on the node, where its user is not root. Raises ``LabError``."""
+    if read_json(file)["ssh"]["user"] != "root":
+        sudo.prefix(machines.machine_for(lab).endpoint())
 
 
 def _new_log(folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from hardwatt import boot, reach
+from hardwatt import boot, reach, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.progress import say
@@ -26,11 +26,12 @@ def reboot(endpoint: Endpoint) -> None:
 
     Raises ``LabError`` where it does not come back, and ``RefusedError`` where another host key answers.
     """
-    sudo = "" if endpoint.user == "root" else "sudo -n "
+    command = f"{sudo.prefix(endpoint)}systemctl reboot"
     with Ssh(endpoint) as ssh:
         before = ssh.run(f"cat {boot.BOOT_ID}").stdout.strip()
         with contextlib.suppress(LabError):  # the connection may break before the command has ended
-            ssh.run(f"{sudo}systemctl reboot", check=False, timeout=30)
+            ssh.run(command, check=False, timeout=30)
+    sudo.forget(endpoint)  # the connection that holds the right ends with the boot
     say(f"    {endpoint.name} reboots; waiting until it answers again")
 
     def poll() -> str:

@@ -137,14 +137,17 @@ class Ssh:
         return Result(argv, code, stdout, stderr, time.monotonic() - started)
 
     @contextlib.contextmanager
-    def session(self, command: str) -> Iterator[Iterator[str]]:
+    def session(self, command: str, *, stdin: str = "") -> Iterator[Iterator[str]]:
         """Run a command on the node while the context lasts; give the lines that it prints, as they come.
 
-        Its standard input stays open until the end of the context, and the command has to end with it.
+        Its standard input begins with ``stdin`` (a secret, perhaps) and stays open until the end of the context; the
+        command has to end with it.
         """
         try:
             source, out, _ = self._client.exec_command(command)
             source.channel.get_transport().set_keepalive(KEEPALIVE)
+            source.write(stdin)
+            source.flush()
         except (paramiko.SSHException, OSError) as error:
             raise LabError(f"SSH to {self._endpoint.name} broke off: {error}", hint="invoke lab.status") from error
         try:
@@ -153,6 +156,11 @@ class Ssh:
             with contextlib.suppress(paramiko.SSHException, OSError, EOFError):  # the host has gone meanwhile
                 source.channel.shutdown_write()
                 out.channel.recv_exit_status()
+
+    def alive(self) -> bool:
+        """Return whether the connection still stands, as far as this end knows."""
+        transport = self._client.get_transport()
+        return transport is not None and transport.is_active()
 
     def read(self, path: str) -> bytes:
         """Return a file of the node."""

@@ -39,6 +39,7 @@ class _Streams(_Session):
         with contextlib.suppress(BrokenPipeError, ValueError):  # the command has ended
             while data := channel.recv(65536):
                 target.write(data)
+                target.flush()
             target.close()
 
 

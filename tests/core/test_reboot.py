@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import boot, provision, reach, reboot, up
+from hardwatt import boot, provision, reach, reboot, sudo, up
 from hardwatt.door import Result
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError, WaitError
@@ -30,6 +30,7 @@ class Node:
         self.ran.append(command)
         answers: dict[str, Callable[[], str]] = {
             f"cat {boot.BOOT_ID}": self._boot_id,
+            "LC_ALL=C sudo -n true 2>&1": str,
             "sudo -n systemctl reboot": self._reboot,
             f"cat {reboot.REQUIRED}": lambda: self.reason,
             "systemctl is-system-running --wait": lambda: self.states.pop(0),
@@ -68,6 +69,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
             """Nothing is held."""
 
     monkeypatch.setattr(reboot, "Ssh", Connection)
+    monkeypatch.setattr(sudo, "Ssh", Connection)
     monkeypatch.setattr(reach, "ssh_answers", lambda *_: made.looked_at())
     monkeypatch.setattr("hardwatt.wait.time.sleep", lambda _: None)
     return made

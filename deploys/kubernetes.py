@@ -20,8 +20,8 @@ def defaults() -> str:
 @step("Kubernetes packages")
 def configure() -> None:
     """Install and hold the packages; kubeadm starts the kubelet."""
-    # one second: with the default of ten, cAdvisor loses the last CPU-seconds of a pod that ends
-    arguments = ["--housekeeping-interval=1s", f"--node-ip={lab()['node']['address']}"]
+    # as often as Prometheus asks: with the default of ten seconds, cAdvisor loses a pod's last CPU-seconds
+    arguments = [f"--housekeeping-interval={lab()['reading_interval']}", f"--node-ip={lab()['node']['address']}"]
     files.put(
         name="Arguments of the kubelet",
         src=StringIO(f"KUBELET_EXTRA_ARGS={' '.join(arguments)}\n"),

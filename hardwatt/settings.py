@@ -119,7 +119,7 @@ class Prometheus(_Section):
 
     retention: str = Field("24h", pattern=r"^\d+(s|m|h|d|w|y)$")
     retention_size: str = Field("2GB", pattern=r"^\d+(MB|GB)$")
-    scrape_interval: str = Field("1s", pattern=r"^\d+(ms|s|m)$")
+    scrape_interval: str = Field("", pattern=r"^(\d+(ms|s|m))?$")
     attribution: Literal["cgroup", "kepler"] = Field(
         "cgroup", description="what the recreated metric names of 2022 are computed from"
     )

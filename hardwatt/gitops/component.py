@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from hardwatt.errors import SettingsError
+from hardwatt.gitops import cadence
 from hardwatt.mirror.index import Image, Index
 from hardwatt.settings import Settings
 from hardwatt.versions import lock
@@ -18,10 +19,7 @@ REQUIRED = ("source-controller", "kustomize-controller", "prometheus", "node-exp
 NOT_FLUXS = ("node", "ci")
 """Groups of images that nothing in clusters/ names."""
 MODELLED_SYSFS = "/var/lib/hardwatt/meter/sysfs"
-PROMETHEUS = "clusters/base/monitoring/controllers/prometheus/prometheus.yaml"
 RULES = "clusters/base/monitoring/configs/recreated-{}.yaml"
-SCRAPE_INTERVAL = "1s"
-"""What clusters/base says for the two jobs that are measured with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +32,16 @@ class Facts:
     """Whether the meter's source is the modelled tree."""
     retention: str
     retention_size: str
-    scrape_interval: str
+    every: str
+    """How often the counters are read that are measured with."""
     attribution: str
     """What the metric names of 2022 are computed from: ``cgroup`` or ``kepler``."""
     missing: tuple[str, ...]
     """Optional parts whose image this lab does not have."""
 
 
-def facts(settings: Settings, index: Index, kind: str) -> Facts:
-    """Return the facts of a lab whose node is of this kind (``embedded``, ``vm`` or ``ssh``).
+def facts(settings: Settings, index: Index, kind: str, every: str = cadence.BASE) -> Facts:
+    """Return the facts of a lab whose node is of this kind (``embedded``, ``vm`` or ``ssh``), and read this often.
 
     Raises ``LabError`` where the mirror lacks an image that every lab needs, ``SettingsError`` where
     Kepler cannot be what pods are attributed by.
@@ -68,7 +67,7 @@ def facts(settings: Settings, index: Index, kind: str) -> Facts:
         modelled=is_modelled(settings, kind),
         retention=settings.prometheus.retention,
         retention_size=settings.prometheus.retention_size,
-        scrape_interval=settings.prometheus.scrape_interval,
+        every=every,
         attribution=settings.prometheus.attribution,
         missing=missing,
     )
@@ -144,19 +143,15 @@ def _patches(facts: Facts, base: Mapping[str, str]) -> Sequence[tuple[str, str, 
             for name in ("node-exporter", "kepler")
             if name not in facts.missing
         ]
-    if facts.scrape_interval != SCRAPE_INTERVAL:
-        text = "".join(
-            line.replace(f": {SCRAPE_INTERVAL}", f": {facts.scrape_interval}")
-            if line.strip() in (f"scrape_interval: {SCRAPE_INTERVAL}", f"scrape_timeout: {SCRAPE_INTERVAL}")
-            else line
-            for line in base[PROMETHEUS].splitlines(keepends=True)
-        )
-        found.append(("ConfigMap", "prometheus-config", {"data": {"prometheus.yaml": text}}))
+    maps: dict[str, dict[str, str | None]] = {}
     if facts.attribution == "kepler":
-        path = RULES.format("kepler")
-        rules = {"recreated-cgroup.yaml": None, "recreated-kepler.yaml": base[path]}
-        found.append(("ConfigMap", "prometheus-rules", {"data": rules}))
-    return found
+        rules = base[RULES.format("kepler")]
+        maps["prometheus-rules"] = {"recreated-cgroup.yaml": None, "recreated-kepler.yaml": rules}
+    if facts.every != cadence.BASE:
+        kepler = "kepler" not in facts.missing
+        for name, data in cadence.config_maps(base, facts.every, facts.attribution, kepler=kepler).items():
+            maps[name] = {**maps.get(name, {}), **data}
+    return [*found, *(("ConfigMap", name, {"data": data}) for name, data in maps.items())]
 
 
 def _containers(name: str, facts: Facts) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from hardwatt import machines, reach, tunnels
+from hardwatt import machines, nodedata, reach, tunnels
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import flux, fluxcli, github, home, keys, tree
 from hardwatt.gitops.flux import Cluster, Wanted
@@ -20,7 +20,7 @@ class Place:
     def __init__(self, lab: Lab, index: Index) -> None:
         self._lab, self._index, self._settings = lab, index, lab.settings.gitops
         self.endpoint: Endpoint = machines.machine_for(lab).endpoint()
-        self.files = tree.desired(lab, index, self.endpoint.kind)
+        self.files = tree.desired(lab, index, self.endpoint.kind, nodedata.reading_interval(lab, self.endpoint))
 
     @functools.cached_property
     def home(self) -> Home:

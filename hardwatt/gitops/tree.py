@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hardwatt.errors import LabError
-from hardwatt.gitops import component
+from hardwatt.gitops import cadence, component
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 
@@ -14,15 +14,15 @@ OPTIONAL = ("grafana", "kepler")
 _SEED = "# Written by `flux bootstrap`.\n"
 
 
-def desired(lab: Lab, index: Index, kind: str) -> dict[str, str]:
+def desired(lab: Lab, index: Index, kind: str, every: str = cadence.BASE) -> dict[str, str]:
     """Return path -> text of every file that lab.up keeps in the repository.
 
-    ``kind`` is the node's kind of machine. Flux's own two files are there with a comment alone, so
-    that flux-system/kustomization.yaml can be built before ``flux bootstrap`` has written them.
+    ``kind`` is the node's kind of machine, ``every`` how often its counters are read. Flux's own two files are there
+    with a comment alone, so that flux-system/kustomization.yaml can be built before ``flux bootstrap`` wrote them.
     """
     cluster = cluster_path(lab)
     files = _checkout(lab.root / "clusters", cluster)
-    facts = component.facts(lab.settings, index, kind)
+    facts = component.facts(lab.settings, index, kind, every)
     for name in OPTIONAL:
         if name in facts.missing:
             files.pop(f"{cluster}/{name}.yaml", None)

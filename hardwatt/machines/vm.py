@@ -32,6 +32,9 @@ OFF_GRACE: dict[Accel, float] = {"kvm": 30.0, "tcg": 90.0}
 EMULATED = 5.0
 """By how much every wait for something in an emulated machine is longer: it is about ten times slower, and waits are
 three times what is usual."""
+READING: dict[Accel, str] = {"kvm": "1s", "tcg": "5s"}
+"""How often the counters are read. Every second, kubelet alone took half of an emulated processor for it, controllers
+lost their leases, and the lab was Ready at times."""
 _LOOPBACK = "127.0.0.1"
 
 
@@ -168,7 +171,7 @@ class VmMachine:
         vmdisk.make(self._disk, image, self._identity(state, accel, client))
         with _ports_of_all_labs(lab):
             ports = qemu.free_ports(Ports(**state["ports"]) if state.get("ports") else None)
-            end = self._endpoint(ports, client)
+            end = self._endpoint(ports, client, accel)
             if state.get("ports") and state["ports"] != dataclasses.asdict(ports):
                 identity.forget(lab, identity.known_name(_LOOPBACK, state["ports"]["ssh"]))
             public = (lab.keys / f"{identity.HOST_KEY}.pub").read_text()
@@ -211,7 +214,7 @@ class VmMachine:
             arguments=vmdisk.arguments(emulated=accel == "tcg", cgroup=self.lab.settings.vm.cgroup),
         )
 
-    def _endpoint(self, ports: Ports, client: Path) -> Endpoint:
+    def _endpoint(self, ports: Ports, client: Path, accel: Accel) -> Endpoint:
         return Endpoint(
             name=self.lab.name,
             kind=self.kind,
@@ -225,6 +228,7 @@ class VmMachine:
             node_address=USER_NETWORK.guest,
             forwards={str(there): here for here, there in ports.pairs},
             data={"cgroup_root": "/", "proc_stat": "node"},
+            reading_interval=READING[accel],
         )
 
     def _await(self, end: Endpoint, process: Process, accel: Accel) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kubernetes import client as k8s
 
-from hardwatt import kube
+from hardwatt import kube, sudo
 from hardwatt.door import Result
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
@@ -142,7 +142,10 @@ def test_a_kubeconfig_that_others_may_read_is_mended(lab: Lab, endpoint: Endpoin
     assert stat.S_IMODE(lab.kubeconfig.stat().st_mode) == 0o600
 
 
-def test_a_user_who_is_not_root_reads_it_with_sudo(lab: Lab, endpoint: Endpoint) -> None:
+def test_a_user_who_is_not_root_reads_it_with_sudo(
+    lab: Lab, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sudo, "_try", lambda _: "")
     assert kube.fetch_kubeconfig(lab, dataclasses.replace(endpoint, user="admin")) is True
 
 

@@ -29,10 +29,10 @@ IN_ORDER = [
     "systemctl start hardwatt-services.service",
     f"ctr --namespace k8s.io images pull --hosts-dir /etc/containerd/certs.d "
     f"--label io.cri-containerd.pinned=pinned registry.k8s.io/kube-apiserver@{DIGEST}",
+    f"pull --hosts-dir /etc/containerd/certs.d --label io.cri-containerd.pinned=pinned hardwatt.dev/app@{DIGEST}",
     "kubeadm init --skip-token-print --config /etc/hardwatt/kubeadm.yaml",
     "touch /etc/hardwatt/kubeadm.done",
     "systemctl start hardwatt-meter.service",
-    f"pull --hosts-dir /etc/containerd/certs.d --label io.cri-containerd.pinned=pinned hardwatt.dev/app@{DIGEST}",
 ]
 
 

@@ -76,12 +76,15 @@ def kill_session(process: "subprocess.Popen[bytes]", number: int = signal.SIGKIL
 
 
 @contextlib.contextmanager
-def lab_of_its_own(prefix: str, machine: str) -> Iterator[Story]:
-    """Give a lab on a machine of this kind, under a name of its own; what an earlier run left is taken down first."""
+def lab_of_its_own(prefix: str, machine: str, more: str = "") -> Iterator[Story]:
+    """Give a lab on a machine of this kind, under a name of its own; what an earlier run left is taken down first.
+
+    ``more`` is further text of its lab.toml.
+    """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix=f"hardwatt-{prefix}-") as folder:
         patch.setenv("HARDWATT_LAB", f"{prefix}-" + default_name().removeprefix("lab-"))
         config = Path(folder) / "lab.toml"
-        config.write_text(f'machine = "{machine}"\nresults = "{folder}/results"\n')
+        config.write_text(f'machine = "{machine}"\nresults = "{folder}/results"\n{more}')
         patch.setenv("HARDWATT_CONFIG", str(config))
         made = Story(open_lab(), dict(os.environ))
         made.invoke("lab.down", "--yes")

@@ -1,4 +1,6 @@
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,6 +10,7 @@ from hardwatt.gitops import component, tree
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.settings import ROOT, Settings
+from tests.gitops.conftest import find_tool
 
 GOLDEN = Path(__file__).parent / "golden" / "kustomization.yaml"
 BASE = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "clusters").rglob("*.yaml")}
@@ -47,15 +50,55 @@ def test_sysfs_is_the_modelled_tree_where_the_meter_is(index: Index, source: str
 
 
 def test_settings_reach_prometheus(index: Index) -> None:
-    settings = Settings.model_validate(
-        {"name": "test", "prometheus": {"retention": "3h", "retention_size": "1GB", "scrape_interval": "2s"}}
-    )
+    settings = Settings.model_validate({"name": "test", "prometheus": {"retention": "3h", "retention_size": "1GB"}})
     found = patches(render(settings, index))
     assert "value: 3h" in yaml.safe_dump(found["prometheus-k8s"])
     assert "value: 1GB" in yaml.safe_dump(found["prometheus-k8s"])
-    config = yaml.safe_load(found["prometheus-config"]["data"]["prometheus.yaml"])  # type: ignore[index]
-    intervals = {job["job_name"]: job.get("scrape_interval") for job in config["scrape_configs"]}
-    assert intervals == {"meter": "2s", "cadvisor": "2s", "kubelet": None, "flux": None, "prometheus": None}
+    assert "prometheus-config" not in found, "what clusters/base says needs no patch"
+
+
+def data(index: Index, every: str, **prometheus: str) -> dict[str, Any]:
+    settings = Settings.model_validate({"name": "test", "prometheus": prometheus})
+    kepler = Artefact(
+        "quay.io/sustainable_computing_io/kepler", "image", "extra", "v0.11.4", "imported", "", "", "", ""
+    )
+    made = component.facts(settings, index.with_artefact(kepler), "vm", every)
+    return {name: body["data"] for name, body in patches(component.render(made, BASE)).items() if "data" in body}
+
+
+@pytest.mark.parametrize(("every", "kubelet"), [("500ms", None), ("2s", None), ("5s", None), ("20s", "20s")])
+def test_jobs_that_are_measured_with_follow_the_cadence(index: Index, every: str, kubelet: str | None) -> None:
+    found = data(index, every)
+    config = yaml.safe_load(found["prometheus-config"]["prometheus.yaml"])
+    jobs = {
+        job["job_name"]: (job.get("scrape_interval"), job.get("scrape_timeout")) for job in config["scrape_configs"]
+    }
+    assert jobs["meter"] == jobs["cadvisor"] == (every, every)
+    assert jobs["kubelet"] == jobs["flux"] == (None, None)
+    assert config["global"]["scrape_interval"] == (kubelet or "15s")
+    assert config["global"]["evaluation_interval"] == "15s"
+
+
+def test_a_slow_cadence_slows_kepler_down_and_a_fast_one_does_not_hurry_it(index: Index) -> None:
+    slow, fast = data(index, "5s"), data(index, "500ms")
+    assert slow["prometheus-scrape-kepler"]["kepler.yaml"].count(": 5s\n") == 2
+    assert yaml.safe_load(slow["kepler-config"]["config.yaml"])["monitor"]["interval"] == "5s"
+    assert fast["prometheus-scrape-kepler"]["kepler.yaml"].count(": 3s\n") == 2
+    assert yaml.safe_load(fast["kepler-config"]["config.yaml"])["monitor"]["interval"] == "1s"
+
+
+@pytest.mark.parametrize("attribution", ["cgroup", "kepler"])
+def test_windows_of_rules_hold_as_many_readings(index: Index, attribution: str, tmp_path: Path) -> None:
+    found = data(index, "5s", attribution=attribution)["prometheus-rules"]
+    assert ("[30s]" in found[f"recreated-{attribution}.yaml"]) is (attribution == "cgroup")
+    assert not any("[6s]" in (text or "") for text in found.values())
+    assert "[300s]) < 50" in found["lab-alerts.yaml"], "50 of 60 readings"
+    for name, text in found.items():
+        if text is not None:
+            (tmp_path / name).write_text(text)
+            done = subprocess.run([find_tool("promtool"), "check", "rules", tmp_path / name], capture_output=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+    assert (found.get("recreated-cgroup.yaml", "") is None) is (attribution == "kepler")
 
 
 def test_images_of_the_node_are_not_fluxs_business(index: Index) -> None:

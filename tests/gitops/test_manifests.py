@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hardwatt.gitops import component, tree
+from hardwatt.gitops import cadence, tree
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 from hardwatt.settings import ROOT, Settings
@@ -177,7 +177,7 @@ def test_no_secret_is_kept_in_clusters() -> None:
 
 
 def test_the_measured_jobs_are_scraped_every_second_within_a_second() -> None:
-    config = yaml.safe_load((ROOT / component.PROMETHEUS).read_text())
+    config = yaml.safe_load((ROOT / cadence.PROMETHEUS).read_text())
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     for name in ("meter", "cadvisor"):
         assert (jobs[name]["scrape_interval"], jobs[name]["scrape_timeout"]) == ("1s", "1s")
@@ -188,7 +188,7 @@ def test_the_measured_jobs_are_scraped_every_second_within_a_second() -> None:
 @pytest.mark.parametrize(
     ("check", "path"),
     [
-        ("config", component.PROMETHEUS),
+        ("config", cadence.PROMETHEUS),
         ("rules", "clusters/base/monitoring/configs/lab-alerts.yaml"),
     ],
 )

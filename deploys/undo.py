@@ -11,6 +11,7 @@ from typing import Any
 
 from deploys.facts.boot import DROP_IN
 from deploys.facts.firewalld import CONFIG as FIREWALLD
+from deploys.facts.firewalld import ZONES
 from deploys.facts.record import FOLDER, KEPT
 from deploys.operations.boot import require_reboot
 from deploys.operations.network import FILE as UNMANAGED
@@ -173,6 +174,19 @@ def _sources(family: str) -> Iterable[str]:
     yield f"rm -f {' '.join(SOURCES)}"
 
 
+# firewalld writes a zone into a file of its own at its first change, and keeps the one before as .old. Somebody else's
+# changes in it stay.
+_UNCHANGED_ZONE = """\
+if systemctl is-active --quiet firewalld && test -e {zones}/{zone}.xml; then
+  cp -p {zones}/{zone}.xml {zones}/{zone}.lab
+  said() {{ firewall-cmd --permanent --zone={zone} --list-all; }}
+  has=$(said)
+  firewall-cmd --quiet --permanent --load-zone-defaults={zone}
+  if test "$has" = "$(said)"; then rm -f {zones}/{zone}.lab {zones}/{zone}.xml {zones}/{zone}.xml.old
+  else mv -f {zones}/{zone}.lab {zones}/{zone}.xml; fi
+fi"""
+
+
 def _firewall(items: dict[str, list[str]]) -> Iterable[Group]:
     commands = []
     for source in items.get("firewallsource", []):
@@ -180,6 +194,7 @@ def _firewall(items: dict[str, list[str]]) -> Iterable[Group]:
     for item in items.get("firewallport", []):
         port, _, zone = item.partition("=")
         commands += _closed(zone, f"port={port}")
+    commands += [_UNCHANGED_ZONE.format(zone=zone, zones=ZONES) for zone in items.get("firewallzone", [])]
     if items.get("firewallflush"):
         commands.append(f"sed -i 's/^FlushAllOnReload=no$/FlushAllOnReload=yes/' {FIREWALLD}")
     opened = [*items.get("firewallsource", []), *(item.partition("=")[0] for item in items.get("firewallport", []))]

@@ -6,6 +6,7 @@ from typing import Any
 from pyinfra.api import FactBase
 
 CONFIG = "/etc/firewalld/firewalld.conf"
+ZONES = "/etc/firewalld/zones"
 
 # firewall-cmd is asked for the rules of now; those of the next start are read from its files, because
 # each question to firewall-cmd starts a Python program.
@@ -24,6 +25,7 @@ if systemctl is-active --quiet firewalld; then
   echo "ports_kept=$(sed -n 's,.*<port .*,&,p' "/etc/firewalld/zones/$zone.xml" 2>/dev/null |
     sed 's,.*port="\([^"]*\)" protocol="\([^"]*\)".*,\1/\2,; s,.*protocol="\([^"]*\)" port="\([^"]*\)".*,\2/\1,' |
     tr '\n' ' ')"
+  echo "own=$(cd {ZONES} 2>/dev/null && ls | sed -n 's/\.xml$//p' | tr '\n' ' ')"
   echo "flush=$(sed -n 's/^FlushAllOnReload=//p' {CONFIG})"
 fi
 """
@@ -42,7 +44,8 @@ class Firewalld(FactBase[dict[str, Any]]):
     """Return ``active``, the ``zone`` of the way out, and what is open now and is kept (permanent).
 
     Without ``rules`` only ``active`` and ``flush`` are asked for, and no Python program is started.
-    ``flush``: a reload of firewalld would also throw away the rules of kube-proxy and the pod network.
+    ``own``: zones that have a file in /etc; the others are as the package has them. ``flush``: a reload of firewalld
+    would also throw away the rules of kube-proxy and the pod network.
     """
 
     def command(self, rules: bool = True) -> str:
@@ -50,7 +53,7 @@ class Firewalld(FactBase[dict[str, Any]]):
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
         found = {key: value.strip() for key, _, value in (line.partition("=") for line in output)}
-        lists = ("sources_now", "sources_kept", "ports_now", "ports_kept")
+        lists = ("sources_now", "sources_kept", "ports_now", "ports_kept", "own")
         return {
             "active": found.get("active") == "yes",
             "zone": found.get("zone", ""),

@@ -1,6 +1,7 @@
 """firewalld: each rule now and for its next start, and never a reload under a cluster."""
 
 import shlex
+from typing import Any
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -39,12 +40,16 @@ def allow(trusted: list[str], ports: list[str]) -> Commands:
             yield f"firewall-cmd --quiet {when}--zone={where} {options}"
     if found["flush"]:
         yield note("firewallflush", "yes")
-        yield f"sed -i '/^FlushAllOnReload=/d; $aFlushAllOnReload=no' {CONFIG}"
+        yield (
+            f"if grep -q '^FlushAllOnReload=' {CONFIG}; "
+            f"then sed -i 's/^FlushAllOnReload=.*/FlushAllOnReload=no/' {CONFIG}; "
+            f"else echo FlushAllOnReload=no >>{CONFIG}; fi"
+        )
         # firewalld reads this at its start or with a reload, and a reload would empty kube-proxy's chains
         yield f"test -e {ADMIN} || firewall-cmd --quiet --reload"
 
 
-def _note(found: dict[str, list[str]], trusted: list[str], ports: list[str]) -> Commands:
+def _note(found: dict[str, Any], trusted: list[str], ports: list[str]) -> Commands:
     """Write down what is new: what was open before stays open after ``lab.down``."""
     sources = [one for one in trusted if one not in found["sources_now"] and one not in found["sources_kept"]]
     opened = [one for one in ports if one not in found["ports_now"] and one not in found["ports_kept"]]
@@ -52,3 +57,7 @@ def _note(found: dict[str, list[str]], trusted: list[str], ports: list[str]) -> 
         yield note("firewallsource", *sources)
     if opened:
         yield note("firewallport", *(f"{one}={found['zone']}" for one in opened))
+    if zones := [
+        zone for zone, new in (("trusted", sources), (found["zone"], opened)) if new and zone not in found["own"]
+    ]:
+        yield note("firewallzone", *zones)

@@ -24,6 +24,7 @@ entry swap /dev/sda2
 entry mask dev-sda2.swap
 entry firewallsource 10.244.0.0/16
 entry firewallport 6443/tcp=public
+entry firewallzone trusted
 entry firewallflush yes
 kept /etc/default/kubelet"""
 NEW = "kubelet\nkubeadm\ncontainerd.io\nlinux-headers-6.1.0-28-amd64"
@@ -59,6 +60,7 @@ def test_everything_in_the_record_is_undone_in_reverse(run_node: Runner) -> None
         "userdel git",
         "firewall-cmd --quiet --permanent --zone=trusted --remove-source=10.244.0.0/16",
         "firewall-cmd --quiet --zone=public --remove-port=6443/tcp",
+        "firewall-cmd --quiet --permanent --load-zone-defaults=trusted",
         "s/^FlushAllOnReload=no$/FlushAllOnReload=yes/",
         "systemctl unmask dev-sda2.swap",
         "swapon /dev/sda2",

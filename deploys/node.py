@@ -41,7 +41,7 @@ kubernetes.configure()
 cni.configure()
 service_network.configure()
 images.configure()
-# unpacked while the node is idle: beside a living cluster a slow processor takes five times as long
+# unpacked while the node is idle: beside a living cluster a slow processor takes many times as long
 workload_images.configure()
 kubeadm.configure()
 # what follows needs no cluster, and goes on while the cluster's pods start

@@ -133,10 +133,7 @@ def explain(lab: Lab) -> list[dict[str, Any]]:
 
     Raises ``LabError``, as where the node cannot carry the lab.
     """
-    file = node_file(lab)
-    if not file.exists():
-        raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
-    _as_root(lab, file)
+    file = _node(lab)
     log = _new_log(lab.logs)
     argv = [sys.executable, "-m", "deploys.explain", INVENTORY]
     result = door.run(argv, cwd=lab.root, env={"HARDWATT_NODE_FILE": str(file)}, timeout=TIMEOUT, check=False, log=log)
@@ -183,10 +180,7 @@ def _pyinfra(
 
     Raises ``LabError``.
     """
-    file = node_file(lab)
-    if not file.exists():
-        raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
-    _as_root(lab, file)
+    file = _node(lab)
     log = _new_log(lab.logs)
     with _following(log, tell):
         result = door.run(
@@ -203,10 +197,14 @@ def _pyinfra(
     return payload(text, log)
 
 
-def _as_root(lab: Lab, file: Path) -> None:
-    """Have pyinfra's ``sudo -n`` work on the node, where its user is not root. Raises ``LabError``."""
+def _node(lab: Lab) -> Path:
+    """Return the file that pyinfra reads the node from, and have its ``sudo -n`` work there. Raises ``LabError``."""
+    file = node_file(lab)
+    if not file.exists():
+        raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
     if read_json(file)["ssh"]["user"] != "root":
         sudo.prefix(machines.machine_for(lab).endpoint())
+    return file
 
 
 def _new_log(folder: Path) -> Path:

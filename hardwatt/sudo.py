@@ -103,8 +103,8 @@ def _taken(endpoint: Endpoint) -> _Right:
         raise _refused(endpoint, said)
     for _ in range(ATTEMPTS):
         password = secret.ask(PASSWORD, f"sudo's password of {endpoint.user} on {endpoint.address}")
-        right = _Right(Ssh(endpoint))
-        answer = _lease(right, password)
+        right = _Right(ssh := Ssh(endpoint))
+        answer = _lease(ssh, right.held, password)
         if answer == _GRANTED:
             if said := _try(endpoint):
                 right.held.close()
@@ -121,14 +121,13 @@ def _taken(endpoint: Endpoint) -> _Right:
     raise _refused(endpoint, answer)
 
 
-def _lease(right: _Right, password: str) -> str:
-    """Have the rule written for as long as the connection lasts; return what the host says of it."""
-    assert right.connection is not None
-    ssh = right.held.enter_context(right.connection)
+def _lease(ssh: Ssh, held: contextlib.ExitStack, password: str) -> str:
+    """Connect, and have the rule written for as long as ``held`` lasts; return what the host says of it."""
+    held.enter_context(ssh)
     script = _SCRIPT.format(rules=RULES, lease=LEASE, pause=60 * LEASE // 3, granted=_GRANTED)
     # sudo asks again after a wrong one; -k: a password that it remembers would leave ours to the script
     command = f"LC_ALL=C sudo -k -S -p '' sh -c {shlex.quote(script)} 2>&1"
-    lines = right.held.enter_context(ssh.session(command, stdin=f"{password}\n"))
+    lines = held.enter_context(ssh.session(command, stdin=f"{password}\n"))
     said: list[str] = []
     for line in lines:
         said.append(line)

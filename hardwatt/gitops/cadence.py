@@ -11,7 +11,7 @@ from hardwatt.gitops.flux import seconds
 
 BASE = "1s"
 PROMETHEUS = "clusters/base/monitoring/controllers/prometheus/prometheus.yaml"
-_CONFIGS = "clusters/base/monitoring/configs"
+RULES = "clusters/base/monitoring/configs/{}.yaml"
 _KEPLER = (
     ("prometheus-scrape-kepler", "kepler.yaml", "clusters/base/monitoring/kepler/scrape.yaml"),
     ("kepler-config", "config.yaml", "clusters/base/monitoring/kepler/config.yaml"),
@@ -29,8 +29,8 @@ def rules(text: str, every: str) -> str:
 
 def config_maps(base: Mapping[str, str], every: str, attribution: str, *, kepler: bool) -> dict[str, dict[str, str]]:
     """Return ConfigMap -> key -> text of what differs from clusters/base (``base``: texts by path)."""
-    names = ("lab-alerts.yaml", f"recreated-{attribution}.yaml")
-    found = {"prometheus-rules": {name: rules(base[f"{_CONFIGS}/{name}"], every) for name in names}}
+    names = ("lab-alerts", f"recreated-{attribution}")
+    found = {"prometheus-rules": {f"{name}.yaml": rules(base[RULES.format(name)], every) for name in names}}
     jobs = _INTERVAL.sub(lambda line: _measured(line, every), base[PROMETHEUS])
     found["prometheus-config"] = {"prometheus.yaml": jobs}
     if kepler:

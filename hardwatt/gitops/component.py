@@ -19,7 +19,7 @@ REQUIRED = ("source-controller", "kustomize-controller", "prometheus", "node-exp
 NOT_FLUXS = ("node", "ci")
 """Groups of images that nothing in clusters/ names."""
 MODELLED_SYSFS = "/var/lib/hardwatt/meter/sysfs"
-RULES = "clusters/base/monitoring/configs/recreated-{}.yaml"
+RULES = cadence.RULES.format("recreated-{}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -173,15 +173,16 @@ class Cluster:
             return
         self.forget_secret()
         metadata = kubernetes.V1ObjectMeta(name=NAMESPACE)
+        secret = kubernetes.V1Secret(metadata=metadata, type="Opaque", string_data=dict(wanted))
         try:
             self._core.create_namespace(kubernetes.V1Namespace(metadata=metadata), field_manager=FIELD_MANAGER)
         except kubernetes.ApiException as error:
             if error.status != 409:  # it is there
-                raise LabError(
-                    f"the API server answers {error.status} {error.reason}", hint="invoke lab.status"
-                ) from error
-        secret = kubernetes.V1Secret(metadata=metadata, type="Opaque", string_data=dict(wanted))
-        self._core.create_namespaced_secret(NAMESPACE, secret, field_manager=FIELD_MANAGER)
+                raise _refused(error) from error
+        try:
+            self._core.create_namespaced_secret(NAMESPACE, secret, field_manager=FIELD_MANAGER)
+        except kubernetes.ApiException as error:
+            raise _refused(error) from error
 
     def request(self) -> None:
         """Ask Flux to fetch and apply now (the annotation that ``flux reconcile`` sets)."""
@@ -193,7 +194,11 @@ class Cluster:
 def _absent(error: kubernetes.ApiException) -> dict[str, Any]:
     if error.status == 404:
         return {}
-    raise LabError(f"the API server answers {error.status} {error.reason}", hint="invoke lab.status") from error
+    raise _refused(error) from error
+
+
+def _refused(error: kubernetes.ApiException) -> LabError:
+    return LabError(f"the API server answers {error.status} {error.reason}", hint="invoke lab.status")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,9 +29,9 @@ class Home:
     sync: str
     """As Flux fetches."""
     env: Mapping[str, str] = dataclasses.field(repr=False)
-    """What git needs to reach ``url``."""
+    """What git needs to reach ``url``; flux too, where that is on the node."""
     key: Path | None = None
-    """The private key that Flux fetches with, over SSH; ``flux bootstrap git`` is given it for another server."""
+    """The private key that ``flux bootstrap git`` is given, for a server of somebody's."""
     known_hosts: tuple[str, ...] = ()
     """Host keys that Flux may store; with GitHub they are asked for at bootstrap."""
     password: str = dataclasses.field(default="", repr=False)
@@ -58,7 +58,7 @@ def home(lab: Lab, endpoint: Endpoint | None = None) -> Home:
     if where == "ssh":
         keys.ensure(lab)
         key = keys.path(lab, "controller")
-        known_hosts = known_hosts_file(lab, "url_known_hosts", settings.known_host)
+        known_hosts = _known_hosts(lab, "url_known_hosts", settings.known_host)
         env = {"GIT_SSH_COMMAND": keys.ssh_command(key, known_hosts, settings.known_host.split()[1])}
         return Home(where, settings.url, settings.url, env, key, (settings.known_host,))
     if where == "https":
@@ -90,15 +90,15 @@ def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Reposit
 def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> Home:
     remote = keys.remote(endpoint)
     keys.ensure(lab)
-    known_hosts = known_hosts_file(lab, "known_hosts", remote.known_host)
+    known_hosts = _known_hosts(lab, "known_hosts", remote.known_host)
     way = reach.git_way(endpoint, keys.PORT)
-    env = {"GIT_SSH_COMMAND": keys.ssh_command(keys.path(lab, "controller"), known_hosts, way=way)}
+    command = keys.ssh_command(keys.path(lab, "controller"), known_hosts, way=way)
+    env = {"GIT_SSH_COMMAND": command, "SSH_KNOWN_HOSTS": str(known_hosts)}
     url = remote.url(name)
-    return Home("node", url, url, env, keys.path(lab, "flux"), (remote.known_host,))
+    return Home("node", url, url, env, known_hosts=(remote.known_host,))
 
 
-def known_hosts_file(lab: Lab, name: str, line: str) -> Path:
-    """Have the host key in a file of the lab, for a client that reads one; return the file."""
+def _known_hosts(lab: Lab, name: str, line: str) -> Path:
     path = lab.dir / "gitops" / name
     if not path.exists() or path.read_text() != f"{line}\n":
         write_atomic(path, f"{line}\n")

@@ -99,9 +99,8 @@ class Place:
         public, private = keys.ensure(lab)["flux"], keys.path(lab, "flux").read_text()
         cluster.store_secret({"identity": private, "identity.pub": f"{public}\n", "known_hosts": f"{known}\n"})
         with tunnels.socks(self.endpoint, logs / "socks.log") as proxy:
-            env = {"SSH_KNOWN_HOSTS": str(home.known_hosts_file(lab, "known_hosts", known)), **proxy}
             command = fluxcli.with_key(argv, keys.path(lab, "controller"))
-            fluxcli.bootstrap(command, env, self.home.url, logs / "flux.log")
+            fluxcli.bootstrap(command, {**self.home.env, **proxy}, self.home.url, logs / "flux.log")
 
     def _source(self) -> list[str]:
         """Return the arguments that say where the repository is: no secret is among them."""

@@ -1,6 +1,6 @@
 """Root on a host whose sudo wants a password: against a real SSH server, with a stand-in of sudo.
 
-The real sudo, on a real node: tests/e2e/test_reach.py.
+The real sudo, on a real node: tests/e2e/test_sudo_e2e.py.
 """
 
 import dataclasses

@@ -1,7 +1,6 @@
 """The running node as a user whose sudo asks for a password: the real sudo, and the deploys through it."""
 
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import machines, sudo
+from hardwatt import machines, provision, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import RefusedError
 from hardwatt.files import read_json, write_json
@@ -82,6 +81,6 @@ def test_the_deploys_run_through_it(
     env.pop(sudo.PASSWORD)
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith('{"plan"')]
-    changed = [row["name"] for row in json.loads(line)["plan"] if row["hosts_with_change"]]
+    plan = provision.payload(done.stdout, tmp_path / "no-log")["plan"]
+    changed = [row["name"] for row in plan if row["hosts_with_change"]]
     assert not changed, "root sees a node that is as it should be"

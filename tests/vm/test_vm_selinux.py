@@ -75,9 +75,8 @@ def test_status_tells_of_selinux_and_its_denials(enforcing: Story) -> None:
 
 def test_the_guest_is_given_back_and_still_enforces(enforcing: Story, bare: Snapshot) -> None:
     assert provision.reset(enforcing.lab)
-    reboot.reboot(
-        machines.machine_for(enforcing.lab).endpoint()
-    )  # kernel modules that kube-proxy loaded stay until then
+    # kernel modules that kube-proxy loaded stay until a boot
+    reboot.reboot(machines.machine_for(enforcing.lab).endpoint())
     with enforcing.node() as node:
         found = hostrecord.compare(bare, guest.take(node), ignore=guest.BY_ITSELF)
         assert mode(node) == "Enforcing"

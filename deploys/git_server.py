@@ -13,8 +13,8 @@ from typing import Any
 from pyinfra import host
 from pyinfra.operations import files, git, server
 
-from deploys import software
-from deploys.labdata import family, own_kernel, step
+from deploys import labdata, software
+from deploys.labdata import step
 from deploys.operations import selinux, units
 
 ROOT = "/srv/git"
@@ -96,14 +96,16 @@ def _access() -> None:
 
 def _service() -> None:
     """Run a second sshd for git, whose sessions stay in its own cgroup."""
-    config, start = f"{CONFIG}/sshd_config", f"{CONFIG}/sshd-start"
-    listens = {"git_port": host.data.git_port, "git_keys_file": KEYS}
+    config, count, port = f"{CONFIG}/sshd_config", f"{CONFIG}/count", host.data.git_port
+    listens = {"git_port": port, "git_keys_file": KEYS}
     for name, template, path, mode, values in (
         ("sshd configuration", "git_sshd_config.j2", config, "644", listens),
-        ("sshd start", "git_sshd.sh.j2", start, "755", {"git_sshd_config": config}),
-        ("Unit", "hardwatt-git.service.j2", UNIT, "644", {"git_sshd_config": config, "git_start": start}),
+        ("Counting", "git_count.sh.j2", count, "755", {}),
+        ("Unit", "hardwatt-git.service.j2", UNIT, "644", {"git_sshd_config": config, "git_count": count}),
     ):
         _written(name, template, path, mode, **values)
-    if own_kernel() and family() == "el":
-        selinux.labels(name="Label of the start", labels={start: "bin_t"})
-    units.unit(name="Service", unit="hardwatt-git.service", files=[config, start])
+    if labdata.selinux()["mode"] not in ("", "Disabled"):
+        software.present("semanage", ["policycoreutils-python-utils"])
+        # a daemon that is sshd for the policy listens nowhere else
+        selinux.port(name="Label of the port", port=f"{port}/tcp", kind="ssh_port_t")
+    units.unit(name="Service", unit="hardwatt-git.service", files=[config, count])

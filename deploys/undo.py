@@ -70,11 +70,12 @@ def groups(record: dict[str, Any], *, family: str, new_packages: Sequence[str], 
     made = [
         Group("the cluster and all data in it", tuple(_cluster())),
         Group(f"units: {', '.join(UNITS)}", tuple(_units())),
+        # with semanage, which may be one of the packages
+        *_labels(items),
         *_packages(new_packages, family, keep_packages),
         *_files(record["kept"], items.get("user", [])),
         Group("package sources and their keys", tuple(_sources(family))),
         *_firewall(items),
-        *_labels(items.get("label", [])),
         *_swap(items),
         *_kernel(items),
         *_boot(items),
@@ -175,15 +176,20 @@ def _sources(family: str) -> Iterable[str]:
 
 
 # firewalld writes a zone into a file of its own at its first change, and keeps the one before as .old. Somebody else's
-# changes in it stay.
+# changes in it stay, in the copy if this is killed between its two looks.
 _UNCHANGED_ZONE = """\
-if systemctl is-active --quiet firewalld && test -e {zones}/{zone}.xml; then
-  cp -p {zones}/{zone}.xml {zones}/{zone}.lab
-  said() {{ firewall-cmd --permanent --zone={zone} --list-all; }}
-  has=$(said)
-  firewall-cmd --quiet --permanent --load-zone-defaults={zone}
-  if test "$has" = "$(said)"; then rm -f {zones}/{zone}.lab {zones}/{zone}.xml {zones}/{zone}.xml.old
-  else mv -f {zones}/{zone}.lab {zones}/{zone}.xml; fi
+if systemctl is-active --quiet firewalld; then
+  zone={zones}/{zone}.xml copy={zones}/{zone}.lab
+  if test -e $copy; then mv -f $copy $zone; fi
+  if test -e $zone; then
+    cp -p $zone $copy.part; mv -f $copy.part $copy
+    said() {{ firewall-cmd --permanent --zone={zone} --list-all; }}
+    has=$(said)
+    # fails for a zone that firewalld has no defaults of
+    if firewall-cmd --quiet --permanent --load-zone-defaults={zone} && test "${{has:-?}}" = "$(said)"
+    then rm -f $zone $zone.old $copy; else mv -f $copy $zone; fi
+  fi
+  rm -f $copy.part
 fi"""
 
 
@@ -213,20 +219,29 @@ def _closed(zone: str, what: str) -> list[str]:
     return [f"if systemctl is-active --quiet firewalld; then {now}; {later}; fi"]
 
 
-def _labels(items: Sequence[str]) -> Iterable[Group]:
-    commands = []
-    for item in items:
+def _labels(items: dict[str, list[str]]) -> Iterable[Group]:
+    paths, ports, commands = items.get("label", []), items.get("labelport", []), []
+    for item in paths:
         pattern, _, before = item.partition("=")
-        change = f"--modify --type {before}" if before else "--delete"
         quoted, top = shlex.quote(pattern), shlex.quote(root(pattern))
-        commands.append(
-            f"if semanage fcontext --list --locallist --noheading | grep -qF {quoted}; then "
-            f"semanage fcontext {change} {quoted}; fi; if test -e {top}; then restorecon -R {top}; fi"
-        )
-    if commands:
+        commands.append(f"{_relabel('fcontext', before, quoted)}; if test -e {top}; then restorecon -R {top}; fi")
+    if paths:
         commands.append("for path in /opt/cni/bin /opt/cni; do if test -d $path; then "
                         "rmdir --ignore-fail-on-non-empty $path; fi; done")  # fmt: skip
-        yield Group(f"SELinux labels: {', '.join(item.partition('=')[0] for item in items)}", tuple(commands))
+    for item in ports:
+        port, _, before = item.partition("=")
+        number, _, protocol = port.partition("/")
+        commands.append(_relabel("port", before, f"--proto {protocol} {number}", listed=rf" {protocol} .*\<{number}\>"))
+    if commands:
+        names = [item.partition("=")[0] for item in [*paths, *ports]]
+        yield Group(f"SELinux labels: {', '.join(names)}", tuple(commands))
+
+
+def _relabel(kind: str, before: str, what: str, listed: str = "") -> str:
+    """Return the command that gives a label back as it was before the lab, where there is one."""
+    look = f"grep -q {shlex.quote(listed)}" if listed else f"grep -qF {what}"
+    change = f"--modify --type {before}" if before else "--delete"
+    return f"if semanage {kind} --list --locallist --noheading | {look}; then semanage {kind} {change} {what}; fi"
 
 
 def _swap(items: dict[str, list[str]]) -> Iterable[Group]:

@@ -1,4 +1,4 @@
-"""SELinux: its mode, and the labels that this machine's administrator has added to the policy."""
+"""SELinux: its mode, and the labels of paths and ports that were added to the policy on this machine."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,22 +12,24 @@ if rpm -q container-selinux >/dev/null 2>&1; then echo "policy container-selinux
 if command -v semanage >/dev/null 2>&1; then
   semanage fcontext --list --locallist --noheading 2>/dev/null |
     sed -n 's/^\(\/[^ ]*\) .*:\([a-z_]*_t\):.*/label \1 \2/p'
+  semanage port --list --locallist --noheading 2>/dev/null |
+    sed -n 's/^\([a-z_]*_t\) *\([a-z]*\) *\(.*\)$/port \1 \2 \3/p' | tr -d ,
 fi
 """
 
 
 class Selinux(FactBase[dict[str, Any]]):
-    """Return ``mode`` (``Enforcing``, ``Permissive``, ``Disabled``; empty: none), ``policy`` and ``labels``.
+    """Return ``mode`` (``Enforcing``, ``Permissive``, ``Disabled``; empty: none), ``policy``, ``labels``, ``ports``.
 
-    ``policy``: whether the policy of containers is installed; ``labels``: pattern to type, of those
-    that were added on this machine.
+    ``policy``: whether the policy of containers is installed; ``labels``: pattern to type, and ``ports``:
+    ``NUMBER/PROTOCOL`` to type, of those that were added on this machine.
     """
 
     def command(self) -> str:
         return _SCRIPT
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found: dict[str, Any] = {"mode": "", "policy": False, "labels": {}}
+        found: dict[str, Any] = {"mode": "", "policy": False, "labels": {}, "ports": {}}
         for line in output:
             fields = line.split()
             if fields[:1] == ["mode"] and len(fields) == 2:
@@ -36,4 +38,6 @@ class Selinux(FactBase[dict[str, Any]]):
                 found["policy"] = True
             elif fields[:1] == ["label"]:
                 found["labels"][fields[1]] = fields[2]
+            elif fields[:1] == ["port"]:
+                found["ports"].update({f"{port}/{fields[2]}": fields[1] for port in fields[3:]})
         return found

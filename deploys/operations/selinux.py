@@ -1,4 +1,4 @@
-"""Labels of SELinux, set before anything writes into the folders."""
+"""Labels of SELinux: of folders, before anything writes into them, and of ports."""
 
 import shlex
 
@@ -17,7 +17,7 @@ def labels(labels: dict[str, str]) -> Commands:
     Folders are made, so that what is written into them later inherits the label: neither kubeadm
     nor etcd asks the policy.
 
-    + labels: pattern of paths, as semanage takes it, to type
+    + labels: pattern of folders, as semanage takes it, to type
     """
     found = host.get_fact(Selinux)
     if found["mode"] in ("", "Disabled"):
@@ -32,10 +32,29 @@ def labels(labels: dict[str, str]) -> Commands:
         verb = "--modify" if pattern in found["labels"] else "--add"
         yield note("label", pattern + (f"={found['labels'][pattern]}" if pattern in found["labels"] else ""))
         yield f"semanage fcontext {verb} --type {kind} {quoted}"
-    folders = sorted({root(pattern) for pattern in missing if "(" in pattern})
-    if folders:
-        yield f"mkdir -p {' '.join(shlex.quote(one) for one in folders)}"
-    yield f"restorecon -R {' '.join(shlex.quote(one) for one in sorted({root(pattern) for pattern in missing}))}"
+    folders = " ".join(shlex.quote(one) for one in sorted({root(pattern) for pattern in missing}))
+    yield f"mkdir -p {folders}"
+    yield f"restorecon -R {folders}"
+
+
+@operation()
+def port(port: str, kind: str) -> Commands:
+    """Let the daemon of a type listen on a port that the policy gives to nobody; without SELinux, do nothing.
+
+    + port: as firewalld takes it, ``NUMBER/PROTOCOL``
+    + kind: type of the policy
+    """
+    found = host.get_fact(Selinux)
+    if found["mode"] in ("", "Disabled"):
+        host.noop("SELinux is not on")
+        return
+    before = found["ports"].get(port, "")
+    if before == kind:
+        host.noop(f"port {port} is {kind}")
+        return
+    number, _, protocol = port.partition("/")
+    yield note("labelport", f"{port}={before}" if before else port)
+    yield f"semanage port {'--modify' if before else '--add'} --type {kind} --proto {protocol} {number}"
 
 
 def root(pattern: str) -> str:

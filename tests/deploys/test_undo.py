@@ -107,6 +107,16 @@ def test_labels_go_back_to_what_the_administrator_had() -> None:
     assert "restorecon -R /var/lib/etcd" in text
 
 
+def test_ports_have_the_label_of_before_while_semanage_is_still_there() -> None:
+    entries = [["labelport", "2222/tcp"], ["labelport", "2200/tcp=http_port_t"]]
+    packages = ["policycoreutils-python-utils"]
+    made = undo.groups({"entries": entries, "kept": []}, family="el", new_packages=packages, keep_packages=False)
+    text = "\n".join(command for group in made for command in group.commands)
+    assert "semanage port --delete --proto tcp 2222" in text
+    assert "semanage port --modify --type http_port_t --proto tcp 2200" in text
+    assert text.index("semanage") < text.index("rpm --erase")
+
+
 def test_every_file_that_a_run_writes_is_taken_away(run_node: Runner) -> None:
     """A file that a step writes in future has to be in one of the lists."""
     gone = [*undo.FILES, *undo.FOLDERS, *undo.CLUSTER_FOLDERS, *undo.CONTAINERD_FOLDERS]
@@ -122,7 +132,10 @@ def test_every_command_is_a_script_that_a_shell_can_read(family: str) -> None:
     entries: list[list[str]] = [
         line.removeprefix("entry ").split(" ", 1) for line in RECORD.splitlines() if "entry" in line
     ]
-    record: dict[str, Any] = {"entries": [*entries, ["label", "/x(/.*)?"], ["bootarg", "a=b"]], "kept": ["/etc/f"]}
+    record: dict[str, Any] = {
+        "entries": [*entries, ["label", "/x(/.*)?"], ["labelport", "1/tcp"], ["bootarg", "a=b"]],
+        "kept": ["/etc/f"],
+    }
     for keep in (True, False):
         for group in undo.groups(record, family=family, new_packages=["a", "b"], keep_packages=keep):
             for command in group.commands:
@@ -133,3 +146,45 @@ def test_every_command_is_a_script_that_a_shell_can_read(family: str) -> None:
 def test_the_reset_is_no_step_of_the_list() -> None:
     assert "reset" not in provision.steps(ROOT)
     assert Path(ROOT / "deploys/reset.py").exists()
+
+
+# Stand-ins for what the zone's commands call: the zone is what its file says, and the n-th call ends its shell instead
+# (of a look, that is a shell of its own: the look fails).
+_CALLED = """#!/bin/sh
+echo >>"$STATE/calls"
+if [ "$(wc -l <"$STATE/calls")" = "$KILL" ]; then kill -9 $PPID; exit 1; fi
+"""
+_FIREWALL_CMD = """case "$*" in
+*--list-all) cat "$ZONES/public.xml" 2>/dev/null || echo defaults ;;
+*--load-zone-defaults=public) /bin/rm -f "$ZONES/public.xml" ;;
+*) exit 2 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("administrators", [True, False])
+@pytest.mark.parametrize("kill", range(1, 9))
+def test_a_zone_whose_undoing_is_killed_is_given_back_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int, administrators: bool
+) -> None:
+    zones, tools, state = (tmp_path / name for name in ("zones", "tools", "state"))
+    for folder in (zones, tools, state):
+        folder.mkdir()
+    bodies = {"firewall-cmd": _FIREWALL_CMD, "systemctl": ""}
+    bodies |= {name: f'exec /bin/{name} "$@"\n' for name in ("cp", "mv", "rm")}
+    for name, body in bodies.items():
+        (tools / name).write_text(_CALLED + body)
+        (tools / name).chmod(0o755)
+    zone = zones / "public.xml"
+    zone.write_text("the administrator's" if administrators else "defaults\n")
+    monkeypatch.setattr(undo, "ZONES", str(zones))
+    made = undo.groups({"entries": [["firewallzone", "public"]], "kept": []}, family="el", new_packages=[],
+                       keep_packages=False)  # fmt: skip
+    script = next(command for group in made for command in group.commands if str(zones) in command)
+    env = {"PATH": f"{tools}:/usr/bin:/bin", "STATE": str(state), "ZONES": str(zones)}
+    killed = subprocess.run(["sh", "-c", script], env={**env, "KILL": str(kill)}, check=False).returncode
+    calls = len((state / "calls").read_text().splitlines())
+    assert calls == kill or (killed == 0 and calls == 8)
+    subprocess.run(["sh", "-c", script], env={**env, "KILL": "0"}, check=True)
+    assert [path.name for path in zones.iterdir()] == (["public.xml"] if administrators else [])
+    assert not administrators or zone.read_text() == "the administrator's"

@@ -3,7 +3,7 @@
 from pyinfra.operations import files
 
 from deploys import software
-from deploys.labdata import cgroup, family, lab, selinux, step, system
+from deploys.labdata import cgroup, confined, lab, step, system
 from deploys.mirror import CERTS
 from deploys.operations import units
 
@@ -23,7 +23,7 @@ def configure() -> None:
         pause=lab()["pause"],
         systemd_cgroup=cgroup()["driver"] == "systemd",
         # the policy of containers is the distribution's, and installed before containerd starts
-        enable_selinux=family() == "el" and selinux()["mode"] not in ("", "Disabled"),
+        enable_selinux=confined(),
         # a process without this capability cannot lower its oom_score_adj, and runc would fail
         restrict_oom="sys_resource" in system()["missing_capabilities"],
     )

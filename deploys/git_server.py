@@ -13,8 +13,8 @@ from typing import Any
 from pyinfra import host
 from pyinfra.operations import files, git, server
 
-from deploys import labdata, software
-from deploys.labdata import step
+from deploys import software
+from deploys.labdata import selinux_on, step
 from deploys.operations import selinux, units
 
 ROOT = "/srv/git"
@@ -104,7 +104,7 @@ def _service() -> None:
         ("Unit", "hardwatt-git.service.j2", UNIT, "644", {"git_sshd_config": config, "git_count": count}),
     ):
         _written(name, template, path, mode, **values)
-    if labdata.selinux()["mode"] not in ("", "Disabled"):
+    if selinux_on():
         software.present("semanage", ["policycoreutils-python-utils"])
         # a daemon that is sshd for the policy listens nowhere else
         selinux.port(name="Label of the port", port=f"{port}/tcp", kind="ssh_port_t")

@@ -81,6 +81,16 @@ def selinux() -> dict[str, Any]:
     return cast(dict[str, Any], _once(Selinux)) if own_kernel() else Selinux().process([])
 
 
+def selinux_on() -> bool:
+    """Return whether SELinux judges on this machine, enforcing or only telling."""
+    return selinux()["mode"] not in ("", "Disabled")
+
+
+def confined() -> bool:
+    """Return whether containers run confined by SELinux: where the distribution has a policy of containers."""
+    return family() == "el" and selinux_on()
+
+
 def own_kernel() -> bool:
     """Return whether the machine has a kernel of its own: boot arguments, headers and modules are then ours to set."""
     return system()["virtualization"] not in CONTAINERS

@@ -5,8 +5,9 @@ from deploys.labdata import family, own_kernel, step
 from deploys.operations import selinux
 
 LABELS = {
-    # static pods run confined, and mount these from the host
-    "/etc/kubernetes/pki(/.*)?": "container_file_t",
+    # static pods run confined, and mount these from the host; the policy's own type for /etc/kubernetes is closed to
+    # them, and kubeadm starts them from files that it has written a moment before
+    "/etc/kubernetes(/.*)?": "container_file_t",
     "/var/lib/etcd(/.*)?": "container_file_t",
     # executables in a place that the policy does not know
     "/opt/cni/bin(/.*)?": "bin_t",

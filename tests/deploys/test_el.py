@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt import nodedata
+from hardwatt import meter, nodedata
 from hardwatt.lab import Lab
 from hardwatt.mirror import apt
 from hardwatt.mirror.index import Index
@@ -61,6 +61,23 @@ def test_the_repository_checks_every_signature_and_moves_nothing(run_node: Runne
         "skip_if_unavailable": "0",
         "exclude": "containerd.io kubeadm kubectl kubelet",
     }
+
+
+@pytest.mark.parametrize(("mode", "label"), [("Enforcing", True), ("Permissive", True), ("Disabled", False)])
+def test_confined_pods_may_read_what_the_meter_writes(run_node: Runner, mode: str, label: bool) -> None:
+    lab = LAB | {
+        "meter": {
+            "config": {"source": "modelled"},
+            "files": {path: str(src) for path, src in meter.NODE_FILES.items()},
+            "mounts": [],
+        }
+    }
+    files = run_node(answers=ANSWERS | {"selinux": f"read=yes\nmode {mode}"}, lab=lab).files
+    mounts = [text for path, text in files.items() if path.endswith(".mount")]
+    assert len(mounts) == 2
+    option = "\nOptions=context=system_u:object_r:container_file_t:s0,mode=0755,"
+    assert [option in text for text in mounts] == [label, label]
+    assert ("enable_selinux = true" in files["/etc/containerd/config.toml"]) is label
 
 
 def test_arguments_of_the_kubelet_lie_where_its_rpm_reads_them(run_node: Runner) -> None:

@@ -29,9 +29,8 @@ def labels(labels: dict[str, str]) -> Commands:
         return
     for pattern, kind in missing.items():
         quoted = shlex.quote(pattern)
-        verb = "--modify" if pattern in found["labels"] else "--add"
         yield note("label", pattern + (f"={found['labels'][pattern]}" if pattern in found["labels"] else ""))
-        yield f"semanage fcontext {verb} --type {kind} {quoted}"
+        yield _set("fcontext", f"--type {kind} {quoted}")
     folders = " ".join(shlex.quote(one) for one in sorted({root(pattern) for pattern in missing}))
     yield f"mkdir -p {folders}"
     yield f"restorecon -R {folders}"
@@ -54,7 +53,12 @@ def port(port: str, kind: str) -> Commands:
         return
     number, _, protocol = port.partition("/")
     yield note("labelport", f"{port}={before}" if before else port)
-    yield f"semanage port {'--modify' if before else '--add'} --type {kind} --proto {protocol} {number}"
+    yield _set("port", f"--type {kind} --proto {protocol} {number}")
+
+
+def _set(what: str, how: str) -> str:
+    """Return the command that adds a label: what the policy or this machine has of its own is refused, and modified."""
+    return f"semanage {what} --add {how} 2>/dev/null || semanage {what} --modify {how}"
 
 
 def root(pattern: str) -> str:

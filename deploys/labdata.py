@@ -14,7 +14,7 @@ from deploys.facts.boot import Boot
 from deploys.facts.cgroup import Cgroup
 from deploys.facts.kernel import Headers
 from deploys.facts.power import Powercap
-from deploys.facts.selinux import Selinux
+from deploys.facts.selinux import Selinux, judges
 from deploys.facts.system import System
 
 CONTAINERS = ("docker", "lxc", "lxc-libvirt", "openvz", "podman", "pouch", "proot", "rkt", "systemd-nspawn", "wsl")
@@ -83,7 +83,7 @@ def selinux() -> dict[str, Any]:
 
 def selinux_on() -> bool:
     """Return whether SELinux judges on this machine, enforcing or only telling."""
-    return selinux()["mode"] not in ("", "Disabled")
+    return judges(selinux())
 
 
 def confined() -> bool:

@@ -18,6 +18,11 @@ fi
 """
 
 
+def judges(found: dict[str, Any]) -> bool:
+    """Return whether SELinux judges on a machine with this fact, enforcing or only telling."""
+    return found["mode"] not in ("", "Disabled")
+
+
 class Selinux(FactBase[dict[str, Any]]):
     """Return ``mode`` (``Enforcing``, ``Permissive``, ``Disabled``; empty: none), ``policy``, ``labels``, ``ports``.
 

@@ -5,7 +5,7 @@ import shlex
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploys.facts.selinux import Selinux
+from deploys.facts.selinux import Selinux, judges
 from deploys.operations import Commands
 from deploys.operations.record import note
 
@@ -20,7 +20,7 @@ def labels(labels: dict[str, str]) -> Commands:
     + labels: pattern of folders, as semanage takes it, to type
     """
     found = host.get_fact(Selinux)
-    if found["mode"] in ("", "Disabled"):
+    if not judges(found):
         host.noop("SELinux is not on")
         return
     missing = {pattern: kind for pattern, kind in sorted(labels.items()) if found["labels"].get(pattern) != kind}
@@ -44,7 +44,7 @@ def port(port: str, kind: str) -> Commands:
     + kind: type of the policy
     """
     found = host.get_fact(Selinux)
-    if found["mode"] in ("", "Disabled"):
+    if not judges(found):
         host.noop("SELinux is not on")
         return
     before = found["ports"].get(port, "")

@@ -16,6 +16,7 @@ from deploys.facts.record import FOLDER, KEPT
 from deploys.operations.boot import require_reboot
 from deploys.operations.network import FILE as UNMANAGED
 from deploys.operations.selinux import root
+from deploys.undo_packages import erase, purge
 
 UNITS = (
     "hardwatt-git.service",
@@ -72,7 +73,7 @@ def groups(record: dict[str, Any], *, family: str, new_packages: Sequence[str], 
         Group(f"units: {', '.join(UNITS)}", tuple(_units())),
         # with semanage, which may be one of the packages
         *_labels(items),
-        *_packages(new_packages, family, keep_packages),
+        *_packages(new_packages, items.get("brought", []), family, keep_packages),
         *_files(record["kept"], items.get("user", [])),
         Group("package sources and their keys", tuple(_sources(family))),
         *_firewall(items),
@@ -109,49 +110,18 @@ def _units() -> Iterable[str]:
     yield "systemctl daemon-reload"
 
 
-def _packages(names: Sequence[str], family: str, keep: bool) -> Iterable[Group]:
-    if not names:
-        return
-    listed, text = " ".join(shlex.quote(name) for name in names), ", ".join(names)
+def _packages(names: Sequence[str], brought: Sequence[str], family: str, keep: bool) -> Iterable[Group]:
+    text = ", ".join(names)
     if keep:
-        unhold = f"apt-mark unhold {listed}" if family == "debian" else ""
+        unhold = f"apt-mark unhold {' '.join(names)}" if names and family == "debian" else ""
         yield Group(f"packages stay, but are no longer held: {text}", (unhold,) if unhold else ())
         return
     commands = [_off("containerd.service")] if "containerd.io" in names else []
-    commands += _purge(listed) if family == "debian" else _erase(listed)
+    commands += purge(names, brought) if family == "debian" else erase(names)
     if "containerd.io" in names:
         commands.append(_remove(CONTAINERD_FOLDERS))
-    yield Group(f"packages that were not there before: {text}", tuple(commands))
-
-
-def _purge(names: str) -> list[str]:
-    """Return apt's commands; somebody's later package that depends on one of ours is not taken along."""
-    dependents = (
-        f"for name in $(apt-get --simulate purge {names} | sed -n 's/^\\(Remv\\|Purg\\) \\([^ ]*\\).*/\\2/p'); do "
-        f"case ' {names} ' in *\" $name \"*) continue ;; esac; "
-        'test -n "$(apt-mark showauto "$name")" || '
-        '{ echo "$name was installed later and needs one of them: remove it, or use --keep-packages" >&2; exit 1; }; '
-        "done"
-    )
-    unneeded = (
-        "apt-get --simulate autoremove | sed -n 's/^Remv \\([^ ]*\\).*/\\1/p' | "
-        f"grep -vxFf {FOLDER}/packages | DEBIAN_FRONTEND=noninteractive xargs --no-run-if-empty apt-get purge --yes"
-    )
-    return [
-        dependents,
-        f"apt-mark unhold {names}",
-        f"DEBIAN_FRONTEND=noninteractive apt-get purge --yes {names}",
-        unneeded,
-    ]
-
-
-def _erase(names: str) -> list[str]:
-    """Return rpm's commands: it refuses where somebody's later package needs one of ours."""
-    unneeded = (
-        "dnf --quiet repoquery --unneeded --queryformat '%{name}' | "
-        f"grep -vxFf {FOLDER}/packages | xargs --no-run-if-empty rpm --erase"
-    )
-    return [f"rpm --erase {names}", unneeded]
+    # of a run that was killed in between, what came along may be left alone
+    yield Group(f"packages that were not there before: {text or 'what came along'}", tuple(commands))
 
 
 def _files(kept: Sequence[str], users: Sequence[str]) -> Iterable[Group]:

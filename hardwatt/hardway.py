@@ -70,7 +70,7 @@ def _by_hand(operation: dict[str, Any]) -> list[dict[str, str]]:
     kept = []
     for command in operation["commands"]:
         text = command.get("run", "")
-        if text.startswith(NOTE) or "/run/hardwatt/reboot-required" in text:
+        if text.startswith(NOTE) or f"{NOTE} brought" in text or "/run/hardwatt/reboot-required" in text:
             continue
         kept.append({"run": _plain(text)} if text else command)
     return kept

@@ -9,11 +9,8 @@ shift
 mkdir -p "${journal%/*}"
 touch "$journal"
 for item in "$@"; do
-    name=${item%%=*}
-    known=no
-    while IFS= read -r line; do
-        case $line in "$kind $name" | "$kind $name="*) known=yes ;; esac
-    done <"$journal"
-    [ "$known" = yes ] || printf '%s %s\n' "$kind" "$item" >>"$journal"
+    if ! cut -d= -f1 "$journal" | grep -qxF -- "$kind ${item%%=*}"; then
+        printf '%s %s\n' "$kind" "$item" >>"$journal"
+    fi
 done
 sync "$journal"

@@ -10,6 +10,7 @@ from deploys.facts.kernel import Headers
 from deploys.operations import Commands
 from deploys.operations.boot import require_reboot
 from deploys.operations.packages import INSTALL
+from deploys.operations.packages import install as apt
 from deploys.operations.record import note
 
 
@@ -32,13 +33,13 @@ def matching(family: str, renew: str = "") -> Commands:
         # a source that does not answer (this lab's own, between two runs) is no reason to fail: what counts is
         # whether the package is then known
         name, lists = f"linux-headers-{release}", "apt-get update --quiet -o DPkg::Lock::Timeout=300"
-        there, install = f"apt-cache show {shlex.quote(name)} >/dev/null 2>&1", f"{INSTALL} {shlex.quote(name)}"
+        there, install = f"apt-cache show {shlex.quote(name)} >/dev/null 2>&1", list(apt(shlex.quote(name)))
         newest = [f"linux-image-{flavour(release)}", f"linux-headers-{flavour(release)}"]
         renewal = f"{INSTALL} {' '.join(shlex.quote(one) for one in newest)}"
     else:
         name, lists = f"kernel-devel-{release}", "dnf --quiet makecache"
         there = f'test -n "$(dnf --quiet repoquery {shlex.quote(name)})"'
-        install = f"dnf install --assumeyes {shlex.quote(name)}"
+        install = [f"dnf install --assumeyes {shlex.quote(name)}"]
         newest = ["kernel", "kernel-devel"]
         renewal = "dnf install --assumeyes kernel kernel-devel"
     yield lists
@@ -49,7 +50,7 @@ def matching(family: str, renew: str = "") -> Commands:
         return
     yield f"{there} || {{ echo {shlex.quote(choices(name, release))} >&2; false; }}"
     yield note("package", name)
-    yield install
+    yield from install
 
 
 def flavour(release: str) -> str:

@@ -8,6 +8,7 @@ from pyinfra.api import operation
 
 from deploys.facts.packages import Debs
 from deploys.operations import Commands
+from deploys.operations.record import NOTE
 
 # noninteractive and the old configuration files: nothing may ever stop to ask. The lock is waited
 # for, because an apt that a killed run left behind goes on to its end.
@@ -41,7 +42,7 @@ def pinned(packages: dict[str, str], source: str | None = None) -> Commands:
     if wrong:
         yield update(source)
         names = " ".join(shlex.quote(f"{name}={version}") for name, version in wrong.items())
-        yield f"{INSTALL} --allow-downgrades --allow-change-held-packages {names}"
+        yield from install(f"--allow-downgrades --allow-change-held-packages {names}")
     if loose:
         yield f"apt-mark hold {' '.join(shlex.quote(name) for name in loose)}"
 
@@ -61,7 +62,19 @@ def present(names: list[str]) -> Commands:
         yield _REPAIR
     if missing:
         yield update(None)
-        yield f"{INSTALL} {' '.join(shlex.quote(name) for name in missing)}"
+        yield from install(" ".join(shlex.quote(name) for name in missing))
+
+
+def install(what: str) -> Commands:
+    """Yield the commands that install it, all that comes along (a package of the host never does) written down before.
+
+    apt itself forgets who brought what: it keeps a package for as long as any other recommends it.
+
+    + what: arguments of ``apt-get install``, names and versions among them
+    """
+    new = "sed -n 's/^Inst \\([^ ]*\\) (.*/\\1/p'"
+    yield f"apt-get --simulate --no-install-recommends install {what} | {new} | xargs --no-run-if-empty {NOTE} brought"
+    yield f"{INSTALL} {what}"
 
 
 def update(source: str | None) -> str:

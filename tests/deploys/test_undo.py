@@ -19,6 +19,8 @@ entry sysctl kernel.keys.root_maxkeys=1000000
 entry user git
 entry bootfile /etc/default/grub.d/zz-hardwatt.cfg
 entry package linux-headers-6.1.0-28-amd64
+entry brought linux-headers-6.1.0-28-amd64
+entry brought gcc-12
 entry module br_netfilter
 entry swap /dev/sda2
 entry mask dev-sda2.swap
@@ -56,6 +58,8 @@ def test_everything_in_the_record_is_undone_in_reverse(run_node: Runner) -> None
     for wanted in (
         "kubeadm reset --force --cri-socket",
         "apt-get purge --yes kubelet kubeadm containerd.io linux-headers-6.1.0-28-amd64",
+        "grep -vxF -e linux-headers-6.1.0-28-amd64 -e gcc-12",
+        "autoremove --purge --yes",
         "cp -p /var/lib/hardwatt/record/files/etc/default/kubelet /etc/default/kubelet",
         "userdel git",
         "firewall-cmd --quiet --permanent --zone=trusted --remove-source=10.244.0.0/16",

@@ -64,8 +64,10 @@ def test_lab_up_ends_in_ready_and_selinux_stays_enforcing(enforcing: Story) -> N
         assert mode(node) == "Enforcing"
         assert "enforcing=1" in node.run("cat /proc/cmdline").stdout
         contexts = node.run("ps -eo label,comm").stdout
+        ports = node.run("cat /var/lib/selinux/default/active/ports.local").stdout
     print(contexts)
     assert "kubelet" in contexts
+    assert "2222" in ports
 
 
 def test_status_tells_of_selinux_and_its_denials(enforcing: Story) -> None:
@@ -80,4 +82,6 @@ def test_the_guest_is_given_back_and_still_enforces(enforcing: Story, bare: Snap
     with enforcing.node() as node:
         found = hostrecord.compare(bare, guest.take(node), ignore=guest.BY_ITSELF)
         assert mode(node) == "Enforcing"
+        # the compiled policy has other bytes each time; what it is compiled from has no port of the lab
+        assert "2222" not in node.run("cat /var/lib/selinux/default/active/ports.local || true").stdout
     assert not found, "\n".join(map(str, found))

@@ -37,6 +37,7 @@ class Host(_Section):
     )
     nokmem: bool = Field(False, description="preset legacy: boot with cgroup.memory=nokmem (one reboot)")
     jump: str = Field("", description="USER@HOST:PORT on the way to it, with the same key")
+    patience: float = Field(1, ge=1, le=20, description="by how much a slow host is waited for longer")
 
 
 class Vm(_Section):

@@ -19,6 +19,7 @@ from hardwatt.progress import say
 from hardwatt.reach import Hop
 from hardwatt.settings import Host
 from hardwatt.ssh import Ssh, fingerprint
+from hardwatt.wait import be_patient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,7 @@ class SshMachine:
         if not key.exists():
             raise LabError(f"the key file {key} is not there", hint="host.key in lab.toml")
         jump = str(Hop.parse(host.jump)) if host.jump else ""
+        be_patient(host.patience)
         return Endpoint(
             name=self.lab.name,
             kind=self.kind,

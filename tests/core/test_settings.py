@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,15 @@ def test_the_example_is_valid_and_complete() -> None:
     example = settings.ROOT / "lab.example.toml"
     loaded = settings.load(example)
     assert loaded.machine == "ssh"
+    section, shown = "", set()
+    for line in example.read_text().splitlines():
+        if line.startswith("["):
+            section = line[1:].partition("]")[0] + "."
+        elif found := re.match(r"(?:# )?([a-z_]+) = ", line):
+            shown.add(section + found.group(1))
+    wanted = {
+        f"{part}.{name}" if isinstance(value, dict) else part
+        for part, value in settings.Settings().model_dump().items()
+        for name in (value if isinstance(value, dict) else [""])
+    }
+    assert shown == wanted

@@ -17,6 +17,11 @@ ANSWER_TIMEOUT = 60.0
 """Seconds for the greeting of an SSH server behind another host."""
 
 
+def known_name(address: str, port: int) -> str:
+    """Return the name under which OpenSSH keeps the key of a host."""
+    return address if port == 22 else f"[{address}]:{port}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Hop:
     """A host on the way: ``USER@HOST:PORT``, user and port may be left out."""
@@ -36,6 +41,11 @@ class Hop:
         if not address or not (port or "22").isdigit():
             raise LabError(f"{text!r} is no host to go through", hint='host.jump = "USER@HOST:PORT" in lab.toml')
         return cls(user or "root", address, int(port or 22))
+
+    @property
+    def known_as(self) -> str:
+        """The name under which its host key is kept."""
+        return known_name(self.address, self.port)
 
     def __str__(self) -> str:
         address = f"[{self.address}]" if ":" in self.address else self.address

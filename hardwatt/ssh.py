@@ -17,6 +17,8 @@ from hardwatt.endpoint import Endpoint
 from hardwatt.errors import CommandError, LabError, RefusedError
 
 logger = logging.getLogger("hardwatt.ssh")
+# what it has to say is in the errors here; without a handler Python would print its tracebacks
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 KEEPALIVE = 30
 """Seconds between signs of life on a connection that is held without traffic."""
 
@@ -25,6 +27,17 @@ def fingerprint(key: paramiko.PKey) -> str:
     """Return a key's fingerprint as OpenSSH prints it (``SHA256:...``)."""
     digest = hashlib.sha256(key.asbytes()).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def require_known(end: Endpoint) -> None:
+    """Raise ``LabError`` where the lab knows no key of the host, or of the one on the way to it."""
+    keys = paramiko.HostKeys(str(end.known_hosts)) if end.known_hosts.exists() else paramiko.HostKeys()
+    hops = [reach.Hop.parse(end.jump)] if end.jump else []
+    for address, port in [*((hop.address, hop.port) for hop in hops), (end.address, end.port)]:
+        name = reach.known_name(address, port)
+        if keys.lookup(name) is None:
+            raise LabError(f"the lab does not know the host key of {name}",
+                           hint=f"invoke lab.trust {address}, with the fingerprint from the host itself")  # fmt: skip
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):
@@ -53,6 +66,8 @@ class Ssh:
 
     def __enter__(self) -> "Ssh":
         end = self._endpoint
+        if end.jump:  # what ssh says on the way is harder to read
+            require_known(end)
         if end.known_hosts.exists():
             self._client.load_host_keys(str(end.known_hosts))
         self._client.set_missing_host_key_policy(_Refuse())
@@ -70,11 +85,12 @@ class Ssh:
                 hint=f"find out why; if the machine was really made anew: invoke lab.trust {end.address}",
             ) from error
         except (paramiko.SSHException, OSError, LabError) as error:
-            self._close()
+            said = self._close()
             if isinstance(error, LabError):
                 raise
+            through = f" through {end.jump}" if end.jump else ""
             raise LabError(
-                f"no SSH to {end.user}@{end.address}:{end.port}: {error}",
+                f"no SSH to {end.user}@{end.address}:{end.port}{through}: {said or error}",
                 hint="invoke lab.status; check address, user and key in lab.toml",
             ) from error
         return self
@@ -86,16 +102,18 @@ class Ssh:
         self._way_there = _Way(command) if command else None
         return self._way_there
 
-    def _close(self) -> None:
-        """Close the connection, and wait for the end of the way through a jump host."""
+    def _close(self) -> str:
+        """Close the connection, and wait for the end of the way through a jump host; return what ssh said there."""
         transport = self._client.get_transport()
         self._client.close()
         if self._way_there is not None:
             if transport is not None:
                 transport.join(10)  # it reads from the way until then
             self._way_there.close()
-            self._way_there.process.communicate(timeout=10)
+            _, said = self._way_there.process.communicate(timeout=10)
             self._way_there = None
+            return "; ".join(said.decode(errors="replace").split("\n")).strip("; \r")
+        return ""
 
     def __exit__(
         self,

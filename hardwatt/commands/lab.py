@@ -79,14 +79,17 @@ def lab_plan(lab: Lab, explain: bool = False) -> None:
     }
 )
 def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
-    """Learn the host key of the host in lab.toml, if its fingerprint is the right one."""
+    """Learn the host key of the host in lab.toml, or of its jump host, if its fingerprint is the right one.
+
+    A key that your own known_hosts have for this host is the right one.
+    """
     from hardwatt.machines import ssh_host
 
-    if not fingerprint:
-        print(f"{host} offers a host key; compare it with the one on the host's own console:")
-        print("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
-        fingerprint = input("its fingerprint there (SHA256:...): ")
-    print(f"known now: {ssh_host.trust(lab, fingerprint, host)}")
+    offered = ssh_host.offer(lab, host)
+    if not fingerprint and offered.known_to_user():
+        print(f"{offered.name} is in your known_hosts with this key")
+        fingerprint = offered.fingerprint
+    print(f"known now: {ssh_host.learn(lab, offered, fingerprint or ssh_host.asked(offered))}")
 
 
 @command()

@@ -8,6 +8,7 @@ from pathlib import Path
 from hardwatt import door
 from hardwatt.files import sync_folder, write_atomic
 from hardwatt.lab import Lab
+from hardwatt.reach import known_name
 
 CLIENT_KEY = "ssh"
 HOST_KEY = "host_ed25519"
@@ -38,11 +39,6 @@ def ensure_key(lab: Lab, name: str) -> Path:
         made.replace(path)
     sync_folder(lab.keys)
     return path
-
-
-def known_name(address: str, port: int) -> str:
-    """Return the name under which OpenSSH keeps the key of a host."""
-    return address if port == 22 else f"[{address}]:{port}"
 
 
 def learn(lab: Lab, address: str, public_key: str, *, port: int = 22) -> None:

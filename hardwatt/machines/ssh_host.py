@@ -4,10 +4,13 @@ import contextlib
 import dataclasses
 import ipaddress
 import socket
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.hostkeys import HostKeyEntry
 
 from hardwatt import reach
 from hardwatt.endpoint import Endpoint
@@ -16,9 +19,9 @@ from hardwatt.lab import Lab
 from hardwatt.machines import identity
 from hardwatt.machines.base import Status, ssh_argv
 from hardwatt.progress import say
-from hardwatt.reach import Hop
+from hardwatt.reach import Hop, known_name
 from hardwatt.settings import Host
-from hardwatt.ssh import Ssh, fingerprint
+from hardwatt.ssh import Ssh, fingerprint, require_known
 from hardwatt.wait import be_patient
 
 
@@ -59,6 +62,7 @@ class SshMachine:
             raise LabError(f"the key file {key} is not there", hint="host.key in lab.toml")
         jump = str(Hop.parse(host.jump)) if host.jump else ""
         be_patient(host.patience)
+        adopt(self.lab)
         return Endpoint(
             name=self.lab.name,
             kind=self.kind,
@@ -114,47 +118,31 @@ def own_address(host: Host) -> str:
         return str(probe.getsockname()[0])
 
 
-def require_known(end: Endpoint) -> None:
-    """Raise ``LabError`` where the lab knows no key of the host, or of the one on the way to it."""
-    keys = paramiko.HostKeys(str(end.known_hosts)) if end.known_hosts.exists() else paramiko.HostKeys()
-    hops = [Hop.parse(end.jump)] if end.jump else []
-    for address, port in [*((hop.address, hop.port) for hop in hops), (end.address, end.port)]:
-        if keys.lookup(identity.known_name(address, port)) is None:
-            raise LabError(f"the lab does not know the host key of {identity.known_name(address, port)}",
-                           hint=f"invoke lab.trust {address}, with the fingerprint from the host itself")  # fmt: skip
+@dataclasses.dataclass(frozen=True)
+class Offer:
+    """A host key as a host offers it; by itself it proves nothing."""
+
+    address: str
+    port: int
+    key: paramiko.PKey
+
+    @property
+    def name(self) -> str:
+        return known_name(self.address, self.port)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.key)
+
+    def known_to_user(self) -> bool:
+        """Return whether the user's own known hosts have this very key for this host."""
+        return bool(users_known_hosts().check(self.name, self.key))
 
 
-def offered_key(lab: Lab, address: str) -> paramiko.PKey:
-    """Return the host key that the host of lab.toml, or its jump host, offers now; it proves nothing by itself."""
-    host = lab.settings.host
-    hop = Hop.parse(host.jump) if host.jump else None
-    port = hop.port if hop and address == hop.address else host.port
-    try:
-        with contextlib.ExitStack() as stack:
-            if hop and address != hop.address:
-                end = SshMachine(lab).endpoint()
-                sock: Any = paramiko.ProxyCommand(reach.proxy_command(end, f"{address}:{port}"))
-                stack.callback(sock.close)
-            else:
-                sock = stack.enter_context(socket.create_connection((address, port), timeout=10))
-            transport = paramiko.Transport(sock)
-            stack.callback(transport.close)
-            transport.start_client(timeout=30)
-            return transport.get_remote_server_key()
-    except (OSError, paramiko.SSHException) as error:
-        through = f" through {host.jump}" if hop and address != hop.address else ""
-        hint = f"invoke lab.trust {hop.address} first; [host] in lab.toml" if through and hop else "[host] in lab.toml"
-        raise LabError(f"no SSH at {address}:{port}{through}: {error}", hint=hint) from error
+def offer(lab: Lab, address: str = "") -> Offer:
+    """Return the host key that the host of lab.toml, or its jump host, offers now.
 
-
-def trust(lab: Lab, expected: str, address: str = "") -> str:
-    """Learn the key of the host, or of its jump host, if its fingerprint is the expected one; return the fingerprint.
-
-    ``expected`` comes from the host itself: its console, its administrator, or
-    ``ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`` there.
-
-    Raises ``LabError`` for an address that lab.toml does not name, and ``RefusedError`` with both
-    fingerprints where they differ.
+    Raises ``LabError`` for an address that lab.toml does not name, and where nothing answers.
     """
     host = lab.settings.host
     hop = Hop.parse(host.jump) if host.jump else None
@@ -163,11 +151,97 @@ def trust(lab: Lab, expected: str, address: str = "") -> str:
     if address not in named:
         raise LabError(f"lab.toml names the host {' and '.join(map(repr, named))}, not {address!r}",
                        hint="[host] in lab.toml")  # fmt: skip
-    key = offered_key(lab, address)
-    offered = fingerprint(key)
-    if offered != expected.strip():
-        raise RefusedError(f"{address} offers the host key {offered}, and not {expected.strip()}",
-                           hint="read the fingerprint on the host itself, and find out who answers")  # fmt: skip
     port = hop.port if hop and address == hop.address else host.port
+    behind = hop if hop and address != hop.address else None
+    try:
+        with contextlib.ExitStack() as stack:
+            if behind:
+                end = SshMachine(lab).endpoint()
+                sock: Any = paramiko.ProxyCommand(reach.proxy_command(end, f"{address}:{port}"))
+                stack.callback(sock.close)
+            else:
+                sock = stack.enter_context(socket.create_connection((address, port), timeout=10))
+            transport = paramiko.Transport(sock)
+            stack.callback(transport.close)
+            transport.start_client(timeout=30)
+            return Offer(address, port, transport.get_remote_server_key())
+    except (OSError, paramiko.SSHException) as error:
+        through = f" through {host.jump}" if behind else ""
+        hint = f"invoke lab.trust {behind.address} first; [host] in lab.toml" if behind else "[host] in lab.toml"
+        raise LabError(f"no SSH at {address}:{port}{through}: {error}", hint=hint) from error
+
+
+def learn(lab: Lab, offered: Offer, expected: str) -> str:
+    """Learn a host key if its fingerprint is the expected one; return the fingerprint.
+
+    ``expected`` comes from the host itself: its console, its administrator, or
+    ``ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`` there.
+
+    Raises ``RefusedError`` with both fingerprints where they differ.
+    """
+    if offered.fingerprint != expected.strip():
+        raise RefusedError(f"{offered.address} offers the host key {offered.fingerprint}, and not {expected.strip()}",
+                           hint="read the fingerprint on the host itself, and find out who answers")  # fmt: skip
+    _learn(lab, offered.address, offered.port, offered.key)
+    return offered.fingerprint
+
+
+def asked(offered: Offer) -> str:
+    """Return the fingerprint that whoever sits at the terminal says is the right one.
+
+    Raises ``LabError`` where it is not this one, or nobody can be asked.
+    """
+    here = f"{offered.name} offers the host key {offered.fingerprint} ({offered.key.get_name()})"
+    remedy = f"invoke lab.trust {offered.address} --fingerprint SHA256:..., as the host's own console shows it"
+    if not sys.stdin.isatty():
+        raise LabError(f"{here}, and there is no terminal to ask whether that is right", hint=remedy)
+    print(here)
+    kind = next((one for one in ("ed25519", "ecdsa") if one in offered.key.get_name()), "rsa")
+    print(f"on the host's own console: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub")
+    answer = input("Is it the same? (yes, no, or the fingerprint there) ").strip()
+    if answer.lower() in ("y", "yes"):
+        return offered.fingerprint
+    if not answer.startswith("SHA256:"):
+        raise LabError(f"the host key of {offered.name} stays unknown", hint=remedy)
+    return answer
+
+
+def users_known_hosts() -> paramiko.HostKeys:
+    """Return the host keys that the user trusts elsewhere; a line that is no plain host key is left out."""
+    found, lines = paramiko.HostKeys(), []
+    with contextlib.suppress(OSError):
+        lines = Path("~/.ssh/known_hosts").expanduser().read_text(errors="replace").splitlines()
+    for line in lines:
+        if line.startswith(("#", "@")):
+            continue
+        # a line, or a kind of key, that paramiko does not know
+        with contextlib.suppress(paramiko.SSHException, ValueError):
+            if entry := HostKeyEntry.from_line(line):
+                for name in entry.hostnames:
+                    found.add(name, entry.key.get_name(), entry.key)
+    return found
+
+
+def adopt(lab: Lab) -> None:
+    """Take over from the user's known hosts what the lab does not know of its host and of the jump host."""
+    host = lab.settings.host
+    hops = [Hop.parse(host.jump)] if host.jump else []
+    places = [*((hop.address, hop.port) for hop in hops), (host.address, host.port)]
+    known = paramiko.HostKeys(str(lab.known_hosts)) if lab.known_hosts.exists() else paramiko.HostKeys()
+    missing = [place for place in places if known.lookup(known_name(*place)) is None]
+    users = users_known_hosts() if missing else paramiko.HostKeys()
+    for address, port in missing:
+        name = known_name(address, port)
+        keys: Mapping[str, paramiko.PKey] = users.lookup(name) or {}
+        if kind := min(keys, key=_preference, default=""):
+            _learn(lab, address, port, keys[kind])
+            say(f"the host key of {name} is the one in your known_hosts: {fingerprint(keys[kind])}")
+
+
+def _preference(kind: str) -> tuple[bool, bool]:
+    """Return how a kind of key sorts: as OpenSSH asks for them, Ed25519 before ECDSA before the rest."""
+    return ("ed25519" not in kind, "ecdsa" not in kind)
+
+
+def _learn(lab: Lab, address: str, port: int, key: paramiko.PKey) -> None:
     identity.learn(lab, address, f"{key.get_name()} {key.get_base64()}", port=port)
-    return offered

@@ -106,7 +106,7 @@ class VmMachine:
             if self._folder.exists():
                 shutil.rmtree(self._folder)
             if ports := state.get("ports"):
-                identity.forget(self.lab, identity.known_name(_LOOPBACK, ports["ssh"]))
+                identity.forget(self.lab, reach.known_name(_LOOPBACK, ports["ssh"]))
             for name in (identity.HOST_KEY, f"{identity.HOST_KEY}.pub"):
                 (self.lab.keys / name).unlink(missing_ok=True)
             self._file.unlink(missing_ok=True)
@@ -173,7 +173,7 @@ class VmMachine:
             ports = qemu.free_ports(Ports(**state["ports"]) if state.get("ports") else None)
             end = self._endpoint(ports, client, accel)
             if state.get("ports") and state["ports"] != dataclasses.asdict(ports):
-                identity.forget(lab, identity.known_name(_LOOPBACK, state["ports"]["ssh"]))
+                identity.forget(lab, reach.known_name(_LOOPBACK, state["ports"]["ssh"]))
             public = (lab.keys / f"{identity.HOST_KEY}.pub").read_text()
             identity.learn(lab, _LOOPBACK, public, port=ports.ssh)
             state = {**state, "ports": dataclasses.asdict(ports), "accel": accel, "endpoint": end.to_dict()}

@@ -24,7 +24,7 @@ from hardwatt.machines import cgroups, clean, hostfacts, identity, rooted, rootf
 from hardwatt.machines.base import ssh_argv
 from hardwatt.machines.network import Addresses
 from hardwatt.settings import Settings, parse
-from hardwatt.ssh import fingerprint
+from hardwatt.ssh import fingerprint, require_known
 from hardwatt.wait import wait
 from tests.machines.constructed_hosts import BARE_V1
 
@@ -276,11 +276,12 @@ def test_the_jump_host_s_key_is_learned_as_the_host_s_is(tmp_path: Path, ssh_ser
     with pytest.raises(LabError, match="does not know the host key") as unknown:
         machines.machine_for(mine).start()
     assert unknown.value.hint.startswith("invoke lab.trust 127.0.0.1")
-    assert ssh_host.trust(mine, fingerprint(key), "127.0.0.1") == fingerprint(key)
+    offered = ssh_host.offer(mine, "127.0.0.1")
+    assert ssh_host.learn(mine, offered, fingerprint(key)) == fingerprint(key)
     with pytest.raises(LabError, match=r"host key of 192\.0\.2\.9"):
-        ssh_host.require_known(end)
+        require_known(end)
     with pytest.raises(LabError, match=r"'192\.0\.2\.9' and '127\.0\.0\.1', not"):
-        ssh_host.trust(mine, fingerprint(key), "192.0.2.8")
+        ssh_host.offer(mine, "192.0.2.8")
     named = lab(tmp_path, machine="ssh", host={**host, "address": "behind"})
     with pytest.raises(LabError, match=r"is behind admin@127\.0\.0\.1"):
         machines.machine_for(named).endpoint()
@@ -316,6 +317,59 @@ def ssh_server() -> Iterator[tuple[int, paramiko.PKey]]:
         thread.join(10)
 
 
+def test_a_key_in_the_user_s_known_hosts_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    ssh_server: tuple[int, paramiko.PKey],
+) -> None:  # fmt: skip
+    port, key = ssh_server
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    users = tmp_path / "home/.ssh/known_hosts"
+    users.parent.mkdir(parents=True)
+    other = paramiko.RSAKey.generate(1024)
+    hashed = paramiko.HostKeys.hash_host(f"[127.0.0.1]:{port}")
+    users.write_text(
+        f"{hashed} ssh-rsa {other.get_base64()}\n{hashed} {key.get_name()} {key.get_base64()}\n@revoked * x\nnonsense\n"
+    )
+    mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": port})
+    assert ssh_host.offer(mine).known_to_user()
+    end = machines.machine_for(mine).endpoint()
+    require_known(end)
+    assert f"{key.get_name()} {key.get_base64()}" in mine.known_hosts.read_text()
+    assert fingerprint(key) in capsys.readouterr().err
+    users.write_text(f"{hashed} {other.get_name()} {other.get_base64()}\n")
+    machines.machine_for(mine).endpoint()
+    assert other.get_base64() not in mine.known_hosts.read_text(), "what the lab knows stays"
+
+
+@pytest.mark.parametrize(
+    ("answer", "learns"),
+    [("yes", True), ("no", False), ("", False), ("SHA256:other", False), ("the fingerprint", True), (None, False)],
+)
+def test_the_offered_key_is_shown_and_asked_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: str | None,
+    learns: bool,
+) -> None:
+    key = paramiko.ECDSAKey.generate()
+    mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1"})
+    offered = ssh_host.Offer("127.0.0.1", 22, key)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: answer is not None, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: fingerprint(key) if answer == "the fingerprint" else answer)
+    if learns:
+        ssh_host.learn(mine, offered, ssh_host.asked(offered))
+        require_known(machines.machine_for(mine).endpoint())
+    else:
+        with pytest.raises(LabError) as caught:
+            ssh_host.learn(mine, offered, ssh_host.asked(offered))
+        assert not mine.known_hosts.exists()
+        assert "fingerprint" in caught.value.hint
+    shown = capsys.readouterr().out
+    assert (fingerprint(key) in shown) == (answer is not None)
+    assert ("ssh_host_ecdsa_key.pub" in shown) == (answer is not None)
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_a_host_is_trusted_by_its_fingerprint_only(
     tmp_path: Path, ssh_server: tuple[int, paramiko.PKey], right: bool
@@ -323,12 +377,12 @@ def test_a_host_is_trusted_by_its_fingerprint_only(
     port, key = ssh_server
     mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": port})
     if right:
-        assert ssh_host.trust(mine, fingerprint(key)) == fingerprint(key)
+        assert ssh_host.learn(mine, ssh_host.offer(mine), fingerprint(key)) == fingerprint(key)
         assert mine.known_hosts.read_text().startswith(f"[127.0.0.1]:{port},[127.0.0.1]:2222 {key.get_name()} ")
-        ssh_host.require_known(machines.machine_for(mine).endpoint())
+        require_known(machines.machine_for(mine).endpoint())
     else:
         with pytest.raises(RefusedError) as caught:
-            ssh_host.trust(mine, "SHA256:other")
+            ssh_host.learn(mine, ssh_host.offer(mine), "SHA256:other")
         assert fingerprint(key) in caught.value.message
         assert "SHA256:other" in caught.value.message
         assert not mine.known_hosts.exists()

@@ -51,6 +51,7 @@ TIMEOUT = 1800.0
 LOGS = 20
 """Logs of deploys that a lab keeps."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_ENDED = re.compile(r"^--> pyinfra error in \S+ line \d+: ", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,8 +268,11 @@ def failure(lab: str, target: str, text: str, log: Path) -> LabError:
     _, found, operation = plain.rpartition("--> Starting operation: ")
     title, _, said = operation.partition("\n") if found else ("", "", plain)
     where = f"the operation {title.strip()!r}" if found else f"the preparation of {target}"
-    # what pyinfra says when it leaves is the same every time
-    said = "\n".join(said.partition("--> Disconnecting")[0].rstrip().splitlines()[-25:]) or plain[-2000:]
+    # what pyinfra says when it leaves is the same every time, but for the error that a deploy itself ended with
+    before, _, left = said.partition("--> Disconnecting")
+    if reason := _ENDED.search(left):
+        before = left[reason.end() :]
+    said = "\n".join(before.rstrip().splitlines()[-25:]) or plain[-2000:]
     return LabError(
         f"{where} failed on the node of {lab}:\n{said}\n(the whole log: {log})",
         hint="mend what it names and run the same command again; it goes on where it stopped",

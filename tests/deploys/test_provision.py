@@ -325,3 +325,38 @@ def test_the_legacy_preset_is_upstreams_alone(
     with pytest.raises(LabError, match="upstream's repositories alone") as caught:
         nodedata.node_data(legacy, endpoint(lab), index, served, processor)
     assert 'mode = "upstream"' in caught.value.hint
+
+
+REFUSED = """\
+--> Preparing operation files...
+    Loading: deploys/node.py
+    nothing keeps the host's clock right (systemctl enable --now chronyd (or systemd-timesyncd))
+
+--> Disconnecting from hosts...
+--> pyinfra error in /somewhere/deploys/preflight.py line 41: this host cannot carry the node
+severity  what                                                                remedy
+error     no energy counter under /sys/class/powercap can be read and counts  set source = "modelled" in [meter]
+"""
+FAILED = """\
+--> Starting operation: Swap | Off
+    [node] Success
+--> Starting operation: Modules | br_netfilter
+    [node] modprobe: FATAL: Module br_netfilter not found
+    [node] Error: executed 1 commands
+--> Disconnecting from hosts...
+--> pyinfra error: No hosts remaining!
+"""
+
+
+def test_what_a_deploy_itself_ended_with_is_the_error() -> None:
+    said = provision.failure("mine", "deploys/node.py", REFUSED, Path("log")).message
+    assert said.startswith("the preparation of deploys/node.py failed on the node of mine:\nthis host cannot carry")
+    assert "no energy counter" in said
+    assert "/somewhere" not in said
+
+
+def test_the_operation_that_failed_is_named_with_what_it_said() -> None:
+    said = provision.failure("mine", "deploys/node.py", FAILED, Path("log")).message
+    assert said.startswith("the operation 'Modules | br_netfilter' failed")
+    assert "Module br_netfilter not found" in said
+    assert "Swap" not in said and "No hosts remaining" not in said

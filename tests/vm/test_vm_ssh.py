@@ -33,6 +33,8 @@ address = "{address}"
 user = "alice"
 jump = "hop@127.0.0.1:{port}"
 patience = 5
+[meter]
+source = "modelled"
 [prometheus]
 scrape_interval = "5s"
 """

@@ -4,9 +4,10 @@ import base64
 import contextlib
 import hashlib
 import logging
+import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 
 import paramiko
@@ -19,6 +20,8 @@ from hardwatt.errors import CommandError, LabError, RefusedError
 logger = logging.getLogger("hardwatt.ssh")
 # what it has to say is in the errors here; without a handler Python would print its tracebacks
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
+_CHANGED = re.compile(r"IDENTIFICATION HAS CHANGED.*?(SHA256:[A-Za-z0-9+/]+)", re.DOTALL)
+"""What OpenSSH says of a key that is not the known one; the fingerprint is the offered one's."""
 KEEPALIVE = 30
 """Seconds between signs of life on a connection that is held without traffic."""
 
@@ -40,6 +43,17 @@ def require_known(end: Endpoint) -> None:
                            hint=f"invoke lab.trust {address}, with the fingerprint from the host itself")  # fmt: skip
 
 
+def _changed(end: Endpoint, offered: str) -> RefusedError:
+    """Return the error for a jump host whose key is not the known one."""
+    hop = reach.Hop.parse(end.jump)
+    known: Mapping[str, paramiko.PKey] = paramiko.HostKeys(str(end.known_hosts)).lookup(hop.known_as) or {}
+    return RefusedError(
+        f"the host key of {hop.known_as}, on the way to {end.address}, has changed: known is "
+        f"{' and '.join(map(fingerprint, known.values()))}, offered is {offered}",
+        hint=f"find out why; if the machine was really made anew: invoke lab.trust {hop.address}",
+    )
+
+
 class _Refuse(paramiko.MissingHostKeyPolicy):
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
         raise RefusedError(
@@ -53,6 +67,15 @@ class _Way(paramiko.ProxyCommand):
 
     def close(self) -> None:
         self.process.terminate()
+
+    def recv(self, size: int) -> bytes:
+        try:
+            found: bytes = super().recv(size)
+        except TimeoutError:
+            if self.process.poll() is None:
+                raise
+            return b""  # without it paramiko waits on for a greeting from a command that has ended
+        return found
 
 
 class Ssh:
@@ -88,6 +111,8 @@ class Ssh:
             said = self._close()
             if isinstance(error, LabError):
                 raise
+            if end.jump and (offered := _CHANGED.search(said)):
+                raise _changed(end, offered.group(1)) from error
             through = f" through {end.jump}" if end.jump else ""
             raise LabError(
                 f"no SSH to {end.user}@{end.address}:{end.port}{through}: {said or error}",

@@ -136,6 +136,40 @@ def test_a_changed_host_key_is_refused_with_both_fingerprints(server: Server) ->
     assert caught.value.hint
 
 
+def behind(server: Server, jump: paramiko.PKey | None) -> Endpoint:
+    """Return a host whose way leads through the server; the lab knows its key, and this one of the server."""
+    known = server.endpoint().known_hosts
+    known.unlink(missing_ok=True)
+    if jump:
+        server.know(jump)
+    with known.open("a") as file:
+        file.write(f"192.0.2.9 {server.user_key.get_name()} {server.user_key.get_base64()}\n")
+    end = server.endpoint()
+    return Endpoint(**{**end.__dict__, "address": "192.0.2.9", "port": 22, "jump": f"hop@127.0.0.1:{server.port}"})
+
+
+def test_a_changed_key_on_the_way_is_refused_with_both_fingerprints(server: Server) -> None:
+    other = paramiko.ECDSAKey.generate()
+    with pytest.raises(RefusedError, match=r"on the way to 192\.0\.2\.9, has changed") as caught:
+        Ssh(behind(server, other)).__enter__()
+    assert fingerprint(server.host_key) in caught.value.message
+    assert fingerprint(other) in caught.value.message
+    assert caught.value.hint.endswith("invoke lab.trust 127.0.0.1")
+
+
+def test_a_jump_host_that_nobody_trusts_is_named_before_anything_connects(server: Server) -> None:
+    with pytest.raises(LabError, match=rf"does not know the host key of \[127\.0\.0\.1\]:{server.port}") as caught:
+        Ssh(behind(server, None)).__enter__()
+    assert caught.value.hint.startswith("invoke lab.trust 127.0.0.1")
+
+
+def test_what_ssh_says_on_the_way_is_in_the_error(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    end = behind(server, server.host_key)
+    with pytest.raises(LabError, match=r"through hop@127\.0\.0\.1:\d+: .*(refused|open failed|closed)"):
+        Ssh(end).__enter__()
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_host_that_refuses_ssh_is_named(server: Server) -> None:
     server.know(server.host_key)
     free = socket.create_server(("127.0.0.1", 0))

@@ -29,8 +29,8 @@ def lab_down(lab: Lab, yes: bool = False, keep_packages: bool = False) -> None:
     for line in undone(lab, keep_packages=keep_packages):
         say(f"on the host: {line}")
 
-    if not yes and input(f"Destroy the lab {lab.name} and all data in its cluster? [y/N] ").lower() != "y":
-        raise Exit("nothing was done", code=1)
+    if not yes and not _agreed(f"Destroy the lab {lab.name} and all data in its cluster?"):
+        raise Exit("nothing was done; without being asked: invoke lab.down --yes", code=1)
     down(lab, keep_packages=keep_packages)
 
 
@@ -157,6 +157,13 @@ def machine_shell(lab: Lab) -> None:
 
     argv = machines.machine_for(lab).shell_argv()
     os.execvp(argv[0], argv)  # noqa: S606 - no shell: the list goes to exec
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # nobody is there
+        return False
 
 
 def _toml(settings: dict[str, Any]) -> str:

@@ -17,7 +17,9 @@ def invoke(*argv: str, config: Path | None = None) -> "subprocess.CompletedProce
     env = {**os.environ, "HARDWATT_LAB": "never-made"}
     if config:
         env["HARDWATT_CONFIG"] = str(config)
-    return subprocess.run([INVOKE, *argv], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [INVOKE, *argv], cwd=ROOT, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,14 @@ def test_a_mistake_in_the_settings_is_an_exit_code_and_a_hint(tmp_path: Path) ->
     assert done.returncode == 1
     assert "did you mean 'machine'?" in done.stderr
     assert "next:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nobody_is_there_to_be_asked() -> None:
+    done = invoke("lab.down")
+    assert done.returncode == 1
+    assert "nothing was done" in done.stderr
+    assert "--yes" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -22,6 +22,8 @@ logger = logging.getLogger("hardwatt.ssh")
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 _CHANGED = re.compile(r"IDENTIFICATION HAS CHANGED.*?(SHA256:[A-Za-z0-9+/]+)", re.DOTALL)
 """What OpenSSH says of a key that is not the known one; the fingerprint is the offered one's."""
+SESSION_END = 10
+"""Seconds that a held command gets to end with its context; a host that went away without a word never says so."""
 KEEPALIVE = 30
 """Seconds between signs of life on a connection that is held without traffic."""
 
@@ -198,7 +200,7 @@ class Ssh:
         finally:
             with contextlib.suppress(paramiko.SSHException, OSError, EOFError):  # the host has gone meanwhile
                 source.channel.shutdown_write()
-                out.channel.recv_exit_status()
+                out.channel.status_event.wait(SESSION_END)
 
     def alive(self) -> bool:
         """Return whether the connection still stands, as far as this end knows."""

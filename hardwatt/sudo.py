@@ -34,6 +34,10 @@ _SCRIPT = """\
 PATH=$PATH:/usr/sbin:/sbin; umask 077
 rule={rules}/zz-hardwatt-$$
 find {rules} -name 'zz-hardwatt-*' -mmin +{lease} -exec rm -f {{}} +
+# what a reboot left: its writer is gone
+for old in {rules}/zz-hardwatt-*; do
+  pid=${{old##*-}}; kill -0 ${{pid%.new}} 2>/dev/null || rm -f $old
+done
 renew() {{
   until=$(date -u -d '+{lease} minutes' +%Y%m%d%H%M%SZ)
   echo "#$SUDO_UID ALL=(ALL) NOTAFTER=$until NOPASSWD: ALL" >$rule.new && chmod 440 $rule.new &&
@@ -45,6 +49,10 @@ renew || exit 1
 echo {granted}
 while sleep {pause}; do renew; done >/dev/null 2>&1 </dev/null &
 cat >/dev/null
+"""
+# A rule that is there already is another command's, or was left by a reboot: it would end in mid-work.
+_FREE = """\
+if grep -qs "^#$SUDO_UID " {rules}/zz-hardwatt-*; then echo "a {wanted} again: the rule there is not ours"; exit 1; fi
 """
 
 
@@ -96,7 +104,7 @@ def _host(endpoint: Endpoint) -> tuple[str, str, int, str]:
 
 
 def _taken(endpoint: Endpoint) -> _Right:
-    said = _try(endpoint)
+    said = _try(endpoint, _FREE.format(rules=RULES, wanted=_WANTED[0]))
     if not said:
         return _Right()
     if not any(text in said for text in _WANTED):
@@ -138,10 +146,10 @@ def _lease(ssh: Ssh, held: contextlib.ExitStack, password: str) -> str:
     return "; ".join(line for line in said if line.strip())
 
 
-def _try(endpoint: Endpoint) -> str:
+def _try(endpoint: Endpoint, script: str = "true") -> str:
     """Return why ``sudo -n`` does not work; empty: it does."""
     with Ssh(endpoint) as ssh:
-        done = ssh.run("LC_ALL=C sudo -n true 2>&1", check=False)
+        done = ssh.run(f"LC_ALL=C sudo -n sh -c {shlex.quote(script)} 2>&1", check=False)
     return "" if done.returncode == 0 else done.stdout.strip() or f"sudo ended with {done.returncode}"
 
 

@@ -60,7 +60,8 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
         raise RefusedError(
             f"the host key of {hostname} is not known; the host offers {fingerprint(key)}",
-            hint=f"invoke lab.trust {hostname}",
+            # the name as known_hosts has it, [ADDRESS]:PORT, is no host of lab.toml
+            hint=f"invoke lab.trust {hostname[1:].partition(']')[0] if hostname.startswith('[') else hostname}",
         )
 
 

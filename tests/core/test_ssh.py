@@ -124,6 +124,7 @@ def test_an_unknown_host_is_refused_with_its_fingerprint(server: Server) -> None
     with pytest.raises(RefusedError, match="is not known") as caught, Ssh(server.endpoint()):
         pytest.fail("connected to an unknown host")
     assert fingerprint(server.host_key) in caught.value.message
+    assert caught.value.hint == "invoke lab.trust 127.0.0.1"
 
 
 def test_a_changed_host_key_is_refused_with_both_fingerprints(server: Server) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from hardwatt import machines
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
+from hardwatt.meter import sources
 from hardwatt.progress import say
 
 STUDY = "push-vs-pull"
@@ -40,6 +41,31 @@ def first(lab: Lab, shipped: Path) -> int:
     from hardwatt import engine
     from hardwatt.up import up
 
+    counter = own_counter(lab)
+    if counter:
+        say(counter)
     up(lab)
-    print(report(engine.run(lab, STUDY)))
+    path = report(engine.run(lab, STUDY))
+    if counter:
+        say(counter)
+    print(path)
     return 0
+
+
+def own_counter(lab: Lab) -> str:
+    """Return one line where this machine's own energy counter works and the lab's joules are modelled; else nothing."""
+    kind = machines.machine_for(lab).kind
+    if lab.settings.meter.source == "rapl" or kind == "ssh":
+        return ""
+    try:
+        found = sources.here_as_root()
+    except LabError:  # without root nobody reads the counters
+        return ""
+    if found.source != "rapl":
+        return ""
+    setting = 'machine = "embedded", and source = "rapl"' if kind == "vm" else 'source = "rapl"'
+    names = " + ".join(zone.entry for zone in found.zones if zone.counted)
+    return (
+        f"this machine's own RAPL counts ({names}), but this lab's joules are modelled from CPU-seconds; "
+        f"with {setting} in [meter] of lab.toml they are measured, for all that runs on this machine"
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from hardwatt import denials, engine, forward, gitops, hardway, kube, machines, mirror, nodedata, provision, sudo
+from hardwatt import denials, engine, forward, gitops, hardway, host, kube, machines, mirror, nodedata, provision, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
@@ -21,6 +21,13 @@ METER_PAGE = "/var/lib/hardwatt/meter/textfile/hardwatt.prom"
 
 def check(lab: Lab, *, as_json: bool = False) -> int:
     """Print every problem of host and node with its remedy; return 1 where lab.up would stop."""
+    try:
+        host.require(lab, root=True)
+    except LabError as error:
+        if not as_json:
+            raise
+        print(json.dumps([{"severity": "error", "what": error.message, "remedy": error.hint}], indent=2))
+        return 1
     problems = _problems(lab)
     if as_json:
         print(json.dumps(problems, indent=2))
@@ -65,14 +72,17 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
 
     ``explain`` prints each step's commands instead, and why.
     """
+    host.require(lab, root=True)
     if lacking := mirror.missing(lab):
         say(f"mirror: would download or build {', '.join(lacking)}")
         say("what would change on the node is known when the mirror is filled")
+        say("next: invoke mirror.fill && invoke lab.plan")
         return
     machine = machines.machine_for(lab)
     if machine.status().state != "running":
         say(f"machine: would be started ({machine.kind}: {machine.why})")
         say("what would change on the node is known when it runs")
+        say("next: invoke lab.machine.start && invoke lab.plan")
         return
     endpoint = machine.endpoint()
     with described(lab, endpoint, mirror.load(lab)):
@@ -99,8 +109,10 @@ def status(lab: Lab) -> int:
     machine = machines.machine_for(lab).status()
     say(f"lab {lab.name}: {machine.kind} machine {machine.state} {machine.address} {machine.detail}".rstrip())
     if machine.state != "running":
-        say("next: invoke lab.up")
+        say(f"next: {machine.hint or 'invoke lab.up'}")
         return 1
+    if not lab.kubeconfig.exists():
+        host.require(lab, root=True)  # lab.up, which is next, needs root there
     try:
         selinux = denials.on_node(machines.machine_for(lab).endpoint())
     except LabError as error:  # no password for sudo, perhaps: the rest needs none
@@ -128,18 +140,46 @@ def meter(lab: Lab) -> str:
     with Ssh(machines.machine_for(lab).endpoint()) as ssh:
         state = ssh.run("systemctl is-active hardwatt-meter.service", check=False).stdout.strip()
         page = ssh.run(f"cat {METER_PAGE}", check=False)
-    return f"hardwatt-meter.service: {state}\n{page.stdout or page.stderr}".rstrip()
+    if page.returncode != 0:
+        raise LabError(f"the meter of {lab.name} has written nothing yet (its unit is {state or 'unknown'})",
+                       hint="invoke lab.up")  # fmt: skip
+    return f"hardwatt-meter.service: {state}\n{page.stdout}".rstrip()
+
+
+def processor(lab: Lab) -> show.Processor:
+    """Return the node's processor; this machine's where its node does not run.
+
+    Raises ``LabError`` where the node is a host over SSH that does not answer.
+    """
+    try:
+        machine = machines.machine_for(lab)
+    except LabError:  # no machine fits here: the models are read all the same
+        return show.Processor.here()
+    if machine.kind != "ssh" and machine.status().state != "running":
+        return show.Processor.here()
+    end = machine.endpoint()
+    found = nodedata.Processor.of(end)
+    return show.Processor(found.cpus, found.info, found.instance, _place(end))
+
+
+def _place(end: Endpoint) -> str:
+    return f"the host {end.address}" if end.kind == "ssh" else f"the node {end.name}"
 
 
 def zones(lab: Lab, *, here: bool = False) -> Sources:
-    """Return the energy counters of the node, watched; those of this machine with ``here`` or where no node runs."""
+    """Return the energy counters of the node, watched; those of this machine with ``here``.
+
+    Where no node runs on this machine, its own counters are the ones that a node would have. A host over SSH is never
+    replaced by this machine: ``LabError`` where the host does not answer.
+    """
     if not here:
         machine = machines.machine_for(lab)
-        if machine.status().state == "running":
-            say("watching the node's counters")
+        if machine.kind == "ssh" or machine.status().state == "running":
             end = machine.endpoint()
             with Ssh(end) as ssh:
                 root = sudo.prefix(end)  # RAPL's counters are root's to read
-                return sources.on_node(lambda command, **more: ssh.run(root + command, **more), show.NODE_ROOTS)
-        say("no node runs: these are the counters of this machine")
+                return sources.on_node(
+                    lambda text, **more: ssh.run(root + text, **more), show.NODE_ROOTS, place=_place(end)
+                )
+        say("no node runs: this machine is looked at")
     return sources.here()

@@ -290,7 +290,14 @@ def _meter(lab: Lab, endpoint: Endpoint, processor: Processor) -> dict[str, Any]
     cpu = endpoint.data.get("machine_cgroup") or "procstat"
     files = {dest: str(file.relative_to(lab.root)) for dest, file in meter.NODE_FILES.items()}
     return {
-        "config": meter.meter_config(source=source, model=model, cpus=processor.cpus, cpu=cpu),
+        # a counter that a node on this machine sees is that of the whole machine: the model is meant to stand beside it
+        "config": meter.meter_config(
+            source=source,
+            model=model,
+            cpus=processor.cpus,
+            cpu=cpu,
+            force_model=source == "modelled" and endpoint.kind != "ssh",
+        ),
         "files": files,
         "mounts": sorted(Path(dest).name for dest in files if dest.endswith(".mount")),
     }

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import paramiko
 
-from hardwatt import reach
+from hardwatt import reach, unreachable
 from hardwatt.door import Result
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import CommandError, LabError, RefusedError
@@ -41,8 +41,7 @@ def require_known(end: Endpoint) -> None:
     for address, port in [*((hop.address, hop.port) for hop in hops), (end.address, end.port)]:
         name = reach.known_name(address, port)
         if keys.lookup(name) is None:
-            raise LabError(f"the lab does not know the host key of {name}",
-                           hint=f"invoke lab.trust {address}, with the fingerprint from the host itself")  # fmt: skip
+            raise LabError(f"the lab does not know the host key of {name}", hint=f"invoke lab.trust {address}")
 
 
 def _changed(end: Endpoint, offered: str) -> RefusedError:
@@ -65,8 +64,22 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         )
 
 
-class _Way(paramiko.ProxyCommand):
+def private_key(end: Endpoint) -> paramiko.PKey:
+    """Return the key that logs in to the node.
+
+    paramiko by itself tries each kind of key on the file, and reports the last kind's complaint in place of a refused
+    login. Raises ``LabError`` for a file that is no key, or is encrypted.
+    """
+    try:
+        return paramiko.PKey.from_path(end.key)
+    except (TypeError, ValueError, OSError, paramiko.SSHException, paramiko.UnknownKeyType) as error:
+        raise unreachable.bad_key(end, error) from error
+
+
+class Route(paramiko.ProxyCommand):
     """The way through a jump host. paramiko closes it more than once, and never waits for its end."""
+
+    _said: str | None = None
 
     def close(self) -> None:
         self.process.terminate()
@@ -80,6 +93,14 @@ class _Way(paramiko.ProxyCommand):
             return b""  # without it paramiko waits on for a greeting from a command that has ended
         return found
 
+    def last_words(self) -> str:
+        """End the route and return what ssh printed on it."""
+        if self._said is None:
+            self.close()
+            _, said = self.process.communicate(timeout=10)
+            self._said = "; ".join(said.decode(errors="replace").split("\n")).strip("; \r")
+        return self._said
+
 
 class Ssh:
     """A connection to one node, used as a context manager."""
@@ -88,7 +109,7 @@ class Ssh:
         self._endpoint = endpoint
         self._client = paramiko.SSHClient()
         self._timeout = timeout
-        self._way_there: _Way | None = None
+        self._way_there: Route | None = None
 
     def __enter__(self) -> "Ssh":
         end = self._endpoint
@@ -100,7 +121,7 @@ class Ssh:
         try:
             self._client.connect(
                 end.address, end.port, end.user, sock=self._way(),
-                key_filename=str(end.key), allow_agent=False, look_for_keys=False,
+                pkey=private_key(end), allow_agent=False, look_for_keys=False,
                 timeout=self._timeout, banner_timeout=self._timeout, auth_timeout=self._timeout,
             )  # fmt: skip
         except paramiko.BadHostKeyException as error:
@@ -116,18 +137,14 @@ class Ssh:
                 raise
             if end.jump and (offered := _CHANGED.search(said)):
                 raise _changed(end, offered.group(1)) from error
-            through = f" through {end.jump}" if end.jump else ""
-            raise LabError(
-                f"no SSH to {end.user}@{end.address}:{end.port}{through}: {said or error}",
-                hint="invoke lab.status; check address, user and key in lab.toml",
-            ) from error
+            raise unreachable.explained(end, error, said) from error
         return self
 
-    def _way(self) -> _Way | None:
+    def _way(self) -> Route | None:
         """Return the connection through the jump host, if there is one; its host key is checked as strictly."""
         end = self._endpoint
         command = reach.proxy_command(end, f"{end.address}:{end.port}")
-        self._way_there = _Way(command) if command else None
+        self._way_there = Route(command) if command else None
         return self._way_there
 
     def _close(self) -> str:
@@ -137,10 +154,9 @@ class Ssh:
         if self._way_there is not None:
             if transport is not None:
                 transport.join(10)  # it reads from the way until then
-            self._way_there.close()
-            _, said = self._way_there.process.communicate(timeout=10)
+            said = self._way_there.last_words()
             self._way_there = None
-            return "; ".join(said.decode(errors="replace").split("\n")).strip("; \r")
+            return said
         return ""
 
     def __exit__(

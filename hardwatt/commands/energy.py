@@ -1,6 +1,7 @@
 """energy.*: the talk's queries and its units."""
 
 from hardwatt.commands import command
+from hardwatt.commands.onhost import on_host
 from hardwatt.lab import Lab
 
 
@@ -13,6 +14,7 @@ from hardwatt.lab import Lab
         "as_json": "print JSON",
     },
 )
+@on_host()
 def energy_query(lab: Lab, query: str, last: str = "", namespace: str = "flux-system", as_json: bool = False) -> None:
     """Ask the lab's Prometheus, with the queries of the talk by name."""
     from hardwatt.energy import query as energy

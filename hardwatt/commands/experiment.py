@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from hardwatt.commands import command, report_path
+from hardwatt.commands.onhost import on_host
 from hardwatt.errors import SettingsError
 from hardwatt.lab import Lab
 from hardwatt.progress import say
@@ -24,6 +25,7 @@ def size_of(quick: bool, full: bool) -> str:
 
 
 @command(help={**PLAN, "no_report": "end with the bundle"})
+@on_host(root=True)
 def experiment_run(
     lab: Lab,
     study: str,
@@ -41,6 +43,7 @@ def experiment_run(
 
 
 @command(help={"despite_changes": "also where code, study or versions have changed; the bundle then says so"})
+@on_host(root=True)
 def experiment_resume(lab: Lab, despite_changes: bool = False) -> None:
     """Go on with an experiment that was interrupted."""
     from hardwatt import engine
@@ -97,6 +100,7 @@ def experiment_list(lab: Lab) -> None:
         "anew": "begin again, instead of going on where an earlier one was interrupted",
     }
 )
+@on_host(root=True)
 def experiment_qualify(lab: Lab, hours: float = 8.0, pairs: int = 0, anew: bool = False) -> None:
     """Find out what this machine can detect: host checks, an A/A series and a positive control."""
     from hardwatt import engine

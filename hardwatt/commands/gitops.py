@@ -6,10 +6,12 @@ from pathlib import Path
 from invoke import Exit
 
 from hardwatt.commands import command
+from hardwatt.commands.onhost import on_host
 from hardwatt.lab import Lab
 
 
 @command(positional=["folder"], help={"folder": "a new folder"})
+@on_host(unless_git_elsewhere=True)
 def gitops_clone(lab: Lab, folder: str) -> None:
     """Clone the lab's repository into a folder that can push; prints the folder."""
     from hardwatt import gitops
@@ -18,6 +20,7 @@ def gitops_clone(lab: Lab, folder: str) -> None:
 
 
 @command()
+@on_host()
 def gitops_suspend(lab: Lab) -> None:
     """Suspend Flux's reconciling."""
     from hardwatt import gitops
@@ -26,6 +29,7 @@ def gitops_suspend(lab: Lab) -> None:
 
 
 @command()
+@on_host()
 def gitops_resume(lab: Lab) -> None:
     """Resume Flux's reconciling."""
     from hardwatt import gitops
@@ -34,6 +38,7 @@ def gitops_resume(lab: Lab) -> None:
 
 
 @command(help={"as_json": "print JSON"})
+@on_host()
 def gitops_status(lab: Lab, as_json: bool = False) -> None:
     """Print each object of Flux: ready or not, at which commit, what it says; the exit code says whether all are."""
     from hardwatt import gitops
@@ -45,6 +50,7 @@ def gitops_status(lab: Lab, as_json: bool = False) -> None:
 
 
 @command()
+@on_host()
 def gitops_reconcile(lab: Lab) -> None:
     """Have Flux fetch and apply now, and wait until all of it is healthy; prints the commit."""
     from hardwatt import gitops
@@ -54,6 +60,7 @@ def gitops_reconcile(lab: Lab) -> None:
 
 
 @command()
+@on_host(unless_git_elsewhere=True)
 def gitops_show(lab: Lab) -> None:
     """Print the generated kustomization: what differs between labs, as the lab's repository holds it."""
     from hardwatt import gitops
@@ -62,6 +69,7 @@ def gitops_show(lab: Lab) -> None:
 
 
 @command(positional=["state"], help={"state": "on or off"})
+@on_host()
 def gitops_app(lab: Lab, state: str) -> None:
     """Switch the talk's mock application on or off, by a commit to the lab's repository that Flux applies."""
     from hardwatt import gitops

@@ -8,6 +8,7 @@ from invoke import Context, Exit
 
 from hardwatt.cli import SHIPPED
 from hardwatt.commands import command
+from hardwatt.commands.onhost import on_host
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.progress import say
@@ -90,6 +91,8 @@ def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
         print(f"{offered.name} is in your known_hosts with this key")
         fingerprint = offered.fingerprint
     print(f"known now: {ssh_host.learn(lab, offered, fingerprint or ssh_host.asked(offered))}")
+    status = ssh_host.SshMachine(lab).status()  # makes the lab's own key, where lab.toml names none
+    say(f"next: {status.hint or 'invoke lab.check'}" + (f" ({status.detail})" if status.detail else ""))
 
 
 @command()
@@ -101,6 +104,7 @@ def lab_status(lab: Lab) -> None:
 
 
 @command()
+@on_host(root=True)
 def lab_kubeconfig(lab: Lab) -> None:
     """Fetch the kubeconfig again and print its path."""
     from hardwatt import kube, machines
@@ -112,11 +116,12 @@ def lab_kubeconfig(lab: Lab) -> None:
 @command(help={"target": "prometheus or grafana", "stop": "stop the lab's forwards", "port": "local port"})
 def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> None:
     """Forward a service to localhost in the background (prometheus: localhost:9090, grafana: localhost:3000)."""
-    from hardwatt import forward
+    from hardwatt import forward, host
 
     if stop:
         forward.stop(lab)
     else:
+        host.require(lab)
         print(forward.forward(lab, target, port or forward.default_port(lab, target)))
         if target == "grafana":
             say(
@@ -151,6 +156,7 @@ def machine_destroy(lab: Lab, yes: bool = False) -> None:
 
 
 @command()
+@on_host()
 def machine_shell(lab: Lab) -> None:
     """Open a root shell on the node."""
     from hardwatt import machines

@@ -1,10 +1,13 @@
 """meter.*: what the node's counters are and say."""
 
 from hardwatt.commands import command
+from hardwatt.commands.onhost import on_host
+from hardwatt.errors import SettingsError
 from hardwatt.lab import Lab
 
 
 @command()
+@on_host()
 def meter_status(lab: Lab) -> None:
     """Print what the meter on the node says: unit, source, model, counters."""
     from hardwatt.lookat import meter
@@ -28,10 +31,17 @@ def meter_list(lab: Lab, here: bool = False, as_json: bool = False) -> None:
         "action": "show or check",
         "name": "show: this model with its points and source; without it, all of them",
         "file": "check: a file like hardwatt/meter/models.toml; without it, that one",
+        "here": "show: look at this machine's processor instead of the node's",
     },
 )
-def meter_model(lab: Lab, action: str, name: str = "", file: str = "") -> None:
+def meter_model(lab: Lab, action: str, name: str = "", file: str = "", here: bool = False) -> None:
     """Power models: show them, or one in full; check a file of them."""
+    from hardwatt.lookat import processor
     from hardwatt.meter import show
 
-    print(show.models(action, name=name, file=file))
+    if action not in ("show", "check"):
+        raise SettingsError(f"meter.model {action}: show or check", hint="invoke meter.model show")
+    if action == "check":
+        print(show.check_models(file))
+    else:
+        print(show.models_text(name, show.Processor.here() if here else processor(lab)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hardwatt import forward
+from hardwatt import forward, host
 from hardwatt.bundle import Bundle
 from hardwatt.dump import imports, job
 from hardwatt.dump.client import Client
@@ -41,6 +41,8 @@ def dump(lab: Lab, asked: Asked) -> Path:
         raise SettingsError(f"--parallel {asked.parallel}: at least 1")
     if asked.ca_file and not Path(asked.ca_file).exists():
         raise SettingsError(f"there is no file {asked.ca_file}")
+    if not asked.url:
+        host.require(lab)
     url = asked.url or forward.prometheus_url(lab)
     folder = Path(asked.out) if asked.out else lab.results / wanted.name
     # The token is for the server that was named: the lab's own Prometheus asks for none.

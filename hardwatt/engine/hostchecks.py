@@ -108,9 +108,10 @@ def _list(facts: Facts, name: str) -> list[str]:
 
 
 def _load(facts: Facts) -> Check:
-    if "load" not in facts:
+    cores = hostlook.cores(facts)
+    if "load" not in facts or not cores:
         return _hidden("load")
-    cores, load = hostlook.cores(facts), float(facts["load"].split()[0])
+    load = float(facts["load"].split()[0])
     return _check("load", load > BUSY * cores, f"load {load:.2f} on {cores} cores before the start")
 
 

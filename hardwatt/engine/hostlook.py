@@ -4,7 +4,6 @@ It only reads. It runs where the node is: over SSH, and for the embedded node on
 kernel and processor are the node's. Nothing of it runs inside a window.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 
 from hardwatt import door
@@ -127,6 +126,6 @@ def _cpu_line(facts: Facts) -> list[int]:
 
 
 def cores(facts: Facts) -> int:
-    """Return how many processors the machine shows."""
+    """Return how many processors the machine shows; 0: not shown."""
     text = facts.get("cpus", "")
-    return int(text) if text.isdigit() else os.cpu_count() or 1
+    return int(text) if text.isdigit() else 0

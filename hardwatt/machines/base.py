@@ -19,6 +19,8 @@ class Status:
     """``dead``: it should run and does not; the next start cleans up and boots it again."""
     address: str = ""
     detail: str = ""
+    hint: str = ""
+    """Next command where the machine does not run; empty: lab.up."""
     pid: int | None = None
 
 

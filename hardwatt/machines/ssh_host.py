@@ -12,7 +12,7 @@ from typing import Any
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
-from hardwatt import reach
+from hardwatt import reach, unreachable
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.lab import Lab
@@ -21,7 +21,8 @@ from hardwatt.machines.base import Status, ssh_argv
 from hardwatt.progress import say
 from hardwatt.reach import Hop, known_name
 from hardwatt.settings import Host
-from hardwatt.ssh import Ssh, fingerprint, require_known
+from hardwatt.ssh import Route, Ssh, fingerprint
+from hardwatt.unreachable import Place
 from hardwatt.wait import be_patient
 
 
@@ -36,7 +37,6 @@ class SshMachine:
     def start(self) -> Endpoint:
         """Check that the host answers, with the host key that the lab knows."""
         end = self.endpoint()
-        require_known(end)
         with Ssh(end) as ssh:
             ssh.run("true")
         return end
@@ -52,16 +52,18 @@ class SshMachine:
         try:
             self.start()
         except LabError as error:
-            return Status(self.lab.name, self.kind, "dead", host.address, error.message)
+            return Status(self.lab.name, self.kind, "dead", host.address, error.message, error.hint)
         return Status(self.lab.name, self.kind, "running", host.address)
 
     def endpoint(self) -> Endpoint:
         host = self._host
         key = Path(host.key).expanduser() if host.key else identity.ensure_key(self.lab, identity.CLIENT_KEY)
         if not key.exists():
-            raise LabError(f"the key file {key} is not there", hint="host.key in lab.toml")
+            raise LabError(f"the key file {key} for {host.user}@{host.address} does not exist",
+                           hint=f"correct key in [host] of lab.toml; {unreachable.AGAIN}")  # fmt: skip
         jump = str(Hop.parse(host.jump)) if host.jump else ""
         be_patient(host.patience)
+        address = numeric(host) if jump else resolve(host)
         adopt(self.lab)
         return Endpoint(
             name=self.lab.name,
@@ -73,7 +75,7 @@ class SshMachine:
             known_hosts=self.lab.known_hosts,
             # a host behind another one rarely reaches us: what we serve comes to its own loopback through SSH
             controller_address="127.0.0.1" if jump else own_address(host),
-            node_address=numeric(host) if jump else resolve(host),
+            node_address=address,
             data={"cgroup_root": "/", "proc_stat": "node"},
             reverse=bool(jump),
             jump=jump,
@@ -95,7 +97,7 @@ def resolve(host: Host) -> str:
     try:
         return str(socket.getaddrinfo(host.address, host.port, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
-        raise LabError(f"the host {host.address} is not found: {error}", hint="address in [host] of lab.toml") from None
+        raise unreachable.failed(Place.named(host), error) from None
 
 
 def numeric(host: Host) -> str:
@@ -114,7 +116,7 @@ def own_address(host: Host) -> str:
         try:
             probe.connect(target)
         except OSError as error:
-            raise LabError(f"there is no way to {host.address}: {error}", hint="look at `ip route`") from None
+            raise unreachable.failed(Place.named(host), error) from None
         return str(probe.getsockname()[0])
 
 
@@ -152,23 +154,40 @@ def offer(lab: Lab, address: str = "") -> Offer:
         raise LabError(f"lab.toml names the host {' and '.join(map(repr, named))}, not {address!r}",
                        hint="[host] in lab.toml")  # fmt: skip
     port = hop.port if hop and address == hop.address else host.port
-    behind = hop if hop and address != hop.address else None
+    if hop and address != hop.address:
+        return _offer_behind(lab, hop)
+    setting = "jump" if hop else "address"
     try:
-        with contextlib.ExitStack() as stack:
-            if behind:
-                end = SshMachine(lab).endpoint()
-                sock: Any = paramiko.ProxyCommand(reach.proxy_command(end, f"{address}:{port}"))
-                stack.callback(sock.close)
-            else:
-                sock = stack.enter_context(socket.create_connection((address, port), timeout=10))
-            transport = paramiko.Transport(sock)
-            stack.callback(transport.close)
-            transport.start_client(timeout=30)
-            return Offer(address, port, transport.get_remote_server_key())
+        with socket.create_connection((address, port), timeout=10) as sock:
+            return Offer(address, port, _offered(sock))
     except (OSError, paramiko.SSHException) as error:
-        through = f" through {host.jump}" if behind else ""
-        hint = f"invoke lab.trust {behind.address} first; [host] in lab.toml" if behind else "[host] in lab.toml"
-        raise LabError(f"no SSH at {address}:{port}{through}: {error}", hint=hint) from error
+        raise unreachable.failed(Place(hop.user if hop else host.user, address, port, setting), error) from error
+
+
+def _offer_behind(lab: Lab, hop: Hop) -> Offer:
+    """Return the host key that the host behind the jump host offers; the jump host's key is known before."""
+    end = SshMachine(lab).endpoint()
+    known = paramiko.HostKeys(str(lab.known_hosts)) if lab.known_hosts.exists() else paramiko.HostKeys()
+    if known.lookup(hop.known_as) is None:
+        raise LabError(f"the lab does not know the host key of {hop.known_as}, the jump host of {end.address}",
+                       hint=f"invoke lab.trust {hop.address}")  # fmt: skip
+    route = Route(reach.proxy_command(end, f"{end.address}:{end.port}"))
+    try:
+        return Offer(end.address, end.port, _offered(route))
+    except (OSError, paramiko.SSHException) as error:
+        raise unreachable.explained(end, error, route.last_words()) from error
+    finally:
+        route.last_words()
+
+
+def _offered(sock: Any) -> paramiko.PKey:
+    transport = paramiko.Transport(sock)
+    try:
+        transport.start_client(timeout=30)
+        return transport.get_remote_server_key()
+    finally:
+        transport.close()
+        transport.join(10)
 
 
 def learn(lab: Lab, offered: Offer, expected: str) -> str:
@@ -192,18 +211,24 @@ def asked(offered: Offer) -> str:
     Raises ``LabError`` where it is not this one, or nobody can be asked.
     """
     here = f"{offered.name} offers the host key {offered.fingerprint} ({offered.key.get_name()})"
-    remedy = f"invoke lab.trust {offered.address} --fingerprint SHA256:..., as the host's own console shows it"
+    remedy = f"invoke lab.trust {offered.address} --fingerprint SHA256:..."
     if not sys.stdin.isatty():
-        raise LabError(f"{here}, and there is no terminal to ask whether that is right", hint=remedy)
+        raise LabError(f"{here}; compare it with the fingerprint on the host's own console ({_printed(offered)})",
+                       hint=remedy)  # fmt: skip
     print(here)
-    kind = next((one for one in ("ed25519", "ecdsa") if one in offered.key.get_name()), "rsa")
-    print(f"on the host's own console: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub")
+    print(f"on the host's own console: {_printed(offered)}")
     answer = input("Is it the same? (yes, no, or the fingerprint there) ").strip()
     if answer.lower() in ("y", "yes"):
         return offered.fingerprint
     if not answer.startswith("SHA256:"):
         raise LabError(f"the host key of {offered.name} stays unknown", hint=remedy)
     return answer
+
+
+def _printed(offered: Offer) -> str:
+    """Return the command that prints the key's fingerprint on the host."""
+    kind = next((kind for kind in ("ed25519", "ecdsa") if kind in offered.key.get_name()), "rsa")
+    return f"ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub"
 
 
 def users_known_hosts() -> paramiko.HostKeys:

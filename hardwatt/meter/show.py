@@ -1,5 +1,6 @@
 """Tables of meters and power models for the person at the terminal."""
 
+import dataclasses
 import json
 import os
 import platform
@@ -34,13 +35,15 @@ def zones_text(found: Sources) -> str:
             zone.entry, zone.name, _number(zone.watts, "{:.1f}"), _updates(zone), _duration(zone.wraps_in),
             "yes" if zone.counted else "no", zone.covers, _state(zone),
         )  # fmt: skip
-    return f"{_rendered(table)}\n{found.sentence}"
+    return f"energy counters of {found.place}\n{_rendered(table)}\n{found.sentence}"
 
 
 def zones_json(found: Sources) -> str:
     """Return the zones as JSON."""
     rows = [zone.to_dict() for zone in found.zones]
-    return json.dumps({"source": found.source, "sentence": found.sentence, "zones": rows}, indent=2)
+    return json.dumps(
+        {"machine": found.place, "source": found.source, "sentence": found.sentence, "zones": rows}, indent=2
+    )
 
 
 def _state(zone: Zone) -> str:
@@ -59,36 +62,54 @@ def _duration(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds / 60:.0f} min" if seconds < 36_000 else f"{seconds / 3600:.0f} h"
 
 
-def models(action: str, *, name: str = "", file: str = "") -> str:
-    """Return what ``invoke meter.model`` prints; raise SettingsError for another action, as its two halves do."""
-    if action not in ("show", "check"):
-        raise SettingsError(f"meter.model {action}: show or check", hint="invoke meter.model show")
-    return models_text(name) if action == "show" else check_models(file)
+@dataclasses.dataclass(frozen=True)
+class Processor:
+    """A machine's processor, as power models are chosen for it."""
+
+    cpus: int
+    info: str
+    """Text of /proc/cpuinfo."""
+    instance: str
+    """Type of the cloud instance; empty: none, or its firmware does not say."""
+    place: str
+    """The machine, in words."""
+
+    @classmethod
+    def here(cls) -> "Processor":
+        """Return this machine's."""
+        return cls(os.cpu_count() or 1, _cpuinfo(), _instance(), sources.HERE)
 
 
-def models_text(name: str = "") -> str:
-    """Return one power model in full, or all of them with the one that ``auto`` takes on this machine marked.
+def models_text(name: str = "", processor: Processor | None = None) -> str:
+    """Return one power model in full, or all of them with the one that ``auto`` takes for a processor marked.
 
-    Raise SettingsError for an unknown name.
+    The processor is this machine's by default. Raise SettingsError for an unknown name.
     """
-    own = select_model("auto", _cpuinfo(), _instance())
+    processor = processor or Processor.here()
+    own = select_model("auto", processor.info, processor.instance)
     if name:
-        return _model_text(own if name == "auto" else select_model(name))
+        return _model_text(own if name == "auto" else select_model(name), processor)
     table = Table("model", "watts idle", "watts full", "beside it", "processor", "source")
     for model in load_models().values():
-        mark = " (auto here)" if model.name == own.name else ""
+        mark = " (auto)" if model.name == own.name else ""
         idle, full = model.points_per_cpu[0][1], model.points_per_cpu[-1][1]
         text = "assumption" if model.assumption else "published"
         zones = ", ".join(model.zones_per_cpu) or "-"
         table.add_row(model.name + mark, f"{idle:.3f}", f"{full:.3f}", zones, model.title, text)
-    return f"{_rendered(table)}\nwatts for each hardware thread; invoke meter.model show --name NAME: points and source"
+    return (
+        f"{_rendered(table)}\nauto: on {processor.place}\n"
+        "watts for each hardware thread; invoke meter.model show --name NAME: points and source"
+    )
 
 
-def _model_text(model: Model) -> str:
-    cpus = os.cpu_count() or 1
+def _model_text(model: Model, processor: Processor) -> str:
+    cpus = processor.cpus
     lines = [f"{model.name}: {model.title}", f"covers: {model.covers}", f"source: {model.source}"]
     for zone, points in {"package": model.points(cpus), **model.zones(cpus)}.items():
-        lines += [f"  {zone}, utilisation {load:4.0%}: {watts:.2f} W with {cpus} CPUs" for load, watts in points]
+        lines += [
+            f"  {zone}, utilisation {load:4.0%}: {watts:.2f} W with {cpus} CPUs, as {processor.place} has"
+            for load, watts in points
+        ]
     return "\n".join([*lines, "a derived figure: a function of CPU-seconds, not a measurement of energy"])
 
 
@@ -102,7 +123,8 @@ def check_models(file: str = "") -> str:
     models = load_models(path)
     cpu = parse_cpuinfo(_cpuinfo())
     fitting = [model.name for model in models.values() if model.fits(cpu)]
-    here = f"{', '.join(fitting)} fits {cpu.name or 'this processor'}" if fitting else "none fits this processor"
+    name = cpu.name or "the processor"
+    here = f"{', '.join(fitting) or 'none'} fits {name} of {sources.HERE}"
     return f"{path.name}: {len(models)} models, no problem; {here}"
 
 

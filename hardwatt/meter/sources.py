@@ -5,18 +5,25 @@ covers, whether it works, and which zones together are the CPU packages.
 """
 
 import json
+import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hardwatt import door
 from hardwatt.errors import LabError, VerifyError
 from hardwatt.meter import powercap_probe
 
 PROBE = Path(powercap_probe.__file__)
 SECONDS = 2.0
 """How long zones are watched: long enough for a counter that is written ten times a second."""
+
+HERE = "this machine"
+PYTHON = '"$(command -v python3 || echo /usr/libexec/platform-python)"'
+"""The host's own Python, as a shell finds it; a small RHEL 8 has its platform's alone."""
 
 Kind = Literal["package", "core", "uncore", "dram", "psys", "other"]
 _NAME = re.compile(r"(?P<kind>package|core|uncore|dram|psys)(?:-(?P<socket>\d+))?(?:-die-(?P<die>\d+))?")
@@ -56,6 +63,8 @@ class Sources:
     """Every zone of a machine, and what the node's energy would be read from."""
 
     zones: tuple[Zone, ...]
+    place: str = HERE
+    """The machine whose zones these are, in words."""
 
     @property
     def source(self) -> Literal["rapl", "modelled", "none"]:
@@ -76,28 +85,54 @@ class Sources:
         return f"source {self.source}: {names}, {watts:.1f} W now"
 
 
-def here(roots: Sequence[str] = ("/sys",), seconds: float = SECONDS, **doubles: Any) -> Sources:
+def roots_here() -> tuple[str, ...]:
+    """Return the sysfs roots of this machine, in which its own counters are."""
+    return ("/sys",)
+
+
+def here(roots: Sequence[str] = (), seconds: float | None = None, **doubles: Any) -> Sources:
     """Watch the zones of this machine. ``roots`` are sysfs roots; ``doubles`` are the probe's clock and read."""
     vendor = powercap_probe.vendor()
-    return judge(powercap_probe.watch(list(roots), seconds, **doubles), vendor)
+    watched = powercap_probe.watch(list(roots or roots_here()), SECONDS if seconds is None else seconds, **doubles)
+    return judge(watched, vendor)
 
 
-def on_node(run: Callable[..., Any], roots: Sequence[str], seconds: float = SECONDS) -> Sources:
-    """Watch the zones of a node; ``run(command, stdin=...)`` is that of an SSH connection."""
-    words = " ".join(["python3 -", str(seconds), *roots])
-    text = run(words, stdin=PROBE.read_text()).stdout
+def here_as_root() -> Sources:
+    """Watch the zones of this machine as root, whose counters they are to read.
+
+    Raises ``LabError`` where sudo asks for a password.
+    """
+    if os.geteuid() == 0:
+        return here()
+    return on_node(
+        lambda text, **more: door.run(door.root(["sh", "-c", text]), **more), roots_here(), SECONDS, place=HERE
+    )
+
+
+def on_node(run: Callable[..., Any], roots: Sequence[str], seconds: float = SECONDS, *, place: str) -> Sources:
+    """Watch the zones of a node; ``run(command, stdin=..., check=...)`` is that of an SSH connection.
+
+    Raises ``LabError`` where the node runs no Python, ``VerifyError`` where its answer is not the script's.
+    """
+    words = " ".join([PYTHON, "-", str(seconds), *map(shlex.quote, roots)])
+    done = run(words, stdin=PROBE.read_text(), check=False)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+        raise LabError(f"the counters of {place} were not read with its python3: {said or done.returncode}",
+                       hint=f"install python3 on {place}, which lab.up does; then invoke meter.list")  # fmt: skip
     try:
-        document = json.loads(text)
-        return judge(document["zones"], document["vendor"])
+        document = json.loads(done.stdout)
+        return judge(document["zones"], document["vendor"], place)
     except (ValueError, KeyError, TypeError) as error:
-        raise VerifyError(f"the node's zones came back as something else: {error}", hint="inv lab.status") from None
+        raise VerifyError(f"the counters of {place} came back as something else: {error}",
+                          hint="invoke lab.status") from None  # fmt: skip
 
 
-def judge(seen: Sequence[Mapping[str, Any]], vendor: str = "") -> Sources:
+def judge(seen: Sequence[Mapping[str, Any]], vendor: str = "", place: str = HERE) -> Sources:
     """Return what each watched zone is worth. ``vendor`` as in /proc/cpuinfo: AMD's core zone is another thing."""
     whole = [_judged(zone, vendor, _twin(zone, seen)) for zone in seen]
     real = any(zone.counted and not _synthetic(zone.entry) for zone in whole)
-    return Sources(tuple(_not_beside_real(zone) if real and _synthetic(zone.entry) else zone for zone in whole))
+    return Sources(tuple(_not_beside_real(zone) if real and _synthetic(zone.entry) else zone for zone in whole), place)
 
 
 def _judged(zone: Mapping[str, Any], vendor: str, twin: str) -> Zone:
@@ -199,7 +234,7 @@ def refuse_none(found: Sources) -> Sources:
     """Return the sources; raise LabError where there is not even a zone that does not work."""
     if not found.zones:
         raise LabError(
-            "this machine has no powercap zone",
+            f"{found.place} has no powercap zone",
             hint="modprobe intel_rapl_msr on bare metal; in a virtual machine there is none: source modelled",
         )
     return found

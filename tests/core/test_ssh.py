@@ -177,7 +177,7 @@ def test_a_host_that_refuses_ssh_is_named(server: Server) -> None:
     port = free.getsockname()[1]
     free.close()
     closed = Endpoint(**{**server.endpoint().__dict__, "port": port})
-    with pytest.raises(LabError, match=f"no SSH to root@127.0.0.1:{port}"), Ssh(closed):
+    with pytest.raises(LabError, match=f"no SSH to root@127.0.0.1:{port}: connection refused"), Ssh(closed):
         pytest.fail("connected to a closed port")
 
 

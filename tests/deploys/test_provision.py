@@ -209,6 +209,7 @@ def test_node_data_names_what_the_index_holds(
     end = endpoint(lab, cgroup_root="/pods", machine_cgroup="/sys/fs/cgroup/cpuacct")
     data = nodedata.node_data(lab, end, index, served, processor)["lab"]
     assert data["meter"]["config"]["source"] == "modelled"
+    assert data["meter"]["config"]["force_model"], "a counter that the node sees is that of the whole machine"
     assert data["meter"]["config"]["cpu"] == "/sys/fs/cgroup/cpuacct"
     assert data["meter"]["config"]["model"]["name"] == "intel-sandy-bridge"
     assert len(data["meter"]["mounts"]) == 2

@@ -287,11 +287,14 @@ def test_the_jump_host_s_key_is_learned_as_the_host_s_is(tmp_path: Path, ssh_ser
         machines.machine_for(named).endpoint()
 
 
-def test_an_unknown_host_key_stops_before_any_connection(tmp_path: Path) -> None:
-    mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": 9})
-    with pytest.raises(LabError, match=r"\[127.0.0.1\]:9") as caught:
-        machines.machine_for(mine).start()
-    assert "lab.trust" in caught.value.hint
+def test_an_unknown_host_key_is_refused_and_lab_trust_is_next(
+    tmp_path: Path, ssh_server: tuple[int, paramiko.PKey]
+) -> None:
+    port, key = ssh_server
+    mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": port})
+    status = machines.machine_for(mine).status()
+    assert (status.state, status.hint) == ("dead", "invoke lab.trust 127.0.0.1")
+    assert fingerprint(key) in status.detail
 
 
 class HostKeyOnly(paramiko.ServerInterface):

@@ -3,10 +3,10 @@
 import ast
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,25 +182,36 @@ def test_no_zone_at_all_says_what_to_do(tmp_path: Path) -> None:
     assert "modprobe" in caught.value.hint
 
 
+def _shell(command: str, *, stdin: str, check: bool) -> Any:
+    return subprocess.run(["/bin/sh", "-c", command], input=stdin, capture_output=True, text=True, check=check)
+
+
 def test_a_node_is_watched_by_the_same_script(tmp_path: Path) -> None:
     Tree(tmp_path, [Planted("intel-rapl:0", "package-0")])
     (tmp_path / "class/powercap/intel-rapl:0/energy_uj").write_text("5\n")
 
-    def run(command: str, stdin: str) -> object:
-        words = [sys.executable, "-", *command.split()[2:]]
-        return subprocess.run(words, input=stdin, capture_output=True, text=True, check=True)
-
-    found = sources.on_node(run, [str(tmp_path)], 0.05)
+    found = sources.on_node(_shell, [str(tmp_path)], 0.05, place="the host 192.0.2.10")
+    assert show.zones_text(found).startswith("energy counters of the host 192.0.2.10\n")
+    assert json.loads(show.zones_json(found))["machine"] == "the host 192.0.2.10"
     assert found.zones[0].problem == "stands still"
     assert json.loads(show.zones_json(found))["zones"][0]["entry"] == "intel-rapl:0"
 
 
 def test_an_answer_that_is_no_zones_is_named() -> None:
     class Answer:
-        stdout = "python3: command not found"
+        stdout, returncode = "welcome", 0
 
-    with pytest.raises(VerifyError, match="something else"):
-        sources.on_node(lambda *_a, **_k: Answer(), ["/sys"])
+    with pytest.raises(VerifyError, match=r"the host 192\.0\.2\.10 came back as something else"):
+        sources.on_node(lambda *_a, **_k: Answer(), ["/sys"], place="the host 192.0.2.10")
+
+
+def test_a_host_without_python_is_named_with_a_remedy(tmp_path: Path) -> None:
+    def bare(command: str, **more: Any) -> Any:
+        return _shell(f"PATH={tmp_path}; {command}", **more)
+
+    with pytest.raises(LabError, match=r"192\.0\.2\.10 were not read with its python3: .*platform-python") as caught:
+        sources.on_node(bare, ["/sys"], place="the host 192.0.2.10")
+    assert "install python3 on the host 192.0.2.10" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["powercap_probe.py", "hardwatt_meter.py"])
@@ -209,9 +220,7 @@ def test_what_runs_on_old_hosts_is_python_3_6(name: str) -> None:
 
 
 def test_models_are_shown_and_checked(tmp_path: Path) -> None:
-    assert "(auto here)" in show.models("show")
-    with pytest.raises(SettingsError, match="show or check"):
-        show.models("chek")
+    assert "(auto)" in show.models_text()
     text = show.models_text("intel-ice-lake")
     assert "ccf-coefficients" in text
     assert "package, utilisation 100%" in text

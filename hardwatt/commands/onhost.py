@@ -1,0 +1,30 @@
+"""Tasks that need the lab's host: they fail first, and in one way, where it does not answer."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from hardwatt.lab import Lab
+
+
+def on_host(*, root: bool = False, unless_git_elsewhere: bool = False) -> Callable[[Callable[..., None]], Any]:
+    """Make a task look for the host over SSH first; other machines are not looked at.
+
+    Args:
+        root: The task needs root on the host.
+        unless_git_elsewhere: The task needs the lab's repository alone, which lab.toml may place on another server.
+    """
+
+    def wrap(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(lab: Lab, *args: Any, **kwargs: Any) -> None:
+            gitops = lab.settings.gitops
+            if not (unless_git_elsewhere and (gitops.kind == "github" or gitops.url)):
+                from hardwatt import host
+
+                host.require(lab, root=root)
+            function(lab, *args, **kwargs)
+
+        return run
+
+    return wrap

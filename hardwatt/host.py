@@ -1,0 +1,22 @@
+"""The host over SSH that lab.toml names, reached before a command says anything about it."""
+
+from hardwatt import machines, sudo
+from hardwatt.lab import Lab
+
+
+def require(lab: Lab, *, root: bool = False) -> None:
+    """Check that the lab's host answers and lets its user in, with ``root`` that the user becomes root there.
+
+    Labs whose node is on this machine are not looked at.
+
+    Raises ``LabError`` naming host, reason and next command.
+    """
+    settings = lab.settings
+    if settings.machine != "ssh" and not (settings.machine == "auto" and settings.host.address):
+        return
+    machine = machines.machine_for(lab)
+    if machine.kind != "ssh":
+        return
+    end = machine.start()
+    if root:
+        sudo.prefix(end)

@@ -1,0 +1,395 @@
+"""The road to somebody's host: each task that concerns it names host, reason and next command where it cannot be used.
+
+The SSH servers are real ones on loopback; a route that is down and a name that does not resolve are planted.
+"""
+
+import errno
+import json
+import os
+import re
+import shlex
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+from invoke import Context, Exit
+
+import tasks
+from hardwatt import commands, lookat, provision, secret, sudo
+from hardwatt.commands import bundles, energy, experiment, gitops, lab, meter
+from hardwatt.lab import Lab
+from hardwatt.meter import sources
+from hardwatt.settings import ROOT, Host, Settings
+from hardwatt.ssh import fingerprint
+from tests.core.test_ssh import Server
+
+CONCERNED: dict[str, Callable[[], Any]] = {
+    "lab.check": lambda: lab.lab_check(Context()),
+    "lab.plan": lambda: lab.lab_plan(Context()),
+    "lab.status": lambda: lab.lab_status(Context()),
+    "lab.up": lambda: lab.lab_up(Context()),
+    "meter.list": lambda: meter.meter_list(Context()),
+    "experiment.run": lambda: experiment.experiment_run(Context(), "push-vs-pull"),
+    "experiment.qualify": lambda: experiment.experiment_qualify(Context()),
+    "experiment.resume": lambda: experiment.experiment_resume(Context()),
+    "lab.first": lambda: lab.lab_first(Context()),
+    "lab.kubeconfig": lambda: lab.lab_kubeconfig(Context()),
+}
+"""Tasks that need the host, and root there."""
+WITHOUT_ROOT: dict[str, Callable[[], Any]] = {
+    "energy.query": lambda: energy.energy_query(Context(), "node"),
+    "experiment.dump": lambda: bundles.experiment_dump(Context(), match=["up"], start="5m", source="modelled"),
+    "gitops.app": lambda: gitops.gitops_app(Context(), "on"),
+    "gitops.clone": lambda: gitops.gitops_clone(Context(), "never-made"),
+    "gitops.reconcile": lambda: gitops.gitops_reconcile(Context()),
+    "gitops.resume": lambda: gitops.gitops_resume(Context()),
+    "gitops.show": lambda: gitops.gitops_show(Context()),
+    "gitops.status": lambda: gitops.gitops_status(Context()),
+    "gitops.suspend": lambda: gitops.gitops_suspend(Context()),
+    "lab.forward": lambda: lab.lab_forward(Context(), "prometheus"),
+    "lab.machine.shell": lambda: lab.machine_shell(Context()),
+    "lab.machine.start": lambda: lab.machine_start(Context()),
+    "meter.model": lambda: meter.meter_model(Context(), "show"),
+    "meter.status": lambda: meter.meter_status(Context()),
+}
+"""Tasks that need the host."""
+ELSEWHERE = {
+    # what they do is on this machine, or in files of it
+    "energy.convert", "energy.help", "experiment.analyse", "experiment.compare", "experiment.import", "experiment.list",
+    "experiment.plan", "experiment.replay", "experiment.report", "experiment.show", "experiment.status",
+    "experiment.talk", "lab.show", "mirror.export", "mirror.fill", "mirror.import", "mirror.list", "mirror.lock",
+    # somebody's host is never stopped
+    "lab.machine.stop",
+    # a lost host is no reason to keep what is here, and they say so: tests/core/test_hostlock.py, test_up.py
+    "experiment.abandon", "lab.down", "lab.machine.destroy",
+    # it is the next command
+    "lab.trust",
+}  # fmt: skip
+MAIN = ("lab.check", "lab.plan", "lab.status", "lab.up", "meter.list", "experiment.run", "experiment.qualify")
+_SUDO = """#!/bin/sh
+echo "sudo: a password is required" >&2
+exit 1
+"""
+
+
+class Road:
+    """A lab of a host over SSH, and the server that is this host."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._capsys = folder, capsys
+        self.server = Server(folder)
+        self.host: dict[str, Any] = {"address": "127.0.0.1", "port": self.server.port, "key": str(folder / "key")}
+        self.place = "127.0.0.1"
+
+    @property
+    def lab(self) -> Lab:
+        settings = Settings(name="t1", machine="ssh", host=Host(**self.host), mirror={"cache": str(self.folder / "c")})
+        return Lab(settings, ROOT, self.folder / "lab")
+
+    def know(self, key: paramiko.PKey) -> None:
+        self.lab.dir.mkdir(exist_ok=True)
+        self.lab.known_hosts.write_text(f"[127.0.0.1]:{self.server.port} {key.get_name()} {key.get_base64()}\n")
+
+    def run(self, task: Callable[[], Any]) -> tuple[int, str]:
+        """Run a task; return its exit code and all that it printed."""
+        code, message = 0, ""
+        try:
+            task()
+        except Exit as end:
+            code, message = end.code, end.message or ""
+        said = self._capsys.readouterr()
+        return code, f"{said.out}{said.err}{message}"
+
+
+@pytest.fixture
+def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Road]:
+    made = Road(tmp_path, capsys)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv(sudo.PASSWORD, raising=False)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    monkeypatch.setattr(commands, "open_lab", lambda: made.lab)
+    monkeypatch.setattr(sources, "here", lambda *_, **__: pytest.fail("this machine was taken for the host"))
+    yield made
+    sudo._forget_all()
+    secret.forget()
+    made.server.close()
+
+
+def _closed(road: Road, _: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        road.host["port"] = free.getsockname()[1]
+
+
+def _raising(error: OSError) -> Callable[[Road, pytest.MonkeyPatch], None]:
+    def plant(_: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+        connect = socket.socket.connect
+
+        def fail(self: socket.socket, address: Any) -> None:
+            if self.type == socket.SOCK_STREAM:
+                raise error
+            connect(self, address)
+
+        monkeypatch.setattr(socket.socket, "connect", fail)
+
+    return plant
+
+
+def _unresolved(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(name: str, *_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    road.host["address"] = road.place = "watts.invalid"
+
+
+def _changed(road: Road, _: pytest.MonkeyPatch) -> None:
+    road.know(paramiko.ECDSAKey.generate())
+
+
+def _jump(road: Road, _: pytest.MonkeyPatch) -> None:
+    road.host |= {"address": "192.0.2.10", "port": 22, "jump": f"hop@127.0.0.1:{road.server.port}"}
+
+
+def _another_key(road: Road, _: pytest.MonkeyPatch) -> None:
+    road.know(road.server.host_key)
+    paramiko.ECDSAKey.generate().write_private_key_file(str(road.folder / "other"))
+    road.host |= {"user": "alice", "key": str(road.folder / "other")}
+
+
+def _password(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    road.know(road.server.host_key)
+    road.host["user"] = "alice"
+    (road.folder / "bin").mkdir()
+    (road.folder / "bin/sudo").write_text(_SUDO)
+    (road.folder / "bin/sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{road.folder}/bin:{os.environ['PATH']}")
+
+
+TRUST = r"next: invoke lab\.trust 127\.0\.0\.1$"
+CASES: dict[str, tuple[Callable[[Road, pytest.MonkeyPatch], None], str, str]] = {
+    "nothing listens": (
+        _closed, r"root@127\.0\.0\.1:\d+: connection refused", r"start sshd on 127\.0\.0\.1, or .*invoke lab\.check$",
+    ),
+    "no answer": (_raising(TimeoutError("timed out")), "no answer in time", r"network .*127\.0\.0\.1.*lab\.check$"),
+    "no route": (
+        _raising(OSError(errno.EHOSTUNREACH, "No route to host")), "no route", r"ip route get 127\.0\.0\.1.*lab\.check$"
+    ),
+    "no name": (_unresolved, r"the name watts\.invalid does not resolve", r"IP address.*lab\.check$"),
+    "key unknown": (lambda *_: None, r"host key of \[127\.0\.0\.1\]:\d+ is not known", TRUST),
+    "key changed": (_changed, r"host key of 127\.0\.0\.1 has changed", r"find out why; .*lab\.trust 127\.0\.0\.1$"),
+    "jump host's key unknown": (_jump, r"does not know the host key of \[127\.0\.0\.1\]:\d+", TRUST),
+    "login refused": (
+        _another_key, "the host refuses the login of alice with the key",
+        r"next: ssh-copy-id -i \S+/other\.pub -p \d+ alice@127\.0\.0\.1 && invoke lab\.check$",
+    ),
+    "password of sudo missing": (
+        _password, r"sudo's password of alice on 127\.0\.0\.1", r"next: read -rs HARDWATT_SUDO_PASSWORD && export HARD",
+    ),
+}  # fmt: skip
+
+
+def test_every_task_is_known_to_concern_the_host_or_not() -> None:
+    assert set(tasks.ns.task_names) == {*CONCERNED, *WITHOUT_ROOT, *ELSEWHERE}
+    assert not set(CONCERNED) & set(WITHOUT_ROOT)
+
+
+@pytest.mark.parametrize("task", MAIN)
+@pytest.mark.parametrize("case", CASES)
+def test_a_host_that_cannot_be_used_is_named_with_the_reason_and_the_next_command(
+    road: Road, monkeypatch: pytest.MonkeyPatch, case: str, task: str
+) -> None:
+    plant, reason, following = CASES[case]
+    plant(road, monkeypatch)
+    code, text = road.run(CONCERNED[task])
+    assert code == 1
+    assert road.place in text
+    assert re.search(reason, text), text
+    assert re.search(following, text.strip(), re.MULTILINE), text
+    assert "no problems" not in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("task", sorted(set(CONCERNED) - set(MAIN) | set(WITHOUT_ROOT)))
+def test_no_other_task_goes_past_an_unknown_key(road: Road, task: str) -> None:
+    code, text = road.run({**CONCERNED, **WITHOUT_ROOT}[task])
+    assert code == 1
+    assert re.search(TRUST, text.strip(), re.MULTILINE), text
+    assert fingerprint(road.server.host_key) in text
+
+
+def test_json_of_a_check_that_could_not_be_made_is_no_empty_list(road: Road) -> None:
+    code, text = road.run(lambda: lab.lab_check(Context(), as_json=True))
+    assert code == 1
+    (problem,) = json.loads(text)
+    assert (problem["severity"], problem["remedy"]) == ("error", "invoke lab.trust 127.0.0.1")
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_the_next_command_of_an_unknown_or_changed_key_leads_on(
+    road: Road, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    if changed:
+        road.know(paramiko.ECDSAKey.generate())
+    code, text = road.run(CONCERNED["lab.check"])
+    assert code == 1
+    name = text.strip().rpartition("invoke lab.trust ")[2]
+    printed = fingerprint(road.server.host_key)
+    assert road.run(lambda: lab.lab_trust(Context(), name, fingerprint=printed)) == (
+        0, f"known now: {printed}\nnext: invoke lab.check\n",
+    )  # fmt: skip
+    monkeypatch.setattr(lookat, "_problems", lambda _: [])
+    assert road.run(CONCERNED["lab.check"]) == (0, "no problems\n")
+
+
+def test_trust_without_a_fingerprint_names_a_command_with_one(road: Road) -> None:
+    code, text = road.run(lambda: lab.lab_trust(Context(), "127.0.0.1"))
+    assert code == 1
+    assert "ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub" in text
+    assert text.endswith("next: invoke lab.trust 127.0.0.1 --fingerprint SHA256:...")
+
+
+def test_trust_says_how_the_labs_own_key_gets_in(road: Road) -> None:
+    road.host["key"] = ""
+    _, text = road.run(lambda: lab.lab_trust(Context(), "127.0.0.1", fingerprint=fingerprint(road.server.host_key)))
+    words = shlex.split(text.partition("next: ")[2])
+    assert words[:3] == ["ssh-copy-id", "-i", str(road.lab.keys / "ssh.pub")]
+    assert Path(words[2]).exists()
+    assert words[3:8] == ["-p", str(road.server.port), "root@127.0.0.1", "&&", "invoke"]
+
+
+@pytest.mark.parametrize("jump", [False, True])
+def test_trust_of_a_host_that_does_not_answer_says_why(road: Road, monkeypatch: pytest.MonkeyPatch, jump: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    road.host |= {"address": "192.0.2.10", "jump": f"hop@127.0.0.1:{port}"} if jump else {"port": port}
+    code, text = road.run(lambda: lab.lab_trust(Context(), "127.0.0.1"))
+    assert code == 1
+    assert f"127.0.0.1:{port}: connection refused" in text
+    assert ("jump in [host]" if jump else "port in [host]") in text
+
+
+def test_behind_a_jump_host_the_one_that_is_in_the_way_is_named(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    _jump(road, monkeypatch)
+    code, text = road.run(lambda: lab.lab_trust(Context(), "192.0.2.10"))
+    assert code == 1
+    assert text.endswith("next: invoke lab.trust 127.0.0.1")
+    key = road.server.host_key
+    road.know(key)
+    with road.lab.known_hosts.open("a") as file:
+        file.write(f"192.0.2.10 {key.get_name()} {key.get_base64()}\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with road.lab.known_hosts.open("a") as file:
+        file.write(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+    road.host["jump"] = f"hop@127.0.0.1:{port}"
+    code, text = road.run(CONCERNED["lab.check"])
+    assert code == 1
+    assert f"no SSH to hop@127.0.0.1:{port}: connection refused" in text
+    assert "the jump host of root@192.0.2.10:22" in text
+    paramiko.ECDSAKey.generate().write_private_key_file(str(road.folder / "other"))
+    road.host |= {"key": str(road.folder / "other"), "jump": f"hop@127.0.0.1:{road.server.port}"}
+    code, text = road.run(CONCERNED["lab.check"])
+    assert code == 1
+    assert "refuses the login of hop" in text
+    assert re.search(rf"ssh-copy-id -i \S+/other\.pub -p {road.server.port} hop@127\.0\.0\.1 && invoke", text)
+
+
+def test_an_encrypted_key_is_told_from_a_refused_login(road: Road) -> None:
+    road.know(road.server.host_key)
+    road.server.user_key.write_private_key_file(str(road.folder / "key"), password="correct horse")
+    code, text = road.run(CONCERNED["lab.check"])
+    assert code == 1
+    assert "is encrypted" in text
+    assert 'set key = "" in [host]' in text
+
+
+def test_a_file_that_is_no_key_is_named(road: Road) -> None:
+    road.know(road.server.host_key)
+    (road.folder / "key").write_text("nonsense")
+    code, text = road.run(CONCERNED["lab.check"])
+    assert code == 1
+    assert f"no SSH to root@127.0.0.1:{road.server.port}: the key {road.folder}/key cannot be used" in text
+    road.host["key"] = str(road.folder / "none")
+    code, text = road.run(CONCERNED["lab.check"])
+    assert code == 1
+    assert f"the key file {road.folder}/none for root@127.0.0.1 does not exist" in text
+    assert text.endswith("correct key in [host] of lab.toml; then invoke lab.check")
+
+
+def test_a_server_that_does_not_speak_ssh_is_named(road: Road) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        road.host["port"] = listener.getsockname()[1]
+
+        def speak() -> None:
+            connection = listener.accept()[0]
+            connection.sendall(b"220 mail.example.org ESMTP\r\n" * 200)
+            connection.close()
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        code, text = road.run(CONCERNED["lab.check"])
+        thread.join()
+    assert code == 1
+    assert "it is not an SSH server" in text
+    assert "port in [host]" in text
+
+
+def test_a_host_that_answers_is_judged(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    road.know(road.server.host_key)
+    checked: list[str] = []
+    problem = provision.Problem("error", "swap", "swap is on", "swapoff --all")
+
+    def look(mine: Lab) -> list[provision.Problem]:
+        checked.append(mine.settings.host.address)
+        return [problem]
+
+    monkeypatch.setattr(provision, "check", look)
+    code, text = road.run(CONCERNED["lab.check"])
+    assert code == 1
+    assert checked == ["127.0.0.1"]
+    assert "swap is on" in text
+    code, text = road.run(CONCERNED["lab.plan"])
+    assert code == 0
+    assert "mirror: would download or build tool kubectl" in text
+    assert text.endswith("next: invoke mirror.fill && invoke lab.plan\n")
+    code, text = road.run(CONCERNED["lab.status"])
+    assert code == 1
+    assert "ssh machine running 127.0.0.1" in text
+    assert text.endswith("next: invoke lab.up\n")
+    code, text = road.run(WITHOUT_ROOT["meter.status"])
+    assert code == 1
+    assert "written nothing yet" in text
+    assert text.endswith("next: invoke lab.up")
+
+
+def test_the_counters_are_the_hosts_and_the_heading_says_so(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    road.know(road.server.host_key)
+    zone = road.folder / "host/class/powercap/intel-rapl:0"
+    zone.mkdir(parents=True)
+    for name, text in {"name": "package-0", "max_energy_range_uj": "262143328850", "energy_uj": "5"}.items():
+        (zone / name).write_text(f"{text}\n")
+    monkeypatch.setattr("hardwatt.meter.show.NODE_ROOTS", (str(road.folder / "host"),))
+    code, text = road.run(CONCERNED["meter.list"])
+    assert code == 0
+    assert text.startswith("energy counters of the host 127.0.0.1\n")
+    assert "intel-rapl:0" in text
+    assert "stands still" in text
+    zone.rename(road.folder / "gone")
+    code, text = road.run(CONCERNED["meter.list"])
+    assert code == 1
+    assert "the host 127.0.0.1 has no powercap zone" in text
+
+
+def test_the_power_model_is_chosen_for_the_hosts_processor(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    road.know(road.server.host_key)
+    info = "vendor_id : GenuineIntel\ncpu family : 6\nmodel : 106\nstepping : 6\nmodel name : Xeon"
+    script = f"echo debian; echo 96; echo; echo; echo '{info}'"
+    monkeypatch.setattr("hardwatt.nodedata._PROCESSOR", script)
+    code, text = road.run(lambda: meter.meter_model(Context(), "show", name="auto"))
+    assert code == 0
+    assert "with 96 CPUs, as the host 127.0.0.1 has" in text
+    assert text.startswith("intel-ice-lake")

@@ -31,7 +31,7 @@ def first(lab: Lab, shipped: Path) -> int:
     if reason := obstacle(lab):
         say(f"no lab here: {reason}")
         say('with a Linux host of yours: copy lab.example.toml to lab.toml, set machine = "ssh" and [host], then')
-        say("  invoke lab.trust HOST; invoke lab.check; invoke lab.up; invoke experiment.run push-vs-pull")
+        say("  invoke lab.trust HOST, and what it prints as next; invoke lab.up; invoke experiment.run push-vs-pull")
         try:
             print(report(shipped))
         except LabError as error:

@@ -55,7 +55,8 @@ def locked(lab: Lab, command: str, *, lost_host: bool = False) -> Iterator[None]
 
 def _host(lab: Lab) -> Endpoint | None:
     """Return the endpoint of a lab whose node is somebody's host; other machines are this controller's own."""
-    if lab.settings.machine not in ("ssh", "auto") or not lab.settings.host.address:
+    settings = lab.settings
+    if settings.machine != "ssh" and not (settings.machine == "auto" and settings.host.address):
         return None
     machine = machines.machine_for(lab)
     return machine.endpoint() if machine.kind == "ssh" else None

@@ -4,15 +4,13 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from rich.table import Table
-
 from hardwatt import denials, engine, forward, gitops, hardway, host, kube, machines, mirror, nodedata, provision, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
-from hardwatt.progress import console, say
+from hardwatt.progress import cells, console, say, table
 from hardwatt.ssh import Ssh
 from hardwatt.up import described
 
@@ -32,10 +30,10 @@ def check(lab: Lab, *, as_json: bool = False) -> int:
     if as_json:
         print(json.dumps(problems, indent=2))
     elif problems:
-        table = Table("severity", "what", "remedy")
+        shown = table("severity", "what", "remedy")
         for problem in problems:
-            table.add_row(problem["severity"], problem["what"], problem["remedy"])
-        console.print(table)
+            shown.add_row(*cells(problem["severity"], problem["what"], problem["remedy"]))
+        console.print(shown)
     else:
         say("no problems")
     return int(any(problem["severity"] == "error" for problem in problems))
@@ -125,10 +123,10 @@ def status(lab: Lab) -> int:
         say(f"cluster: {error}")
         return 1
     say(f"cluster: {cluster.summary}")
-    table = Table("namespace", "pod", "phase", "ready", "restarts")
+    pods = table("namespace", "pod", "phase", "ready", "restarts")
     for pod in cluster.pods:
-        table.add_row(pod.namespace, pod.name, pod.phase, str(pod.ready), str(pod.restarts))
-    console.print(table)
+        pods.add_row(pod.namespace, pod.name, pod.phase, str(pod.ready), str(pod.restarts))
+    console.print(pods)
     say(f"gitops: {gitops.status(lab)}")
     say(f"forward: {forward.status(lab)}")
     say(f"experiment: {engine.status(lab)}")

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 from hardwatt.files import read_json, write_json
 from hardwatt.lab import Lab
@@ -20,6 +22,16 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 def say(text: str) -> None:
     """Print one line for the person at the terminal."""
     console.print(text, markup=False)
+
+
+def table(*columns: str) -> Table:
+    """Return an empty table that cuts nothing off: what does not fit is folded."""
+    return Table(*(Column(name, overflow="fold") for name in columns))
+
+
+def cells(*texts: str) -> list[Text]:
+    """Return a table's cells as they are: brackets in them are no markup, as in ``[meter]``."""
+    return [Text(text) for text in texts]
 
 
 @dataclasses.dataclass

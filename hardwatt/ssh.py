@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 
 import paramiko
+from paramiko.pkey import UnknownKeyType
 
 from hardwatt import reach, unreachable
 from hardwatt.door import Result
@@ -72,7 +73,7 @@ def private_key(end: Endpoint) -> paramiko.PKey:
     """
     try:
         return paramiko.PKey.from_path(end.key)
-    except (TypeError, ValueError, OSError, paramiko.SSHException, paramiko.UnknownKeyType) as error:
+    except (TypeError, ValueError, OSError, paramiko.SSHException, UnknownKeyType) as error:
         raise unreachable.bad_key(end, error) from error
 
 

@@ -154,7 +154,8 @@ def _try(endpoint: Endpoint, script: str = "true") -> str:
 
 
 def _refused(endpoint: Endpoint, said: str) -> LabError:
+    remedy = "install sudo there" if "not found" in said else f"read -rs {PASSWORD} && export {PASSWORD}"
     return RefusedError(
         f"{endpoint.user} does not become root on {endpoint.address}: {said}",
-        hint=f'the password of sudo, asked for or in {PASSWORD}; or user = "root" in [host] of lab.toml',
+        hint=f'{remedy}; or set user = "root" in [host] of lab.toml; then invoke lab.check',
     )

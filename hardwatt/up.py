@@ -192,8 +192,8 @@ def undone(lab: Lab, *, keep_packages: bool = False) -> list[str]:
     status = machine.status()
     if status.state != "running":
         raise LabError(
-            f"the host {status.address} does not answer, so nothing on it can be undone: {status.detail}",
-            hint=f"bring it back; or, if it is gone for good, remove {lab.dir} by hand",
+            f"the host {status.address} is not reached, so nothing on it can be undone: {status.detail}",
+            hint=f"{status.hint}; or, if the host is gone for good, remove {lab.dir} by hand",
         )
     return provision.reset(lab, keep_packages=keep_packages, dry=True)
 

@@ -92,7 +92,9 @@ def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
         fingerprint = offered.fingerprint
     print(f"known now: {ssh_host.learn(lab, offered, fingerprint or ssh_host.asked(offered))}")
     status = ssh_host.SshMachine(lab).status()  # makes the lab's own key, where lab.toml names none
-    say(f"next: {status.hint or 'invoke lab.check'}" + (f" ({status.detail})" if status.detail else ""))
+    if status.detail:
+        say(status.detail)
+    say(f"next: {status.hint or 'invoke lab.check'}")
 
 
 @command()

@@ -88,7 +88,9 @@ class SshMachine:
     def _host(self) -> Host:
         host = self.lab.settings.host
         if not host.address:
-            raise LabError('machine = "ssh" needs a host', hint="set address in [host] of lab.toml")
+            raise LabError(
+                'machine = "ssh" needs a host', hint=f"set address in [host] of lab.toml; {unreachable.AGAIN}"
+            )
         return host
 
 

@@ -21,6 +21,7 @@ from hardwatt.meter import (
     sources,
 )
 from hardwatt.meter.sources import Sources, Zone
+from hardwatt.progress import cells
 
 NODE_ROOTS = ("/sys", f"{ROOT}/sysfs")
 """Where a node's zones are: its own, and the tree that the meter writes."""
@@ -31,10 +32,10 @@ def zones_text(found: Sources) -> str:
     sources.refuse_none(found)
     table = Table("zone", "name", "watts now", "updates/s", "wraps in", "counts", "covers", "state")
     for zone in found.zones:
-        table.add_row(
+        table.add_row(*cells(
             zone.entry, zone.name, _number(zone.watts, "{:.1f}"), _updates(zone), _duration(zone.wraps_in),
             "yes" if zone.counted else "no", zone.covers, _state(zone),
-        )  # fmt: skip
+        ))  # fmt: skip
     return f"energy counters of {found.place}\n{_rendered(table)}\n{found.sentence}"
 
 

@@ -19,8 +19,9 @@ import pytest
 from invoke import Context, Exit
 
 import tasks
-from hardwatt import commands, lookat, provision, secret, sudo
+from hardwatt import commands, lookat, nodedata, provision, secret, sudo
 from hardwatt.commands import bundles, energy, experiment, gitops, lab, meter
+from hardwatt.files import write_json
 from hardwatt.lab import Lab
 from hardwatt.meter import sources
 from hardwatt.settings import ROOT, Host, Settings
@@ -64,7 +65,7 @@ ELSEWHERE = {
     "experiment.talk", "lab.show", "mirror.export", "mirror.fill", "mirror.import", "mirror.list", "mirror.lock",
     # somebody's host is never stopped
     "lab.machine.stop",
-    # a lost host is no reason to keep what is here, and they say so: tests/core/test_hostlock.py, test_up.py
+    # a lost host is no reason to keep what is here, and they say so: see test_a_lost_host_...
     "experiment.abandon", "lab.down", "lab.machine.destroy",
     # it is the next command
     "lab.trust",
@@ -213,6 +214,15 @@ def test_a_host_that_cannot_be_used_is_named_with_the_reason_and_the_next_comman
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize("task", MAIN)
+def test_a_host_without_an_address_is_told_before_anything_is_built(road: Road, task: str) -> None:
+    road.host["address"] = ""
+    code, text = road.run(CONCERNED[task])
+    assert code == 1
+    assert 'machine = "ssh" needs a host' in text
+    assert text.strip().endswith("set address in [host] of lab.toml; then invoke lab.check")
+
+
 @pytest.mark.parametrize("task", sorted(set(CONCERNED) - set(MAIN) | set(WITHOUT_ROOT)))
 def test_no_other_task_goes_past_an_unknown_key(road: Road, task: str) -> None:
     code, text = road.run({**CONCERNED, **WITHOUT_ROOT}[task])
@@ -243,6 +253,26 @@ def test_the_next_command_of_an_unknown_or_changed_key_leads_on(
     )  # fmt: skip
     monkeypatch.setattr(lookat, "_problems", lambda _: [])
     assert road.run(CONCERNED["lab.check"]) == (0, "no problems\n")
+
+
+def test_the_order_of_the_readme_is_the_one_that_each_command_names(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = (ROOT / "README.md").read_text().partition("## On real hardware")[2].split("```")[1]
+    order = [line.partition("#")[0].strip() for line in block.strip().splitlines()]
+    start = order.index("invoke lab.trust 192.0.2.10")
+    assert order[start + 1].startswith("ssh-copy-id -i .lab/*/keys/ssh.pub root@")
+    names = ("lab.check", "mirror.fill", "lab.plan", "lab.up")
+    assert order[start + 2 : start + 6] == [f"invoke {name}" for name in names]
+    printed = fingerprint(road.server.host_key)
+    road.host["key"] = ""
+    _, text = road.run(lambda: lab.lab_trust(Context(), "127.0.0.1", fingerprint=printed))
+    following = text.partition("next: ")[2].strip()
+    assert following.startswith("ssh-copy-id ") and following.endswith(" && invoke lab.check")
+    road.server.user_key = paramiko.Ed25519Key.from_private_key_file(str(road.lab.keys / "ssh"))
+    monkeypatch.setattr(lookat, "_problems", lambda _: [])
+    assert road.run(CONCERNED["lab.check"]) == (0, "no problems\n")
+    assert road.run(CONCERNED["lab.plan"])[1].endswith("next: invoke mirror.fill && invoke lab.plan\n")
 
 
 def test_trust_without_a_fingerprint_names_a_command_with_one(road: Road) -> None:
@@ -364,6 +394,23 @@ def test_a_host_that_answers_is_judged(road: Road, monkeypatch: pytest.MonkeyPat
     assert code == 1
     assert "written nothing yet" in text
     assert text.endswith("next: invoke lab.up")
+
+
+def test_a_lost_host_is_named_by_what_ends_a_lab(road: Road) -> None:
+    code, text = road.run(lambda: lab.lab_down(Context(), yes=True))
+    assert code == 0, "nothing was ever done there"
+    assert "the host is not locked: the host key of" in text
+    write_json(nodedata.node_file(road.lab), {})
+    for task in (lambda: lab.lab_down(Context(), yes=True), lambda: lab.machine_destroy(Context(), yes=True)):
+        code, text = road.run(task)
+        assert code == 1
+        assert "the host 127.0.0.1 is not reached, so nothing on it can be undone: the host key of" in text
+        assert "next: invoke lab.trust 127.0.0.1; or, if the host is gone for good, remove" in text
+        assert nodedata.node_file(road.lab).exists()
+    code, text = road.run(lambda: experiment.experiment_abandon(Context()))
+    assert code == 1
+    assert "the host is not locked: the host key of" in text
+    assert "no experiment is unfinished" in text
 
 
 def test_the_counters_are_the_hosts_and_the_heading_says_so(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.host_key = paramiko.ECDSAKey.generate()
-        self.user_key = paramiko.ECDSAKey.generate()
+        self.user_key: paramiko.PKey = paramiko.ECDSAKey.generate()
         self.user_key.write_private_key_file(str(folder / "key"))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]

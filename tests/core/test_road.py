@@ -112,6 +112,7 @@ def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv(sudo.PASSWORD, raising=False)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    monkeypatch.setattr(os, "execvp", lambda *_: pytest.fail("a shell was opened"))
     monkeypatch.setattr(commands, "open_lab", lambda: made.lab)
     monkeypatch.setattr(sources, "here", lambda *_, **__: pytest.fail("this machine was taken for the host"))
     yield made

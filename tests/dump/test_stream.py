@@ -113,12 +113,12 @@ def test_a_server_that_goes_and_comes_back_is_waited_for(prometheus: Server, tmp
     def say(text: str) -> None:
         told.append(text)
 
-    back = threading.Timer(0.8, prometheus.down.clear)
+    back, once = threading.Timer(0.8, prometheus.down.clear), threading.Lock()
     with client(prometheus, retries=0) as asking:
         ask = asking.block
 
         def dies_once(query: str, at_ms: int) -> Any:
-            if len(prometheus.queries) > 9 and not back.ident:
+            if len(prometheus.queries) > 9 and once.acquire(blocking=False):
                 prometheus.down.set()
                 back.start()
             return ask(query, at_ms)

@@ -234,16 +234,21 @@ def _printed(offered: Offer) -> str:
 
 
 def users_known_hosts() -> paramiko.HostKeys:
-    """Return the host keys that the user trusts elsewhere; a line that is no plain host key is left out."""
+    """Return the host keys that the user trusts elsewhere.
+
+    A line that is no plain host key is left out. A key with a line ``@revoked`` counts for no host at all: OpenSSH
+    compares the host's name too, and a key that leaked is no better under another one.
+    """
     found, lines = paramiko.HostKeys(), []
     with contextlib.suppress(OSError):
         lines = Path("~/.ssh/known_hosts").expanduser().read_text(errors="replace").splitlines()
+    revoked = {words[3] for line in lines if (words := line.split())[:1] == ["@revoked"] and len(words) > 3}
     for line in lines:
         if line.startswith(("#", "@")):
             continue
         # a line, or a kind of key, that paramiko does not know
         with contextlib.suppress(paramiko.SSHException, ValueError):
-            if entry := HostKeyEntry.from_line(line):
+            if (entry := HostKeyEntry.from_line(line)) and entry.key.get_base64() not in revoked:
                 for name in entry.hostnames:
                     found.add(name, entry.key.get_name(), entry.key)
     return found

@@ -344,6 +344,24 @@ def test_a_key_in_the_user_s_known_hosts_counts(
     assert other.get_base64() not in mine.known_hosts.read_text(), "what the lab knows stays"
 
 
+def test_a_revoked_key_in_the_user_s_known_hosts_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    key, other = paramiko.ECDSAKey.generate(), paramiko.RSAKey.generate(1024)
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/known_hosts").write_text(
+        f"192.0.2.9 {key.get_name()} {key.get_base64()}\n192.0.2.9 {other.get_name()} {other.get_base64()}\n"
+        f"@revoked * {key.get_name()} {key.get_base64()} leaked\n@revoked *\n"
+    )
+    mine = lab(tmp_path, machine="ssh", host={"address": "192.0.2.9"})
+    assert not ssh_host.Offer("192.0.2.9", 22, key).known_to_user()
+    assert ssh_host.Offer("192.0.2.9", 22, other).known_to_user()
+    ssh_host.adopt(mine)
+    assert key.get_base64() not in mine.known_hosts.read_text()
+    assert other.get_base64() in mine.known_hosts.read_text()
+
+
 @pytest.mark.parametrize(
     ("answer", "learns"),
     [("yes", True), ("no", False), ("", False), ("SHA256:other", False), ("the fingerprint", True), (None, False)],

@@ -114,7 +114,9 @@ def _kind(error: Exception) -> str:
         return "refused"
     if isinstance(error, OSError) and error.errno in _ROUTE:
         return "route"
-    return "banner" if re.search("banner|protocol version", str(error)) else ""
+    if "protocol version" in str(error):
+        return "banner"
+    return "mute" if "protocol banner" in str(error) else ""
 
 
 def trouble(place: Place, kind: str, error: Exception, said: str = "") -> LabError:
@@ -139,6 +141,10 @@ def trouble(place: Place, kind: str, error: Exception, said: str = "") -> LabErr
             f"`ip route get {place.address}` shows the route; correct it, or {where}; {AGAIN}",
         ),
         "login": (f"the host refuses the login of {place.user} with the key {place.key}", _copy(place)),
+        "mute": (
+            "the connection is taken, and no SSH server greets",
+            f"check sshd on {place.address}, and {port}; {AGAIN}",
+        ),
         "banner": (
             "something accepts connections there, and it is not an SSH server",
             f"correct {port}; {AGAIN}",

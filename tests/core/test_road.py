@@ -351,13 +351,17 @@ def test_a_file_that_is_no_key_is_named(road: Road) -> None:
     assert text.endswith("correct key in [host] of lab.toml; then invoke lab.check")
 
 
-def test_a_server_that_does_not_speak_ssh_is_named(road: Road) -> None:
+@pytest.mark.parametrize(
+    ("greeting", "reason"),
+    [(b"220 mail.example.org ESMTP\r\n" * 200, "it is not an SSH server"), (b"", "no SSH server greets")],
+)
+def test_a_server_that_does_not_speak_ssh_is_named(road: Road, greeting: bytes, reason: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         road.host["port"] = listener.getsockname()[1]
 
         def speak() -> None:
             connection = listener.accept()[0]
-            connection.sendall(b"220 mail.example.org ESMTP\r\n" * 200)
+            connection.sendall(greeting)
             connection.close()
 
         thread = threading.Thread(target=speak)
@@ -365,7 +369,7 @@ def test_a_server_that_does_not_speak_ssh_is_named(road: Road) -> None:
         code, text = road.run(CONCERNED["lab.check"])
         thread.join()
     assert code == 1
-    assert "it is not an SSH server" in text
+    assert reason in text
     assert "port in [host]" in text
 
 

@@ -24,9 +24,9 @@ def mirror_list(lab: Lab, as_json: bool = False) -> None:
     print(json.dumps(rows, indent=2) if as_json else "\n".join("  ".join(str(v) for v in row.values()) for row in rows))
 
 
-@command(help={"folder": "an empty or new folder"})
+@command(help={"folder": "an empty or new folder, or a FILE.tar or FILE.tar.gz"})
 def mirror_export(lab: Lab, folder: str) -> None:
-    """Write the mirror into a folder that another machine can import; prints the byte count."""
+    """Write the mirror into a folder that another machine can import; prints its size and its sum."""
     from hardwatt import mirror
 
     print(mirror.export(lab, Path(folder)))
@@ -34,13 +34,17 @@ def mirror_export(lab: Lab, folder: str) -> None:
 
 @command(
     positional=["path"],
-    help={"path": "an exported folder or archive", "name": "HOST/REPOSITORY:TAG, where an image archive does not say"},
+    help={
+        "path": "an exported folder or archive",
+        "name": "HOST/REPOSITORY:TAG, where an image archive does not say",
+        "sha256": "the sum that mirror.export printed; of an image archive, the sum of the file",
+    },
 )
-def mirror_import(lab: Lab, path: str, name: str = "") -> None:
+def mirror_import(lab: Lab, path: str, name: str = "", sha256: str = "") -> None:
     """Fill the mirror from an export or an image archive, without a network."""
     from hardwatt import mirror
 
-    mirror.import_(lab, Path(path), name=name)
+    mirror.import_(lab, Path(path), name=name, sha256=sha256)
 
 
 @command()

@@ -1,7 +1,8 @@
 """The mirror: everything that a lab installs, downloaded and verified or built, and served to nodes."""
 
-from hardwatt.mirror.archive import Export, export, import_
+from hardwatt.mirror.archive import Export, export
 from hardwatt.mirror.filler import fill, load, mirror_root, missing, resolve_lock
+from hardwatt.mirror.imports import import_
 from hardwatt.mirror.index import Artefact, Image, Index
 from hardwatt.mirror.listing import Row, listing
 from hardwatt.mirror.served import Served

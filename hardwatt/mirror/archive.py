@@ -8,23 +8,26 @@ import dataclasses
 import gzip
 import os
 import platform
+import shlex
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hardwatt import files, versions
 from hardwatt.errors import LabError, RefusedError, VerifyError
 from hardwatt.lab import Lab
 from hardwatt.machines import rootfs
-from hardwatt.mirror import distro, foreign, oci
-from hardwatt.mirror.filler import held, load, mirror_root, publisher
+from hardwatt.mirror import distro, oci
+from hardwatt.mirror.filler import disk, held, load, mirror_root
+from hardwatt.mirror.imports import META, SUMS, import_, read_sums
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.oci import EPOCH
-from hardwatt.progress import say, step
+from hardwatt.progress import step
+from hardwatt.untrusted import Packed, files_in
+from hardwatt.untrustedtar import members
 
-SUMS = "SHA256SUMS"
-_META = "hardwatt-mirror.json"
+__all__ = ["SUMS", "Export", "export", "import_"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,26 +38,28 @@ class Export:
     size: int
     """Bytes."""
     digest: str
-    """SHA-256 of the file of sums, hexadecimal: who has it can check all the rest."""
+    """SHA-256 of the file of sums, hexadecimal: it covers every file, and an import refuses all others."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.size} bytes; sha256 of its {SUMS}: {self.digest}"
+        return f"{self.path}: {self.size} bytes; its sum, for mirror.import --sha256: {self.digest}"
 
 
 def export(lab: Lab, target: Path) -> Export:
     """Write the lab's mirror to the folder ``target``, or to a ``.tar`` or ``.tar.gz``.
 
-    The same mirror gives the same bytes. Raises ``LabError`` where the mirror is empty,
+    The same mirror gives the same bytes. Raises ``LabError`` where the mirror is empty or damaged,
     ``RefusedError`` where ``target`` holds something else.
     """
     root = mirror_root(lab)
-    with held(root):
+    with held(root), disk(root):
         index = load(lab)
         if not index.artefacts:
-            raise LabError("the mirror is empty", hint="inv mirror.fill")
-        if target.exists() and not (target.is_file() or (target / SUMS).is_file() or not any(target.iterdir())):
-            raise RefusedError(f"{target} holds something else than an export", hint="name a new folder")
+            raise LabError("the mirror is empty", hint="invoke mirror.fill")
         is_tar = target.name.endswith((".tar", ".tar.gz"))
+        if os.path.lexists(target) and not _replaceable(target, is_tar=is_tar):
+            raise RefusedError(f"{target} holds something else than an export",
+                               hint=f"invoke mirror.export {shlex.quote(str(_free(target)))}")  # fmt: skip
+        target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part")
         _remove(part)
         with step(f"mirror: export of {len(index.artefacts)} artefacts to {target.name}", lab=lab):
@@ -67,6 +72,27 @@ def export(lab: Lab, target: Path) -> Export:
             part.rename(target)
     size = target.stat().st_size if is_tar else oci.size(target)
     return Export(target, size, digest)
+
+
+def _replaceable(target: Path, *, is_tar: bool) -> bool:
+    """Return True for an empty folder, or an older export and nothing but it."""
+    try:
+        if target.is_symlink():
+            return False
+        if target.is_file():
+            with Packed(target) as packed:
+                return is_tar and next(members(packed, "it")).name == SUMS
+        found = files_in(target)
+        return not is_tar and set(found) <= {SUMS, *(read_sums((target / SUMS).read_bytes()) if found else {})}
+    except (VerifyError, OSError, StopIteration):
+        return False
+
+
+def _free(target: Path) -> Path:
+    """Return a name like ``target`` that is free."""
+    stem = target.name.removesuffix(".gz").removesuffix(".tar")
+    names = (target.with_name(f"{stem}-{n}{target.name.removeprefix(stem)}") for n in range(2, 1000))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _remove(path: Path) -> None:
@@ -91,9 +117,21 @@ def _collect(lab: Lab, index: Index, folder: Path, *, link: bool) -> None:
         (folder / "rootfs").mkdir()
         copy(archive, folder / "rootfs" / archive.name)
     Index(folder, tuple(artefacts)).write()
-    files.write_json(folder / _META, {"schema": 1, "arch": versions.machine_arch(), "codename": codename})
-    lines = [f"{files.sha256(path)}  {path.relative_to(folder)}\n" for path in _files(folder)]
-    files.write_atomic(folder / SUMS, "".join(lines))
+    files.write_json(folder / META, {"schema": 1, "arch": versions.machine_arch(), "codename": codename})
+    sums = {str(path.relative_to(folder)): files.sha256(path) for path in _files(folder)}
+    _require_whole(index.root, artefacts, sums)
+    files.write_atomic(folder / SUMS, "".join(f"{sums[path]}  {path}\n" for path in sums))
+
+
+def _require_whole(root: Path, artefacts: Sequence[Artefact], sums: Mapping[str, str]) -> None:
+    """Refuse to hand on an artefact that is not what the mirror's index names."""
+    for artefact in artefacts:
+        found = {path: sum_ for path, sum_ in sums.items() if path.startswith(f"{artefact.path}/blobs/sha256/")}
+        whole = all(path.endswith(f"/{sum_}") for path, sum_ in found.items()) and bool(found)
+        if not (whole if artefact.kind == "image" else f"sha256:{sums.get(artefact.path, '')}" == artefact.digest):
+            raise VerifyError(f"the mirror's {artefact.kind} {artefact.name} is damaged: {artefact.path}",
+                              hint=f"rm -r {shlex.quote(str(root / artefact.path))}, then invoke mirror.fill",
+                              )  # fmt: skip
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -115,99 +153,3 @@ def _pack(folder: Path, target: Path) -> None:
                     tar.addfile(info, content)
         if packed:
             packed.close()
-
-
-def import_(lab: Lab, path: Path, *, name: str = "") -> Index:
-    """Take artefacts from an export, an OCI image layout or a ``docker save`` archive.
-
-    Everything is verified before it is placed. ``name`` is the image's ``HOST/REPOSITORY:TAG``
-    where the archive does not say it. Raises ``VerifyError`` naming what is wrong; what was placed
-    before stays, and the same command goes on.
-    """
-    root = mirror_root(lab)
-    if not path.exists():
-        raise LabError(f"{path} does not exist", hint="inv mirror.import ARCHIVE")
-    with held(root):
-        folder = path if path.is_dir() else _unpack(path, root / "tmp" / "import")
-        if (folder / SUMS).is_file():
-            index = _import_export(lab, folder)
-        else:
-            index = foreign.place(folder, root, versions.lock(), versions.machine_arch(), origin=path.name, name=name)
-        if index.find("tool", "crane") and index.find("tool", "registry"):
-            publisher(lab).publish(index)
-        else:
-            say("placed; inv mirror.fill makes the tools that publish it")
-    return load(lab)
-
-
-def _unpack(path: Path, folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    try:
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise VerifyError(f"{path} is not a whole tar archive: {error}", hint="bring the archive again") from error
-    inner = list(folder.iterdir())
-    return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
-
-
-def _import_export(lab: Lab, folder: Path) -> Index:
-    sums = check_sums(folder)
-    meta = files.read_json(folder / _META, {})
-    arch, codename = meta.get("arch"), meta.get("codename")
-    if arch != versions.machine_arch():
-        raise VerifyError(f"the export is for {arch} machines, this one is {versions.machine_arch()}",
-                          hint="inv mirror.fill")  # fmt: skip
-    if codename != (mine_is := distro.release().codename):
-        say(f"the export's root filesystem is of {codename}: this machine ({mine_is}) makes its own, from the network")
-    root, mine = mirror_root(lab), Index.read(mirror_root(lab))
-    origin = f"the export's sums ({files.sha256(folder / SUMS)[:12]}…)"
-    for artefact in Index.read(folder).artefacts:
-        known = mine.find(artefact.kind, artefact.name)
-        if known and known.digest == artefact.digest and (root / known.path).exists():
-            continue
-        _place(folder, root, artefact, sums)
-        mine = mine.with_artefact(dataclasses.replace(artefact, source="imported", verified=origin))
-        mine.write()
-    for archive in sorted((folder / "rootfs").glob("*.tar")):
-        target = lab.cache / "rootfs" / archive.name
-        if not target.exists():
-            _copy(archive, target)
-    return mine
-
-
-def check_sums(folder: Path) -> dict[str, str]:
-    """Verify every file of an export; return the sums by path. Raises ``VerifyError``."""
-    lines = [line.partition("  ") for line in (folder / SUMS).read_text().splitlines()]
-    sums = {path: digest for digest, _, path in lines}
-    for path, digest in sums.items():
-        file = folder / path
-        if ".." in Path(path).parts or Path(path).is_absolute() or not file.is_file():
-            raise VerifyError(f"the export lacks {path}", hint="bring the export again")
-        if files.sha256(file) != digest:
-            raise VerifyError(f"{path} of the export has another checksum than its {SUMS} says",
-                              hint="bring the export again")  # fmt: skip
-    return sums
-
-
-def _place(folder: Path, root: Path, artefact: Artefact, sums: Mapping[str, str]) -> None:
-    """Put one artefact of an export into the mirror, whole."""
-    source, target = folder / artefact.path, root / artefact.path
-    if ".." in Path(artefact.path).parts or target == root:
-        raise VerifyError(f"the export names {artefact.path!r}, which is outside", hint="do not use this export")
-    if artefact.kind == "image":
-        oci.verify(source, artefact.digest)
-        foreign.replace_folder(source, target, root / "tmp" / "placed")
-    elif f"sha256:{sums.get(artefact.path, '')}" != artefact.digest:
-        raise VerifyError(f"{artefact.path} is not the {artefact.kind} that the index names", hint="bring it again")
-    else:
-        _copy(source, target, mode=0o755 if artefact.kind == "tool" else 0o644)
-
-
-def _copy(source: Path, target: Path, *, mode: int = 0o644) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    part.chmod(mode)
-    part.replace(target)
-    files.sync_folder(target.parent)

@@ -16,7 +16,7 @@ from hardwatt import files, versions
 from hardwatt.door import run
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
-from hardwatt.mirror import apt, debs, distro, gobuild, gofamily, images, oci, registry
+from hardwatt.mirror import apt, commit, debs, distro, gobuild, gofamily, images, oci, registry
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.plan import Job, is_asked, is_current, is_made, jobs, upstream_index
@@ -136,7 +136,7 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
     if only and only not in versions.GROUPS:
         raise LabError(f"there is no group {only!r} of artefacts", hint=f"one of {', '.join(versions.GROUPS)}")
     root, log, arch = mirror_root(lab), lab.logs / "mirror.log", versions.machine_arch()
-    with held(root), _disk(root):
+    with held(root), disk(root):
         index = Index.read(root)
         wanted = [j for j in jobs(lock, arch, family_key) if is_asked(j, only, index) and is_made(j, lock, mode)]
         missing = [job for job in wanted if not is_current(job, index.find(job.kind, job.full), root, mode)]
@@ -217,7 +217,7 @@ def _require_space(root: Path, missing: Sequence[Job]) -> None:
 
 @contextlib.contextmanager
 def held(root: Path) -> Iterator[None]:
-    """Hold the mirror for one command and empty its folder for temporary files.
+    """Hold the mirror for one command, empty its folder for temporary files, finish a killed import.
 
     Labs share a mirror: the second one waits. The lock ends with the process, however that ends.
     """
@@ -229,11 +229,12 @@ def held(root: Path) -> Iterator[None]:
             say("another command works on the mirror: waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         distro.clean(root / "tmp")
+        commit.finish(root)
         yield
 
 
 @contextlib.contextmanager
-def _disk(root: Path) -> Iterator[None]:
+def disk(root: Path) -> Iterator[None]:
     """Turn a full disk into an error that says what to do."""
     try:
         yield

@@ -3,28 +3,29 @@
 Some images can be neither downloaded file by file nor built. What the archive says of itself is
 verified (every digest), and so is the lock's digest where it has one; who made the archive is the
 word of the person who brings it, and the index says so.
+
+Layers are never unpacked here: a node's container runtime does that, inside the container.
 """
 
 import dataclasses
-import gzip
-import hashlib
-import json
-import shutil
+import re
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hardwatt import files
 from hardwatt.errors import LabError, RefusedError, VerifyError
-from hardwatt.mirror import oci
+from hardwatt.mirror import commit, names, oci
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.progress import say
+from hardwatt.untrusted import AGAIN, Packed, inside, listing, mapping, read_json, show, take
 from hardwatt.versions import UNRESOLVED, Lock
 
-_INDEX_TYPES = (oci.INDEX_TYPE, "application/vnd.docker.distribution.manifest.list.v2+json")
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-_AGAIN = "bring the archive again"
-_NAME_HINT = "inv mirror.import ARCHIVE --name HOST/REPOSITORY:TAG"
+_CONFIG = re.compile(r"(?:.*/)?(?:sha256:)?([0-9a-f]{64})(?:\.json)?")
+_LAYER = re.compile(r"blobs/sha256/([0-9a-f]{64})")
+_DEPTH = 4
+"""Indexes inside indexes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,138 +41,156 @@ class Found:
 
 
 def place(folder: Path, root: Path, lock: Lock, arch: str, *, origin: str, name: str = "") -> Index:
-    """Put the images of an unpacked archive into the mirror; return its index.
+    """Put the images of an unpacked archive into the mirror, all or none; return its index.
 
     Raises ``VerifyError`` where the content is not what it says, ``RefusedError`` for an image
     that the mirror makes itself.
     """
-    index = Index.read(root)
+    index, staged = Index.read(root), commit.staging(root)
+    images = _distinct(_images(folder, staged, arch, name))
     made_here = {entry.repository for entry in lock.images.values()}
     digests = {entry.repository: entry.digest for entry in lock.foreign.values()}
-    for found in _images(folder, root / "tmp" / "foreign", arch, name):
-        if found.name in made_here:
-            raise RefusedError(f"{found.name} is one that the mirror makes itself", hint="inv mirror.fill")
-        wanted = digests.get(found.name, UNRESOLVED)
-        if wanted not in (UNRESOLVED, found.digest):
-            raise VerifyError(f"{found.name} is {found.digest}, but the lock says {wanted}", hint=_AGAIN)
-        how = "the lock's digest" if wanted != UNRESOLVED else f"its own digests; origin: {origin}, as brought"
-        target = root / "images" / found.name / found.tag
-        replace_folder(found.folder, target, root / "tmp" / "placed")
+    held = {image.name for image in images} | {image.name for image in index.images} | made_here
+    moves = {}
+    for image in images:
+        if image.name in made_here:
+            raise RefusedError(f"{image.name} is one that the mirror makes itself", hint="invoke mirror.fill")
+        names.require_apart(image.name, held)
+        wanted = digests.get(image.name, UNRESOLVED)
+        if wanted not in (UNRESOLVED, image.digest):
+            raise VerifyError(f"{image.name} is {image.digest}, but the lock says {wanted}", hint=AGAIN)
+        how = f"its own digests; origin: {origin if origin.isprintable() else show(origin)}, as brought"
+        path = names.image_path(image.name, image.tag)
         index = index.with_artefact(Artefact(
-            found.name, "image", "extra", found.tag, "imported", how, found.digest,
-            str(target.relative_to(root)), "", oci.size(target),
+            image.name, "image", "extra", image.tag, "imported", how if wanted == UNRESOLVED else "the lock's digest",
+            image.digest, str(path), "", oci.size(image.folder),
         ))  # fmt: skip
-        index.write()
-        say(f"imported {found.name}:{found.tag} ({found.digest})")
+        moves[image.folder.name] = path
+    commit.commit(staged, moves, index, {})
+    for image in images:
+        say(f"imported {image.name}:{image.tag} ({image.digest})")
     return index
 
 
-def replace_folder(source: Path, target: Path, part: Path) -> None:
-    """Copy ``source`` over ``target``; it appears by a rename. ``part`` is a free name beside it."""
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(source, part)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    part.rename(target)
+def _distinct(images: Iterator[Found]) -> list[Found]:
+    """Return each repository once: the mirror holds one tag of it."""
+    found: dict[str, Found] = {}
+    for image in images:
+        known = found.setdefault(image.name, image)
+        if known.digest != image.digest:
+            raise RefusedError(f"the archive holds two images of {image.name}: {known.tag} and {image.tag}",
+                               hint="save them into two archives, then invoke mirror.import ARCHIVE")  # fmt: skip
+    return list(found.values())
 
 
 def _images(folder: Path, work: Path, arch: str, name: str) -> Iterator[Found]:
+    """Yield the images of an archive, each as a layout in a folder of ``work`` that has a number for its name."""
     if (folder / "oci-layout").is_file() and (folder / "index.json").is_file():
-        descriptors = _parse(folder / "index.json").get("manifests", [])
-        named = [(_annotated(one), one) for one in descriptors]
-        for number, (said, one) in enumerate(named):
-            reference = name if name and len(named) == 1 else said
-            yield _from_layout(folder, one, work / str(number), arch, *split(reference))
+        index = mapping(read_json(inside(folder, "index.json")), "index.json")
+        items = listing(index.get("manifests"), "the list of manifests")
+        said = [_annotated(item) for item in items]
+        read = _from_layout
     elif (folder / "manifest.json").is_file():
-        items = json.loads((folder / "manifest.json").read_bytes())
-        for number, item in enumerate(items):
-            reference = name if name and len(items) == 1 else (item.get("RepoTags") or [""])[0]
-            yield _from_docker(folder, item, work / str(number), arch, *split(reference))
+        items = listing(read_json(inside(folder, "manifest.json")), "manifest.json")
+        said = [_tag(item) for item in items]
+        read = _from_docker
     else:
-        raise VerifyError(f"{folder.name} is neither an export, nor an OCI image layout, nor a docker save archive",
-                          hint=_NAME_HINT)  # fmt: skip
+        raise VerifyError(f"{show(folder.name)} is neither an export, nor an OCI image layout, "
+                          "nor a docker save archive", hint=names.NAME_HINT)  # fmt: skip
+    if not items or (name and len(items) > 1):
+        raise LabError(f"the archive holds {len(items)} images" + (", and --name is for one" if items else ""),
+                       hint="save one image into the archive, then invoke mirror.import ARCHIVE")  # fmt: skip
+    for number, item in enumerate(items):
+        repository, tag = names.reference(name or said[number])
+        yield read(folder, item, work / str(number), arch, repository, tag)
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise VerifyError(f"{path.name} of the archive cannot be read: {error}", hint=_AGAIN) from error
-    return found
+def _annotated(value: object) -> object:
+    annotations = mapping(mapping(value, "a manifest").get("annotations") or {}, "annotations")
+    return next((annotations[key] for key in _NAMES if key in annotations), "")
 
 
-def _annotated(descriptor: Mapping[str, Any]) -> str:
-    annotations = descriptor.get("annotations") or {}
-    return next((str(annotations[key]) for key in _NAMES if key in annotations), "")
+def _tag(value: object) -> object:
+    tags = listing(mapping(value, "an image of manifest.json").get("RepoTags") or [""], "RepoTags")
+    return tags[0] if tags else ""
 
 
-def split(reference: str) -> tuple[str, str]:
-    """Return repository (with its host) and tag of a reference such as ``grafana/grafana:12.0``.
-
-    Raises ``LabError`` where the archive does not say both.
-    """
-    repository, _, tag = reference.partition("@")[0].rpartition(":")
-    if not repository or "/" in tag:
-        raise LabError(f"the archive does not say which image it holds (it says {reference!r})", hint=_NAME_HINT)
-    host = repository.partition("/")[0]
-    if "." in host or ":" in host or host == "localhost":
-        return repository, tag
-    return f"docker.io/{repository if '/' in repository else f'library/{repository}'}", tag
-
-
-def _blob(folder: Path, descriptor: Mapping[str, Any]) -> Path:
-    algorithm, _, digest = str(descriptor["digest"]).partition(":")
-    path = folder / "blobs" / algorithm / digest
-    if algorithm != "sha256" or not path.is_file():
-        raise VerifyError(f"the archive lacks {descriptor['digest']}", hint=_AGAIN)
-    if files.sha256(path) != digest:
-        raise VerifyError(f"{descriptor['digest']} in the archive has another checksum", hint=_AGAIN)
-    return path
-
-
-def _from_layout(folder: Path, descriptor: Mapping[str, Any], work: Path, arch: str, name: str, tag: str) -> Found:
+def _from_layout(folder: Path, value: object, work: Path, arch: str, name: str, tag: str) -> Found:
     """Copy one image of a layout; of an index, the one for this architecture."""
-    if descriptor.get("mediaType") in _INDEX_TYPES:
-        inner = _parse(_blob(folder, descriptor)).get("manifests", [])
-        fitting = [one for one in inner if one.get("platform", {}).get("architecture") == arch]
-        if not fitting:
-            raise VerifyError(f"{name}:{tag} has no image for {arch}", hint=_AGAIN)
-        return _from_layout(folder, fitting[0], work, arch, name, tag)
-    manifest = _parse(_blob(folder, descriptor))
+    what = f"{name}:{tag}"
+    manifest = _for_arch(folder, value, arch, what)
     blobs = work / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    for one in (descriptor, manifest["config"], *manifest["layers"]):
-        path = _blob(folder, one)
-        shutil.copyfile(path, blobs / path.name)
-    kept = oci.Blob(str(descriptor["digest"]), int(descriptor["size"]), str(descriptor["mediaType"]))
-    oci.write_index(work, kept, f"{name}:{tag}")
-    return Found(name, tag, work, kept.digest)
+    config, *layers = oci.contents(folder, manifest)
+    _require_arch(read_json(oci.blob(folder, config), what="an image's configuration"), arch, what)
+    for wanted in {one.digest: one for one in (manifest, config, *layers)}.values():
+        hexadecimal = wanted.digest.removeprefix("sha256:")
+        source = inside(folder, f"blobs/sha256/{hexadecimal}")
+        if take(source, blobs / hexadecimal) != (hexadecimal, wanted.size):
+            raise VerifyError(f"{wanted.digest} in the archive has another checksum or size", hint=AGAIN)
+    oci.write_index(work, manifest, what)
+    return Found(name, tag, work, manifest.digest)
 
 
-def _from_docker(folder: Path, item: Mapping[str, Any], work: Path, arch: str, name: str, tag: str) -> Found:
+def _for_arch(folder: Path, value: object, arch: str, what: str) -> oci.Blob:
+    """Return the manifest that ``value`` describes, through indexes."""
+    for _ in range(_DEPTH):
+        found = oci.descriptor(value, f"the manifest of {what}", (*oci.INDEX_TYPES, *oci.MANIFEST_TYPES))
+        if found.media_type in oci.MANIFEST_TYPES:
+            return found
+        inner = mapping(read_json(oci.blob(folder, found), what="an index"), "an index")
+        entries = [mapping(one, "a manifest") for one in listing(inner.get("manifests"), "the list of manifests")]
+        fitting = [one for one in entries if _architecture(one) == arch]
+        if not fitting:
+            raise VerifyError(f"{what} has no image for {arch}", hint=f"save it on a machine of {arch}")
+        value = fitting[0]
+    raise VerifyError(f"{what} has more than {_DEPTH} indexes inside each other", hint=AGAIN)
+
+
+def _architecture(entry: Mapping[str, Any]) -> object:
+    return mapping(entry.get("platform") or {}, "a platform").get("architecture")
+
+
+def _require_arch(settings: object, arch: str, what: str) -> None:
+    found = mapping(settings, "an image's configuration").get("architecture", arch)
+    if found != arch:
+        raise VerifyError(
+            f"{what} is for {show(found).strip(chr(39))}, not {arch}", hint=f"save it on a machine of {arch}"
+        )
+
+
+def _from_docker(folder: Path, value: object, work: Path, arch: str, name: str, tag: str) -> Found:
     """Make a layout of an image in the older format of ``docker save``; its layers stay as they are."""
-    layout = oci.Layout(work)
-    data = (folder / item["Config"]).read_bytes()
-    settings = json.loads(data)
-    if settings.get("architecture") != arch:
-        raise VerifyError(f"{name}:{tag} is for {settings.get('architecture')}, not {arch}", hint=_AGAIN)
-    layers = []
-    for path, expected in zip(item["Layers"], settings["rootfs"]["diff_ids"], strict=True):
-        tar = folder / path
-        if _plain_digest(tar) != expected:
-            raise VerifyError(f"the layer {path} of {name}:{tag} has another checksum", hint=_AGAIN)
-        layers.append(layout.add_tar(tar, packed=_is_gzip(tar)))
+    item, layout = mapping(value, "an image of manifest.json"), oci.Layout(work)
+    config = inside(folder, item.get("Config"))
+    settings = mapping(read_json(config, what="an image's configuration"), "an image's configuration")
+    data = config.read_bytes()
+    _require_name(_CONFIG, str(item["Config"]), sha256(data).hexdigest())
+    _require_arch(settings, arch, f"{name}:{tag}")
+    expected = listing(mapping(settings.get("rootfs"), "rootfs").get("diff_ids"), "diff_ids")
+    paths = listing(item.get("Layers"), "Layers")
+    if len(paths) != len(expected):
+        raise VerifyError(f"{name}:{tag} has {len(paths)} layers and {len(expected)} checksums", hint=AGAIN)
+    layers = [_layer(folder, layout, path, diff) for path, diff in zip(paths, expected, strict=True)]
     return Found(name, tag, work, layout.finish_with(layers, data, reference=f"{name}:{tag}"))
 
 
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+def _layer(folder: Path, layout: oci.Layout, name: object, expected: object) -> oci.Blob:
+    """Copy one layer; its checksum is the one of the tar inside, where it is packed."""
+    part = layout.blobs / ".part"
+    digest, size = take(inside(folder, name), part)
+    _require_name(_LAYER, str(name), digest)
+    with Packed(part) as packed:
+        plain = sha256()
+        for piece in packed.pieces():
+            plain.update(piece)
+    if f"sha256:{plain.hexdigest()}" != expected:
+        raise VerifyError(f"the layer {show(name)} has another checksum", hint=AGAIN)
+    return layout.keep(part, digest, size, oci.LAYER_TYPE + ("+gzip" if packed.gzipped else ""))
 
 
-def _plain_digest(path: Path) -> str:
-    with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
-        digest = hashlib.sha256()
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return f"sha256:{digest.hexdigest()}"
+def _require_name(pattern: re.Pattern[str], name: str, digest: str) -> None:
+    """Refuse a file whose name says another checksum than its content has."""
+    said = pattern.fullmatch(name)
+    if said and said[1] != digest:
+        raise VerifyError(f"{show(name)} in the archive has another checksum", hint=AGAIN)

@@ -1,12 +1,15 @@
 """The record of what a mirror holds: each artefact, where it came from and how it was verified."""
 
 import dataclasses
+import functools
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hardwatt import files
-from hardwatt.errors import LabError
+from hardwatt.errors import LabError, VerifyError
+from hardwatt.untrusted import listing, mapping, read_json, show
 
 SOURCES = ("built", "downloaded", "imported", "upstream")
 KINDS = ("package", "image", "tool")
@@ -61,7 +64,13 @@ class Artefact:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Artefact":
-        return cls(**data)
+        """Return the artefact of an entry of an index. Raises ``VerifyError`` naming the field that is wrong."""
+        types = {field.name: int if field.name == "size" else str for field in dataclasses.fields(cls)}
+        entry = {"size": 0, **mapping(data, "an artefact")}
+        for name in (*types, *entry):
+            if name not in types or name not in entry or not isinstance(entry[name], types[name]):
+                raise VerifyError(f"an artefact has a missing, unknown or wrong field {show(name)}")
+        return cls(**entry)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +84,32 @@ class Index:
     @classmethod
     def read(cls, root: Path) -> "Index":
         """Return the index of the mirror in ``root`` (empty where there is none)."""
-        data = files.read_json(root / "index.json", {"artefacts": []})
-        return cls(root, tuple(Artefact.from_dict(item) for item in data["artefacts"]))
+        path = root / "index.json"
+        if not path.exists():
+            return cls(root)
+        try:
+            return cls.from_dict(root, read_json(path))
+        except VerifyError as error:
+            raise VerifyError(f"the mirror's {path} is damaged: {error.message}",
+                              hint=f"rm {shlex.quote(str(path))}, then invoke mirror.fill") from None  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, root: Path, data: object) -> "Index":
+        """Return the index that ``to_dict`` gave. Raises ``VerifyError``."""
+        found = mapping(data, "the index")
+        if found.get("schema", SCHEMA) != SCHEMA:
+            raise VerifyError(f"the index has the schema {show(found['schema'])}, but this toolkit reads {SCHEMA}")
+        items = listing(found.get("artefacts"), "the index's list of artefacts")
+        return cls(root, tuple(Artefact.from_dict(item) for item in items))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the index as JSON values, in a fixed order."""
+        ordered = sorted(self.artefacts, key=lambda a: (a.kind, a.name))
+        return {"schema": SCHEMA, "artefacts": [dataclasses.asdict(a) for a in ordered]}
 
     def write(self) -> None:
-        """Write ``index.json``, atomically and in a fixed order."""
-        ordered = sorted(self.artefacts, key=lambda a: (a.kind, a.name))
-        data = {"schema": SCHEMA, "artefacts": [dataclasses.asdict(a) for a in ordered]}
-        files.write_json(self.root / "index.json", data)
+        """Write ``index.json``, atomically."""
+        files.write_json(self.root / "index.json", self.to_dict())
 
     def with_artefact(self, artefact: Artefact) -> "Index":
         """Return an index in which ``artefact`` replaces the one of its kind and name."""
@@ -123,5 +150,21 @@ class Index:
         return {a.name: a.version for a in sorted(self.artefacts, key=lambda a: a.name) if a.kind == "package"}
 
     def tool(self, name: str) -> Path:
-        """Return the path of a host tool: flux, kubectl, promtool, crane or registry."""
-        return self.root / self.get("tool", name).path
+        """Return the path of a host tool: flux, kubectl, promtool, crane or registry.
+
+        Raises ``VerifyError`` where its content is not what the index names.
+        """
+        artefact = self.get("tool", name)
+        path = self.root / artefact.path
+        if artefact.digest and path.is_file():
+            found = path.stat()
+            if _digest(path, found.st_size, found.st_mtime_ns, found.st_ino) != artefact.digest:
+                raise VerifyError(f"the tool {name} of the mirror is damaged: {path}",
+                                  hint=f"rm {shlex.quote(str(path))}, then invoke mirror.fill")  # fmt: skip
+        return path
+
+
+@functools.lru_cache(maxsize=32)
+def _digest(path: Path, size: int, changed: int, inode: int) -> str:
+    """Return the digest of a file, computed once for each of its states."""
+    return f"sha256:{files.sha256(path)}"

@@ -11,12 +11,14 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from hardwatt import files
 from hardwatt.errors import VerifyError
+from hardwatt.mirror import names
+from hardwatt.untrusted import AGAIN, inside, listing, mapping, read_json, sha256, show
 
 EPOCH = 1767225600
 """2026-01-01T00:00:00Z, the time of every file and of every image."""
@@ -26,6 +28,14 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+_DOCKER = "application/vnd.docker"
+INDEX_TYPES = (INDEX_TYPE, f"{_DOCKER}.distribution.manifest.list.v2+json")
+MANIFEST_TYPES = (MANIFEST_TYPE, f"{_DOCKER}.distribution.manifest.v2+json")
+CONFIG_TYPES = (CONFIG_TYPE, f"{_DOCKER}.container.image.v1+json")
+LAYER_TYPES = (
+    LAYER_TYPE, f"{LAYER_TYPE}+gzip", f"{LAYER_TYPE}+zstd",
+    f"{_DOCKER}.image.rootfs.diff.tar", f"{_DOCKER}.image.rootfs.diff.tar.gzip",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,15 +132,16 @@ class Layout:
         with part.open("wb") as file:
             hashed = _Hashed(file)
             _write_tar(hashed, entries)
-        return self._keep(part, hashed.hash.hexdigest(), hashed.size)
+        return self.keep(part, hashed.hash.hexdigest(), hashed.size)
 
-    def add_tar(self, path: Path, *, packed: bool = False) -> Blob:
-        """Take a finished tar (with gzip where ``packed``) as a layer."""
+    def add_tar(self, path: Path) -> Blob:
+        """Take a finished tar as a layer."""
         part = self.blobs / ".part"
         shutil.copyfile(path, part)
-        return self._keep(part, files.sha256(part), part.stat().st_size, LAYER_TYPE + ("+gzip" if packed else ""))
+        return self.keep(part, files.sha256(part), part.stat().st_size)
 
-    def _keep(self, part: Path, digest: str, size: int, media_type: str = LAYER_TYPE) -> Blob:
+    def keep(self, part: Path, digest: str, size: int, media_type: str = LAYER_TYPE) -> Blob:
+        """Move a file, whose digest (hexadecimal) and size are known, among the blobs."""
         part.rename(self.blobs / digest)
         return Blob(f"sha256:{digest}", size, media_type)
 
@@ -206,31 +217,51 @@ def _add(tar: tarfile.TarFile, path: str, entry: Entry) -> None:
             tar.addfile(info, source)
 
 
+def descriptor(value: object, what: str, types: Collection[str]) -> Blob:
+    """Return a descriptor that somebody else wrote, its digest and media type matched. Raises ``VerifyError``."""
+    entry = mapping(value, what)
+    names.digest(entry.get("digest"), what)
+    count, media_type = entry.get("size"), entry.get("mediaType")
+    if type(count) is not int or count < 0 or not isinstance(media_type, str) or media_type not in types:
+        raise VerifyError(f"{what} has the size {show(count)} and the media type {show(media_type)}, "
+                          "which is not accepted", hint=AGAIN)  # fmt: skip
+    return Blob(str(entry["digest"]), count, media_type)
+
+
+def blob(folder: Path, wanted: Blob) -> Path:
+    """Return the file of a blob, its size and checksum compared. Raises ``VerifyError``."""
+    what = f"the image {show(folder.name)}"
+    path = inside(folder, f"blobs/sha256/{names.digest(wanted.digest, what)}", what=what)
+    if path.stat().st_size != wanted.size or f"sha256:{sha256(path)}" != wanted.digest:
+        raise VerifyError(f"{wanted.digest} in {what} has another checksum or size", hint=AGAIN)
+    return path
+
+
+def contents(folder: Path, manifest: Blob) -> tuple[Blob, ...]:
+    """Return the configuration and layers that a manifest names, in this order. Raises ``VerifyError``."""
+    found = mapping(read_json(blob(folder, manifest), what="an image's manifest"), "an image's manifest")
+    if found.get("schemaVersion") != 2 or len({key.lower() for key in found}) != len(found):
+        raise VerifyError("an image's manifest is not of schema 2 or has a key twice", hint=AGAIN)
+    layers = listing(found.get("layers"), "the list of layers")
+    config = descriptor(found.get("config"), "an image's configuration", CONFIG_TYPES)
+    return (config, *(descriptor(layer, "a layer", LAYER_TYPES) for layer in layers))
+
+
 def verify(folder: Path, digest: str = "") -> Blob:
     """Check every blob that a one-image layout needs; return the descriptor of its manifest.
 
     ``digest`` is the one expected. Raises ``VerifyError`` naming what is missing or wrong.
     """
-    index = files.read_json(folder / "index.json")
-    if not isinstance(index, dict) or len(index.get("manifests", [])) != 1:
-        raise VerifyError(f"{folder} is not an OCI layout with one image")
-    found = index["manifests"][0]
-    if digest and found["digest"] != digest:
-        raise VerifyError(f"{folder} holds {found['digest']}, but {digest} is expected")
-    manifest = json.loads(_checked(folder, found).read_bytes())
-    for blob in (manifest["config"], *manifest["layers"]):
-        _checked(folder, blob)
-    return Blob(found["digest"], found["size"], found["mediaType"])
-
-
-def _checked(folder: Path, descriptor: Mapping[str, Any]) -> Path:
-    digest = str(descriptor["digest"])
-    path = folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
-    if not path.is_file():
-        raise VerifyError(f"{folder} lacks the blob {digest}")
-    if f"sha256:{files.sha256(path)}" != digest:
-        raise VerifyError(f"the blob {digest} in {folder} has another checksum")
-    return path
+    index = mapping(read_json(inside(folder, "index.json", what="the image")), "index.json")
+    manifests = listing(index.get("manifests"), "the list of manifests")
+    if len(manifests) != 1:
+        raise VerifyError(f"{show(folder.name)} is not an OCI layout with one image", hint=AGAIN)
+    manifest = descriptor(manifests[0], "the manifest", MANIFEST_TYPES)
+    if digest and manifest.digest != digest:
+        raise VerifyError(f"{show(folder.name)} holds {manifest.digest}, but {digest} is expected", hint=AGAIN)
+    for wanted in contents(folder, manifest):
+        blob(folder, wanted)
+    return manifest
 
 
 def size(folder: Path) -> int:

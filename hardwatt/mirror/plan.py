@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hardwatt import versions
-from hardwatt.mirror import debs, images
+from hardwatt.mirror import debs, images, oci
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.versions import Lock
 
@@ -73,6 +73,8 @@ def is_current(job: Job, artefact: Artefact | None, root: Path, mode: str = "aut
         return False
     path = root / artefact.path
     if not ((path / "index.json").is_file() if job.kind == "image" else path.is_file()):
+        return False
+    if artefact.size and (oci.size(path) if job.kind == "image" else path.stat().st_size) != artefact.size:
         return False
     if artefact.source == "imported":
         return True

@@ -271,7 +271,7 @@ def test_import_takes_a_tar_and_serves_it_once_there_are_tools(
     fresh = small.lab(tmp_path / "fresh")
     assert archive.import_(fresh, tmp_path / "kepler.tar").has_image("kepler")
     assert pushed == []
-    assert "inv mirror.fill" in capsys.readouterr().err
+    assert "invoke mirror.fill" in capsys.readouterr().err
     archive.export(filled, tmp_path / "out")
     archive.import_(fresh, tmp_path / "out")
     assert "quay.io/x/kepler:v0.11.4" in pushed

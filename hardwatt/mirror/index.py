@@ -9,7 +9,7 @@ from typing import Any
 
 from hardwatt import files
 from hardwatt.errors import LabError, VerifyError
-from hardwatt.untrusted import listing, mapping, read_json, show
+from hardwatt.untrusted import AGAIN, listing, mapping, read_json, show
 
 SOURCES = ("built", "downloaded", "imported", "upstream")
 KINDS = ("package", "image", "tool")
@@ -69,7 +69,9 @@ class Artefact:
         entry = {"size": 0, **mapping(data, "an artefact")}
         for name in (*types, *entry):
             if name not in types or name not in entry or not isinstance(entry[name], types[name]):
-                raise VerifyError(f"an artefact has a missing, unknown or wrong field {show(name)}")
+                raise VerifyError(
+                    f"an artefact of the index has a missing, unknown or wrong field {show(name)}", hint=AGAIN
+                )
         return cls(**entry)
 
 
@@ -98,7 +100,9 @@ class Index:
         """Return the index that ``to_dict`` gave. Raises ``VerifyError``."""
         found = mapping(data, "the index")
         if found.get("schema", SCHEMA) != SCHEMA:
-            raise VerifyError(f"the index has the schema {show(found['schema'])}, but this toolkit reads {SCHEMA}")
+            raise VerifyError(
+                f"the index has the schema {show(found['schema'])}, but this toolkit reads {SCHEMA}", hint=AGAIN
+            )
         items = listing(found.get("artefacts"), "the index's list of artefacts")
         return cls(root, tuple(Artefact.from_dict(item) for item in items))
 

@@ -267,7 +267,7 @@ def _announce(
     export: _Verified, artefacts: list[Artefact], moves: Mapping[str, Path], system: Mapping[str, Path]
 ) -> None:
     """Print the export's sum, and which programs of its maker will run, before one of them does."""
-    say(f"the sum of the export is {export.digest}; its maker has the same one (--sha256 compares it)")
+    say(f"the sum of the export is {export.digest}: mirror.export printed it where the export was made")
     brought = [artefact for artefact in artefacts if f"files/{artefact.path}" in moves]
     tools = ", ".join(sorted(a.name for a in brought if a.kind == "tool"))
     packages = ", ".join(sorted(a.name for a in brought if a.kind == "package"))

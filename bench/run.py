@@ -6,10 +6,10 @@
 Prints one JSON object a line; bench/README.md holds the last figures with date and commit.
 """
 
+import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -52,8 +52,10 @@ def cold_mirror() -> None:
 
 if __name__ == "__main__":
     wanted = {"warm": warm, "cold-mirror": cold_mirror}
-    chosen = sys.argv[1:] or ["warm"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{' or '.join(wanted)} (default: warm)")
+    chosen = parser.parse_args().benchmarks or ["warm"]
     if unknown := sorted(set(chosen) - set(wanted)):
-        sys.exit(f"unknown benchmark {', '.join(unknown)}; choose from: {', '.join(wanted)}")
+        parser.error(f"unknown benchmark {', '.join(unknown)}; choose from: {', '.join(wanted)}")
     for item in chosen:
         wanted[item]()

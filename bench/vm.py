@@ -5,6 +5,7 @@
 Prints one JSON object a line; bench/README.md holds the last figures, and what each step waits for.
 """
 
+import argparse
 import json
 import os
 import re
@@ -44,6 +45,8 @@ def up(name: str, env: dict[str, str]) -> None:
 
 
 def main() -> None:
+    formatter = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=formatter).parse_args()
     with tempfile.TemporaryDirectory(prefix="hardwatt-bench-") as folder:
         config = Path(folder) / "lab.toml"
         config.write_text('machine = "vm"\n')

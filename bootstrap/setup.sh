@@ -2,6 +2,10 @@
 # Brings a fresh machine to where `invoke` runs: OS packages, a virtual environment from hash-checked
 # requirements. Can be run again at once and is then quick. Usage: setup.sh [ROOT-OF-THE-CHECKOUT]
 set -eu
+case ${1:-} in
+    -h | --help) sed -n '2,/^set/s/^# //p' "$0"; exit 0 ;;
+    -*) printf 'setup: unknown option %s\n  next: %s --help\n' "$1" "$0" >&2; exit 2 ;;
+esac
 root=$(cd "${1:-$(dirname "$0")/..}" && pwd)
 venv=$root/.venv
 requirements=$root/requirements/all.txt

@@ -4,12 +4,12 @@
 --explain`` makes text of it.
 """
 
+import argparse
 import ast
 import importlib
 import inspect
 import json
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,9 @@ def _command(command: Any) -> dict[str, str]:
 
 def main() -> None:
     """Print what the one host of an inventory file would get."""
-    name, data = runpy.run_path(sys.argv[1])["nodes"][0]
+    parser = argparse.ArgumentParser(prog="python -m deploys.explain", description=__doc__)
+    parser.add_argument("inventory", help="an inventory file with one node, such as inventory/lab.py")
+    name, data = runpy.run_path(parser.parse_args().inventory)["nodes"][0]
     print(json.dumps({"explained": explain(name, data)}))
 
 

@@ -13,7 +13,7 @@ SHIPPED = Path(__file__).parent / "data" / "shipped-bundle"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 refused with a reason, 2 wrong usage."""
+    """Run the command line and return its exit code: 0 done, 1 refused with a reason, 2 wrong usage, 130 Ctrl-C."""
     arguments = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
@@ -21,6 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command begins again", file=sys.stderr)
+        return 130
     return 0
 
 

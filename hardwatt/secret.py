@@ -30,7 +30,11 @@ def forget() -> None:
 
 @functools.cache
 def _prompt(variable: str, what: str) -> str:
-    value = getpass.getpass(f"{what} (not shown, kept nowhere): ").strip()
+    try:
+        value = getpass.getpass(f"{what} (not shown, kept nowhere): ").strip()
+    except EOFError:  # Ctrl-D
+        print(file=sys.stderr)
+        value = ""
     if not value:
         raise SettingsError(f"{what} is empty", hint=f"run the command again, or export {variable}")
     return value

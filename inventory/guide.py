@@ -5,6 +5,7 @@ its documentation (inventory/hosts.py); packages and images come from upstream, 
 mirror.
 """
 
+import argparse
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -88,4 +89,5 @@ def guide() -> Iterable[str]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m inventory.guide", description=__doc__).parse_args()
     print("\n".join(guide()))

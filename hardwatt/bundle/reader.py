@@ -6,14 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from hardwatt.bundle import tables
 from hardwatt.bundle.manifest import SCHEMA_VERSION, Manifest, Plan, parse
 from hardwatt.bundle.model import Delivery, Edge, RawBody, Run
 from hardwatt.bundle.writer import file_entries
 from hardwatt.errors import VerifyError
 from hardwatt.files import sha256
+from hardwatt.frames import pl
 
 _AGAIN = "copy the bundle again from where it was made"
 

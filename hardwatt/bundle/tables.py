@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from hardwatt.bundle.model import Delivery, Run
 from hardwatt.files import sync_folder, write_atomic
+from hardwatt.frames import pl
 
 RUNS = {
     "run_id": pl.String,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from hardwatt.bundle import tables
 from hardwatt.bundle.manifest import FileEntry, Manifest, Plan, parse, plan_sha256, plan_text
@@ -27,6 +26,7 @@ from hardwatt.bundle.model import (
 )
 from hardwatt.errors import RefusedError, VerifyError
 from hardwatt.files import read_json, sha256, write_atomic, write_json
+from hardwatt.frames import pl
 
 _STATE = ".unfinished.json"
 INSIDE = Path(__file__).with_name("inside.md")

@@ -13,8 +13,11 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, task
 
+from hardwatt.commands import parsing
 from hardwatt.errors import LabError
 from hardwatt.lab import open_lab
+
+parsing.install()
 
 
 def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
@@ -29,10 +32,10 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
                 function(open_lab(), *args, **kwargs)
             except LabError as error:
                 raise Exit(f"error: {error}", code=1) from error
-            except KeyboardInterrupt:
-                raise Exit("interrupted; the same command goes on from here", code=130) from None
+            except KeyboardInterrupt as pressed:
+                raise Exit(str(pressed) or "interrupted; the same command goes on from here", code=130) from None
 
-        return task(**options)(run)
+        return task(klass=parsing.LabTask, **options)(run)
 
     return wrap
 

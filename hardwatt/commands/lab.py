@@ -6,6 +6,7 @@ from typing import Any
 
 from invoke import Context, Exit
 
+from hardwatt import questions
 from hardwatt.cli import SHIPPED
 from hardwatt.commands import command
 from hardwatt.commands.onhost import on_host
@@ -168,10 +169,7 @@ def machine_shell(lab: Lab) -> None:
 
 
 def _agreed(question: str) -> bool:
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:  # nobody is there
-        return False
+    return questions.ask(f"{question} [y/N] ").lower() in ("y", "yes")
 
 
 def _toml(settings: dict[str, Any]) -> str:

@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import polars as pl
-
 from hardwatt.bundle import Bundle
+from hardwatt.frames import pl
 
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from hardwatt.bundle import Block, SeriesSamples
+from hardwatt.frames import pl
 
 _START = '"resultType":"matrix","result":['
 _METRIC, _VALUES, _END = '{"metric":', ',"values":[[', "]]"

@@ -3,9 +3,8 @@
 import re
 from dataclasses import dataclass
 
-import polars as pl
-
 from hardwatt.bundle import Bundle, Run
+from hardwatt.frames import pl
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.node import cpus
 from hardwatt.instruments.readings import scraped

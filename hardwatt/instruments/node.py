@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-import polars as pl
-
 from hardwatt.bundle import Bundle, Run
+from hardwatt.frames import pl
 from hardwatt.instruments import formula
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.power import integrate_power

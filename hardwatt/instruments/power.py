@@ -2,8 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
+from hardwatt.frames import pl
 from hardwatt.instruments.windows import WindowError
 
 Floats = npt.NDArray[np.float64]

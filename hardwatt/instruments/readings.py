@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-import polars as pl
-
 from hardwatt.bundle import Bundle, Edge, Run, labels_of
+from hardwatt.frames import pl
 
 _TARGET = ("__name__", "instance", "job", "endpoint", "service", "namespace", "pod", "node", "container")
 READ_AT = "hardwatt_meter_read_timestamp_seconds"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from hardwatt.errors import RefusedError
+from hardwatt.frames import pl
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

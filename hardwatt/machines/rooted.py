@@ -4,6 +4,7 @@ Where we are root it is called as functions; elsewhere ``sudo -n`` runs this mod
 the lab's own files stay the user's.
 """
 
+import argparse
 import dataclasses
 import functools
 import json
@@ -166,10 +167,13 @@ def call(verb: str, spec: Spec, **arguments: Any) -> dict[str, Any]:
 
 def main() -> int:
     """Answer one call of ``call``: 0 with an answer, 3 with an error that a person can mend."""
+    parser = argparse.ArgumentParser(prog="python -m hardwatt.machines.rooted", description=__doc__)
+    parser.add_argument("verb", choices=sorted(VERBS), help="its arguments are read as JSON from the standard input")
+    verb = parser.parse_args().verb
     asked = json.load(sys.stdin)
     spec = Spec(**{**asked["spec"], "reserved": tuple(asked["spec"]["reserved"])})
     try:
-        answer, code = VERBS[sys.argv[1]](spec, **asked["arguments"]), 0
+        answer, code = VERBS[verb](spec, **asked["arguments"]), 0
     except LabError as error:
         answer, code = {"message": error.message, "hint": error.hint}, 3
     sys.stdout.write(json.dumps(answer))

@@ -12,7 +12,7 @@ from typing import Any
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
-from hardwatt import reach, unreachable
+from hardwatt import questions, reach, unreachable
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.lab import Lab
@@ -219,7 +219,7 @@ def asked(offered: Offer) -> str:
                        hint=remedy)  # fmt: skip
     print(here)
     print(f"on the host's own console: {_printed(offered)}")
-    answer = input("Is it the same? (yes, no, or the fingerprint there) ").strip()
+    answer = questions.ask("Is it the same? (yes, no, or the fingerprint there) ")
     if answer.lower() in ("y", "yes"):
         return offered.fingerprint
     if not answer.startswith("SHA256:"):

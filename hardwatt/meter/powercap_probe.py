@@ -5,6 +5,7 @@ One file, standard library only, Python 3.6 syntax: it is sent to a node through
 there. Arguments: seconds of watching, then one or more sysfs roots.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -88,8 +89,11 @@ def vendor(cpuinfo: str = "/proc/cpuinfo", read: Callable[[str], str] = read_fil
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Print the zones of the roots."""
-    given = sys.argv[1:] if argv is None else argv
-    print(json.dumps({"vendor": vendor(), "zones": watch(given[1:] or ["/sys"], float(given[0]))}))
+    parser = argparse.ArgumentParser(prog="powercap_probe.py", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("seconds", type=float, help="how long the counters are watched")
+    parser.add_argument("roots", nargs="*", default=["/sys"], metavar="ROOT", help="sysfs (default: /sys)")
+    given = parser.parse_args(argv)
+    print(json.dumps({"vendor": vendor(), "zones": watch(given.roots, given.seconds)}))
     return 0
 
 

@@ -21,7 +21,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 def main() -> None:
     """Serve until stopped."""
-    parser = argparse.ArgumentParser(prog="httpd.py")
+    parser = argparse.ArgumentParser(prog="httpd.py", description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("address")
     parser.add_argument("port", type=int)

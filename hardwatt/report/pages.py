@@ -5,6 +5,7 @@ Renders, computes nothing; a test holds each page against what this gives.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,7 +40,9 @@ PAGES: dict[str, Callable[[], str]] = {"talk.md": talk_page, "coverage.md": cove
 
 def main(argv: Sequence[str]) -> int:
     """Write every page into the folder that is named (``docs`` where none is)."""
-    folder = Path(argv[0]) if argv else Path("docs")
+    parser = argparse.ArgumentParser(prog="python -m hardwatt.report.pages", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs"), help="default: docs")
+    folder = parser.parse_args(argv).folder
     for name, page in PAGES.items():
         write_atomic(folder / name, page())
     return 0

@@ -6,8 +6,8 @@ each at 390, 1280 and 1920 pixels in light and dark, and as a PDF on A4.
 
 from __future__ import annotations
 
+import argparse
 import base64
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,4 +32,7 @@ def main(folder: Path, kinds: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    parser = argparse.ArgumentParser(prog="python -m tests.report.shots", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(CASES)} (default: all)")
+    main(*vars(parser.parse_args()).values())

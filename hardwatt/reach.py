@@ -5,16 +5,26 @@ Everything here is OpenSSH's own, with the lab's key and the lab's known hosts a
 
 import contextlib
 import dataclasses
+import re
 import shlex
 import socket
 from pathlib import Path
 
 from hardwatt import door
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
+from hardwatt.errors import LabError, SettingsError
+from hardwatt.settings import ROOT
 
 ANSWER_TIMEOUT = 60.0
 """Seconds for the greeting of an SSH server behind another host."""
+_PLAIN = re.compile(r"[\w@+,./:-]+", re.ASCII)
+"""Paths that OpenSSH takes as they are."""
+_UNSPEAKABLE = {"\n": "a line break", "${": "'${'"}
+"""OpenSSH reads its options a line at a time, and has no escape for the name of a variable."""
+_KEY_TOKENS = re.compile(r"~|%[Cdhlru]")
+"""What paramiko's reader of ssh_config replaces in the path of a key; it knows no escape."""
+_FILE_ENDS = re.compile(r"\s")
+"""Where pyinfra cuts the names of known_hosts files apart; it knows no quotes."""
 
 
 def known_name(address: str, port: int) -> str:
@@ -52,14 +62,29 @@ class Hop:
         return f"{self.user}@{address}:{self.port}"
 
 
+def quoted(path: Path) -> str:
+    """Return a path as a value of OpenSSH's options takes it: blanks in quotes, per cent signs doubled.
+
+    Raises ``SettingsError`` where OpenSSH has no way to write it.
+    """
+    text = str(path)
+    if bad := next((shown for found, shown in _UNSPEAKABLE.items() if found in text), ""):
+        raise SettingsError(f"OpenSSH cannot use a path with {bad} in it: {text!r}",
+                            hint="move the checkout (or the key of host.key) to a path without it")  # fmt: skip
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = text.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def options(key: Path, known_hosts: Path) -> list[str]:
     """Return ssh's options for one key and one file of known hosts: strict, and without a question."""
     return [
         "-F", "none",
-        "-i", str(key),
+        "-o", f"IdentityFile={quoted(key)}",  # -i looks for the file before it reads %%
         "-o", "IdentitiesOnly=yes",
         "-o", "IdentityAgent=none",
-        "-o", f"UserKnownHostsFile={known_hosts}",
+        "-o", f"UserKnownHostsFile={quoted(known_hosts)}",
         "-o", "GlobalKnownHostsFile=/dev/null",
         "-o", "StrictHostKeyChecking=yes",
         "-o", "BatchMode=yes",
@@ -70,7 +95,8 @@ def options(key: Path, known_hosts: Path) -> list[str]:
 def proxy_command(end: Endpoint, target: str = "%h:%p") -> str:
     """Return the command through which a connection to ``target`` goes; empty where none is needed.
 
-    ``%h:%p`` is what ssh itself fills in.
+    ``%h:%p`` is what ssh itself fills in. The command is for a program that starts it as it is; ``way`` gives the form
+    that ssh reads.
     """
     if not end.jump:
         return ""
@@ -81,24 +107,38 @@ def proxy_command(end: Endpoint, target: str = "%h:%p") -> str:
 
 def way(end: Endpoint) -> list[str]:
     """Return ssh's options that lead through the jump host, if there is one."""
-    command = proxy_command(end)
-    return ["-o", f"ProxyCommand={command}"] if command else []
+    if not end.jump:
+        return []
+    before, target, after = proxy_command(end).rpartition("%h:%p")
+    return ["-o", f"ProxyCommand={before.replace('%', '%%')}{target}{after}"]
 
 
 def ssh_config(end: Endpoint) -> str:
     """Return the text of an ssh_config that knows the way to the node and nothing else (pyinfra reads it).
 
     pyinfra goes through a jump host by itself; with a ProxyCommand it never ends, because paramiko
-    reads on after the command's end.
+    reads on after the command's end. Its reader has neither quotes nor escapes, so files of the checkout are named
+    from there: that is where pyinfra runs. Raises ``SettingsError`` for another file whose path it would misread.
     """
     if not end.jump:
         return ""
     hop = Hop.parse(end.jump)
+    key, known_hosts = _for_pyinfra(end.key, _KEY_TOKENS), _for_pyinfra(end.known_hosts, _FILE_ENDS)
     return (
         f"Host {end.address}\n    ProxyJump {hop}\n"
-        f"Host {hop.address}\n    IdentityFile {end.key}\n    IdentitiesOnly yes\n    IdentityAgent none\n"
-        f"    UserKnownHostsFile {end.known_hosts}\n    StrictHostKeyChecking yes\n    ConnectTimeout 20\n"
+        f"Host {hop.address}\n    IdentityFile {key}\n    IdentitiesOnly yes\n    IdentityAgent none\n"
+        f"    UserKnownHostsFile {known_hosts}\n    StrictHostKeyChecking yes\n    ConnectTimeout 20\n"
     )
+
+
+def _for_pyinfra(path: Path, misread: re.Pattern[str]) -> Path:
+    near = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    if bad := misread.search(str(near)):
+        raise SettingsError(
+            f"behind a jump host, pyinfra cannot read a path with {bad.group()!r} in it: {str(near)!r}",
+            hint="copy the file to a path without it (host.key in lab.toml)",
+        )
+    return near
 
 
 def git_way(end: Endpoint, port: int) -> list[str]:

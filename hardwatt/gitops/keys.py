@@ -14,6 +14,7 @@ from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.files import write_atomic
 from hardwatt.lab import Lab
+from hardwatt.reach import quoted
 
 PORT = 2222
 ROOT = "/srv/git"
@@ -92,7 +93,8 @@ def ssh_command(key: Path, known_hosts: Path, algorithm: str = "ssh-ed25519", wa
     options = {
         "IdentitiesOnly": "yes",
         "IdentityAgent": "none",
-        "UserKnownHostsFile": str(known_hosts),
+        "IdentityFile": quoted(key),
+        "UserKnownHostsFile": quoted(known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
         "HostKeyAlgorithms": "rsa-sha2-512,rsa-sha2-256" if algorithm == "ssh-rsa" else algorithm,
@@ -100,4 +102,4 @@ def ssh_command(key: Path, known_hosts: Path, algorithm: str = "ssh-ed25519", wa
         "ConnectTimeout": "10",
     }
     flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    return shlex.join(["ssh", "-F", "none", "-i", str(key), *flags, *way])
+    return shlex.join(["ssh", "-F", "none", *flags, *way])

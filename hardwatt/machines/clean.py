@@ -10,7 +10,7 @@ from hardwatt import door
 from hardwatt.door import Process
 from hardwatt.errors import CommandError, WaitError
 from hardwatt.machines import cgroups, network, nspawn
-from hardwatt.machines.hostfacts import HostFacts
+from hardwatt.machines.hostfacts import HostFacts, mount_point
 from hardwatt.wait import wait
 
 POD_GRACE = 4.0
@@ -92,15 +92,8 @@ def machine(facts: HostFacts, ident: str, root: Path) -> list[str]:
 def mounts_below(folder: Path, mountinfo: str | None = None) -> list[Path]:
     """Return the mount points in a folder, the innermost first."""
     text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
-    points = [Path(_unescape(line.split()[4])) for line in text.splitlines()]
+    points = [mount_point(line) for line in text.splitlines()]
     return sorted((point for point in points if point.is_relative_to(folder)), key=lambda p: -len(p.parts))
-
-
-def _unescape(field: str) -> str:
-    """Return a path of mountinfo, where blanks and backslashes are written in octal."""
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(code, character)
-    return field
 
 
 def _unmount(points: Sequence[Path]) -> None:

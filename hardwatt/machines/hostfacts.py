@@ -187,7 +187,7 @@ def _hierarchies(root: Path) -> tuple[Hierarchy, ...]:
     found: list[Hierarchy] = []
     for line in mounts.read_text().splitlines():
         left, _, right = line.partition(" - ")
-        mount = Path(left.split()[4])
+        mount = mount_point(left)
         kind, _, options = right.split(" ", 2)
         if kind == "cgroup2":
             found.append(Hierarchy(mount, ()))
@@ -211,10 +211,18 @@ def _filesystem(root: Path, place: Path) -> str:
     best, kind = -1, ""
     for line in mounts.read_text().splitlines():
         left, _, right = line.partition(" - ")
-        point = Path(left.split()[4])
+        point = mount_point(left)
         if place.is_relative_to(point) and len(point.parts) >= best:
             best, kind = len(point.parts), right.split()[0]
     return kind
+
+
+def mount_point(line: str) -> Path:
+    """Return the mount point of a line of mountinfo, in which blanks and backslashes are written in octal."""
+    field = line.split()[4]
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        field = field.replace(code, character)
+    return Path(field)
 
 
 def disk_free(place: Path) -> int:

@@ -94,17 +94,22 @@ def write_into(disk: Path, wanted: dict[str, tuple[int, str]]) -> None:
 
     Raises ``LabError`` where one of them is not there afterwards.
     """
-    where = f"{disk}?offset={OFFSET}"
+    where = f"{disk.name}?offset={OFFSET}"  # from its own folder: debugfs would end a path at its first question mark
     with tempfile.TemporaryDirectory(prefix=".identity-", dir=disk.parent) as folder:
         lines: list[str] = []
         for number, (path, (mode, text)) in enumerate(wanted.items()):
             source = Path(folder, str(number))
             write_atomic(source, text, mode=0o600)
-            lines += [f"rm {path}", f'write "{source}" {path}', f"set_inode_field {path} mode 0100{mode:o}"]
+            lines += [
+                f"rm {path}",
+                f"write {source.relative_to(disk.parent)} {path}",
+                f"set_inode_field {path} mode 0100{mode:o}",
+            ]
             lines += [f"set_inode_field {path} {field} 0" for field in ("uid", "gid")]
         commands = Path(folder, "commands")
         write_atomic(commands, "\n".join(lines) + "\n")
-        door.run(["debugfs", "-w", "-f", commands, where], env={"PATH": search_path()})
+        door.run(["debugfs", "-w", "-f", commands, where], cwd=disk.parent, env={"PATH": search_path()})
     for path, (_, text) in wanted.items():
-        if door.run(["debugfs", "-R", f"cat {path}", where], env={"PATH": search_path()}).stdout != text:
+        shown = door.run(["debugfs", "-R", f"cat {path}", where], cwd=disk.parent, env={"PATH": search_path()})
+        if shown.stdout != text:
             raise LabError(f"{path} could not be written into {disk}", hint="free some space, then invoke lab.up")

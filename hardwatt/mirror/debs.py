@@ -87,6 +87,7 @@ def config(name: str, version: str, arch: str, binaries: Mapping[str, Path]) -> 
     return {
         "name": name, "version": version, "version_schema": "none", "arch": arch, "platform": "linux",
         "section": "admin", "priority": "optional", "maintainer": "hardwatt <hardwatt@localhost>",
+        "disable_globbing": True,  # the folders above are the user's to name
         "description": recipe.description, "homepage": recipe.homepage, "license": "Apache-2.0",
         "mtime": EPOCH, "contents": contents, "depends": list(recipe.depends),
         "recommends": list(recipe.recommends), "provides": list(recipe.provides),

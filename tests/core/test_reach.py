@@ -50,7 +50,7 @@ def test_both_host_keys_are_checked_and_nothing_of_the_user_s_is_used() -> None:
     words = shlex.split(reach.proxy_command(JUMPED, "198.51.100.7:22"))
     assert words[-3:] == ["-W", "198.51.100.7:22", "admin@192.0.2.9"]
     assert words[words.index("-p") + 1] == "2200"
-    assert words[words.index("-i") + 1] == "/k/ssh key"
+    assert 'IdentityFile="/k/ssh key"' in words
     for option in ("StrictHostKeyChecking=yes", "UserKnownHostsFile=/k/known_hosts", "IdentityAgent=none"):
         assert option in words
     assert words[words.index("-F") + 1] == "none"

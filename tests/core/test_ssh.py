@@ -48,9 +48,9 @@ class _Session(paramiko.ServerInterface):
 class Server:
     """An SSH server on a free port of loopback."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, user_key: paramiko.PKey | None = None) -> None:
         self.host_key = paramiko.ECDSAKey.generate()
-        self.user_key: paramiko.PKey = paramiko.ECDSAKey.generate()
+        self.user_key: paramiko.PKey = user_key or paramiko.ECDSAKey.generate()
         self.user_key.write_private_key_file(str(folder / "key"))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
@@ -69,9 +69,12 @@ class Server:
             transport.add_server_key(self.host_key)
             self._transports.append(transport)
             try:
-                transport.start_server(server=_Session(self.user_key))
+                transport.start_server(server=self.session(transport))
             except (paramiko.SSHException, EOFError, OSError):
                 continue
+
+    def session(self, transport: paramiko.Transport) -> paramiko.ServerInterface:
+        return _Session(self.user_key)
 
     def know(self, key: paramiko.PKey) -> None:
         line = f"[127.0.0.1]:{self.port} {key.get_name()} {key.get_base64()}\n"

@@ -64,7 +64,7 @@ def test_ssh_checks_the_host_key_and_offers_one_key() -> None:
         "StrictHostKeyChecking=yes",
         "UserKnownHostsFile=/kh",
         "IdentitiesOnly=yes",
-        "'/k y'",
+        """'IdentityFile="/k y"'""",
         "BatchMode=yes",
     ):
         assert part in command

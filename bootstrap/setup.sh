@@ -17,6 +17,18 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# --- A path that every tool can take: what these characters mean to others cannot be escaped there ------
+newline='
+'
+for bad in ':' '"' '$' '`' "\\" "$newline"; do
+    case $root in
+        *"$bad"*)
+            [ "$bad" != "$newline" ] || bad='a line break'
+            die "the path of this checkout has $bad in it, which PATH or the shell reads as something else: $root" \
+                "move the checkout to a path without it (blanks and per cent signs are fine), then run make setup there" ;;
+    esac
+done
+
 # --- OS packages: only where the embedded node can run at all, and only what is missing -----------
 packages() {
     sed -e 's/#.*//' "$root/bootstrap/packages.txt" | awk 'NF {print $1}'

@@ -6,6 +6,7 @@ again, and a run with nothing to do changes nothing and says so.
 
 import contextlib
 import dataclasses
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from hardwatt import (
@@ -193,7 +194,7 @@ def undone(lab: Lab, *, keep_packages: bool = False) -> list[str]:
     if status.state != "running":
         raise LabError(
             f"the host {status.address} is not reached, so nothing on it can be undone: {status.detail}",
-            hint=f"{status.hint}; or, if the host is gone for good, remove {lab.dir} by hand",
+            hint=f"{status.hint}; or, if the host is gone for good, remove {shlex.quote(str(lab.dir))} by hand",
         )
     return provision.reset(lab, keep_packages=keep_packages, dry=True)
 

@@ -2,6 +2,7 @@
 
 import datetime
 import secrets
+import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -250,7 +251,7 @@ def _finish(engine: Engine, facts: Facts) -> Path:
         reasons = sorted({f"{run.run_id}: {run.reason}" for run in writer.runs if run.status == "failed"})
         raise LabError(
             f"only {pairs} of {plan_.pairs} pairs are complete: " + "; ".join(reasons),
-            hint=f"invoke experiment.report {writer.path} shows what there is",
+            hint=f"invoke experiment.report {shlex.quote(str(writer.path))} shows what there is",
         )
     return writer.path
 

@@ -25,7 +25,6 @@ from hardwatt.ssh import Ssh
 from tests.core import test_ssh
 
 ODD = ["my labs 100%", "50%done %d%h", "it's #1, \u00fc", 'say "hi"', "back\\slash", "a$b [c] {d} ?*;&|"]
-BANNER = b"SSH-2.0-behind\r\n"
 
 
 class Forwarding(test_ssh._Session):
@@ -40,20 +39,23 @@ class Forwarding(test_ssh._Session):
         return paramiko.common.OPEN_SUCCEEDED
 
     def _join(self, destination: tuple[str, int]) -> None:
-        channel = self.transport.accept(10)
-        if channel is None:
-            return
-        with contextlib.suppress(OSError), socket.create_connection(destination, timeout=10) as there:
-            ends: list[paramiko.Channel | socket.socket] = [channel, there]
-            while there in ends:
-                for ready in select.select(ends, [], [], 10)[0]:
-                    if data := ready.recv(65536):
-                        (there if ready is channel else channel).sendall(data)
-                    else:
-                        ends.remove(ready)
-                        if ready is channel:  # that direction alone has ended
-                            there.shutdown(socket.SHUT_WR)
-            channel.close()
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # either end may hang up
+            channel = self.transport.accept(10)
+            if channel is not None:
+                pump(channel, destination)
+
+
+def pump(channel: paramiko.Channel, destination: tuple[str, int]) -> None:
+    with contextlib.closing(channel), socket.create_connection(destination, timeout=10) as there:
+        ends: list[paramiko.Channel | socket.socket] = [channel, there]
+        while there in ends:
+            for ready in select.select(ends, [], [], 10)[0]:
+                if data := ready.recv(65536):
+                    (there if ready is channel else channel).sendall(data)
+                else:
+                    ends.remove(ready)
+                    if ready is channel:  # that direction alone has ended
+                        there.shutdown(socket.SHUT_WR)
 
 
 class Jump(test_ssh.Server):
@@ -161,7 +163,29 @@ def test_mount_points_are_read_with_their_blanks() -> None:
     assert hostfacts.mount_point(line) == Path("/media/my disk\\x")
 
 
-def test_the_checkout_itself_is_named_nowhere_in_the_makefile() -> None:
-    text = (ROOT / "Makefile").read_text()
-    assert "$(CURDIR)" not in text
-    assert "$(PWD)" not in text
+@pytest.mark.parametrize("bad", [":", '"', "$", "`", "\\", "\n"])
+def test_a_path_that_some_tool_cannot_take_is_refused_before_anything_is_made(tmp_path: Path, bad: str) -> None:
+    folder = tmp_path / f"my{bad}labs"
+    folder.mkdir()
+    done = subprocess.run(
+        [ROOT / "bootstrap/setup.sh", folder], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 1
+    assert ("a line break" if bad == "\n" else f"has {bad} in it") in done.stderr
+    assert "next: move the checkout" in done.stderr
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["my labs 100%", "it's #1, \u00fc"])
+def test_make_runs_what_it_should_from_such_a_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    for program in ("bootstrap/setup.sh", ".venv/bin/invoke"):
+        path = folder / program
+        path.parent.mkdir(parents=True)
+        path.write_text(f'#!/bin/sh\necho "{program} $* from $(pwd)"\n')
+        path.chmod(0o755)
+    (folder / "Makefile").write_text((ROOT / "Makefile").read_text())
+    assert ran(["make", "-C", str(folder), "--no-print-directory", "lab"]).splitlines() == [
+        f"bootstrap/setup.sh  from {folder}", f".venv/bin/invoke lab.first from {folder}",
+    ]  # fmt: skip
+    assert "lab" in ran(["make", "-C", str(folder), "--no-print-directory", "help"])

@@ -97,9 +97,9 @@ def test_wrong_usage_is_named_and_ends_with_two(argv: str, words: str) -> None:
 def test_a_value_may_begin_with_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
     monkeypatch.setattr(commands, "open_lab", lambda: None)
-    monkeypatch.setattr("hardwatt.energy.query.query", lambda lab, query, **more: seen.append((query, more["last"])))
-    Program(name="Invoke", binary="invoke").run(["invoke", "energy.query", "--query=-sum(x)", "--last", "-5m"])
-    assert seen == [("-sum(x)", "-5m")]
+    monkeypatch.setattr("hardwatt.energy.units.convert", lambda *given: seen.append(given))
+    Program(name="Invoke", binary="invoke").run(["invoke", "energy.convert", "--quantity=-5J", "--unit", "-x"])
+    assert seen == [("-5J", "-x")]
     code, _, err = run("energy.query", "-sum(x)")
     assert code == 2
     assert "--query=VALUE" in err

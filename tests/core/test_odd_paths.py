@@ -136,7 +136,7 @@ END = Endpoint("n", "ssh", "198.51.100.7", 22, "root", Path("/k/key"), Path("/k/
 
 
 def test_pyinfra_is_named_files_of_the_checkout_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Path("/home/me/my ~labs 100%d")
+    root = Path("/srv/my ~labs 100%d")
     monkeypatch.setattr(reach, "ROOT", root)
     end = dataclasses.replace(END, jump="jump", key=root / ".lab/a/keys/ssh", known_hosts=root / ".lab/a/known_hosts")
     found = paramiko.SSHConfig.from_text(reach.ssh_config(end)).lookup("jump")

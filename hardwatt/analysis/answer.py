@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hardwatt.analysis import equivalence, paired, resample, signedrank
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
-from hardwatt.analysis.table import Pair, Table, vector
+from hardwatt.analysis.table import Table, vector
 from hardwatt.errors import LabError
 from hardwatt.instruments import Figure
 
@@ -33,11 +33,16 @@ def measured(one: Figure) -> Json:
     return figure(one.value, one.unit, one.source, one.low, one.high)
 
 
-def difference(table: Table, pair: Pair, outcome: str) -> Json:
-    """Difference of one pair; its bounds are the instruments' bounds, worst case."""
-    first, second = (table.figures[pair.runs[arm].run_id, outcome] for arm in table.arms)
-    value, low, high = second.value - first.value, second.low - first.high, second.high - first.low
-    return figure(value, first.unit, first.source, low, high)
+def differences(table: Table, outcome: str) -> list[Json]:
+    """Difference of each pair; its bounds are the instruments' bounds, worst case."""
+    columns, values = table.columns(outcome), vector(table, outcome)
+    if columns is None or values is None:
+        return []
+    rows = []
+    for first, second, value in zip(*(columns[arm] for arm in table.arms), values.tolist(), strict=True):
+        low, high = min(value, second.low - first.high), max(value, second.high - first.low)
+        rows.append(figure(value, first.unit, first.source, low, high))
+    return rows
 
 
 def mean_of(table: Table, arm: str, outcome: str) -> Json:
@@ -118,13 +123,15 @@ def _relative(table: Table, level: float) -> Json:
 def pairs(table: Table, derived: str | None) -> list[Json]:
     """Every pair: both figures, their difference, and the derived joules where there are any."""
     rows = []
-    for pair in table.pairs:
+    own = differences(table, table.outcome)
+    further = differences(table, derived) if derived else [None] * len(own)
+    for pair, found, other in zip(table.pairs, own, further, strict=True):
         row = {
             "pair": str(pair.block),
             "order": list(pair.order),
             "values": {arm: measured(table.primary(pair.runs[arm])) for arm in table.arms},
-            "difference": difference(table, pair, table.outcome),
-            "derived": difference(table, pair, derived) if derived else None,
+            "difference": found,
+            "derived": other,
         }
         rows.append(row)
     return rows
@@ -158,7 +165,7 @@ def equivalent(table: Table, planned: Mapping[str, Any]) -> Json | None:
     answer = equivalence.tost(values, float(margin))
     return {
         "margin": figure(answer.margin, sample.unit, "plan"),
-        "interval": figure(float(values.mean()), sample.unit, sample.source, answer.low, answer.high),
+        "interval": figure(answer.mean, sample.unit, sample.source, answer.low, answer.high),
         "level": figure(answer.level * 100, "%", "twice the one-sided level of the tests"),
         "p": figure(answer.p, "1", "two one-sided t tests"),
         "equivalent": answer.equivalent,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from hardwatt.analysis import ties
 from hardwatt.analysis.equivalence import holm
 from hardwatt.analysis.paired import LEVEL, Estimate, mean_difference
 from hardwatt.analysis.resample import sign_flip
@@ -50,7 +51,7 @@ class Several:
 
 
 def several(
-    columns: Mapping[str, Sequence[float]],
+    columns: Mapping[str, Sequence[ties.Number]],
     places: Mapping[str, Sequence[int]] | None = None,
     level: float = LEVEL,
     seed: int = 0,
@@ -63,26 +64,35 @@ def several(
     arms = list(columns)
     if len(arms) < 2 or len({len(column) for column in columns.values()}) != 1 or not len(columns[arms[0]]):
         raise LabError("several arms need the same blocks in every arm, and two arms or more")
-    y = np.column_stack([np.asarray(columns[arm], dtype=np.float64) for arm in arms])
+    y = np.column_stack([ties.floats(columns[arm]) for arm in arms])
     where = None if places is None else np.column_stack([np.asarray(places[arm]) for arm in arms])
     n, tested = y.shape[0], y.shape[0] >= FEWEST_FOR_A_TEST
     estimates, f, f_p = _mixed(y, where, level)
     if estimates is None and where is not None:
         # Places that follow from the arm (one order only) cannot be told from it.
         estimates, f, f_p = _mixed(y, None, level)
-    adjusted = holm({arm: sign_flip(y[:, k] - y[:, 0], seed).p for k, arm in enumerate(arms) if k}) if tested else {}
+    first = columns[arms[0]]
+    against = {arm: ties.subtract(columns[arm], first) for arm in arms[1:]}
+    raw = {arm: sign_flip(d, seed, ties.noise(columns[arm], first)).p for arm, d in against.items()} if tested else {}
+    adjusted = holm(raw)
     contrasts = tuple(
         Contrast(
             arm,
-            mean_difference(y[:, k] - y[:, 0], level),
+            mean_difference(against[arm], level),
             estimates[k - 1] if estimates else None,
             adjusted.get(arm),
         )
         for k, arm in enumerate(arms)
         if k
     )
-    friedman = float(stats.friedmanchisquare(*y.T).pvalue) if tested and len(arms) > 2 and np.ptp(y) else None
+    friedman = _friedman(list(columns.values())) if tested and len(arms) > 2 else None
     return Several(contrasts, f if n > 1 else None, f_p if n > 1 and tested else None, friedman)
+
+
+def _friedman(columns: Sequence[Sequence[ties.Number]]) -> float | None:
+    """Return p of Friedman's test; ``None`` where all arms are tied in every block."""
+    places = ties.places([value for column in columns for value in column]).reshape(len(columns), -1)
+    return float(stats.friedmanchisquare(*places).pvalue) if np.ptp(places, axis=0).any() else None
 
 
 def _mixed(
@@ -108,7 +118,7 @@ def _mixed(
         about = f"mixed model, block random, {'place fixed, ' if place else ''}{df} degrees"
         estimates.append(Estimate(value, value - half, value + half, level, about, n))
     b, c = coefficients[: k - 1], covariance[: k - 1, : k - 1]
-    if variance <= 0:
+    if variance <= (ties.NO_SPREAD * float(np.abs(y).max())) ** 2:
         return estimates, None, None
     f = float(b @ np.linalg.solve(c, b)) / (k - 1)
     return estimates, f, float(stats.f.sf(f, k - 1, df))

@@ -11,7 +11,7 @@ import numpy as np
 from hardwatt.analysis import equivalence, paired, resample
 from hardwatt.analysis.answer import mean_of
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
-from hardwatt.analysis.table import Table, vector
+from hardwatt.analysis.table import Table, noise, vector
 from hardwatt.bundle import Delivery
 from hardwatt.instruments import Figure
 
@@ -96,7 +96,10 @@ def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -
     rows = [row for name in known if (row := contrast(table, name, _label(name)))]
     tested = [row for row in rows if planned is None or row["name"] in planned]
     if len(table.pairs) >= FEWEST_FOR_A_TEST:
-        raw = {row["name"]: resample.sign_flip(_known(table, row["name"]), seed).p for row in tested}
+        raw = {
+            row["name"]: resample.sign_flip(_known(table, row["name"]), seed, noise(table, row["name"])).p
+            for row in tested
+        }
         adjusted = equivalence.holm(raw)
         for row in tested:
             source = "sign-flip permutation, two-sided, Holm over the secondaries"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from hardwatt.analysis import ties
 from hardwatt.analysis.paired import LEVEL, Estimate, differences
 from hardwatt.errors import LabError
 
@@ -48,7 +49,7 @@ def break_even(values: ArrayLike, commits: ArrayLike, hours: ArrayLike, level: f
     """
     d, n, t = differences(values), differences(commits), differences(hours)
     design = np.column_stack([t, n])
-    if d.size < 4 or np.linalg.matrix_rank(design) < 2 or not np.ptp(n / t):
+    if d.size < 4 or np.linalg.matrix_rank(design) < 2 or not ties.varies(n / t):
         raise LabError(
             "the break-even rate needs four pairs or more, with different commits by hour",
             hint="plan windows with few commits and windows with many",
@@ -57,7 +58,9 @@ def break_even(values: ArrayLike, commits: ArrayLike, hours: ArrayLike, level: f
     q = float(stats.t.ppf(0.5 + level / 2, df))
     by_hour, by_commit = _estimate(a, v_aa, q, level, d.size), _estimate(b, v_bb, q, level, d.size)
     low, high = _positive(fieller(-a, b, v_aa, -v_ab, v_bb, q))
-    crossing = b != 0 and -a / b > 0
+    # A cost that rounding alone makes differ from zero crosses nothing.
+    limit = ties.RESOLUTION * float(np.abs(d).max())
+    crossing = abs(b) * float(n.max()) > limit and -a / b > 0
     return BreakEven(_word(by_hour, by_commit, low, high), -a / b if crossing else None, low, high, by_hour, by_commit)
 
 

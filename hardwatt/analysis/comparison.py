@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hardwatt.analysis import paired, pooling
+from hardwatt.analysis import paired, pooling, ties
 from hardwatt.analysis.figures import Json, figure, of_estimate, text
 from hardwatt.analysis.results import analyse
 from hardwatt.errors import LabError
@@ -115,7 +115,7 @@ def _against_first(names: Sequence[str], results: Sequence[Json]) -> list[Json]:
 
 def _together(results: Sequence[Json]) -> Json | None:
     """All bundles together, from three on that have two pairs or more; ``None`` otherwise."""
-    own = [values for one in results if len(values := _differences(one)) > 1 and max(values) > min(values)]
+    own = [values for one in results if len(values := _differences(one)) > 1 and ties.varies(values)]
     if len(own) < FEWEST_TO_POOL or len(own) < len(results):
         return None
     means = [paired.mean_difference(values).value for values in own]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from hardwatt.analysis import ties
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, figure
 from hardwatt.analysis.table import Table, vector
 
@@ -28,7 +29,7 @@ def distribution(table: Table) -> Json | None:
     if values is None or columns is None:
         return None
     sample = columns[table.arms[0]][0]
-    tested = values.size >= FEWEST_FOR_A_TEST and bool(np.ptp(values))
+    tested = values.size >= FEWEST_FOR_A_TEST and ties.varies(values)
     names = [str(pair.block) for pair in table.pairs]
     shapiro = float(stats.shapiro(values).pvalue) if tested else None
     return {

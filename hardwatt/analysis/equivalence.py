@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from hardwatt.analysis import ties
 from hardwatt.analysis.paired import differences, mean_difference, standard_error
 from hardwatt.errors import LabError
 
@@ -19,6 +20,7 @@ class Equivalence:
     margin: float
     p: float
     """The larger of the two one-sided p-values."""
+    mean: float
     low: float
     high: float
     level: float
@@ -39,17 +41,19 @@ def tost(values: ArrayLike, margin: float, alpha: float = 0.05) -> Equivalence:
     interval = mean_difference(d, level)
     if interval.low is None or interval.high is None:
         raise LabError("an equivalence test needs an interval")
+    # A bound that meets the margin is not inside it, whatever its last bit is.
+    slack = ties.RESOLUTION * max(margin, float(abs(d).max()))
+    error = standard_error(d)
     p = max(
-        _one_sided(d.mean() + margin, standard_error(d), d.size),
-        _one_sided(margin - d.mean(), standard_error(d), d.size),
+        _one_sided(distance, error, d.size, slack) for distance in (interval.value + margin, margin - interval.value)
     )
-    inside = -margin < interval.low and interval.high < margin
-    return Equivalence(margin, p, interval.low, interval.high, level, inside)
+    inside = interval.low + margin > slack and margin - interval.high > slack
+    return Equivalence(margin, p, interval.value, interval.low, interval.high, level, inside)
 
 
-def _one_sided(distance: float, error: float, n: int) -> float:
+def _one_sided(distance: float, error: float, n: int, slack: float) -> float:
     if error == 0:
-        return 0.0 if distance > 0 else 1.0
+        return 0.0 if distance > slack else 1.0
     return float(stats.t.sf(distance / error, n - 1))
 
 

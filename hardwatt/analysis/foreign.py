@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hardwatt.analysis import answer, distribution, further, robustness, table
+from hardwatt.analysis import answer, distribution, further, robustness, table, ties
 from hardwatt.analysis.figures import Json, count, figure, text
 from hardwatt.analysis.paired import LEVEL
 from hardwatt.bundle import Run
@@ -125,7 +125,8 @@ def _runs(rows: Sequence[Mapping[str, str | None]], asked: Asked, source: str) -
         runs.append(run)
         if done:
             value = _number(row[asked.columns.value], asked.columns.value, where)
-            one = Figure(value, asked.unit, f"column {asked.columns.value} of {source}", value, value)
+            exact = ties.exact(row[asked.columns.value] or "")
+            one = Figure(value, asked.unit, f"column {asked.columns.value} of {source}", value, value, exact)
             outcomes.append(Outcome(run.run_id, arm, block, number, asked.columns.value, one))
     return runs, Measured(tuple(outcomes), ())
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hardwatt.analysis import breakeven as crossing
+from hardwatt.analysis import ties
 from hardwatt.analysis.arms import Several, several
 from hardwatt.analysis.figures import Json, count, figure, of_estimate
 from hardwatt.analysis.table import Table, complete, vector
@@ -29,7 +30,7 @@ def break_even(table: Table, level: float) -> Json:
     hours = np.array([(first.seconds + second.seconds) / 2 / crossing.HOUR for first, second in windows])
     # Windows differ by milliseconds: that is no other rate of commits.
     hours = np.full_like(hours, hours.mean()) if np.ptp(hours) < 0.01 * hours.mean() else hours
-    if not np.ptp(commits / hours):
+    if not ties.varies(commits / hours):
         return _unknown(
             "Every window had as many commits, so what an arm costs by being there cannot be told from what a commit "
             "costs. It takes a study with windows of few commits and of many."
@@ -75,7 +76,7 @@ def further_arms(
     blocks = complete(runs, figures, arms, outcome)
     if not blocks:
         return {"blocks": count(0, "blocks", "runs table of the bundle"), "contrasts": [], "f": None, "friedman": None}
-    columns = {arm: [figures[block[arm].run_id, outcome].value for block in blocks] for arm in arms}
+    columns = {arm: [figures[block[arm].run_id, outcome].number for block in blocks] for arm in arms}
     places = {arm: [_place(block, arm) for block in blocks] for arm in arms}
     sample = figures[blocks[0][arms[0]].run_id, outcome]
     return _several(several(columns, places, plan["level"], plan["seed"]), len(blocks), arms[0], sample)

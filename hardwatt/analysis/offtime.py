@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from hardwatt.analysis import paired
+from hardwatt.analysis import paired, ties
 from hardwatt.analysis.breakeven import fieller
 from hardwatt.analysis.figures import Json, count, figure, of_estimate
 from hardwatt.analysis.table import complete
@@ -50,7 +50,9 @@ def off_time(
         np.array([figures[block[found[state]].run_id, outcome].value for block in blocks]) for state in STATES
     )
     sample = figures[blocks[0][found["on"]].run_id, outcome]
-    saved, wake = (on - off) / seconds, sleep - (1 - share) * on - share * off
+    largest = float(np.abs([on, off, sleep]).max())
+    saved = ties.settled(on - off, largest) / seconds
+    wake = ties.settled(sleep - (1 - share) * on - share * off, largest)
     value, low, high = _ratio(wake, saved, level)
     return {
         "blocks": count(len(blocks), "blocks", "runs table of the bundle"),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from hardwatt.analysis import ties
 from hardwatt.analysis.paired import LEVEL, Estimate, differences
 
 Floats = NDArray[np.float64]
@@ -60,8 +61,8 @@ def theil_sen(values: ArrayLike, places: ArrayLike | None = None, level: float =
     In the unit of the values by that of the places. Needs two different places; below three values there is no
     interval.
     """
-    y = differences(values)
-    x = np.arange(y.size, dtype=np.float64) if places is None else differences(places)
+    y = ties.settled(differences(values))
+    x = np.arange(y.size, dtype=np.float64) if places is None else ties.settled(differences(places))
     answer = stats.theilslopes(y, x, alpha=level)
     known = y.size > 2
     low, high = (float(answer[2]), float(answer[3])) if known else (None, None)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from hardwatt.analysis import ties
 from hardwatt.errors import LabError
 
 LEVEL = 0.95
@@ -49,7 +50,7 @@ def mean_difference(values: ArrayLike, level: float = LEVEL) -> Estimate:
     there is a value and no interval.
     """
     d = differences(values)
-    n, mean = int(d.size), float(d.mean())
+    n, mean = int(d.size), _mean(d)
     method = f"mean paired difference, t interval with {n - 1} degrees of freedom"
     if n == 1:
         return Estimate(mean, None, None, level, "one difference, no interval", n)
@@ -58,8 +59,13 @@ def mean_difference(values: ArrayLike, level: float = LEVEL) -> Estimate:
 
 
 def standard_error(d: NDArray[np.float64]) -> float:
-    """Standard error of the mean of *d* (needs two or more differences)."""
-    return float(d.std(ddof=1) / np.sqrt(d.size))
+    """Standard error of the mean of *d* (needs two or more differences); 0 where they are equal but for rounding."""
+    return float(d.std(ddof=1) / np.sqrt(d.size)) if ties.varies(d) else 0.0
+
+
+def _mean(d: NDArray[np.float64]) -> float:
+    """The mean; that of equal differences is the difference, which a sum of floats may miss by its last bit."""
+    return float(d.mean()) if np.ptp(d) else float(d[0])
 
 
 def detectable_effect(values: ArrayLike, alpha: float = 0.05, power: float = POWER) -> float | None:

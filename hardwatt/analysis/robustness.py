@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hardwatt.analysis import order, paired, resample, serial, signedrank
+from hardwatt.analysis import order, paired, resample, serial, signedrank, ties
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, figure, of_estimate
 from hardwatt.analysis.paired import Estimate
-from hardwatt.analysis.table import Pair, Table, vector
+from hardwatt.analysis.table import Pair, Table, noise, signed_places, vector
 from hardwatt.instruments import Figure
 
 Floats = NDArray[np.float64]
@@ -25,9 +25,11 @@ def robustness(table: Table, seed: int, level: float = paired.LEVEL) -> list[Jso
     sample = table.primary(table.pairs[0].runs[table.arms[0]])
     rows = [_estimated("Hodges-Lehmann", signedrank.hodges_lehmann(values, level), sample)]
     rows.append(_estimated("Studentised bootstrap", resample.bootstrap_t(values, level, seed), sample))
-    for name, test in (("Sign flips", resample.sign_flip(values, seed)), ("Wilcoxon", signedrank.wilcoxon(values))):
+    signed = signed_places(table, table.outcome)
+    flips = resample.sign_flip(values, seed, noise(table, table.outcome))
+    for name, test in (("Sign flips", flips), ("Wilcoxon", signedrank.wilcoxon(signed))):
         rows.append({"name": name, "figure": figure(test.p, "1", "p-value, two-sided"), "method": test.method})
-    rows += _sizes(values)
+    rows += _sizes(values, signed)
     rows += _subsets(table, sample, level)
     rows += _places(table, values, sample, level)
     rows += _trends(table, values, sample, level)
@@ -41,10 +43,11 @@ def memory_check(table: Table) -> list[Json]:
     if values is None or values.size < FEWEST_FOR_A_TEST:
         return []
     rho = serial.lag_one(values)
-    worrying = rho is not None and abs(rho) > serial.WORRYING
     name = "neighbouring pairs are independent enough (lag-1 autocorrelation within 0.3)"
+    if rho is None or not serial.worrying(rho):
+        return [{"name": name, "status": "ok", "detail": ""}]
     detail = f"lag-1 autocorrelation {rho:.2f}: read the block bootstrap under robustness beside the interval"
-    return [{"name": name, "status": "warning" if worrying else "ok", "detail": detail if worrying else ""}]
+    return [{"name": name, "status": "warning", "detail": detail}]
 
 
 def _estimated(name: str, estimate: Estimate, sample: Figure, unit: str = "") -> Json:
@@ -52,10 +55,9 @@ def _estimated(name: str, estimate: Estimate, sample: Figure, unit: str = "") ->
     return {"name": name, "figure": of_estimate(estimate, unit or sample.unit, sample.source), "method": method}
 
 
-def _sizes(values: Floats) -> list[Json]:
-    spread = float(values.std(ddof=1))
-    size = float(values.mean()) / spread if spread else None
-    r = figure(signedrank.rank_biserial(values), "1", "matched-pairs rank-biserial correlation")
+def _sizes(values: Floats, signed: NDArray[np.int_]) -> list[Json]:
+    size = float(values.mean()) / float(values.std(ddof=1)) if ties.varies(values) else None
+    r = figure(signedrank.rank_biserial(signed), "1", "matched-pairs rank-biserial correlation")
     return [
         {
             "name": "Cohen's d_z",
@@ -119,6 +121,6 @@ def _memory(values: Floats, sample: Figure, level: float, seed: int) -> Iterator
     source = "lag-1 autocorrelation of the differences"
     method = "above 0.3 in size, pairs are not independent"
     yield {"name": "Autocorrelation", "figure": figure(rho, "1", source), "method": method}
-    if rho is not None and abs(rho) > serial.WORRYING:
+    if serial.worrying(rho):
         yield _estimated("Block bootstrap", serial.block_bootstrap(values, level, seed), sample)
         yield _estimated("Newey-West interval", serial.hac_interval(values, level), sample)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hardwatt.analysis import order, paired
+from hardwatt.analysis import order, paired, ties
 from hardwatt.analysis.figures import Json, count, figure, of_estimate
 from hardwatt.analysis.table import complete
 from hardwatt.bundle import Run
@@ -63,7 +63,7 @@ def scaling(
     sample = figures[blocks[0][next(iter(numbers))].run_id, outcome]
     y = np.array([[figures[block[arm].run_id, outcome].value for arm in numbers] for block in blocks])
     x = np.array(list(numbers.values()))
-    centred = (y - y.mean(axis=1, keepdims=True)).ravel()
+    centred = ties.settled((y - y.mean(axis=1, keepdims=True)).ravel(), float(np.abs(y).max()))
     slope = order.theil_sen(centred, np.tile(x, len(blocks)), level)
     by_block = paired.mean_difference([np.polyfit(x, row, 1)[0] for row in y], level)
     unit = f"{sample.unit} per {name}"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from hardwatt.analysis import ties
 from hardwatt.analysis.paired import LEVEL, Estimate, differences, mean_difference
 
 WORRYING = 0.3
@@ -28,6 +29,11 @@ def lag_one(values: ArrayLike) -> float | None:
     return float(centred[1:] @ centred[:-1]) / total
 
 
+def worrying(rho: float | None) -> bool:
+    """Return True if a lag-1 autocorrelation is beyond `WORRYING` in size, by more than rounding."""
+    return rho is not None and abs(rho) - WORRYING > ties.RESOLUTION
+
+
 def block_length(n: int) -> int:
     """Length of a block for *n* differences: the cube root of n, rounded up, and at least two."""
     return max(2, int(np.ceil(n ** (1 / 3) - 1e-9)))
@@ -41,7 +47,7 @@ def block_bootstrap(values: ArrayLike, level: float = LEVEL, seed: int = 0) -> E
     """
     d = differences(values)
     n = int(d.size)
-    if n < 4 or not np.ptp(d):
+    if n < 4 or not ties.varies(d):
         return mean_difference(d, level)
     length = block_length(n)
     generator = np.random.default_rng(seed)

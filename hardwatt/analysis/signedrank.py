@@ -2,6 +2,9 @@
 
 The distribution is counted exactly, so that the interval is the one that R's
 ``wilcox.test(..., conf.int = TRUE, exact = TRUE)`` prints; scipy has the test but no interval.
+
+Differences that are equal but for rounding are ties (`hardwatt.analysis.ties`). Differences alone do not show how large
+the raw values were: for runs of a table pass `hardwatt.analysis.table.signed_places` to the test and the correlation.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from hardwatt.analysis import ties
 from hardwatt.analysis.paired import LEVEL, Estimate, differences
 
 
@@ -38,7 +42,7 @@ def hodges_lehmann(values: ArrayLike, level: float = LEVEL) -> Estimate:
     The interval's level is at least *level* where that can be reached; the level that it has
     is returned, since ranks only allow steps (six pairs: 96.9 %; five pairs: 93.8 % at most).
     """
-    d = differences(values)
+    d = ties.settled(differences(values))
     walsh = walsh_averages(d)
     cumulative = np.cumsum(null_distribution(int(d.size)))
     # The slack keeps a probability that is equal in exact arithmetic from counting as below.
@@ -60,7 +64,7 @@ class Test:
 
 def wilcoxon(values: ArrayLike) -> Test:
     """Wilcoxon signed-rank test, zeros by Pratt; exact where there are neither ties nor zeros."""
-    d = differences(values)
+    d = ties.settled(differences(values))
     if not d.any():
         return Test(0.0, 1.0, "Wilcoxon signed-rank: every difference is zero")
     magnitudes = np.abs(d)
@@ -73,7 +77,7 @@ def wilcoxon(values: ArrayLike) -> Test:
 
 def rank_biserial(values: ArrayLike) -> float:
     """Matched-pairs rank-biserial correlation, (W+ - W-) / (n(n+1)/2); zeros ranked, not counted."""
-    d = differences(values)
+    d = ties.settled(differences(values))
     ranks = stats.rankdata(np.abs(d))
     total = d.size * (d.size + 1) / 2
     return float((ranks[d > 0].sum() - ranks[d < 0].sum()) / total)

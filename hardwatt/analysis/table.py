@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hardwatt.analysis import ties
 from hardwatt.analysis.paired import LEVEL
 from hardwatt.bundle import Run
 from hardwatt.errors import LabError
@@ -82,12 +83,35 @@ class Table:
 
 
 def vector(table: Table, outcome: str) -> NDArray[np.float64] | None:
-    """Differences of the pairs for an outcome, second arm minus first; ``None`` where one is missing."""
+    """Differences of the pairs for an outcome, second arm minus first; ``None`` where one is missing.
+
+    Differences that are equal or zero but for rounding are exactly equal or zero (`hardwatt.analysis.ties`).
+    """
+    numbers = _numbers(table, outcome)
+    return None if numbers is None else ties.subtract(numbers[1], numbers[0])
+
+
+def signed_places(table: Table, outcome: str) -> NDArray[np.int_]:
+    """Places of the differences by size, with their signs: what signed-rank statistics are computed from.
+
+    Empty where a difference is missing.
+    """
+    numbers = _numbers(table, outcome)
+    return np.zeros(0, dtype=np.int_) if numbers is None else ties.signed_places(numbers[1], numbers[0])
+
+
+def noise(table: Table, outcome: str) -> float:
+    """Rounding of one difference of the pairs, in the outcome's unit; 0 where a text gave the values."""
+    numbers = _numbers(table, outcome)
+    return 0.0 if numbers is None else ties.noise(*numbers)
+
+
+def _numbers(table: Table, outcome: str) -> tuple[list[ties.Number], list[ties.Number]] | None:
     columns = table.columns(outcome)
     if columns is None:
         return None
-    first, second = ([one.value for one in columns[arm]] for arm in table.arms)
-    return np.subtract(second, first)
+    first, second = ([one.number for one in columns[arm]] for arm in table.arms)
+    return first, second
 
 
 def build(runs: Sequence[Run], measured: Measured, arms: Sequence[str], outcome: str) -> Table:

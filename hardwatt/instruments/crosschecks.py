@@ -4,6 +4,7 @@ The figures themselves are made where their counters are read (``node``, ``cgrou
 to be stands here, in one table. A cross-check that does not hold refuses nothing: it is shown beside the answer.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -41,12 +42,12 @@ class Crosscheck:
     @property
     def too_low(self) -> bool:
         """Whether it is below the least."""
-        return self.least is not None and self.figure.value < self.least
+        return self.least is not None and _below(self.figure.value, self.least)
 
     @property
     def too_high(self) -> bool:
         """Whether it is above the most."""
-        return self.most is not None and self.figure.value > self.most
+        return self.most is not None and _below(self.most, self.figure.value)
 
     @property
     def sentence(self) -> str:
@@ -69,6 +70,11 @@ class Crosscheck:
             return "holds"
         sure = self.figure.high < (self.least or 0.0) if self.too_low else self.figure.low > (self.most or 0.0)
         return "does not hold" if sure else "does not hold, though its bounds allow it"
+
+
+def _below(value: float, limit: float) -> bool:
+    """Return True if *value* is below *limit* by more than rounding."""
+    return value < limit and not math.isclose(value, limit, rel_tol=1e-11)
 
 
 @dataclass(frozen=True)

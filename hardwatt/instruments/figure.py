@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from hardwatt.errors import VerifyError
 
@@ -19,6 +20,13 @@ class Figure:
     source: str
     low: float
     high: float
+    exact: Fraction | None = None
+    """The number as a text wrote it; ``None`` for a computed value."""
+
+    @property
+    def number(self) -> float | Fraction:
+        """The exact number where a text gave it, else the value: what ties are decided by."""
+        return self.value if self.exact is None else self.exact
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(number) for number in (self.value, self.low, self.high)):

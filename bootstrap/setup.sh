@@ -71,20 +71,43 @@ find_python() {
     return 1
 }
 
-install_python() {
-    python=$(find_python) || die "no Python 3.11 or newer is on PATH" "install Python 3.11+, then run the command again"
-    want=$("$python" -c 'import hashlib,sys; print(hashlib.sha256(open(sys.argv[1],"rb").read()+sys.version.encode()+sys.argv[2].encode()).hexdigest())' "$requirements" "$venv")
+# The sum of files, this Python, and this place: what an installation depends on.
+sum_of() {
+    "$python" -c 'import hashlib,sys
+print(hashlib.sha256(b"".join(open(name,"rb").read() for name in sys.argv[2:])+sys.version.encode()+sys.argv[1].encode()).hexdigest())' "$venv" "$@"
+}
+
+# A stamp is written last, by renaming: an interrupted set-up has none and starts again.
+stamp() {
+    printf '%s\n' "$2" >"$venv/$1.new"
+    mv "$venv/$1.new" "$venv/$1"
+}
+
+install_requirements() {
+    want=$(sum_of "$requirements")
     [ "$(cat "$venv/.complete" 2>/dev/null || :)" = "$want" ] && return 0
     say "setup: virtual environment from pinned requirements (a minute or two)"
     rm -rf "$venv"
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$requirements" ||
         die "the Python packages could not be installed" "look at the lines above; run the command again"
-    # The checkout itself on the path of its own environment: `python -m hardwatt.cli` works from anywhere.
-    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    printf '%s\n' "$root" >"$site/hardwatt-checkout.pth"
-    printf '%s\n' "$want" >"$venv/.complete"
+    stamp .complete "$want"
+}
+
+# The checkout itself, editable: `hardwatt` is a program of the environment and runs the checkout's code from any folder.
+install_checkout() {
+    want=$(sum_of "$root/pyproject.toml")
+    [ "$(cat "$venv/.installed" 2>/dev/null || :)" = "$want" ] && [ -x "$venv/bin/hardwatt" ] && return 0
+    rm -f "$venv/.installed" "$venv"/lib/python3*/site-packages/hardwatt-checkout.pth
+    # --isolated: no setting of the user's pip matters, since nothing is downloaded.
+    "$venv/bin/python" -m pip --isolated install --quiet --disable-pip-version-check --root-user-action ignore \
+        --no-index --no-deps --no-build-isolation --editable "$root" ||
+        die "the checkout could not be installed into $venv" "look at the lines above; run the command again"
+    stamp .installed "$want"
 }
 
 install_packages
-install_python
+python=$(find_python) ||
+    die "no Python 3.11 or newer is on PATH" "install Python 3.11+, then run the command again"
+install_requirements
+install_checkout

@@ -3,42 +3,68 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 PYTEST := .venv/bin/pytest -q
-.PHONY: help setup lab test test-long check types e2e el8 vm mirror down bench format requirements
+RUFF := .venv/bin/ruff
+MYPY := .venv/bin/mypy
+INVOKE := .venv/bin/invoke
+SETUP := bootstrap/setup.sh
+# A target name, so that `make test` fills the mirror once and its parts do not do it again.
+MIRROR := mirror
+FAST := not e2e and not mirror and not long and not vm and not el8
+# The seed of `make test-long`: of chance, unless given.
+SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
+.PHONY: help setup lab test test-long check formatted lint types unit explore long e2e el8 vm mirror down bench format requirements
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 14
 
 setup:  ## Install everything that is missing (quick when nothing is)
-	@bootstrap/setup.sh
+	@$(SETUP)
 
 lab: setup  ## A lab on this machine, the first experiment, and its report
-	@.venv/bin/invoke lab.first
+	@$(INVOKE) lab.first
 
-check: setup  ## Format, lint, types, unit tests: in a few minutes, without a lab
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
-	.venv/bin/mypy
-	$(PYTEST) -m "not e2e and not mirror and not long and not vm and not el8"
+check: setup  ## Format, lint, types, unit tests: in a few minutes, without a lab; all of them, then which were red
+	@MAKE='$(MAKE)' bootstrap/parts.sh formatted lint types unit
+
+formatted: setup
+	$(RUFF) format --check .
+
+lint: setup
+	$(RUFF) check .
+
+types: setup
+	$(MYPY)
+
+unit: setup
+	$(PYTEST) -m "$(FAST)"
 
 mirror: setup  ## Everything that a lab installs, verified or built
-	@.venv/bin/invoke mirror.fill
+	@$(INVOKE) mirror.fill
 
-e2e: mirror  ## End to end on one embedded lab of its own
+e2e: setup $(MIRROR)  ## End to end on one embedded lab of its own
 	$(PYTEST) -m "(mirror or e2e) and not long"
 
-el8: mirror  ## A stand-in of RHEL 8.6: the real dnf, rpm and firewalld, from a bare host to Ready and back
+el8: setup $(MIRROR)  ## A stand-in of RHEL 8.6: the real dnf, rpm and firewalld, from a bare host to Ready and back
 	$(PYTEST) -m "el8 and not long"
 
-vm: mirror  ## The virtual machine: boot, what is wrong with it, down; alone because its processor is scarce
+vm: setup $(MIRROR)  ## The virtual machine: boot, what is wrong with it, down; alone because its processor is scarce
 	$(PYTEST) -m "vm and not long"
 
-test: check e2e el8 vm  ## Every check that fits
+test: setup  ## Every check that fits; a red one does not stop the others, and the end names the red ones
+	@MAKE='$(MAKE)' bootstrap/parts.sh formatted lint types unit mirror e2e el8 vm
 
-test-long: mirror  ## What does not fit into `make test`
-	$(PYTEST) -m "long"
+test-long: setup  ## What does not fit into `make test`, with a seed of chance that it prints (again: SEED=N)
+	@echo "seed $(SEED); again: make test-long SEED=$(SEED)"
+	@MAKE='$(MAKE)' SEED='$(SEED)' bootstrap/parts.sh explore mirror long
+
+explore: setup  # property tests with other examples than make test
+	$(PYTEST) -m "hypothesis and $(FAST)" --hypothesis-profile=explore --hypothesis-seed=$(SEED)
+
+long: setup $(MIRROR)
+	HARDWATT_KILL_SEED=$(SEED) $(PYTEST) -m "long"
 
 down:  ## Take the lab down again
-	@.venv/bin/invoke lab.down --yes
+	@$(INVOKE) lab.down --yes
 
 bench: setup  ## Timings of the lab (see bench/README.md)
 	@$(PY) bench/run.py
@@ -46,8 +72,8 @@ bench: setup  ## Timings of the lab (see bench/README.md)
 	@$(PY) bench/analysis.py
 
 format: setup  ## Format the code
-	.venv/bin/ruff format .
-	.venv/bin/ruff check --fix .
+	$(RUFF) format .
+	$(RUFF) check --fix .
 
 requirements:  ## Resolve requirements/all.txt anew (needs uv)
 	uv pip compile pyproject.toml --extra lab --extra dev --universal --python-version 3.11 \

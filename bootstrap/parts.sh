@@ -4,6 +4,9 @@
 # error. Exit code 1 where a part was red. After a red `mirror` the parts that need it are not run, and count as red.
 # Usage: MAKE=make parts.sh TARGET...
 set -u
+case ${1:-} in
+    -h | --help) sed -n '2,/^set/s/^# //p' "$0"; exit 0 ;;
+esac
 began=$(date +%s)
 HARDWATT_TALLY=$(mktemp "${TMPDIR:-/tmp}/hardwatt-tally.XXXXXX") || exit 1
 export HARDWATT_TALLY

@@ -54,13 +54,25 @@ def git_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave out the user's proxies where no test needs the network: servers of tests are on loopback.
+
+    For the whole process, because fixtures of a session come before those of a test, and urllib keeps the proxies of
+    its first request.
+    """
+    if not any(item.get_closest_marker(mark) for item in session.items for mark in _NEEDS_THE_NETWORK):
+        for name in list(os.environ):
+            if name.lower() in _PROXIES:
+                del os.environ[name]
+
+
 @pytest.fixture(autouse=True)
 def no_proxy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No request for a server on loopback leaves by the user's proxy; a test that needs the network keeps it."""
+    """The same for one test in a run that has others beside it."""
     if not any(request.node.get_closest_marker(mark) for mark in _NEEDS_THE_NETWORK):
-        for name in _PROXIES:
-            monkeypatch.delenv(name, raising=False)
-            monkeypatch.delenv(name.upper(), raising=False)
+        for name in list(os.environ):
+            if name.lower() in _PROXIES:
+                monkeypatch.delenv(name)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

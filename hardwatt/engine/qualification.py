@@ -40,7 +40,8 @@ class Recovered:
     @property
     def right(self) -> bool:
         """Return whether the interval holds the known effect and not zero."""
-        return self.low <= self.known <= self.high and self.low > 0
+        slack = 1e-11 * abs(self.known)  # a bound that differs by rounding alone holds the effect
+        return self.low - slack <= self.known <= self.high + slack and self.low > 0
 
 
 @dataclasses.dataclass(frozen=True)

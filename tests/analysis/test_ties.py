@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -28,8 +29,10 @@ from hardwatt.analysis.signedrank import hodges_lehmann, rank_biserial, wilcoxon
 from hardwatt.analysis.table import Pair, Table, noise, signed_places, vector
 from hardwatt.bundle import Run
 from hardwatt.bundle.synthetic import Truth
+from hardwatt.engine.qualification import Recovered
 from hardwatt.instruments import Figure
 from hardwatt.instruments.crosschecks import Crosscheck
+from hardwatt.report import table
 
 TENTHS = (
     ("1.0", "1.1"),
@@ -258,6 +261,19 @@ def test_a_cross_check_at_its_limit_holds(value: float, holds: bool) -> None:
     assert one.holds is holds
     lower = Crosscheck("r", "a", "check.x", "x", Figure(-value, "ratio", "test", -value, -value), -0.3, None)
     assert lower.holds is holds
+
+
+@pytest.mark.parametrize(("known", "right"), [(0.3, True), (0.1 + 0.2, True), (0.3 + 1e-6, False)])
+def test_a_control_without_scatter_recovers_its_effect(known: float, right: bool) -> None:
+    assert Recovered(known, 0.3, 0.3, 0.3).right is right
+
+
+def test_a_report_of_no_difference_says_neither_more_nor_less(tmp_path: Path) -> None:
+    page = table(write(tmp_path / "t.csv", [("0.3", "0.30")] * 6), output=tmp_path / "out")
+    text = page.read_text()
+    assert "a difference is shown" not in text
+    assert re.search(r"more or less than", text)
+    assert not re.search(r"[^r] less than", text)
 
 
 def test_an_autocorrelation_at_its_limit_is_no_warning() -> None:

@@ -11,7 +11,9 @@ from hardwatt import forward, mirror
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 
-KUBECTL = f"""#!{sys.executable}
+KUBECTL = f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@" # as pip does where the path of the environment has a space
+' '''
 import http.server, pathlib, sys
 assert "port-forward" in sys.argv and "svc/prometheus-k8s" in sys.argv, sys.argv
 

@@ -18,7 +18,9 @@ from hardwatt.mirror.index import Artefact, Index
 from tests.mirror import small
 
 # A double of the registry: it reads the configuration that the real one would, and answers.
-REGISTRY = f"""#!{sys.executable}
+REGISTRY = f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@" # as pip does where the path of the environment has a space
+' '''
 import http.server, json, pathlib, sys
 assert sys.argv[1] == "serve", sys.argv
 config = json.loads(pathlib.Path(sys.argv[2]).read_text())

@@ -4,19 +4,24 @@ Commands are lists, never shell text. Secrets go through ``stdin`` or ``env``, w
 neither logged nor shown in errors.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hardwatt import tied as wrapper
 from hardwatt.errors import CommandError, LabError
-from hardwatt.wait import wait
+from hardwatt.limits import LOCAL
+from hardwatt.wait import patience, wait
 
 logger = logging.getLogger("hardwatt.door")
 
@@ -46,20 +51,25 @@ def run(
     check: bool = True,
     log: Path | None = None,
     hint: str = "",
+    tied: bool = False,
 ) -> Result:
     """Run a command to its end and return what it printed.
 
     ``env`` is added to the environment. With ``log``, both outputs are appended to that file
-    instead of being returned, and an error shows the file's last lines.
+    instead of being returned, and an error shows the file's last lines. With ``tied``, the command ends
+    with this process, also where that is killed.
 
     Raises ``CommandError`` on a non-zero exit (unless ``check`` is false) and when ``timeout``
-    seconds pass; ``LabError`` when the program is not there.
+    seconds pass (``None``: the limit of local commands); ``LabError`` when the program is not there.
     """
     command = tuple(os.fspath(part) for part in argv)
+    limit = LOCAL.whole * patience() if timeout is None else timeout
     logger.debug("run: %s", shlex.join(command))
     started = time.monotonic()
     try:
-        done, stdout, stderr = _run(command, cwd=cwd, env=env, stdin=stdin, timeout=timeout, log=log)
+        done, stdout, stderr = _run(
+            command, cwd=cwd, env=env, stdin=stdin, timeout=limit, log=log, hint=hint, tied=tied
+        )
     except FileNotFoundError as error:
         if cwd is not None and not cwd.exists():
             raise LabError(f"the folder {cwd} does not exist", hint=hint) from error
@@ -76,33 +86,76 @@ def _run(
     cwd: Path | None,
     env: Mapping[str, str] | None,
     stdin: str | None,
-    timeout: float | None,
+    timeout: float,
     log: Path | None,
+    hint: str,
+    tied: bool,
 ) -> tuple[int, str, str]:
     environment = _environment(env)
-    source = None if stdin is not None else subprocess.DEVNULL
+    argv = _started(command, environment, tied)
+    source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+    late = f"did not end within {timeout:g} s"
     if log is None:
+        pipe = subprocess.PIPE
+        child = subprocess.Popen(
+            argv, cwd=cwd, env=environment, stdin=source, stdout=pipe, stderr=pipe, text=True, errors="replace"
+        )
         try:
-            done = subprocess.run(
-                command, cwd=cwd, env=environment, input=stdin, stdin=source,
-                capture_output=True, text=True, errors="replace", timeout=timeout, check=False,
-            )  # fmt: skip
+            stdout, stderr = _communicate(child, stdin, timeout)
         except subprocess.TimeoutExpired as error:
-            raise CommandError(command, None, _text(error.stdout), _text(error.stderr)) from None
-        return done.returncode, done.stdout, done.stderr
+            said = _text(error.stdout), _text(error.stderr)
+            raise CommandError(command, None, *said, hint=hint, reason=late) from None
+        return child.returncode, stdout, stderr
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         begin = file.seek(0, os.SEEK_END)
         file.write(f"$ {shlex.join(command)}\n")
         file.flush()
+        logged = subprocess.Popen(
+            argv, cwd=cwd, env=environment, stdin=source, stdout=file, stderr=subprocess.STDOUT, text=True
+        )
         try:
-            logged = subprocess.run(
-                command, cwd=cwd, env=environment, input=stdin, stdin=source,
-                stdout=file, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
-            )  # fmt: skip
+            _communicate(logged, stdin, timeout)
         except subprocess.TimeoutExpired:
-            raise CommandError(command, None, "", _tail(log, begin)) from None
+            raise CommandError(command, None, "", _tail(log, begin), hint=hint, reason=late) from None
     return logged.returncode, "", "" if logged.returncode == 0 else _tail(log, begin)
+
+
+def _communicate(child: "subprocess.Popen[str]", stdin: str | None, timeout: float) -> tuple[str, str]:
+    """Return what a child printed until its end; whatever comes between, the child is ended and not awaited for long.
+
+    ``subprocess.run`` cannot end a child that became root, and waits for it without a limit.
+    """
+    try:
+        return child.communicate(stdin, timeout)
+    except BaseException:
+        try:
+            child.kill()
+        except PermissionError:
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(root(["kill", "-9", str(child.pid)]), stdin=subprocess.DEVNULL, timeout=10, check=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(10)
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        raise
+
+
+def with_us(command: Sequence[str]) -> list[str]:
+    """Return the command as one that ends with this process.
+
+    Linux forgets that where a program of another group's rights follows: then it goes behind that program.
+    """
+    return [sys.executable, "-I", "-S", os.fspath(wrapper.__file__), str(os.getpid()), *command]
+
+
+def _started(command: Sequence[str], environment: Mapping[str, str], tied: bool) -> Sequence[str]:
+    """Return the command as it is started. Raises ``FileNotFoundError`` for a tied one as its own start would."""
+    if tied and shutil.which(command[0], path=environment.get("PATH")) is None:
+        raise FileNotFoundError(command[0])
+    return with_us(command) if tied else command
 
 
 def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
@@ -194,8 +247,12 @@ def spawn(
     log: Path,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    tied: bool = False,
 ) -> Process:
-    """Start a command in a session of its own, so that it outlives us; output goes to ``log``."""
+    """Start a command in a session of its own, so that it outlives us; output goes to ``log``.
+
+    With ``tied``, it ends with the calling thread, also where this process is killed.
+    """
     command = [os.fspath(part) for part in argv]
     logger.debug("spawn: %s", shlex.join(command))
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -203,8 +260,9 @@ def spawn(
         file.write(f"$ {shlex.join(command)}\n")
         file.flush()
         try:
+            environment = _environment(env)
             child = subprocess.Popen(
-                command, cwd=cwd, env=_environment(env),
+                _started(command, environment, tied), cwd=cwd, env=environment,
                 stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip

@@ -44,12 +44,15 @@ class CommandError(LabError):
         stderr: str = "",
         *,
         hint: str = "",
+        reason: str = "",
     ) -> None:
+        """``reason`` says which limit passed where there is no exit status."""
         self.argv = tuple(argv)
         self.returncode = returncode
         self.stdout = stdout
         self.stderr = stderr
-        how = "did not end in time" if returncode is None else f"ended with {returncode}"
+        self.reason = reason
+        how = (reason or "did not end in time") if returncode is None else f"ended with {returncode}"
         text = f"command {how}: {shlex.join(self.argv)}"
         if tail := (stderr or stdout).strip()[-_OUTPUT_LIMIT:]:
             text += f"\n{tail}"

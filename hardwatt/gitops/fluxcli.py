@@ -6,6 +6,7 @@ from typing import cast
 
 import yaml
 
+from hardwatt import door
 from hardwatt.door import run
 from hardwatt.errors import CommandError
 from hardwatt.gitops.faults import explain
@@ -27,7 +28,8 @@ def bootstrap(argv: Sequence[str], secrets: Mapping[str, str], where: str, log: 
     Raises ``LabError`` with what it said last.
     """
     try:
-        run(argv, env=secrets, log=log, timeout=60 * minutes() + 60, hint="invoke lab.status; invoke lab.up")
+        run(argv, env=secrets, log=log, timeout=60 * minutes() + 60, tied=True,
+            hint="invoke lab.status; invoke lab.up")  # fmt: skip
     except CommandError as error:
         raise explain(where, error) from error
 
@@ -39,7 +41,8 @@ def with_key(argv: Sequence[str], key: Path) -> list[str]:
     the secret in the cluster as it is. Given one, it asks the server for its host key, believes the answer, and does
     not ask by way of a proxy.
     """
-    return ["ssh-agent", "sh", "-c", 'ssh-add -q "$0" && exec "$@"', str(key), *argv]
+    # ssh-agent has a group's rights, and what follows it is not tied to us any more
+    return ["ssh-agent", "sh", "-c", 'ssh-add -q "$0" && exec "$@"', str(key), *door.with_us(argv)]
 
 
 def bootstrap_argv(flux: Path, kubeconfig: Path, wanted: Wanted, source: Sequence[str]) -> list[str]:

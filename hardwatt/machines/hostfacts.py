@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from hardwatt import door
-from hardwatt.errors import LabError
+from hardwatt.errors import CommandError, LabError
 
 TOOLS = {
     "systemd-nspawn": "systemd-container",
@@ -164,10 +164,17 @@ def _which(tool: str) -> str | None:
     return shutil.which(tool, path=search_path())
 
 
+SUDO_TIMEOUT = 30.0
+"""Seconds for an answer of sudo, which may wait for a directory service."""
+
+
 def _can_sudo() -> bool:
     if shutil.which("sudo") is None:
         return False
-    return door.run(["sudo", "-n", "true"], check=False).returncode == 0
+    try:
+        return door.run(["sudo", "-n", "true"], check=False, timeout=SUDO_TIMEOUT).returncode == 0
+    except CommandError:  # a directory service that does not answer, say
+        return False
 
 
 def release(root: Path = Path("/")) -> dict[str, str]:

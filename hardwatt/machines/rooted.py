@@ -18,6 +18,7 @@ from hardwatt import door, hostrecord
 from hardwatt.door import Process
 from hardwatt.errors import CommandError, LabError
 from hardwatt.hostrecord import HostRecord
+from hardwatt.limits import BUILD
 from hardwatt.machines import cgroups, clean, hostfacts, network, nspawn, rootfs, tree
 from hardwatt.machines.network import Addresses
 from hardwatt.machines.tree import Identity
@@ -156,7 +157,7 @@ def call(verb: str, spec: Spec, **arguments: Any) -> dict[str, Any]:
     keep = [f"{name}={os.environ[name]}" for name in ("XDG_STATE_HOME",) if name in os.environ]
     modules = os.pathsep.join([str(_PROJECT), *(path for path in sys.path if path)])
     command = ["env", f"PYTHONPATH={modules}", *keep, sys.executable, "-m", "hardwatt.machines.rooted", verb]
-    done = door.run(door.root(command), stdin=text, check=False)
+    done = door.run(door.root(command), stdin=text, check=False, timeout=BUILD.whole)
     if done.returncode not in (0, 3):
         raise CommandError(done.argv, done.returncode, done.stdout, done.stderr, hint="sudo -v, then again")
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -20,6 +20,7 @@ from pathlib import Path
 from hardwatt import door
 from hardwatt.errors import CommandError, LabError
 from hardwatt.files import sync_folder, write_atomic
+from hardwatt.limits import BUILD
 from hardwatt.machines.hostfacts import MIN_DISK, search_path
 
 RECIPE = 2
@@ -202,7 +203,7 @@ def bootstrap(work: Path, found: Sources, log: Path, command: Callable[[Path, bo
         start += ["unshare", "--mount", "--"]
     try:
         env = {"TMPDIR": str(work), "PATH": search_path()}
-        door.run([*start, *command(options, copy_auth)], env=env, log=log)
+        door.run([*start, *command(options, copy_auth)], env=env, log=log, timeout=BUILD.whole)
     except CommandError as error:
         raise LabError(f"the root filesystem could not be made\n{error.stderr}",
                        hint=f"check that `apt-get update` works on this machine; whole log: {shlex.quote(str(log))}",

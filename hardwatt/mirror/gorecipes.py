@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hardwatt import door
 from hardwatt.errors import LabError
+from hardwatt.limits import BUILD
 from hardwatt.mirror.gofamily import Family, family
 
 
@@ -29,7 +30,8 @@ class Tools:
 
         It ends when we are killed, so that the next build is alone.
         """
-        door.run(["nice", "-n", "10", *_tied(), *argv], cwd=cwd, env=self.env, log=self.log, hint="run it again")
+        command = ["nice", "-n", "10", *_tied(), *argv]
+        door.run(command, cwd=cwd, env=self.env, log=self.log, timeout=BUILD.whole, hint="run it again")
 
 
 def _tied() -> list[str]:

@@ -64,7 +64,7 @@ def start(
     """Start a registry in the background and return when it answers."""
     storage.mkdir(parents=True, exist_ok=True)
     settings.write_text(config(storage, address, port, readonly=readonly))
-    process = spawn([binary, "serve", settings], log=log, env=ENV)
+    process = spawn([binary, "serve", settings], log=log, env=ENV, tied=True)
     try:
         wait_for(f"http://{address}:{port}/v2/", process, log)
     except BaseException:

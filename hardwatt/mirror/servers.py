@@ -16,7 +16,7 @@ from hardwatt.mirror.served import Served
 
 
 def serve(lab: Lab, address: str) -> Served:
-    """Serve the lab's mirror at ``address``; servers that still run there are found again.
+    """Serve the lab's mirror at ``address`` while this process lasts; servers that run there are found again.
 
     The ports are the ones of the last time wherever they are free, so that a node's settings stay.
     Raises ``LabError`` where the mirror is not filled or the address is not this machine's.
@@ -100,7 +100,7 @@ def _start(lab: Lab, address: str, known: dict[str, Any]) -> Served:
     files.write_json(lab.dir / "served.json", data)
     # The file itself and not the module: it needs the standard library alone, and is there at once.
     argv = [sys.executable, "-I", str(Path(httpd.__file__)), str(root / "apt"), address, str(data["apt_port"])]
-    server = spawn(argv, log=log)
+    server = spawn(argv, log=log, tied=True)
     data["processes"].append(server.to_dict())
     files.write_json(lab.dir / "served.json", data)
     served = _served(lab, data)

@@ -1,11 +1,15 @@
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from hardwatt import door
 from hardwatt.errors import CommandError, LabError
+from hardwatt.limits import Limits
+from hardwatt.wait import wait
 
 
 def test_output_is_returned() -> None:
@@ -46,8 +50,88 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_time_runs_out() -> None:
-    with pytest.raises(CommandError, match="did not end in time"):
-        door.run(["sleep", "20"], timeout=0.1)
+    with pytest.raises(CommandError, match=r"did not end within 0\.1 s: sleep 20") as caught:
+        door.run(["sleep", "20"], timeout=0.1, hint="do that")
+    assert caught.value.hint == "do that"
+
+
+def test_a_command_without_a_limit_of_its_own_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "LOCAL", Limits(whole=0.2))
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(CommandError, match=r"did not end within 0\.2 s"):
+        door.run(["cat", fifo])
+    with pytest.raises(CommandError, match=r"did not end within 0\.2 s"):
+        door.run(["cat", fifo], log=tmp_path / "log")
+
+
+def test_a_child_that_keeps_the_output_open_is_not_waited_for() -> None:
+    started = time.monotonic()
+    with pytest.raises(CommandError, match="said this"):
+        door.run(["sh", "-c", "echo said this; sleep 7 & exit 0"], timeout=0.3)
+    assert time.monotonic() - started < 5
+
+
+def test_a_child_that_became_another_user_s_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    real = subprocess.run
+
+    def kill(child: object) -> None:
+        raise PermissionError
+
+    def sudo(argv: list[str], **_: object) -> None:
+        asked.append(argv)
+        real(argv[2:], check=False)
+
+    monkeypatch.setattr("subprocess.Popen.kill", kill)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("subprocess.run", sudo)
+    with pytest.raises(CommandError, match="did not end within"):
+        door.run(["sleep", "7"], timeout=0.1)
+    assert asked[0][:4] == ["sudo", "-n", "kill", "-9"]
+
+
+_STARTS = """
+import sys, time
+from pathlib import Path
+from hardwatt import door
+if sys.argv[1] == "spawn":
+    door.spawn(["sleep", "61"], log=Path(sys.argv[2]), tied=True)
+    print("started", flush=True)
+    time.sleep(60)
+argv = ["sh", "-c", "echo started; exec sleep 61"]
+if sys.argv[1] == "beside an agent":
+    from hardwatt.gitops import fluxcli
+    argv = fluxcli.with_key(argv, Path(sys.argv[2] + ".key"))
+door.run(argv, log=Path(sys.argv[2]), tied=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["run", "spawn", "beside an agent"])
+def test_a_tied_command_ends_with_its_killed_starter(tmp_path: Path, how: str) -> None:
+    log = tmp_path / "log"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{log}.key"], check=True)
+    argv = [sys.executable, "-c", _STARTS, how, str(log)]
+    with subprocess.Popen(argv, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL) as starter:
+
+        def child() -> list[int]:
+            found = subprocess.run(
+                ["pgrep", "-x", "-P", str(starter.pid), "sleep"], capture_output=True, text=True, check=False
+            )
+            return [int(number) for number in found.stdout.split()]
+
+        (number,) = wait(child, bool, what="child", timeout=20, delay=0.05)
+        process = door.Process.of(number)
+        assert process is not None
+        starter.kill()
+    wait(process.alive, lambda alive: not alive, what="end of the child", timeout=10, delay=0.05)
+
+
+def test_a_tied_program_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="no-such-program"):
+        door.run(["no-such-program"], tied=True)
+    with pytest.raises(LabError, match="no-such-program"):
+        door.spawn(["no-such-program"], log=tmp_path / "log", tied=True)
 
 
 def test_a_log_is_appended_to_and_quoted(tmp_path: Path) -> None:
@@ -72,8 +156,6 @@ def test_a_deaf_process_is_killed(tmp_path: Path) -> None:
         "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(30)"
     )
     process = door.spawn([sys.executable, "-c", code], log=tmp_path / "log")
-    from hardwatt.wait import wait
-
     wait((tmp_path / "log").read_text, lambda text: "\nready" in text, what="deaf process", timeout=10, delay=0.02)
     process.stop(grace=0.2)
     assert not process.alive()

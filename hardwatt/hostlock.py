@@ -2,7 +2,8 @@
 
 The lab's own lock (``Lab.lock``) holds on this controller alone. On the host, ``flock`` holds
 ``/run/lock/hardwatt.lock`` for as long as the SSH connection lasts: it ends with this process, however
-that ends, and with the host's next boot.
+that ends, and with the host's next boot. Where this machine vanishes without a word, it ends after
+``LOCK_SILENCE`` seconds without a sign of life.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from hardwatt import machines, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, LockedError
 from hardwatt.lab import Lab
+from hardwatt.limits import BEAT, LOCK_SILENCE
 from hardwatt.progress import say
 from hardwatt.ssh import Ssh
 
@@ -28,10 +30,10 @@ if ! flock --nonblock 9; then read -r who <{path}; echo "${{who:-by another cont
 : >{path}
 echo {who} >&9
 echo {held}
-cat >/dev/null
+while timeout {silence} sh -c 'read -r beat' 9>&-; do :; done
 : >{path}
 """
-"""``cat`` ends when the connection does, and with it the shell that holds the lock."""
+"""``read`` ends when the connection does, and with it the shell that holds the lock; nothing else holds it."""
 
 
 @contextlib.contextmanager
@@ -68,11 +70,15 @@ def held(endpoint: Endpoint, command: str) -> Iterator[None]:
 
     Raises ``LockedError`` naming who holds it, ``LabError`` where the lock cannot be taken at all.
     """
-    with Ssh(endpoint) as ssh, ssh.session(script(sudo.prefix(endpoint), command)) as lines:
-        answer = next(lines, "")
+    root = sudo.prefix(endpoint)
+    with Ssh(endpoint) as ssh, ssh.session(script(root, command), what=f"the lock {PATH}") as session:
+        answer = next(session, "")
         if answer != _HELD:
             raise _refused(endpoint, answer)
+        session.beat(BEAT)
         yield
+        if not session.alive():
+            say(f"the lock of {endpoint.address} ended before this command did: no sign of life reached the host")
 
 
 def script(root: str, command: str) -> str:
@@ -81,7 +87,7 @@ def script(root: str, command: str) -> str:
     ``root``: what makes it run as root there.
     """
     who = f"by {getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}: {command}"
-    body = _SCRIPT.format(path=PATH, who=shlex.quote(who), held=_HELD)
+    body = _SCRIPT.format(path=PATH, who=shlex.quote(who), held=_HELD, silence=LOCK_SILENCE)
     return f"{root}sh -c {shlex.quote(body)}"
 
 

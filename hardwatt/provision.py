@@ -14,12 +14,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hardwatt import door, machines, sudo
-from hardwatt.errors import LabError
+from hardwatt.errors import CommandError, LabError
 from hardwatt.files import read_json
 from hardwatt.lab import Lab
 from hardwatt.nodedata import node_file, write_node_data
@@ -136,8 +136,7 @@ def explain(lab: Lab) -> list[dict[str, Any]]:
     """
     file = _node(lab)
     log = _new_log(lab.logs)
-    argv = [sys.executable, "-m", "deploys.explain", INVENTORY]
-    result = door.run(argv, cwd=lab.root, env={"HARDWATT_NODE_FILE": str(file)}, timeout=TIMEOUT, check=False, log=log)
+    result = _ended(lab, [sys.executable, "-m", "deploys.explain", INVENTORY], {"HARDWATT_NODE_FILE": str(file)}, log)
     text = log.read_text(errors="replace")
     if result.returncode != 0:
         raise failure(lab.name, "deploys.explain", text, log)
@@ -184,18 +183,25 @@ def _pyinfra(
     file = _node(lab)
     log = _new_log(lab.logs)
     with _following(log, tell):
-        result = door.run(
-            [sys.executable, "-m", "pyinfra", INVENTORY, target, "--json", *arguments],
-            cwd=lab.root,
-            env={"HARDWATT_NODE_FILE": str(file), "PYINFRA_PROGRESS": "off", **(env or {})},
-            timeout=TIMEOUT * patience(),
-            check=False,
-            log=log,
-        )
+        argv = [sys.executable, "-m", "pyinfra", INVENTORY, target, "--json", *arguments]
+        more = {"HARDWATT_NODE_FILE": str(file), "PYINFRA_PROGRESS": "off", **(env or {})}
+        result = _ended(lab, argv, more, log)
     text = log.read_text(errors="replace")
     if result.returncode != 0:
         raise failure(lab.name, target, text, log)
     return payload(text, log)
+
+
+def _ended(lab: Lab, argv: Sequence[str], env: Mapping[str, str], log: Path) -> door.Result:
+    """Run a program on the node's deploys to its end, whatever it is. Raises ``LabError`` where that takes too long."""
+    try:
+        return door.run(argv, cwd=lab.root, env=env, timeout=TIMEOUT * patience(), check=False, log=log, tied=True)
+    except CommandError as error:
+        address = read_json(node_file(lab))["ssh"]["address"]
+        raise LabError(
+            f"the deploys on {address} {error.reason}; {error.stderr.strip()}",
+            hint="invoke lab.check says whether the host answers; for a slow host, patience in [host] of lab.toml",
+        ) from None
 
 
 def _node(lab: Lab) -> Path:

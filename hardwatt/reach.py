@@ -12,9 +12,14 @@ from pathlib import Path
 
 from hardwatt import door
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, SettingsError
+from hardwatt.errors import CommandError, LabError, SettingsError
+from hardwatt.limits import REMOTE
 from hardwatt.settings import ROOT
 
+CONNECT = 20
+"""Seconds for a connection with its greeting."""
+ALIVE_INTERVAL, ALIVE_COUNT = 15, 4
+"""Seconds between signs of life, and how many may be missing before a connection is given up."""
 ANSWER_TIMEOUT = 60.0
 """Seconds for the greeting of an SSH server behind another host."""
 _PLAIN = re.compile(r"[\w@+,./:-]+", re.ASCII)
@@ -88,7 +93,9 @@ def options(key: Path, known_hosts: Path) -> list[str]:
         "-o", "GlobalKnownHostsFile=/dev/null",
         "-o", "StrictHostKeyChecking=yes",
         "-o", "BatchMode=yes",
-        "-o", "ConnectTimeout=20",
+        "-o", f"ConnectTimeout={CONNECT}",
+        "-o", f"ServerAliveInterval={ALIVE_INTERVAL}",
+        "-o", f"ServerAliveCountMax={ALIVE_COUNT}",
     ]  # fmt: skip
 
 
@@ -155,12 +162,24 @@ def direct(end: Endpoint) -> bool:
     return not end.jump and not end.forwards
 
 
-def ssh_answers(end: Endpoint, port: int) -> bool:
-    """Return whether an SSH server answers at a port of the node: a forwarded port alone always takes connections."""
+def ssh_answers(end: Endpoint, port: int, *, timeout: float = 0) -> bool:
+    """Return whether an SSH server answers at a port of the node: a forwarded port alone always takes connections.
+
+    ``timeout`` replaces the limit, which is longer behind another host.
+    """
     host = end.address if end.forwards else end.node_address
     talk = shlex.split(proxy_command(end, f"{end.node_address}:{port}"))
     if talk:
-        return door.run(talk, check=False, stdin="", timeout=ANSWER_TIMEOUT).stdout.startswith("SSH-")
-    with contextlib.suppress(OSError), socket.create_connection((host, end.port_here(port)), timeout=10) as sock:
-        return sock.recv(4) == b"SSH-"
+        try:
+            done = door.run(talk, check=False, stdin="", timeout=timeout or ANSWER_TIMEOUT)
+        except CommandError:  # the host on the way says nothing
+            return False
+        return done.stdout.startswith("SSH-")
+    limit = timeout or REMOTE.patient().connect
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection((host, end.port_here(port)), timeout=limit) as sock,
+        sock.makefile("rb") as lines,
+    ):
+        return lines.read(4) == b"SSH-"
     return False

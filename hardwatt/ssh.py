@@ -2,10 +2,13 @@
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import re
 import shlex
+import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -16,17 +19,18 @@ from paramiko.pkey import UnknownKeyType
 from hardwatt import reach, unreachable
 from hardwatt.door import Result
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import CommandError, LabError, RefusedError
+from hardwatt.errors import CommandError, LabError, RefusedError, WaitError
+from hardwatt.limits import REMOTE, Limits
 
 logger = logging.getLogger("hardwatt.ssh")
 # what it has to say is in the errors here; without a handler Python would print its tracebacks
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 _CHANGED = re.compile(r"IDENTIFICATION HAS CHANGED.*?(SHA256:[A-Za-z0-9+/]+)", re.DOTALL)
 """What OpenSSH says of a key that is not the known one; the fingerprint is the offered one's."""
+_LATE = re.compile(r"^(Authentication timeout|Key-exchange timed out|No existing session)")
+"""What paramiko says where a limit of its own passed."""
 SESSION_END = 10
 """Seconds that a held command gets to end with its context; a host that went away without a word never says so."""
-KEEPALIVE = 30
-"""Seconds between signs of life on a connection that is held without traffic."""
 
 
 def fingerprint(key: paramiko.PKey) -> str:
@@ -98,18 +102,112 @@ class Route(paramiko.ProxyCommand):
         """End the route and return what ssh printed on it."""
         if self._said is None:
             self.close()
-            _, said = self.process.communicate(timeout=10)
+            try:
+                _, said = self.process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                _, said = self.process.communicate()
             self._said = "; ".join(said.decode(errors="replace").split("\n")).strip("; \r")
         return self._said
+
+
+def _broke(error: Exception) -> bool:
+    """Return whether the error is paramiko's own, and neither a refused login nor the socket's."""
+    return type(error) is paramiko.SSHException
+
+
+class _LateError(Exception):
+    """A limit passed; the text goes on from the name of the command."""
+
+
+def _outputs(channel: paramiko.Channel, limits: Limits, started: float) -> tuple[str, str]:
+    """Return both outputs of a command to their end. Raises ``TimeoutError`` where both are silent, ``_LateError``."""
+    out, err = bytearray(), bytearray()
+    for target, receive in ((out, channel.recv), (err, channel.recv_stderr)):
+        while True:
+            try:
+                data = receive(65536)
+            except TimeoutError:
+                if target is err or not channel.recv_stderr_ready():
+                    raise
+                err += channel.recv_stderr(2**24)  # it spoke, on the other output
+                continue
+            if time.monotonic() - started > limits.whole:
+                raise _LateError(f"did not end within {limits.whole:.0f} s")
+            if not data:
+                break
+            target += data
+    return out.decode(errors="replace"), err.decode(errors="replace")
+
+
+class Session:
+    """The lines of a command that is held open, and its end."""
+
+    def __init__(self, channel: paramiko.Channel, what: str, limit: float, hint: str) -> None:
+        """``limit``: seconds from now for every line that is read; what comes later is not awaited."""
+        self._channel = channel
+        self._what, self._limit, self._hint = what, limit, hint
+        self._deadline = time.monotonic() + limit
+        self._rest = b""
+        self._silent = False
+        self._ended = threading.Event()
+
+    def __iter__(self) -> "Session":
+        return self
+
+    def __next__(self) -> str:
+        while b"\n" not in self._rest:
+            left = self._deadline - time.monotonic()
+            try:
+                self._channel.settimeout(max(left, 0.001))
+                data = self._channel.recv(4096)
+            except TimeoutError:
+                data = None
+            if data is None or left <= 0:
+                self._silent = True
+                text = f"{self._what} did not answer within {self._limit:.0f} s"
+                raise WaitError(text, hint=self._hint)
+            if not data:
+                break
+            self._rest += data
+        if not self._rest:
+            raise StopIteration
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode(errors="replace").rstrip("\r")
+
+    def beat(self, pause: float) -> None:
+        """Write an empty line every ``pause`` seconds: the command ends itself where they stop to come."""
+
+        def write() -> None:
+            with contextlib.suppress(paramiko.SSHException, OSError, EOFError):  # the host has gone meanwhile
+                while not self._ended.wait(pause):
+                    self._channel.sendall(b"\n")
+
+        self._channel.settimeout(self._limit)
+        threading.Thread(target=write, name=f"beat: {self._what}", daemon=True).start()
+
+    def alive(self) -> bool:
+        """Return whether the command still runs, as far as this end knows."""
+        return not self._channel.closed and not self._channel.status_event.is_set()
+
+    def end(self) -> None:
+        """End the command's input, and wait a while for the command."""
+        self._ended.set()
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):  # the host has gone meanwhile
+            self._channel.shutdown_write()
+            if not self._silent:
+                self._channel.status_event.wait(SESSION_END)
 
 
 class Ssh:
     """A connection to one node, used as a context manager."""
 
-    def __init__(self, endpoint: Endpoint, *, timeout: float = 10) -> None:
+    def __init__(self, endpoint: Endpoint, *, timeout: float = 0, limits: Limits = REMOTE) -> None:
+        """``timeout`` replaces the limit for connecting."""
         self._endpoint = endpoint
         self._client = paramiko.SSHClient()
-        self._timeout = timeout
+        self._limits = limits.patient()
+        self._timeout = timeout or self._limits.connect
         self._way_there: Route | None = None
 
     def __enter__(self) -> "Ssh":
@@ -119,6 +217,7 @@ class Ssh:
         if end.known_hosts.exists():
             self._client.load_host_keys(str(end.known_hosts))
         self._client.set_missing_host_key_policy(_Refuse())
+        started = time.monotonic()
         try:
             self._client.connect(
                 end.address, end.port, end.user, sock=self._way(),
@@ -138,6 +237,9 @@ class Ssh:
                 raise
             if end.jump and (offered := _CHANGED.search(said)):
                 raise _changed(end, offered.group(1)) from error
+            late = _LATE.search(str(error)) is not None
+            if not said and (late or (_broke(error) and time.monotonic() - started > self._timeout)):
+                raise unreachable.mute(end, self._timeout) from error
             raise unreachable.explained(end, error, said) from error
         return self
 
@@ -173,26 +275,34 @@ class Ssh:
         command: str,
         *,
         stdin: str | bytes | None = None,
-        timeout: float = 60,
+        timeout: float = 0,
         check: bool = True,
     ) -> Result:
         """Run a shell command on the node; secrets go through ``stdin``.
 
-        Raises ``CommandError`` on a non-zero exit (unless ``check`` is false) or after ``timeout``
-        seconds without output.
+        ``timeout`` replaces the limit for silence. Raises ``CommandError`` on a non-zero exit (unless ``check`` is
+        false), and where the node accepts the command too late, is silent for too long or takes too long in all.
         """
         logger.debug("ssh %s: %s", self._endpoint.name, command)
         started = time.monotonic()
         argv = ("ssh", self._endpoint.name, command)
+        limits = dataclasses.replace(self._limits, silence=timeout or self._limits.silence)
         try:
-            source, out, err = self._client.exec_command(command, timeout=timeout)
+            channel = self._accepted(command)
+            channel.settimeout(limits.silence)
             if stdin is not None:
-                source.write(stdin)
-            source.channel.shutdown_write()
-            stdout, stderr = out.read().decode(errors="replace"), err.read().decode(errors="replace")
-            code = out.channel.recv_exit_status()
+                channel.sendall(stdin.encode() if isinstance(stdin, str) else stdin)
+            channel.shutdown_write()
+            stdout, stderr = _outputs(channel, limits, started)
+            if not channel.status_event.wait(limits.silence):
+                raise _LateError(f"did not end within {limits.silence:.0f} s after its output")
+            code = channel.recv_exit_status()
+        except _LateError as error:
+            late = f"on {self._where} {error}"
+            raise CommandError(argv, None, reason=late, hint=unreachable.by_hand(self._endpoint)) from None
         except TimeoutError as error:
-            raise CommandError(argv, None) from error
+            late = f"on {self._where} printed nothing for {limits.silence:.0f} s"
+            raise CommandError(argv, None, reason=late, hint=unreachable.by_hand(self._endpoint)) from error
         except (paramiko.SSHException, OSError) as error:
             raise LabError(f"SSH to {self._endpoint.name} broke off: {error}", hint="invoke lab.status") from error
         if check and code != 0:
@@ -200,30 +310,64 @@ class Ssh:
         return Result(argv, code, stdout, stderr, time.monotonic() - started)
 
     @contextlib.contextmanager
-    def session(self, command: str, *, stdin: str = "") -> Iterator[Iterator[str]]:
+    def session(self, command: str, *, what: str, stdin: str = "") -> Iterator["Session"]:
         """Run a command on the node while the context lasts; give the lines that it prints, as they come.
 
         Its standard input begins with ``stdin`` (a secret, perhaps) and stays open until the end of the context; the
-        command has to end with it.
+        command has to end with it. ``what`` names the command in an error.
         """
         try:
-            source, out, _ = self._client.exec_command(command)
-            source.channel.get_transport().set_keepalive(KEEPALIVE)
-            source.write(stdin)
-            source.flush()
+            channel = self._accepted(command)
+            channel.settimeout(self._limits.first_answer)
+            channel.sendall(stdin.encode())
+        except _LateError as error:
+            raise WaitError(f"{what} on {self._where} {error}", hint=unreachable.by_hand(self._endpoint)) from None
         except (paramiko.SSHException, OSError) as error:
             raise LabError(f"SSH to {self._endpoint.name} broke off: {error}", hint="invoke lab.status") from error
+        held = Session(
+            channel, f"{what} on {self._where}", self._limits.first_answer, unreachable.by_hand(self._endpoint)
+        )
         try:
-            yield (line.rstrip("\n") for line in out)
+            yield held
         finally:
-            with contextlib.suppress(paramiko.SSHException, OSError, EOFError):  # the host has gone meanwhile
-                source.channel.shutdown_write()
-                out.channel.status_event.wait(SESSION_END)
+            held.end()
 
-    def alive(self) -> bool:
-        """Return whether the connection still stands, as far as this end knows."""
+    def _accepted(self, command: str) -> paramiko.Channel:
+        """Return the channel of a command that the node has begun.
+
+        paramiko waits for that without end; the connection is closed where it lasts too long. Raises ``_LateError``.
+        """
         transport = self._client.get_transport()
-        return transport is not None and transport.is_active()
+        if transport is None:
+            raise paramiko.SSHException("there is no connection")
+        limit = self._limits.first_answer
+        late = threading.Event()
+
+        def close() -> None:
+            late.set()
+            transport.close()
+
+        timer = threading.Timer(limit, close)
+        timer.daemon = True
+        timer.start()
+        try:
+            channel = transport.open_session(timeout=limit + 5)
+            channel.exec_command(command)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if late.is_set():
+                raise _LateError(f"was not accepted within {limit:.0f} s") from error
+            raise
+        finally:
+            timer.cancel()
+            timer.join()
+        if late.is_set():
+            raise _LateError(f"was not accepted within {limit:.0f} s")
+        return channel
+
+    @property
+    def _where(self) -> str:
+        end = self._endpoint
+        return f"{end.user}@{end.address}:{end.port}" + (f" through {end.jump}" if end.jump else "")
 
     def read(self, path: str) -> bytes:
         """Return a file of the node."""

@@ -2,8 +2,11 @@
 
 The password is asked for once a command and stays in this process. It reaches the host once, on the standard
 input of sudo, never on a command line. What lets every later ``sudo -n`` in, pyinfra's too, is a rule in
-/etc/sudoers.d for this one user: it ends by itself after ``LEASE`` minutes, is renewed while the SSH connection
-lasts that wrote it, and is removed when that ends, however it ends.
+/etc/sudoers.d for this one user. A process on the host, the holder, writes it and renews it at each sign of life
+from here, and removes it when the connection ends. Where the holder is killed, a guard that waits for the holder's
+lock removes the rule at once; where this machine vanishes, the holder does after ``RIGHT_SILENCE`` seconds. Where
+all of them are killed, or the host loses power, sudo refuses the rule ``LEASE`` seconds after its last renewal, and
+the next start removes it.
 """
 
 import atexit
@@ -15,12 +18,13 @@ import shlex
 from hardwatt import secret
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
+from hardwatt.limits import BEAT, RIGHT_SILENCE
 from hardwatt.progress import say
-from hardwatt.ssh import Ssh
+from hardwatt.ssh import Session, Ssh
 
 PASSWORD = "HARDWATT_SUDO_PASSWORD"  # noqa: S105 - the variable's name
-LEASE = 15
-"""Minutes after which a rule ends that nobody renews: its host lost power, or the network went."""
+LEASE = RIGHT_SILENCE + BEAT
+"""Seconds from its last renewal until sudo refuses a rule."""
 ATTEMPTS = 3
 RULES = "/etc/sudoers.d"
 _WANTED = ("password is required", "interactive authentication is required")
@@ -29,26 +33,37 @@ _GRANTED = "granted"
 _WRONG = "try again"
 
 # The user goes by number: names of directory services hold characters that sudoers reads as its own. A name with a
-# dot is not read by sudo, so a rule is whole when it counts. ``cat`` ends with the connection.
+# dot is not read by sudo, so a rule is whole when it counts. A holder is alive where its lock is held: numbers of
+# processes are used again, a lock ends with its process. Descriptor 8 is the folder: one start after another.
 _SCRIPT = """\
 PATH=$PATH:/usr/sbin:/sbin; umask 077
-rule={rules}/zz-hardwatt-$$
-find {rules} -name 'zz-hardwatt-*' -mmin +{lease} -exec rm -f {{}} +
-# what a reboot left: its writer is gone
-for old in {rules}/zz-hardwatt-*; do
-  pid=${{old##*-}}; kill -0 ${{pid%.new}} 2>/dev/null || rm -f $old
+cd {rules} && exec 8<. && flock -w 10 8 || exit 1
+for old in zz-hardwatt-*.held; do
+  test ! -e $old || flock -n $old rm -f ${{old%.held}} ${{old%.held}}.new $old
 done
+# Hardwatt before there were locks: its rules without a holder, and its holders' loops that nobody ends
+for old in zz-hardwatt-*[0-9]; do
+  test -e $old.held || grep -qs zz-hardwatt /proc/${{old##*-}}/cmdline || rm -f $old $old.new
+done
+for left in $(grep -ls '^w[h]ile sleep [0-9]*; do renew; done' /proc/[0-9]*/cmdline); do
+  left=${{left%/cmdline}}
+  read -r name <$left/comm && test "$name" = sh && test -O $left &&
+    ! grep -qs zz-hardwatt /proc/$(sed -n 's/^PPid:[^0-9]*//p' $left/status)/cmdline && kill -9 ${{left#/proc/}}
+done 2>/dev/null
+rule=zz-hardwatt-$$
+exec 9>$rule.held && flock -n 9 || exit 1
+exec 8<&-
+setsid flock $rule.held rm -f $rule $rule.new $rule.held 9>&- </dev/null >/dev/null 2>&1 &
 renew() {{
-  until=$(date -u -d '+{lease} minutes' +%Y%m%d%H%M%SZ)
+  until=$(date -u -d '+{lease} seconds' +%Y%m%d%H%M%SZ)
   echo "#$SUDO_UID ALL=(ALL) NOTAFTER=$until NOPASSWD: ALL" >$rule.new && chmod 440 $rule.new &&
     visudo -cqf $rule.new && mv -f $rule.new $rule
 }}
-trap 'kill $! 2>/dev/null; rm -f $rule $rule.new' EXIT
+trap 'rm -f $rule $rule.new $rule.held' EXIT
 trap exit HUP INT TERM
 renew || exit 1
 echo {granted}
-while sleep {pause}; do renew; done >/dev/null 2>&1 </dev/null &
-cat >/dev/null
+while timeout {silence} sh -c 'read -r beat' 9>&-; do renew || exit 1; done >/dev/null 2>&1
 """
 # A rule that is there already is another command's, or was left by a reboot: it would end in mid-work.
 _FREE = """\
@@ -60,12 +75,12 @@ if grep -qs "^#$SUDO_UID " {rules}/zz-hardwatt-*; then echo "a {wanted} again: t
 class _Right:
     """That commands may run as root on a host."""
 
-    connection: Ssh | None = None
+    session: Session | None = None
     """What holds the rule; None where sudo asks for no password."""
     held: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     def lasts(self) -> bool:
-        return self.connection is None or self.connection.alive()
+        return self.session is None or self.session.alive()
 
 
 _rights: dict[tuple[str, str, int, str], _Right] = {}
@@ -111,8 +126,12 @@ def _taken(endpoint: Endpoint) -> _Right:
         raise _refused(endpoint, said)
     for _ in range(ATTEMPTS):
         password = secret.ask(PASSWORD, f"sudo's password of {endpoint.user} on {endpoint.address}")
-        right = _Right(ssh := Ssh(endpoint))
-        answer = _lease(ssh, right.held, password)
+        right = _Right()
+        try:
+            answer = _lease(endpoint, right, password)
+        except BaseException:
+            right.held.close()
+            raise
         if answer == _GRANTED:
             if said := _try(endpoint):
                 right.held.close()
@@ -129,17 +148,19 @@ def _taken(endpoint: Endpoint) -> _Right:
     raise _refused(endpoint, answer)
 
 
-def _lease(ssh: Ssh, held: contextlib.ExitStack, password: str) -> str:
-    """Connect, and have the rule written for as long as ``held`` lasts; return what the host says of it."""
-    held.enter_context(ssh)
-    script = _SCRIPT.format(rules=RULES, lease=LEASE, pause=60 * LEASE // 3, granted=_GRANTED)
+def _lease(endpoint: Endpoint, right: _Right, password: str) -> str:
+    """Connect, and have the rule written for as long as the right is held; return what the host says of it."""
+    ssh = right.held.enter_context(Ssh(endpoint))
+    script = _SCRIPT.format(rules=RULES, lease=round(LEASE), silence=RIGHT_SILENCE, granted=_GRANTED)
     # sudo asks again after a wrong one; -k: a password that it remembers would leave ours to the script
     command = f"LC_ALL=C sudo -k -S -p '' sh -c {shlex.quote(script)} 2>&1"
-    lines = held.enter_context(ssh.session(command, stdin=f"{password}\n"))
+    session = right.held.enter_context(ssh.session(command, what="sudo", stdin=f"{password}\n"))
     said: list[str] = []
-    for line in lines:
+    for line in session:
         said.append(line)
         if line == _GRANTED:
+            session.beat(BEAT)
+            right.session = session
             return _GRANTED
         if _WRONG in line:
             break

@@ -26,7 +26,7 @@ def socks(end: Endpoint, log: Path) -> Iterator[dict[str, str]]:
         yield {}
         return
     port = free_port()
-    process = tunnel(end, ["-D", f"127.0.0.1:{port}"], port, log)
+    process = tunnel(end, ["-D", f"127.0.0.1:{port}"], port, log, tied=True)
     try:
         yield {"ALL_PROXY": f"socks5://127.0.0.1:{port}", "NO_PROXY": "127.0.0.1,localhost"}
     finally:
@@ -40,7 +40,7 @@ def reverse(end: Endpoint, ports: Sequence[int], log: Path) -> Iterator[None]:
         yield
         return
     forwards = [part for port in ports for part in ("-R", f"127.0.0.1:{port}:127.0.0.1:{port}")]
-    process = door.spawn(_tunnel_argv(end, forwards), log=log)
+    process = door.spawn(_tunnel_argv(end, forwards), log=log, tied=True)
     try:
         with Ssh(end) as ssh:
             wait(
@@ -61,18 +61,19 @@ def _listening(ssh: Ssh, ports: Sequence[int]) -> bool:
 
 def _tunnel_argv(end: Endpoint, forwards: list[str]) -> list[str]:
     return [
-        "ssh", *options(end.key, end.known_hosts), *way(end), "-N",
-        "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4",
+        "ssh", *options(end.key, end.known_hosts), *way(end), "-N", "-o", "ExitOnForwardFailure=yes",
         "-p", str(end.port), *forwards, f"{end.user}@{end.address}",
     ]  # fmt: skip
 
 
-def tunnel(end: Endpoint, forwards: list[str], port: int, log: Path) -> Process:
+def tunnel(end: Endpoint, forwards: list[str], port: int, log: Path, *, tied: bool = False) -> Process:
     """Start ssh with forwards to the node and return when the local ``port`` listens (0: when it is logged in).
+
+    With ``tied``, it ends with this process.
 
     Raises ``LabError`` with ssh's last words where it ends.
     """
-    process = door.spawn(_tunnel_argv(end, forwards), log=log)
+    process = door.spawn(_tunnel_argv(end, forwards), log=log, tied=tied)
     try:
         wait(
             lambda: (listens(port), process.alive()),

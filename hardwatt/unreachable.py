@@ -84,6 +84,19 @@ def explained(end: Endpoint, error: Exception, said: str = "") -> LabError:
     return found
 
 
+def mute(end: Endpoint, seconds: float) -> LabError:
+    """Return the error for a node that took a connection and did not go on with it."""
+    through = f" through {end.jump}" if end.jump else ""
+    return LabError(f"no SSH to {Place.of(end)}{through}: no answer within {seconds:.0f} s", hint=by_hand(end))
+
+
+def by_hand(end: Endpoint) -> str:
+    """Return the next command where a node is silent: OpenSSH, which shows how far it gets."""
+    jump = ["-J", end.jump] if end.jump else []
+    argv = ["ssh", "-v", "-i", str(end.key), *jump, "-p", str(end.port), f"{end.user}@{end.address}", "true"]
+    return f"{shlex.join(argv)}; for a slow host, patience in [host] of lab.toml"
+
+
 def failed(place: Place, error: Exception) -> LabError:
     """Return the error for a server that could not be connected to at all."""
     return trouble(place, _kind(error), error)
@@ -133,7 +146,7 @@ def trouble(place: Place, kind: str, error: Exception, said: str = "") -> LabErr
             f"start sshd on {place.address}, or correct {port}; {AGAIN}",
         ),
         "silent": (
-            "no answer in time",
+            str(error) if str(error).startswith("no host key within") else "no answer in time",
             f"check power, network and firewall of {place.address}, and {where}; {AGAIN}",
         ),
         "route": (

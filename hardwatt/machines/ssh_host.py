@@ -5,6 +5,7 @@ import dataclasses
 import ipaddress
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hardwatt import questions, reach, unreachable
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError
 from hardwatt.lab import Lab
+from hardwatt.limits import Limits
 from hardwatt.machines import identity
 from hardwatt.machines.base import Status, ssh_argv
 from hardwatt.progress import say
@@ -24,6 +26,9 @@ from hardwatt.settings import Host
 from hardwatt.ssh import Route, Ssh, fingerprint
 from hardwatt.unreachable import Place
 from hardwatt.wait import be_patient
+
+OFFER = Limits(connect=30)
+"""For the host key that a host offers: the first thing that a slow one is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +165,7 @@ def offer(lab: Lab, address: str = "") -> Offer:
         return _offer_behind(lab, hop)
     setting = "jump" if hop else "address"
     try:
-        with socket.create_connection((address, port), timeout=10) as sock:
+        with socket.create_connection((address, port), timeout=OFFER.patient().connect) as sock:
             return Offer(address, port, _offered(sock))
     except (OSError, paramiko.SSHException) as error:
         raise unreachable.failed(Place(hop.user if hop else host.user, address, port, setting), error) from error
@@ -183,10 +188,17 @@ def _offer_behind(lab: Lab, hop: Hop) -> Offer:
 
 
 def _offered(sock: Any) -> paramiko.PKey:
+    limit = OFFER.patient().connect
     transport = paramiko.Transport(sock)
+    transport.banner_timeout = limit
+    started = time.monotonic()
     try:
-        transport.start_client(timeout=30)
+        transport.start_client(timeout=limit)  # it returns without a key where the limit passed
         return transport.get_remote_server_key()
+    except paramiko.SSHException as error:
+        if time.monotonic() - started >= limit:
+            raise TimeoutError(f"no host key within {limit:.0f} s") from error
+        raise
     finally:
         transport.close()
         transport.join(10)

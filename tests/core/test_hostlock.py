@@ -11,7 +11,8 @@ import paramiko
 import pytest
 
 from hardwatt import hostlock
-from hardwatt.errors import LabError, LockedError
+from hardwatt.errors import LabError, LockedError, WaitError
+from hardwatt.wait import wait
 from tests.core import test_ssh
 from tests.core.test_ssh import Server, _Session
 
@@ -79,3 +80,32 @@ def test_a_lock_that_cannot_be_taken_says_what_to_try(server: Server, monkeypatc
     with pytest.raises(LabError, match="could not be taken") as error, hostlock.held(server.endpoint(), "lab.up"):
         pytest.fail("held")
     assert "flock --nonblock" in error.value.hint
+
+
+def is_free() -> bool:
+    return subprocess.run(["flock", "--nonblock", hostlock.PATH, "true"], check=False).returncode == 0
+
+
+def test_a_lock_lasts_while_signs_of_life_come(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hostlock, "BEAT", 0.2)
+    monkeypatch.setattr(hostlock, "LOCK_SILENCE", 1)
+    with hostlock.held(server.endpoint(), "lab.up"), pytest.raises(WaitError):
+        wait(is_free, bool, what="a lock that must last", timeout=2, delay=0.2)
+    assert "ended before" not in capsys.readouterr().err
+
+
+def test_a_controller_that_vanishes_without_a_word_gives_the_host_free(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hostlock, "LOCK_SILENCE", 0.5)
+    with hostlock.held(server.endpoint(), "lab.up"):
+        wait(is_free, bool, what="end of the lock", timeout=10, delay=0.1)
+    assert "the lock of 127.0.0.1 ended before this command did" in capsys.readouterr().err
+
+
+def test_a_killed_holder_gives_the_host_free(server: Server) -> None:
+    with hostlock.held(server.endpoint(), "lab.up"):
+        subprocess.run(["pkill", "-9", "-f", f"^sh -c umask 022.*{hostlock.PATH}"], check=True)
+        wait(is_free, bool, what="end of the lock", timeout=5, delay=0.05)

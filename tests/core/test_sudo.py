@@ -3,9 +3,12 @@
 The real sudo, on a real node: tests/e2e/test_sudo_e2e.py.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import logging
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt import secret, sudo
+from hardwatt.door import Process
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, RefusedError, SettingsError
 from hardwatt.wait import wait
@@ -47,7 +51,7 @@ class Host:
 
     @property
     def rules(self) -> list[Path]:
-        return list((self.folder / "rules").iterdir())
+        return [path for path in (self.folder / "rules").iterdir() if "." not in path.name]
 
     def stand_in(self, refusal: str) -> None:
         text = _SUDO.format(folder=self.folder, refusal=refusal, right=RIGHT)
@@ -134,25 +138,101 @@ def test_the_rule_goes_with_the_connection_and_the_right_is_taken_anew(
     assert len(host.rules) == 1
 
 
-def test_a_rule_that_a_reboot_left_is_no_right(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lock", [True, False], ids=["with its lock", "from before there were locks"])
+def test_a_rule_that_a_reboot_left_is_no_right(host: Host, monkeypatch: pytest.MonkeyPatch, lock: bool) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
-    left = host.folder / f"rules/zz-hardwatt-{gone.pid}"
+    left = host.folder / f"rules/zz-hardwatt-{os.getpid() if lock else gone.pid}"
     left.write_text("#1234 ALL=(ALL) NOTAFTER=29991231000000Z NOPASSWD: ALL\n")
+    if lock:  # its number is another process's meanwhile
+        left.with_name(f"{left.name}.held").touch()
     monkeypatch.setenv(sudo.PASSWORD, RIGHT)
     sudo.prefix(host.end)
     (right,) = sudo._rights.values()
-    assert right.connection is not None, "a rule of our own is held and renewed"
+    assert right.session is not None, "a rule of our own is held and renewed"
     assert left not in host.rules and len(host.rules) == 1
 
 
 def test_the_rule_of_a_command_that_runs_stays(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = host.folder / f"rules/zz-hardwatt-{os.getpid()}"
+    other = host.folder / "rules/zz-hardwatt-1"
     other.write_text("#1234 ALL=(ALL) NOTAFTER=29991231000000Z NOPASSWD: ALL\n")
     monkeypatch.setenv(sudo.PASSWORD, RIGHT)
+    with other.with_name(f"{other.name}.held").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sudo.prefix(host.end)
+        assert len(host.rules) == 2
+        assert other.exists()
+
+
+def holders(host: Host) -> list[int]:
+    """Return the shells that hold a rule of this host."""
+    found = []
+    for proc in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            words = (proc / "cmdline").read_bytes().split(b"\0")
+            if words[:2] == [b"sh", b"-c"] and words[2].startswith(b"PATH=") and str(host.folder).encode() in words[2]:
+                found.append(int(proc.name))
+    return found
+
+
+def nothing_left(host: Host, timeout: float) -> None:
+    """Wait until neither a rule, nor a file beside it, nor its holder is there."""
+    wait(
+        lambda: (sorted((host.folder / "rules").iterdir()), holders(host)), lambda left: left == ([], []),
+        what="end of the rule", timeout=timeout, delay=0.05,
+    )  # fmt: skip
+
+
+def test_a_rule_goes_with_its_killed_holder(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(sudo.PASSWORD, RIGHT)
     sudo.prefix(host.end)
-    assert len(host.rules) == 2
-    assert other.exists()
+    for number in holders(host):
+        os.kill(number, signal.SIGKILL)
+    nothing_left(host, 5)
+    (right,) = sudo._rights.values()
+    wait(right.lasts, lambda lasts: not lasts, what="end of the right", timeout=5, delay=0.05)
+    assert sudo.prefix(host.end) == "sudo -n ", "it is taken anew"
+    assert len(host.rules) == 1
+
+
+def test_a_rule_is_renewed_while_signs_of_life_come(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(sudo.PASSWORD, RIGHT)
+    monkeypatch.setattr(sudo, "BEAT", 0.3)
+    monkeypatch.setattr(sudo, "RIGHT_SILENCE", 2)
+    sudo.prefix(host.end)
+    (rule,) = host.rules
+    first = rule.read_text()
+    wait(rule.read_text, lambda text: text != first, what="renewal", timeout=10, delay=0.05)
+    sudo.forget(host.end)
+    nothing_left(host, 5)
+
+
+def test_a_rule_ends_where_this_machine_vanishes_without_a_word(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(sudo.PASSWORD, RIGHT)
+    monkeypatch.setattr(sudo, "RIGHT_SILENCE", 0.5)
+    sudo.prefix(host.end)
+    nothing_left(host, 10)
+
+
+def test_a_loop_that_nobody_ends_is_ended_by_the_next_start(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder of before renewed in a loop of its own, which outlived it; the loop of a living holder stays."""
+    loop = "renew() { : zz-hardwatt; }\nwhile sleep 1; do renew; done"
+    with subprocess.Popen(["sh", "-c", f"{loop} & echo $!"], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        orphan = Process.of(int(starter.stdout.readline()))
+        starter.stdout.close()
+    parent = host.folder / "sudo"  # what runs under this name is not a loop
+    parent.symlink_to("/bin/sh")
+    argv = [str(parent), "-c", 'sh -c "$0"; :', f"{loop} & echo $!; wait"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        living = Process.of(int(holder.stdout.readline()))
+        assert orphan is not None and living is not None
+        monkeypatch.setenv(sudo.PASSWORD, RIGHT)
+        sudo.prefix(host.end)
+        assert not orphan.alive()
+        assert living.alive()
+        living.signal(signal.SIGKILL)
 
 
 def test_a_rule_that_power_loss_left_goes_with_the_next_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,19 @@ def test_without_a_node_there_is_a_next_command(lab: Lab) -> None:
     with pytest.raises(LabError, match="nothing is known") as caught:
         provision.plan(lab)
     assert caught.value.hint == "invoke lab.up"
+
+
+@pytest.mark.parametrize("run", [provision.plan, provision.explain])
+def test_deploys_that_do_not_end_name_the_host(
+    lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch, run: Callable[[Lab], object]
+) -> None:
+    nodedata.write_node_data(lab, endpoint(lab), index, served)
+    real = door.run
+    monkeypatch.setattr(door, "run", lambda argv, **more: real(["sleep", "7"], **more))
+    monkeypatch.setattr(provision, "TIMEOUT", 0.2)
+    with pytest.raises(LabError, match=r"the deploys on 10\.77\.0\.2 did not end within 0\.2 s") as error:
+        run(lab)
+    assert error.value.hint.startswith("invoke lab.check")
 
 
 def test_the_plan_of_a_bare_machine_by_the_real_pyinfra(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 set -u
 case ${1:-} in
     -h | --help) sed -n '2,/^set/s/^# //p' "$0"; exit 0 ;;
+    -*) printf 'parts: unknown option %s\n  next: %s --help\n' "$1" "$0" >&2; exit 2 ;;
 esac
 began=$(date +%s)
 HARDWATT_TALLY=$(mktemp "${TMPDIR:-/tmp}/hardwatt-tally.XXXXXX") || exit 1

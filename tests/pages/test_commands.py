@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from invoke import Program
-from invoke.exceptions import ParseError
+from invoke.exceptions import Exit, ParseError
 from invoke.parser import Parser, ParserContext
 
 import tasks
@@ -74,7 +74,7 @@ def _invoke(words: list[str], *, whole: bool) -> str:
         return ""
     try:
         Parser(initial=ParserContext(), contexts=tasks.ns.to_contexts()).parse_argv(words)
-    except (ParseError, ValueError) as error:
+    except (ParseError, Exit, ValueError) as error:
         return "" if mentioned and "required positional" in str(error) else str(error)
     return ""
 

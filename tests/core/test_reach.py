@@ -4,11 +4,12 @@ import dataclasses
 import shlex
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hardwatt import apitunnel, reach, tunnels
+from hardwatt import apitunnel, door, reach, tunnels
 from hardwatt.door import Process
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
@@ -137,3 +138,26 @@ def test_what_is_reached_directly_needs_no_proxy(tmp_path: Path) -> None:
         assert env == {}
     with tunnels.reverse(END, (8080,), tmp_path / "log"):
         assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("kind", ["socks", "reverse", "tunnel"])
+def test_what_a_command_holds_ends_with_it_and_what_the_lab_keeps_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    ties: list[bool] = []
+
+    def spawn(argv: list[str], *, log: Path, tied: bool = False) -> Process:
+        ties.append(tied)
+        raise InterruptedError
+
+    monkeypatch.setattr(door, "spawn", spawn)
+    log = tmp_path / "log"
+    end = dataclasses.replace(JUMPED, reverse=True)
+    opened: dict[str, Callable[[], object]] = {
+        "socks": tunnels.socks(end, log).__enter__,
+        "reverse": tunnels.reverse(end, (8080,), log).__enter__,
+        "tunnel": lambda: tunnels.tunnel(end, ["-L", "1:2:3"], 1, log),
+    }
+    with pytest.raises(InterruptedError):
+        opened[kind]()
+    assert ties == [kind != "tunnel"]

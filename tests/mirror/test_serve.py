@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from hardwatt.lab import Lab
 from hardwatt.mirror import registry, servers
 from hardwatt.mirror.filler import mirror_root
 from hardwatt.mirror.index import Artefact, Index
+from hardwatt.settings import ROOT
+from hardwatt.wait import wait
 from tests.mirror import small
 
 # A double of the registry: it reads the configuration that the real one would, and answers.
@@ -47,6 +50,31 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     Index(root, (tool,)).write()
     yield lab
     servers.stop_serving(lab)
+
+
+_SERVES = """
+import sys, time
+from pathlib import Path
+from hardwatt.mirror import servers
+from tests.mirror import small
+servers.serve(small.lab(Path(sys.argv[1])), "127.0.0.1")
+print("serves", flush=True)
+time.sleep(60)
+"""
+
+
+def test_servers_end_with_the_command_that_is_killed(lab: Lab, tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", _SERVES, str(tmp_path)]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "serves\n"
+        served = servers.serving(lab)
+        assert served is not None and len(served.processes) == 2
+        command.kill()
+    wait(
+        lambda: [one for one in served.processes if one.alive()], lambda left: not left, what="end of the servers",
+        timeout=10, delay=0.05,
+    )  # fmt: skip
 
 
 def test_served_found_again_and_stopped(lab: Lab) -> None:

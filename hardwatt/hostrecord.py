@@ -78,6 +78,8 @@ def of_other_labs(*own: str) -> list[str]:
     names = "|".join(own)
     theirs = [rf"hardwatt[/-](?!{names})[0-9a-f]{{8}}\b", rf"\bhw-(?!{names})[0-9a-f]{{8}}\b"]
     labs = HostRecord(default_place()).labs
+    # the unreachable route of a lab's network names no link
+    theirs += [rf"^route \S+ {re.escape(lab['subnet'])} dev -" for ident, lab in labs.items() if ident not in own]
     if any(lab["holds"] for ident, lab in labs.items() if ident not in own):
         theirs += [f"^sysctl {_OURS.pattern[1:]}", *_SHARED]
     return theirs

@@ -101,7 +101,8 @@ def _routes() -> dict[str, str]:
     for family in ("-4", "-6"):
         for route in _ip(family, "route", "show", "table", "all"):
             name = f"{route.get('table', 'main')} {route['dst']} dev {route.get('dev', '-')}"
-            found[name] = str(route.get("gateway", ""))
+            kind = str(route.get("type", "unicast"))
+            found[name] = str(route.get("gateway", "" if kind == "unicast" else kind))
     return found
 
 

@@ -65,11 +65,13 @@ def _mirror(state: State) -> None:
 
 def _machine(state: State) -> None:
     machine = machines.settled(state.lab)
-    before = machine.status().state
+    before, obstacle = machine.status().state, machine.obstacle()
     say(f"  {machine.kind}: {machine.why}")
     state.endpoint = machine.start()
     if before != "running":
         state.changes.append(f"machine started (it was {before})")
+    elif obstacle:
+        state.changes.append(f"link restored ({obstacle})")
 
 
 def _node(state: State) -> None:

@@ -10,7 +10,7 @@ from hardwatt.machines.hostfacts import Problem
 from hardwatt.machines.ssh_host import SshMachine
 from hardwatt.machines.vm import VmMachine
 
-__all__ = ["Machine", "Problem", "Status", "embedded_problems", "machine_for", "problems", "settled"]
+__all__ = ["Machine", "Problem", "Status", "embedded_problems", "machine_for", "problems", "reached", "settled"]
 
 _KINDS: dict[str, type[EmbeddedMachine] | type[SshMachine] | type[VmMachine]] = {
     "embedded": EmbeddedMachine,
@@ -55,6 +55,17 @@ def machine_for(lab: Lab) -> Machine:
     if lab.settings.host.address:
         return SshMachine(lab, f"[host] in lab.toml names {lab.settings.host.address}")
     return _automatic(lab)
+
+
+def reached(lab: Lab) -> Machine:
+    """Return the lab's machine, if requests to its node can reach it as far as this machine knows.
+
+    Raises ``LabError`` naming what is wrong with machine or link; nothing is sent to the node.
+    """
+    machine = machine_for(lab)
+    if reason := machine.obstacle():
+        raise LabError(reason, hint="invoke lab.up")
+    return machine
 
 
 def settled(lab: Lab) -> Machine:

@@ -41,6 +41,12 @@ class Machine(Protocol):
     def endpoint(self) -> Endpoint:
         """Return how the node is reached; ``LabError`` where there is no machine."""
 
+    def obstacle(self) -> str:
+        """Return why requests to the node do not reach it, as far as this machine knows; empty: nothing is known.
+
+        Reads this machine's own state alone; changes nothing and sends nothing.
+        """
+
     def shell_argv(self) -> list[str]:
         """Return the command that opens a shell on the node."""
 
@@ -52,6 +58,17 @@ class Machine(Protocol):
 
     def stop(self) -> None:
         """Stop the machine; its disk stays."""
+
+
+def why_not(status: Status) -> str:
+    """Return why a machine cannot be reached in this state; empty: it runs."""
+    texts = {
+        "absent": f"the lab {status.name} has no machine",
+        "stopped": f"the machine of the lab {status.name} is stopped",
+        "dead": f"the machine of the lab {status.name} does not run",
+    }
+    text = texts.get(status.state, "")
+    return f"{text}: {status.detail}" if text and status.detail else text
 
 
 def ssh_argv(end: Endpoint) -> list[str]:

@@ -13,10 +13,10 @@ from hardwatt.errors import LabError, RefusedError
 from hardwatt.files import read_json, write_json
 from hardwatt.lab import Lab
 from hardwatt.machines import hostfacts, identity, network, rooted, rootfs
-from hardwatt.machines.base import Status, ssh_argv
+from hardwatt.machines.base import Status, ssh_argv, why_not
 from hardwatt.machines.network import Addresses
 from hardwatt.machines.rooted import Spec
-from hardwatt.progress import step
+from hardwatt.progress import say, step
 from hardwatt.ssh import Ssh
 from hardwatt.wait import wait
 
@@ -36,8 +36,12 @@ class EmbeddedMachine:
         """Make, clean and boot as needed; a machine that runs is left alone."""
         lab = self.lab
         if self.status().state == "running":
-            self._mend_link()
-            return self._booted()
+            if self._mend_link():
+                return self._booted()
+            say(
+                f"  {network.fault(identity.ident(lab), Addresses(self._state()['subnet']))}: booting the machine again"
+            )
+            self.stop()
         lab.logs.mkdir(parents=True, exist_ok=True)  # by the user, before root writes into it
         facts = hostfacts.gather(lab.dir)
         hostfacts.require_embedded(facts)
@@ -78,7 +82,7 @@ class EmbeddedMachine:
             return
         self._stop(state, in_order=False)  # nothing in it is needed any more
         with step("Remove the embedded node", lab=self.lab):
-            rooted.call("destroy", self._spec())
+            rooted.call("destroy", self._spec(), subnet=state.get("subnet", ""))
             if address := _node_address(state):
                 identity.forget(self.lab, address)
             for name in (identity.HOST_KEY, f"{identity.HOST_KEY}.pub"):
@@ -102,6 +106,12 @@ class EmbeddedMachine:
         if not state.get("endpoint"):
             raise LabError(f"the lab {self.lab.name} has no machine", hint="invoke lab.machine.start")
         return Endpoint.from_dict(state["endpoint"])
+
+    def obstacle(self) -> str:
+        status, state = self.status(), self._state()
+        if status.state != "running":
+            return why_not(status)
+        return network.fault(state["ident"], Addresses(state["subnet"]))
 
     def shell_argv(self) -> list[str]:
         return ssh_argv(self.endpoint())
@@ -183,11 +193,17 @@ class EmbeddedMachine:
             },
         )
 
-    def _mend_link(self) -> None:
-        """Configure the link again where a reboot inside the machine or somebody on the host made it bare."""
+    def _mend_link(self) -> bool:
+        """Configure the link again where a reboot inside the machine or somebody on the host made it bare.
+
+        Return whether the machine has a link: a deleted one comes with the next boot only.
+        """
         subnet, spec = self._state()["subnet"], self._spec()
+        if not network.exists(spec.ident):
+            return False
         if not network.configured(spec.ident, Addresses(subnet)):
             rooted.call("link", spec, subnet=subnet)
+        return True
 
     def _await(self, end: Endpoint, process: Process) -> None:
         """Wait until the node answers over SSH and has booted to its end."""

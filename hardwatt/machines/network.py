@@ -17,6 +17,8 @@ Network = ipaddress.IPv4Network
 RANGE = Network("10.77.0.0/16")
 """Labs take their networks from here; the whole range is private (RFC 1918)."""
 NODE_LINK = "host0"
+BARRIER_METRIC = 4_000_000_000
+"""Metric of a lab's unreachable route: every other route to the lab's network is preferred to it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,41 @@ def up(ident: str, addresses: Addresses) -> list[list[str]]:
         ["ip", "address", "replace", f"{addresses.host}/{addresses.prefix}", "dev", link],
         ["ip", "link", "set", link, "up"],
     ]
+
+
+def barrier(subnet: str) -> list[str]:
+    """Return the unreachable route of a lab's network, as ``ip route`` takes it.
+
+    Without it, a request for the node leaves by the default route as soon as the machine's link is down, and something
+    else may answer.
+    """
+    return ["unreachable", subnet, "metric", str(BARRIER_METRIC)]
+
+
+def parse_barriers(routes: str) -> list[str]:
+    """Return the networks of the unreachable routes of labs in ``ip -json``'s routes."""
+    return [
+        route["dst"]
+        for route in json.loads(routes or "[]")
+        if route.get("type") == "unreachable" and route.get("metric") == BARRIER_METRIC
+    ]
+
+
+def barriers() -> list[str]:
+    """Return the networks of labs that have their unreachable route on this host."""
+    return parse_barriers(door.run(["ip", "-4", "-json", "route", "show", "type", "unreachable"]).stdout)
+
+
+def raise_barrier(subnet: str) -> None:
+    """Add the unreachable route of a lab's network, unless it exists."""
+    if subnet not in barriers():
+        door.run(["ip", "route", "add", *barrier(subnet)])
+
+
+def drop_barrier(subnet: str) -> None:
+    """Remove the unreachable route of a lab's network, if it exists."""
+    if subnet in barriers():
+        door.run(["ip", "route", "delete", *barrier(subnet)], check=False)
 
 
 def unmanaged_files(facts: HostFacts, ident: str) -> dict[Path, str]:
@@ -177,11 +214,23 @@ def _run_all(commands: Sequence[Sequence[str]], *, check: bool) -> None:
 
 
 def configured(ident: str, addresses: Addresses) -> bool:
-    """Return whether the host's end is up and has its address."""
+    """Return whether the host's end is up and has its address, and the unreachable route is behind it."""
+    return not fault(ident, addresses) and addresses.subnet in barriers()
+
+
+def fault(ident: str, addresses: Addresses) -> str:
+    """Return why requests to the node do not go over the machine's link; empty: they do."""
+    name = link_name(ident)
     if not exists(ident):
-        return False
-    links = json.loads(door.run(["ip", "-4", "-json", "address", "show", "dev", link_name(ident), "up"]).stdout or "[]")
-    return any(info.get("local") == addresses.host for link in links for info in link.get("addr_info", []))
+        return f"the machine's link {name} is gone"
+    links = json.loads(door.run(["ip", "-4", "-json", "address", "show", "dev", name, "up"]).stdout or "[]")
+    if not links:
+        return f"the machine's link {name} is down"
+    if not any(info.get("local") == addresses.host for link in links for info in link.get("addr_info", [])):
+        return f"the machine's link {name} has no address {addresses.host}"
+    found = json.loads(door.run(["ip", "-4", "-json", "route", "get", addresses.node], check=False).stdout or "[]")
+    through = found[0].get("dev", "") if found else ""
+    return "" if through == name else f"the route to {addresses.node} does not go over the machine's link {name}"
 
 
 def exists(ident: str) -> bool:

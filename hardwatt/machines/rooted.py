@@ -5,12 +5,13 @@ the lab's own files stay the user's.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,17 @@ def claim(spec: Spec, **_: Any) -> dict[str, Any]:
     """Give the lab a network of its own; the same one as before where it has one."""
     busy = [*network.taken(), *(network.Network(text) for text in spec.reserved)]
     pick = functools.partial(_pick, busy)
-    return {"subnet": spec.host_record.claim(spec.ident, spec.folder, pick=pick)}
+    with _orphans_routes(spec):
+        return {"subnet": spec.host_record.claim(spec.ident, spec.folder, pick=pick)}
+
+
+@contextlib.contextmanager
+def _orphans_routes(spec: Spec) -> Iterator[None]:
+    """Remove the unreachable routes of the labs that the host record drops meanwhile: their folders are gone."""
+    before = {str(lab["subnet"]) for lab in spec.host_record.labs.values()}
+    yield
+    for subnet in before - {str(lab["subnet"]) for lab in spec.host_record.labs.values()}:
+        network.drop_barrier(subnet)
 
 
 def _pick(busy: list[network.Network], others: list[network.Network]) -> str:
@@ -89,7 +100,11 @@ def boot(spec: Spec, *, subnet: str, keys: dict[str, str], **_: Any) -> dict[str
 
 
 def link(spec: Spec, *, subnet: str, **_: Any) -> dict[str, Any]:
-    """Configure the host's end of the machine's link."""
+    """Configure the host's end of the machine's link, with the unreachable route behind it.
+
+    The host record names the network since ``claim``; ``destroy`` removes the route.
+    """
+    network.raise_barrier(subnet)
     network.protect(spec.facts, spec.ident)
     for command in network.up(spec.ident, Addresses(subnet)):
         door.run(command)
@@ -129,12 +144,15 @@ def stop(spec: Spec, *, process: dict[str, int] | None, **_: Any) -> dict[str, A
     if process:
         clean.power_off(facts, spec.ident, Process.from_dict(process))
     left = clean.machine(facts, spec.ident, spec.root)
-    return {"cleaned": left, "restored": spec.host_record.release(spec.ident)}
+    with _orphans_routes(spec):
+        return {"cleaned": left, "restored": spec.host_record.release(spec.ident)}
 
 
-def destroy(spec: Spec, **_: Any) -> dict[str, Any]:
-    """Remove the machine's tree and its place in the host record; the machine is stopped before."""
+def destroy(spec: Spec, *, subnet: str = "", **_: Any) -> dict[str, Any]:
+    """Remove the machine's tree, its place in the host record and its unreachable route; it is stopped before."""
     rootfs.remove(spec.root)
+    if subnet:
+        network.drop_barrier(subnet)
     spec.host_record.forget(spec.ident)
     return {}
 

@@ -86,6 +86,9 @@ class SshMachine:
             jump=jump,
         )
 
+    def obstacle(self) -> str:
+        return ""  # only a connection tells
+
     def shell_argv(self) -> list[str]:
         return ssh_argv(self.endpoint())
 

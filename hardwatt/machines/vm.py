@@ -17,7 +17,7 @@ from hardwatt.errors import LabError, RefusedError
 from hardwatt.files import read_json, write_json
 from hardwatt.lab import Lab
 from hardwatt.machines import identity, qemu, rootfs, vmdisk, vmfacts, vmimage
-from hardwatt.machines.base import Status, ssh_argv
+from hardwatt.machines.base import Status, ssh_argv, why_not
 from hardwatt.machines.hostfacts import Problem
 from hardwatt.machines.qemu import Accel, Guest, Ports
 from hardwatt.machines.vmimage import USER_NETWORK, Image
@@ -130,6 +130,9 @@ class VmMachine:
         if state["accel"] == "tcg":
             be_patient(EMULATED)
         return Endpoint.from_dict(state["endpoint"])
+
+    def obstacle(self) -> str:
+        return why_not(self.status())
 
     def shell_argv(self) -> list[str]:
         return ssh_argv(self.endpoint())

@@ -223,6 +223,16 @@ def test_what_nodes_change_and_labs_share_is_anothers_business_only_while_anothe
     assert ours() == all_of_it
 
 
+def test_another_labs_unreachable_route_is_its_own_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    record = HostRecord(hostrecord.default_place(), boot_id=_file(tmp_path / "boot", "1"), take=dict)
+    for ident in ("aaaaaaaa", "bbbbbbbb"):
+        record.claim(ident, str(tmp_path), pick=lambda others: f"10.77.{len(others)}.0/24")
+    routes = {"route": {f"main 10.77.{number}.0/24 dev -": "unreachable" for number in (0, 1, 2)}}
+    ours = [found.name for found in compare({}, routes, ignore=of_other_labs("bbbbbbbb"))]
+    assert ours == ["main 10.77.1.0/24 dev -", "main 10.77.2.0/24 dev -"]
+
+
 def _file(path: Path, text: str) -> Path:
     path.write_text(text)
     return path

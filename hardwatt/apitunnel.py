@@ -31,6 +31,14 @@ def address(lab: Lab, end: Endpoint) -> tuple[str, int]:
     return "127.0.0.1", _ensure(lab, end)
 
 
+def server(lab: Lab, end: Endpoint) -> str:
+    """Return the URL under which the lab's API server is reached, as its kubeconfig has it; empty: not known."""
+    if state := read_json(_file(lab)):
+        return f"https://127.0.0.1:{state['port']}"
+    host = f"[{end.address}]" if ":" in end.address else end.address
+    return "" if end.jump else f"https://{host}:{end.port_here(PORT)}"
+
+
 def keep(lab: Lab) -> None:
     """Start the lab's tunnel again where it has one and that has ended. Raises ``LabError``."""
     if state := read_json(_file(lab)):

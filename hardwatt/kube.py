@@ -1,7 +1,8 @@
 """The cluster, read through the kubernetes client: kubeconfig, nodes, pods."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -11,7 +12,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from hardwatt import apitunnel, sudo
+from hardwatt import apifaults, apitunnel, machines, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
 from hardwatt.files import write_atomic
@@ -23,6 +24,8 @@ ADMIN = "/etc/kubernetes/admin.conf"
 PORT = apitunnel.PORT
 TIMEOUT = 10
 """Seconds for one request."""
+CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30
+"""Seconds of a request that names no limit of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,16 +119,42 @@ def rewritten(text: str, address: str, port: int = PORT) -> str:
     return str(yaml.safe_dump(data, sort_keys=False))
 
 
-def client(lab: Lab) -> Any:
-    """Return the kubernetes client (``ApiClient``) of the lab's cluster.
+class _Client(kubernetes_client.ApiClient):
+    """The kubernetes client, with a limit for every request: an API server that hangs is an error too."""
 
-    Raises ``LabError`` where there is no kubeconfig.
+    def call_api(self, *request: Any, **more: Any) -> Any:
+        if more.get("_request_timeout") is None:
+            more["_request_timeout"] = (CONNECT_TIMEOUT * patience(), READ_TIMEOUT * patience())
+        return super().call_api(*request, **more)
+
+
+@contextlib.contextmanager
+def client(lab: Lab) -> Iterator[Any]:
+    """Give the kubernetes client (``ApiClient``) of the lab's cluster.
+
+    Machine and link are looked at first. Raises ``LabError`` where they, the kubeconfig or the API server are not
+    there, also from requests inside the context.
     """
+    end = machines.reached(lab).endpoint()
     apitunnel.keep(lab)
+    settings = kubernetes_client.Configuration()
+    settings.retries = 1
     try:
-        return kubernetes_config.new_client_from_config(str(lab.kubeconfig))  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError) as error:
-        raise LabError(f"no usable kubeconfig in {lab.kubeconfig}: {error}", hint="invoke lab.up") from error
+        path = str(lab.kubeconfig)
+        kubernetes_config.load_kube_config(path, client_configuration=settings)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise LabError(f"no usable kubeconfig in {lab.kubeconfig}: {error}", hint=apifaults.KUBECONFIG) from error
+    server, expected = str(settings.host), apitunnel.server(lab, end)
+    if expected and server != expected:
+        raise LabError(
+            f"the kubeconfig {lab.kubeconfig} is of another cluster: its server is {server}, the lab's is {expected}",
+            hint=apifaults.KUBECONFIG,
+        )
+    try:
+        with _Client(settings) as api:
+            yield api
+    except (ApiException, HTTPError) as error:
+        raise apifaults.explained(lab, server, error) from error
 
 
 def status(lab: Lab) -> Status:
@@ -134,7 +163,7 @@ def status(lab: Lab) -> Status:
     Raises ``LabError`` where the API server does not answer.
     """
     with client(lab) as api:
-        return read(kubernetes_client.CoreV1Api(api))
+        return _read(kubernetes_client.CoreV1Api(api))
 
 
 def read(core: Any) -> Status:
@@ -143,10 +172,14 @@ def read(core: Any) -> Status:
     Raises ``LabError`` where the API server does not answer.
     """
     try:
-        nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT * patience()).items
-        pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT * patience()).items
+        return _read(core)
     except (ApiException, HTTPError) as error:
-        raise LabError(f"the API server does not answer: {_short(error)}", hint="invoke lab.status") from error
+        raise LabError(f"the API server does not answer: {apifaults.short(error)}", hint=apifaults.UP) from error
+
+
+def _read(core: Any) -> Status:
+    nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT * patience()).items
+    pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT * patience()).items
     return Status({node.metadata.name: _ready(node) for node in nodes}, tuple(Pod.of(pod) for pod in pods))
 
 
@@ -161,7 +194,3 @@ def _trouble(container: Any) -> str:
 
 def _ready(node: Any) -> bool:
     return any(item.type == "Ready" and item.status == "True" for item in node.status.conditions or [])
-
-
-def _short(error: Exception) -> str:
-    return f"{error.status} {error.reason}" if isinstance(error, ApiException) else str(error).splitlines()[0][:200]

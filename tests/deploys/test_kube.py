@@ -1,16 +1,19 @@
 """Readings of the cluster as values: no cluster is needed to know what ready means."""
 
+import contextlib
 import dataclasses
 import datetime
+import ssl
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import urllib3
 import yaml
 from kubernetes import client as k8s
 
-from hardwatt import kube, sudo
+from hardwatt import apifaults, kube, machines, reach, sudo
 from hardwatt.door import Result
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError
@@ -157,18 +160,130 @@ def test_no_control_plane_says_what_to_do(lab: Lab, endpoint: Endpoint, monkeypa
     assert not lab.kubeconfig.exists()
 
 
-def test_no_kubeconfig_says_what_to_do(lab: Lab) -> None:
-    with pytest.raises(LabError, match="no usable kubeconfig") as caught:
-        kube.client(lab)
+class FakeMachine:
+    """A machine of a kind, with what stands in the way to it."""
+
+    def __init__(self, end: Endpoint, *, obstacle: str = "", kind: str = "embedded") -> None:
+        self._end, self._obstacle, self.kind = end, obstacle, kind
+
+    def endpoint(self) -> Endpoint:
+        return self._end
+
+    def obstacle(self) -> str:
+        return self._obstacle
+
+
+@pytest.fixture
+def machine(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
+    """A machine that runs on the loopback, where nothing listens."""
+    end = dataclasses.replace(endpoint, address="127.0.0.1", forwards={"6443": 1})
+    monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(end))
+    monkeypatch.setattr(reach, "ssh_answers", lambda *_: True)
+    return end
+
+
+def write_kubeconfig(lab: Lab, server: str) -> None:
+    lab.kubeconfig.parent.mkdir(parents=True)
+    data = yaml.safe_load(ADMIN)
+    data["clusters"][0]["cluster"] = {"server": server}
+    data["users"][0]["user"] = {"token": "t"}
+    lab.kubeconfig.write_text(yaml.safe_dump(data))
+
+
+def refused(lab: Lab, match: str) -> LabError:
+    """Return the error with which the cluster's door stays closed."""
+    with pytest.raises(LabError, match=match) as caught, kube.client(lab) as api:
+        kube.read(k8s.CoreV1Api(api))
+    return caught.value
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "clusters: 3"])
+def test_no_kubeconfig_says_what_to_do(lab: Lab, machine: Endpoint, text: str | None) -> None:
+    if text is not None:
+        lab.kubeconfig.parent.mkdir(parents=True)
+        lab.kubeconfig.write_text(text)
+    assert refused(lab, "no usable kubeconfig").hint == "invoke lab.kubeconfig"
+
+
+def test_a_kubeconfig_of_another_cluster_is_not_used(lab: Lab, machine: Endpoint) -> None:
+    write_kubeconfig(lab, "https://192.0.2.7:6443")
+    error = refused(
+        lab, "is of another cluster: its server is https://192.0.2.7:6443, the lab's is https://127.0.0.1:1"
+    )
+    assert error.hint == "invoke lab.kubeconfig"
+
+
+@pytest.mark.parametrize("reason", ["the machine of the lab unit is stopped", "the machine's link hw-1 is gone"])
+def test_machine_and_link_are_looked_at_before_anything_is_sent(
+    lab: Lab, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    write_kubeconfig(lab, "https://127.0.0.1:1")
+    monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(endpoint, obstacle=reason))
+    monkeypatch.setattr(kube, "_Client", lambda _: pytest.fail("a request would be sent"))
+    assert refused(lab, reason).hint == "invoke lab.up"
+
+
+def test_an_api_server_that_does_not_answer_on_a_node_that_does(lab: Lab, machine: Endpoint) -> None:
+    write_kubeconfig(lab, "https://127.0.0.1:1")
+    with pytest.raises(
+        LabError, match=r"API server at https://127.0.0.1:1 does not answer .*refused.* but SSH"
+    ) as caught:
+        kube.status(lab)
     assert caught.value.hint == "invoke lab.up"
 
 
-def test_a_cluster_that_does_not_answer_is_an_error_with_a_hint(lab: Lab) -> None:
-    lab.kubeconfig.parent.mkdir(parents=True)
-    data = yaml.safe_load(ADMIN)
-    data["clusters"][0]["cluster"] = {"server": "http://127.0.0.1:1"}
-    data["users"][0]["user"] = {"token": "t"}
-    lab.kubeconfig.write_text(yaml.safe_dump(data))
-    with pytest.raises(LabError, match="does not answer") as caught:
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("embedded", "invoke lab.machine.stop, then invoke lab.up"), ("ssh", "invoke lab.up")]
+)
+def test_a_node_that_does_not_answer_at_all(
+    lab: Lab, machine: Endpoint, monkeypatch: pytest.MonkeyPatch, kind: str, hint: str
+) -> None:
+    write_kubeconfig(lab, "https://127.0.0.1:1")
+    monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(machine, kind=kind))
+    monkeypatch.setattr(reach, "ssh_answers", lambda *_: False)
+    with pytest.raises(LabError, match="neither SSH nor its API server") as caught:
         kube.status(lab)
-    assert caught.value.hint == "invoke lab.status"
+    assert caught.value.hint == hint
+
+
+def test_a_machine_that_goes_away_during_a_request_is_named(
+    lab: Lab, machine: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = FakeMachine(machine, obstacle="the machine's link hw-1 is gone")
+    monkeypatch.setattr(machines, "machine_for", lambda _: gone)
+    error = apifaults.explained(lab, "https://127.0.0.1:1", TimeoutError("timed out"))
+    assert error.message == "the machine's link hw-1 is gone"
+
+
+def test_another_servers_certificate_is_named(lab: Lab, machine: Endpoint) -> None:
+    wrong = ssl.SSLCertVerificationError("certificate verify failed: self-signed certificate")
+    outer = urllib3.exceptions.MaxRetryError(cast(Any, None), "/api", urllib3.exceptions.SSLError(wrong))
+    error = apifaults.explained(lab, "https://10.77.0.2:6443", outer)
+    assert "a certificate that is not of the lab's cluster" in error.message
+    assert "self-signed" in error.message
+    assert error.hint == "invoke lab.kubeconfig"
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "hint"),
+    [
+        (401, "refuses the lab's kubeconfig", "invoke lab.kubeconfig"),
+        (500, "etcdserver: no space", "invoke lab.status"),
+    ],
+)
+def test_an_answer_that_is_an_error_is_one_line(lab: Lab, machine: Endpoint, status: int, text: str, hint: str) -> None:
+    answer = k8s.ApiException(status=status, reason="No")
+    answer.body = '{"message": "etcdserver: no space"}'
+    error = apifaults.explained(lab, "https://10.77.0.2:6443", answer)
+    assert text in error.message
+    assert error.hint == hint
+
+
+def test_a_request_without_a_limit_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(k8s.ApiClient, "call_api", lambda self, *_, **more: seen.append(more["_request_timeout"]))
+    core: Any = k8s.CoreV1Api(kube._Client(k8s.Configuration()))
+    for more in ({}, {"_request_timeout": 3}):
+        with contextlib.suppress(AttributeError):  # the double returns no response
+            core.list_node(**more)
+    assert seen == [(kube.CONNECT_TIMEOUT, kube.READ_TIMEOUT), 3]

@@ -1,0 +1,76 @@
+"""Why the cluster's API did not answer: machine and link first, then the node, then the API server; one clear error."""
+
+import json
+import ssl
+from typing import Any
+
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import SSLError
+
+from hardwatt import machines, reach
+from hardwatt.errors import LabError
+from hardwatt.lab import Lab
+
+UP = "invoke lab.up"
+KUBECONFIG = "invoke lab.kubeconfig"
+_REFUSED = (401, 403)
+
+
+def explained(lab: Lab, server: str, error: Exception) -> LabError:
+    """Return the error of a request to the API server at ``server`` as a ``LabError`` with a next command."""
+    if isinstance(error, ApiException) and error.status:
+        return _answered(server, error)
+    machine = machines.machine_for(lab)
+    if reason := machine.obstacle():  # it went away during the request
+        return LabError(reason, hint=UP)
+    if _certificate(error):
+        return LabError(
+            f"{server} shows a certificate that is not of the lab's cluster: the kubeconfig {lab.kubeconfig} is of "
+            f"another cluster, or another server answers there ({short(error)})",
+            hint=KUBECONFIG,
+        )
+    end = machine.endpoint()
+    if not reach.ssh_answers(end, end.port):
+        hint = UP if machine.kind == "ssh" else f"invoke lab.machine.stop, then {UP}"
+        return LabError(
+            f"the node {end.name} does not answer, neither SSH nor its API server ({short(error)})", hint=hint
+        )
+    return LabError(
+        f"the API server at {server} does not answer ({short(error)}), but SSH on the node {end.name} does", hint=UP
+    )
+
+
+def short(error: Exception) -> str:
+    """Return an error of a request in one line."""
+    if isinstance(error, ApiException) and error.status:
+        return f"{error.status} {error.reason}"
+    reason = getattr(error, "reason", None) or error
+    text = str(reason).splitlines()[0] if str(reason) else type(error).__name__
+    return text.rpartition(">: ")[2][:200]
+
+
+def _answered(server: str, error: ApiException) -> LabError:
+    if error.status in _REFUSED:
+        return LabError(f"the API server at {server} refuses the lab's kubeconfig ({short(error)})", hint=KUBECONFIG)
+    said = _message(error.body)
+    return LabError(f"the API server answers {short(error)}{f': {said}' if said else ''}", hint="invoke lab.status")
+
+
+def _message(body: Any) -> str:
+    try:
+        found = json.loads(body or "")
+    except (TypeError, ValueError):
+        return ""
+    return str(found.get("message", ""))[:500] if isinstance(found, dict) else ""
+
+
+def _certificate(error: Exception) -> bool:
+    """Return whether a certificate ended it, wherever in the chain of causes."""
+    seen: Exception | BaseException | None = error
+    for _ in range(10):
+        if seen is None:
+            return False
+        if isinstance(seen, ssl.SSLError | SSLError) or "CERTIFICATE_VERIFY_FAILED" in str(seen):
+            return True
+        seen = getattr(seen, "reason", None) if isinstance(getattr(seen, "reason", None), Exception) else seen.__cause__
+    return False

@@ -29,6 +29,20 @@ class LabError(Exception):
         return f"{self.message}\n  next: {self.hint}" if self.hint else self.message
 
 
+_INSTEAD = {
+    "lab.status": "invoke lab.up",
+    "lab.up": "invoke lab.check; on the node (invoke lab.machine.shell): journalctl -eu kubelet",
+    "lab.kubeconfig": "invoke lab.up",
+}
+"""The next command where an error names the one that was just typed."""
+
+
+def next_after(command: str, hint: str) -> str:
+    """Return the hint of an error of ``command`` (``lab.status``): another next command than that one."""
+    named = f"invoke {command}"
+    return _INSTEAD.get(command, hint) if hint == named or hint.startswith((f"{named};", f"{named},")) else hint
+
+
 class SettingsError(LabError):
     """A setting that is unknown, missing or not allowed."""
 

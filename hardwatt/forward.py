@@ -6,7 +6,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from hardwatt import apitunnel, mirror
+from kubernetes import client as kubernetes
+
+from hardwatt import kube, machines, mirror
 from hardwatt.door import Process, spawn
 from hardwatt.errors import LabError
 from hardwatt.files import read_json, write_json
@@ -32,6 +34,7 @@ TARGETS = {
     "grafana": Target("monitoring", "svc/grafana", 3000, "/api/health", "docker.io/grafana/grafana"),
 }
 START_TIMEOUT = 20.0
+_UP = "invoke lab.status names what does not run; invoke lab.up"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,7 @@ def forward(lab: Lab, target: str = "prometheus", local_port: int = 9090) -> str
     Raises ``LabError`` for an unknown target and where another program has the port.
     """
     wanted = _target(target)
+    machines.reached(lab)
     if (running := find(lab, target)) and running.local_port == local_port and running.answers():
         return running.url
     if running:
@@ -128,13 +132,13 @@ def _state(lab: Lab, target: str) -> Path:
 def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
     if not lab.kubeconfig.exists():
         raise LabError("this lab has no kubeconfig yet", hint="invoke lab.up")
-    apitunnel.keep(lab)
     held = mirror.load(lab)
     if target.image and not held.has_image(target.image):
         raise LabError(
             f"{name} is not part of this lab: its image is not in the mirror",
             hint="invoke mirror.import ARCHIVE, then invoke lab.up",
         )
+    _require_pods(lab, name, target)
     log = lab.logs / f"forward-{name}.log"
     argv = [
         str(held.tool("kubectl")), f"--kubeconfig={lab.kubeconfig}", f"--namespace={target.namespace}",
@@ -154,6 +158,28 @@ def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
         hint="invoke lab.status",
     )
     return started
+
+
+def _require_pods(lab: Lab, name: str, target: Target) -> None:
+    """Raise ``LabError`` where no pod of a service is ready: kubectl would wait for one."""
+    with kube.client(lab) as api:
+        core: Any = kubernetes.CoreV1Api(api)
+        service = target.service.partition("/")[2]
+        try:
+            labels = core.read_namespaced_service(service, target.namespace).spec.selector or {}
+        except kubernetes.ApiException as error:
+            if error.status != 404:
+                raise
+            raise LabError(
+                f"{name} is not in the cluster: no Service {target.namespace}/{service}", hint=_UP
+            ) from error
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        pods = [kube.Pod.of(pod) for pod in core.list_namespaced_pod(target.namespace, label_selector=selector).items]
+    if not any(pod.well for pod in pods):
+        seen = ", ".join(map(str, pods)) or "it has none"
+        raise LabError(
+            f"{name} does not run: no pod of the Service {target.namespace}/{service} is ready ({seen})", hint=_UP
+        )
 
 
 def _last_line(log: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from invoke import Collection, Context, Exit, task
 
 from hardwatt.commands import parsing
-from hardwatt.errors import LabError
+from hardwatt.errors import LabError, next_after
 from hardwatt.lab import open_lab
 
 parsing.install()
@@ -31,6 +31,8 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
             try:
                 function(open_lab(), *args, **kwargs)
             except LabError as error:
+                if not kwargs.get("only"):  # a command for single steps is another one than that for all
+                    error.hint = next_after(_typed(function.__name__), error.hint)
                 raise Exit(f"error: {error}", code=1) from error
             except KeyboardInterrupt as pressed:
                 raise Exit(str(pressed) or "interrupted; the same command goes on from here", code=130) from None
@@ -38,6 +40,12 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
         return task(klass=parsing.LabTask, **options)(run)
 
     return wrap
+
+
+def _typed(name: str) -> str:
+    """Return a task's name as it is typed, from that of its function: ``lab_status``, ``machine_start``."""
+    first, _, rest = name.partition("_")
+    return f"{'lab.machine' if first == 'machine' else first}.{rest.replace('_', '-')}"
 
 
 def collection(name: str, *modules: ModuleType) -> Collection:

@@ -112,7 +112,7 @@ def lab_kubeconfig(lab: Lab) -> None:
     """Fetch the kubeconfig again and print its path."""
     from hardwatt import kube, machines
 
-    kube.fetch_kubeconfig(lab, machines.machine_for(lab).endpoint())
+    kube.fetch_kubeconfig(lab, machines.reached(lab).endpoint())
     print(lab.kubeconfig)
 
 

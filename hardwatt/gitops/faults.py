@@ -4,7 +4,7 @@ import re
 
 from hardwatt.errors import CommandError, LabError
 
-_AGAIN = "the cluster goes on with what it applied last; run the command again when it answers"
+_AGAIN = "invoke lab.status; the cluster goes on with what it applied last"
 _RENEW = "export GITHUB_TOKEN or GIT_PASSWORD anew; docs/fork.md says what a token must be allowed"
 _FAULTS = (
     (r"health check failure", "was bootstrapped from, but what Flux applies is not healthy",

@@ -54,7 +54,7 @@ def home(lab: Lab, endpoint: Endpoint | None = None) -> Home:
     settings = lab.settings.gitops
     where = kind(settings)
     if where == "node":
-        return _node(lab, endpoint or machines.machine_for(lab).endpoint())
+        return _node(lab, endpoint or machines.reached(lab).endpoint())
     if where == "ssh":
         keys.ensure(lab)
         key = keys.path(lab, "controller")
@@ -80,7 +80,7 @@ def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Reposit
     """Return the lab's repository (``lab``), or the node's one of workloads (``workload``)."""
     found = home(lab, endpoint) if name == "lab" else None
     if found is None:
-        node = _node(lab, endpoint or machines.machine_for(lab).endpoint(), name)
+        node = _node(lab, endpoint or machines.reached(lab).endpoint(), name)
         return Repository(lab.dir / "gitops" / f"{name}.git", node.url, "main", lab.name, node.env)
     # Another server's history is another copy: nothing of it is taken for this one's.
     copy = "lab.git" if found.on_node else f"{found.kind}.git"

@@ -3,11 +3,15 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from hardwatt.commands import _typed
+from hardwatt.errors import next_after
 
 ROOT = Path(__file__).resolve().parents[2]
 INVOKE = str(Path(sys.executable).parent / "invoke")
@@ -64,3 +68,44 @@ def test_show_prints_what_can_be_read_again(tmp_path: Path) -> None:
     again = json.loads(invoke("lab.show", "--as-json", config=tmp_path / "again.toml").stdout)
     assert again["gitops"]["interval"] == "7m"
     assert not (ROOT / ".lab" / "never-made").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "hint", "expected"),
+    [
+        ("lab.status", "invoke lab.status", "invoke lab.up"),
+        ("lab.status", "invoke lab.status; kubectl get pods", "invoke lab.up"),
+        ("lab.kubeconfig", "invoke lab.kubeconfig", "invoke lab.up"),
+        ("gitops.status", "invoke lab.status", "invoke lab.status"),
+        ("lab.up", "invoke lab.upgrade", "invoke lab.upgrade"),
+        ("lab.down", "invoke lab.down --yes", "invoke lab.down --yes"),
+    ],
+)
+def test_the_next_command_is_another_one(command: str, hint: str, expected: str) -> None:
+    assert next_after(command, hint) == expected
+    assert "invoke lab.up" not in next_after("lab.up", "invoke lab.up")
+
+
+def test_a_task_knows_how_it_is_typed() -> None:
+    assert [_typed(name) for name in ("lab_status", "machine_start")] == ["lab.status", "lab.machine.start"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("gitops.status",), ("gitops.reconcile",), ("gitops.resume",), ("gitops.suspend",), ("gitops.show",),
+        ("gitops.app", "on"), ("gitops.clone", "never"), ("lab.forward", "prometheus"), ("energy.query", "node"),
+        ("lab.kubeconfig",), ("experiment.run", "push-vs-pull"),
+    ],
+)  # fmt: skip
+def test_a_command_without_a_machine_is_one_error_with_another_next_command(
+    argv: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "lab.toml").write_text('machine = "embedded"\nresults = "never-made"\n')
+    try:
+        done = invoke(*argv, config=tmp_path / "lab.toml")
+    finally:
+        shutil.rmtree(ROOT / ".lab" / "never-made", ignore_errors=True)  # some take its lock
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "the lab never-made has no machine\n  next: invoke lab.up" in done.stderr

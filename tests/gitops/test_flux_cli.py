@@ -49,7 +49,7 @@ class Plane:
         self._processes: list[Process] = []
         self._stopped = threading.Event()
         self._kubelet = threading.Thread(target=self._say_ready, daemon=True)
-        self._api, self._etcd, self._artifacts = free_port(), free_port(), free_port()
+        self.port, self._etcd, self._artifacts = free_port(), free_port(), free_port()
 
     def start(self) -> None:
         tool = {name: find_tool(name) for name in PROGRAMS}
@@ -67,13 +67,13 @@ class Plane:
         (self.folder / "tokens").write_text('secret,admin,1,"system:masters"\n')
         self._run("kube-apiserver", [
             tool["kube-apiserver"], f"--etcd-servers={url}", f"--cert-dir={self.folder}/pki",
-            f"--secure-port={self._api}", "--bind-address=127.0.0.1", "--service-account-issuer=https://test",
+            f"--secure-port={self.port}", "--bind-address=127.0.0.1", "--service-account-issuer=https://test",
             f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
             f"--token-auth-file={self.folder}/tokens",
             "--authorization-mode=AlwaysAllow", "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
             "--disable-admission-plugins=ServiceAccount",
         ])  # fmt: skip
-        self._until("API server", f"https://127.0.0.1:{self._api}/readyz", verify=f"{self.folder}/pki/apiserver.crt")
+        self._until("API server", f"https://127.0.0.1:{self.port}/readyz", verify=f"{self.folder}/pki/apiserver.crt")
         self._write_kubeconfig()
         env = {"KUBECONFIG": str(self.kubeconfig), "RUNTIME_NAMESPACE": flux.NAMESPACE, "TMPDIR": str(self.folder)}
         common = ["--enable-leader-election=false", "--watch-all-namespaces", "--events-addr="]
@@ -121,7 +121,7 @@ class Plane:
 
     def _write_kubeconfig(self) -> None:
         cluster = {
-            "server": f"https://127.0.0.1:{self._api}",
+            "server": f"https://127.0.0.1:{self.port}",
             "certificate-authority": f"{self.folder}/pki/apiserver.crt",
         }
         self.kubeconfig.write_text(yaml.safe_dump({
@@ -145,7 +145,7 @@ class Plane:
             "statefulsets": {"currentRevision": "1", "updateRevision": "1"},
             "daemonsets": {"numberMisscheduled": 0},
         }
-        root = f"https://127.0.0.1:{self._api}/apis/apps/v1"
+        root = f"https://127.0.0.1:{self.port}/apis/apps/v1"
         asked: dict[str, Any] = {"headers": AUTH, "verify": f"{self.folder}/pki/apiserver.crt", "timeout": 10}
         while not self._stopped.wait(0.5):
             for kind, fields in counted.items():
@@ -207,8 +207,11 @@ class Labs:
 
 @pytest.fixture
 def labs(plane: Plane, standin: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Labs:
-    end = Endpoint("n", "embedded", "127.0.0.1", 22, "root", tmp_path / "k", tmp_path / "kh", "127.0.0.1", "127.0.0.1")
-    machine = type("Machine", (), {"endpoint": lambda self: end})()
+    end = Endpoint(
+        "n", "embedded", "127.0.0.1", 22, "root", tmp_path / "k", tmp_path / "kh", "127.0.0.1", "127.0.0.1",
+        forwards={"6443": plane.port},
+    )  # fmt: skip
+    machine = type("Machine", (), {"endpoint": lambda self: end, "obstacle": lambda self: ""})()
     monkeypatch.setattr(machines, "machine_for", lambda _: machine)
     monkeypatch.setattr(fluxcli, "BOOTSTRAP_MINUTES", 2)
     monkeypatch.setenv("GITHUB_TOKEN", TOKEN)

@@ -1,13 +1,16 @@
 """The background forward, with a stand-in for kubectl that really listens."""
 
+import contextlib
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kubernetes import client as k8s
 
-from hardwatt import forward, mirror
+from hardwatt import forward, kube, machines, mirror
 from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 
@@ -36,8 +39,42 @@ class FakeMirror:
         return self._kubectl
 
 
+class FakeCore:
+    """A cluster with the Service of Prometheus and these pods behind it."""
+
+    def __init__(self) -> None:
+        self.pods = [pod(ready=True)]
+        self.service = True
+
+    def read_namespaced_service(self, name: str, namespace: str) -> Any:
+        if not self.service:
+            raise k8s.ApiException(status=404)
+        return k8s.V1Service(spec=k8s.V1ServiceSpec(selector={"app": "prometheus"}))
+
+    def list_namespaced_pod(self, namespace: str, label_selector: str) -> Any:
+        assert (namespace, label_selector) == ("monitoring", "app=prometheus")
+        return k8s.V1PodList(items=self.pods)
+
+
+def pod(*, ready: bool) -> Any:
+    condition = k8s.V1PodCondition(type="Ready", status=str(ready))
+    return k8s.V1Pod(
+        metadata=k8s.V1ObjectMeta(name="prometheus-k8s-0", namespace="monitoring", uid="1"),
+        status=k8s.V1PodStatus(phase="Running" if ready else "Pending", conditions=[condition]),
+    )
+
+
 @pytest.fixture
-def ready(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
+    made = FakeCore()
+    monkeypatch.setattr(kube, "client", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(k8s, "CoreV1Api", lambda _: made)
+    monkeypatch.setattr(machines, "reached", lambda _: None)
+    return made
+
+
+@pytest.fixture
+def ready(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, core: FakeCore) -> Iterator[Lab]:
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(KUBECTL)
     kubectl.chmod(0o755)
@@ -133,3 +170,29 @@ def test_a_forward_of_a_pod_that_is_gone_is_made_anew(ready: Lab, tmp_path: Path
     (tmp_path / "kubectl").write_text(KUBECTL.replace('"gone"', '"other"'))
     assert forward.forward(ready, "prometheus", number) == f"http://localhost:{number}"
     assert not first.process.alive()
+
+
+@pytest.mark.parametrize(("pods", "seen"), [([], "it has none"), ([pod(ready=False)], "prometheus-k8s-0 Pending")])
+def test_a_service_without_a_pod_that_runs_is_named_at_once(
+    ready: Lab, core: FakeCore, pods: list[Any], seen: str
+) -> None:
+    core.pods = pods
+    with pytest.raises(LabError, match=f"prometheus does not run: .*{seen}") as caught:
+        forward.prometheus_url(ready)
+    assert "invoke lab.up" in caught.value.hint
+    assert forward.find(ready, "prometheus") is None
+
+
+def test_a_service_that_is_gone_is_named(ready: Lab, core: FakeCore) -> None:
+    core.service = False
+    with pytest.raises(LabError, match="no Service monitoring/prometheus-k8s"):
+        forward.forward(ready, "prometheus", port())
+
+
+def test_a_machine_that_is_gone_comes_before_a_port_that_is_taken(ready: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: Lab) -> None:
+        raise LabError("the machine is stopped", hint="invoke lab.up")
+
+    monkeypatch.setattr(machines, "reached", gone)
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(LabError, match="the machine is stopped"):
+        forward.forward(ready, "prometheus", server.getsockname()[1])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import forward, mirror
+from hardwatt import forward, machines, mirror
 from hardwatt.errors import LabError
 from hardwatt.gitops import optional, tree
 from hardwatt.lab import Lab
@@ -158,6 +158,7 @@ def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
     lab: Lab, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror, "load", lambda _: index)
+    monkeypatch.setattr(machines, "reached", lambda _: None)
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")
     with pytest.raises(LabError, match="grafana is not part of this lab") as caught:

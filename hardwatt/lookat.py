@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hardwatt import denials, engine, forward, gitops, hardway, host, kube, machines, mirror, nodedata, provision, sudo
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
+from hardwatt.errors import LabError, next_after
 from hardwatt.lab import Lab
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
@@ -104,23 +104,27 @@ def _gitops_plan(lab: Lab) -> str:
 
 def status(lab: Lab) -> int:
     """Print the state of every part of the lab; return 0 where all that should run does."""
-    machine = machines.machine_for(lab).status()
+    place = machines.machine_for(lab)
+    machine = place.status()
     say(f"lab {lab.name}: {machine.kind} machine {machine.state} {machine.address} {machine.detail}".rstrip())
-    if machine.state != "running":
+    obstacle = place.obstacle()
+    if obstacle:
+        say(obstacle)
+    if obstacle or machine.state != "running":
         say(f"next: {machine.hint or 'invoke lab.up'}")
         return 1
     if not lab.kubeconfig.exists():
         host.require(lab, root=True)  # lab.up, which is next, needs root there
     try:
-        selinux = denials.on_node(machines.machine_for(lab).endpoint())
+        selinux = denials.on_node(place.endpoint())
     except LabError as error:  # no password for sudo, perhaps: the rest needs none
-        selinux = f"not known: {error}"
+        selinux = f"not known: {error.message}"
     if selinux:
         say(f"selinux: {selinux}")
     try:
         cluster = kube.status(lab)
     except LabError as error:
-        say(f"cluster: {error}")
+        say(f"cluster: {error.message}\nnext: {next_after('lab.status', error.hint)}")
         return 1
     say(f"cluster: {cluster.summary}")
     pods = table("namespace", "pod", "phase", "ready", "restarts")
@@ -128,9 +132,35 @@ def status(lab: Lab) -> int:
         pods.add_row(pod.namespace, pod.name, pod.phase, str(pod.ready), str(pod.restarts))
     console.print(pods)
     say(f"gitops: {gitops.status(lab)}")
+    following = _compared(lab)
     say(f"forward: {forward.status(lab)}")
     say(f"experiment: {engine.status(lab)}")
-    return 0 if cluster.ready else 1
+    following = following or ("" if cluster.ready else "invoke lab.up")
+    if following:
+        say(f"next: {following}")
+    return 1 if following else 0
+
+
+def _compared(lab: Lab) -> str:
+    """Print what lacks against git and kubeadm, and what is suspended; return the next command (empty: none is needed).
+
+    What a running experiment switched off is its business; after one that was killed it lacks.
+    """
+    off = engine.switched_off(lab)
+    try:
+        found = gitops.compared(lab, off)
+    except LabError as error:
+        say(f"git: {error.message}")
+        return next_after("lab.status", error.hint)
+    for lack in found.lacks:
+        say(f"lacks: {lack}")
+    for name in found.suspended:
+        say(f"suspended: {name} (invoke gitops.resume)")
+    running = bool(off) and bool(lab.holder())
+    lacks = [lack for lack in found.lacks if not (running and lack.item.key in off)]
+    if not lacks:
+        return ""
+    return "invoke gitops.resume" if all(lack.left and lack.item.key not in off for lack in lacks) else "invoke lab.up"
 
 
 def meter(lab: Lab) -> str:

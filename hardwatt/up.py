@@ -9,7 +9,10 @@ import dataclasses
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
+from kubernetes import client as kubernetes
+
 from hardwatt import (
+    addons,
     apitunnel,
     engine,
     forward,
@@ -120,20 +123,36 @@ def _kubeconfig(state: State) -> None:
 
 
 def _gitops(state: State) -> None:
-    state.changes += gitops.bootstrap(state.lab, state.need_index()).changed
+    state.changes += gitops.bootstrap(state.lab, state.need_index(), engine.switched_off(state.lab)).changed
+
+
+def _addons(state: State) -> None:
+    """Put back what kubeadm put into the cluster: DNS and kube-proxy, without which Flux cannot work."""
+    state.changes += addons.restore(state.lab, state.need_endpoint(), engine.switched_off(state.lab))
 
 
 def _ready(state: State) -> None:
-    """Wait until the node is Ready and every pod runs."""
-    wait(
-        lambda: kube.status(state.lab),
-        lambda status: status.ready,
+    """Wait until the node is Ready, every pod runs, and the lab has what it should have; name what is left out."""
+    lab, off = state.lab, engine.switched_off(state.lab)
+    items = gitops.expected(lab, state.need_index())
+
+    def poll() -> tuple[kube.Status, gitops.Readiness]:
+        with kube.client(lab) as api:
+            return kube.read(kubernetes.CoreV1Api(api)), gitops.look(api, items, off)
+
+    _, found = wait(
+        poll,
+        lambda seen: seen[0].ready and not seen[1].to_put_back,
         what="cluster",
         timeout=READY_TIMEOUT,
-        describe=lambda status: status.summary,
+        describe=lambda seen: "; ".join(filter(None, (seen[0].summary, seen[1].summary))),
         successes=2 if state.changes else 1,  # what was just changed may be ready for a moment only
         hint="invoke lab.status",
     )
+    for name in found.suspended:
+        say(f"  suspended, and left so: {name} (invoke gitops.resume)")
+    for lack in found.left:
+        say(f"  {lack}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +170,7 @@ STEPS: Sequence[Step] = (
     Step("node", "Provision the node", _node),
     Step("kubeconfig", "Fetch the kubeconfig", _kubeconfig),
     Step("restore", "Restore what an interrupted experiment switched off", _restore),
+    Step("addons", "Restore what kubeadm put into the cluster", _addons),
     Step("gitops", "Bootstrap Flux", _gitops),
     Step("ready", "Wait for node and pods", _ready),
 )

@@ -41,10 +41,10 @@ def gitops_resume(lab: Lab) -> None:
 @on_host()
 def gitops_status(lab: Lab, as_json: bool = False) -> None:
     """Print each object of Flux: ready or not, at which commit, what it says; the exit code says whether all are."""
-    from hardwatt import gitops
+    from hardwatt import engine, gitops
     from hardwatt.energy.query import table
 
-    rows = gitops.status_rows(lab)
+    rows = gitops.status_rows(lab, engine.switched_off(lab))
     print(json.dumps(rows, indent=2) if as_json else table(rows) if rows else "Flux is not in the cluster")
     raise Exit(code=int(not rows or any(row["state"] != "ready" for row in rows)))
 
@@ -53,10 +53,10 @@ def gitops_status(lab: Lab, as_json: bool = False) -> None:
 @on_host()
 def gitops_reconcile(lab: Lab) -> None:
     """Have Flux fetch and apply now, and wait until all of it is healthy; prints the commit."""
-    from hardwatt import gitops
+    from hardwatt import engine, gitops
 
     with lab.lock("gitops.reconcile"):
-        print(gitops.reconcile(lab))
+        print(gitops.reconcile(lab, engine.switched_off(lab)))
 
 
 @command()

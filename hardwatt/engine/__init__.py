@@ -10,7 +10,7 @@ from hardwatt.engine.plan import Plan, Row, make_plan
 from hardwatt.engine.preregistration import printed
 from hardwatt.engine.qualification import load as qualified
 from hardwatt.engine.qualify import qualify
-from hardwatt.engine.status import status
+from hardwatt.engine.status import status, switched_off
 from hardwatt.engine.studymodel import Study
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "run",
     "show",
     "status",
+    "switched_off",
 ]

@@ -19,6 +19,13 @@ def status(lab: Lab) -> str:
     return "\n".join(status_lines(lab, journal.state, time.time()))
 
 
+def switched_off(lab: Lab) -> dict[tuple[str, str, str], str]:
+    """Return what the journal says that an experiment scaled or suspended: kind, namespace and name, to a sentence."""
+    journal = Journal.load(lab.dir / JOURNAL)
+    undone = journal.state.undo if journal is not None else ()
+    return {(one.kind, one.namespace, one.name): str(one) for one in undone if one.action in ("scale", "resume")}
+
+
 def status_lines(lab: Lab, state: State, now: float) -> list[str]:
     """Return the lines of ``status`` at a moment (seconds since 1970)."""
     runs, holder = _runs(Path(state.bundle)), lab.holder()

@@ -1,6 +1,7 @@
 """GitOps: the lab's repository, Flux, and what Flux applies."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kubernetes import client as kubernetes
@@ -8,22 +9,28 @@ from kubernetes import client as kubernetes
 from hardwatt import kube
 from hardwatt.door import run
 from hardwatt.errors import CommandError, LabError
-from hardwatt.gitops import component, drift, flux, mock_app, optional, tree
+from hardwatt.gitops import component, drift, flux, mock_app, optional, putback, tree
 from hardwatt.gitops.faults import explain
 from hardwatt.gitops.home import repository
 from hardwatt.gitops.keys import node_data
 from hardwatt.gitops.place import Place
+from hardwatt.gitops.readiness import KUBEADM, Key, Lack, Readiness
 from hardwatt.gitops.repository import Repository
+from hardwatt.gitops.state import expected, look
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 from hardwatt.progress import say
 
 __all__ = [
     "GitopsOutcome",
+    "Readiness",
     "app",
     "bootstrap",
     "clone",
+    "compared",
+    "expected",
     "generated",
+    "look",
     "node_data",
     "plan",
     "reconcile",
@@ -46,12 +53,13 @@ class GitopsOutcome:
     head: str
 
 
-def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
+def bootstrap(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = None) -> GitopsOutcome:
     """Fill the lab's repository, have Flux in the cluster, and wait until it applied all of it.
 
     With nothing to do it only reads: no commit, no push, no change in the cluster.
 
-    A workload that somebody deleted is applied again.
+    What somebody scaled or deleted is put back, unless Flux is suspended there; ``switched_off`` is what an
+    experiment's journal says, and is left alone too.
 
     Raises ``RefusedError`` where a person's commit and lab.up's files conflict, or where Flux
     stored another host key than the lab knows; ``GitServerError`` where the git server is down or refuses.
@@ -65,20 +73,52 @@ def bootstrap(lab: Lab, index: Index) -> GitopsOutcome:
     wanted = place.wanted()
     with kube.client(lab) as api:
         cluster = flux.Cluster(api)
+
+        def seen() -> Readiness:
+            return look(api, items, switched_off)
+
+        items = expected(lab, index, repo)
+        putback.settle(cluster, seen)
         if index.has_image("grafana") and optional.ensure_grafana_password(kubernetes.CoreV1Api(api)):
             changed.append("password of Grafana")
+        changed += putback.scale(api, _of_git(seen()))
         if reason := _why_bootstrap(lab, repo, cluster, wanted):
             say(f"flux bootstrap, because {reason}")
             place.bootstrap(cluster, wanted)
             changed.append(f"flux bootstrap {wanted.version}")
             repo.fetch()
+            items = expected(lab, index, repo)
         flux.verify_host_key(cluster, wanted)
-        if changed or not flux.all_at(flux.synced(cluster), repo.head()):
+        if changed or not flux.moved_to(flux.synced(cluster), repo.head()):
             # A person's commit too is applied now, not at the next interval.
             cluster.request()
-        flux.wait_for(cluster, repo.head())
+        repaired = putback.by_flux(cluster, api, seen)
+        flux.wait_for(cluster, repo.head(), respect=True)
+        if repaired:  # what is no workload may have gone with them, as a namespace's ConfigMaps
+            drift.reapply(cluster)
+        changed += repaired
         changed += drift.repair(cluster, api)
+        _tell_held(flux.synced(cluster), repo.head())
     return GitopsOutcome(tuple(changed), repo.head())
+
+
+def _of_git(state: Readiness) -> tuple[Lack, ...]:
+    return tuple(lack for lack in state.of("scaled") if lack.item.owner)
+
+
+def _tell_held(found: Sequence[flux.Sync], commit: str) -> None:
+    """Say what stays at another commit because somebody suspended it."""
+    for item in flux.held(found):
+        if not item.at(commit):
+            say(
+                f"  {item.name} stays at {item.revision or 'nothing'}, because Flux is suspended (invoke gitops.resume)"
+            )
+
+
+def compared(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> Readiness:
+    """Return what the lab lacks in the cluster, and what is suspended; changes nothing. Raises ``LabError``."""
+    with kube.client(lab) as api:
+        return look(api, expected(lab), switched_off)
 
 
 def _summary(paths: list[str]) -> list[str]:
@@ -104,8 +144,12 @@ def plan(lab: Lab, index: Index) -> str:
         cluster = flux.Cluster(api)
         if reason := _why_bootstrap(lab, repo, cluster, place.wanted()):
             text += f"flux bootstrap would run, because {reason}\n"
+        lacks = look(api, expected(lab, index, repo)).of("scaled", "missing", "placed", "deleting")
+        text += "".join(f"would be put back: {lack}\n" for lack in lacks if lack.item.owner or lack.item in KUBEADM)
+        known = {str(lack.item) for lack in lacks}
         for name, gone in drift.missing(cluster, drift.present(api)).items():
-            text += f"Flux would repair {', '.join(gone)} ({name})\n"
+            if more := [workload for workload in gone if workload not in known]:
+                text += f"Flux would repair {', '.join(more)} ({name})\n"
     return text
 
 
@@ -172,12 +216,13 @@ def status(lab: Lab) -> str:
         return flux.describe(flux.synced(flux.Cluster(api)))
 
 
-def status_rows(lab: Lab) -> list[dict[str, str]]:
-    """Return each object of Flux that concerns the lab: name, state, revision and what it says."""
+def status_rows(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list[dict[str, str]]:
+    """Return each object of Flux that concerns the lab, and what of git lacks: name, state, revision and message."""
     with kube.client(lab) as api:
         found = flux.synced(flux.Cluster(api))
+        state = look(api, expected(lab), switched_off)
     states = {True: "suspended", False: ""}
-    return [
+    rows = [
         {
             "name": item.name,
             "state": states[item.suspended] or ("ready" if item.ready and item.current else "not ready"),
@@ -186,12 +231,23 @@ def status_rows(lab: Lab) -> list[dict[str, str]]:
         }
         for item in found
     ]
+    lacks = [
+        {
+            "name": lack.item.name,
+            "state": "missing" if lack.why == "missing" else "not ready",
+            "revision": "",
+            "message": str(lack),
+        }
+        for lack in putback.flux_lacks(state)
+    ]
+    return rows + lacks
 
 
-def reconcile(lab: Lab) -> str:
+def reconcile(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> str:
     """Have Flux fetch and apply the repository's head now, and wait until all of it is healthy; return the commit.
 
-    Raises ``LabError`` where an object is suspended, ``WaitError`` with what Flux said last.
+    Raises ``LabError`` at once where a controller or an object of Flux is not there or suspended, ``WaitError`` with
+    what Flux said last.
     """
     repo = repository(lab, "lab")
     head = repo.fetch()
@@ -199,9 +255,14 @@ def reconcile(lab: Lab) -> str:
         raise LabError("the lab's repository is empty", hint="invoke lab.up")
     with kube.client(lab) as api:
         cluster = flux.Cluster(api)
+        items = expected(lab, repo=repo)
+        putback.refuse(look(api, items, switched_off))
         cluster.request()
+        for line in putback.by_flux(cluster, api, lambda: look(api, items, switched_off)):
+            say(line)
         flux.wait_for(cluster, head)
         drift.reapply(cluster)
+        putback.complete(lambda: look(api, items, switched_off))
     return head
 
 

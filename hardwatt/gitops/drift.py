@@ -6,7 +6,7 @@ from typing import Any
 
 from kubernetes import client as kubernetes
 
-from hardwatt.gitops.flux import KUSTOMIZE, REQUESTED, Cluster, from_lab
+from hardwatt.gitops.flux import KUSTOMIZE, REQUESTED, Cluster, Sync, from_lab, held
 from hardwatt.wait import wait
 
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet")
@@ -50,7 +50,7 @@ def repair(cluster: Cluster, api: Any) -> list[str]:
     gone = missing(cluster, present(api))
     if not gone:
         return []
-    now = _request(cluster, list(gone))
+    now = request(cluster, list(gone))
     wait(
         lambda: (missing(cluster, present(api)), _waiting(cluster, gone, now)),
         lambda state: not any(state),
@@ -68,8 +68,10 @@ def reapply(cluster: Cluster) -> None:
     Raises ``WaitError``.
     """
     items = cluster.items(KUSTOMIZE)
-    names = [name for name, item in items.items() if from_lab(item) and not item["spec"].get("suspend")]
-    now = _request(cluster, names)
+    lab = [Sync.of(item) for item in items.values() if from_lab(item)]
+    stopped = {item.name for item in held(lab)}
+    names = [item.name for item in lab if item.name not in stopped]
+    now = request(cluster, names)
     wait(
         lambda: _waiting(cluster, dict.fromkeys(names, ()), now),
         lambda state: not state,
@@ -80,7 +82,8 @@ def reapply(cluster: Cluster) -> None:
     )
 
 
-def _request(cluster: Cluster, names: Sequence[str]) -> str:
+def request(cluster: Cluster, names: Sequence[str]) -> str:
+    """Ask Kustomizations to apply again now; return the mark by which they say that they did."""
     now = datetime.datetime.now(datetime.UTC).isoformat()
     for name in names:
         cluster.patch(KUSTOMIZE, name, {"metadata": {"annotations": {REQUESTED: now}}})
@@ -90,4 +93,8 @@ def _request(cluster: Cluster, names: Sequence[str]) -> str:
 def _waiting(cluster: Cluster, names: Mapping[str, Sequence[str]], request: str) -> list[str]:
     """Return the Kustomizations that have not handled the request yet."""
     items = cluster.items(KUSTOMIZE)
-    return [name for name in names if items[name].get("status", {}).get("lastHandledReconcileAt") != request]
+    return [
+        name
+        for name in names
+        if name in items and items[name].get("status", {}).get("lastHandledReconcileAt") != request
+    ]

@@ -148,8 +148,10 @@ class Cluster:
         """Return why the cluster needs a bootstrap; empty if it does not."""
         source = self.items(SOURCE).get(NAMESPACE)
         root = self.items(KUSTOMIZE).get(NAMESPACE)
-        if source is None or root is None:
+        if source is None and root is None:
             return "Flux is not in the cluster"
+        if source is None or root is None:
+            return f"the {'GitRepository' if source is None else 'Kustomization'} {NAMESPACE} is not in the cluster"
         if not root.get("status", {}).get("lastAppliedRevision"):
             return "a bootstrap was not finished"
         if reason := wanted.secret_differs(self.secret()) or _outdated_sync(wanted, source["spec"], root["spec"]):
@@ -184,6 +186,13 @@ class Cluster:
         except kubernetes.ApiException as error:
             raise _refused(error) from error
 
+    def release(self) -> None:
+        """Take the finalizers from Flux's objects that are being deleted: the controllers that would are gone."""
+        for kind in (KUSTOMIZE, SOURCE):
+            for name, item in self.items(kind).items():
+                if "deletionTimestamp" in item["metadata"]:
+                    self.patch(kind, name, {"metadata": {"finalizers": None}})
+
     def request(self) -> None:
         """Ask Flux to fetch and apply now (the annotation that ``flux reconcile`` sets)."""
         now = datetime.datetime.now(datetime.UTC).isoformat()
@@ -212,6 +221,10 @@ class Sync:
     suspended: bool
     current: bool
     """Whether the status is of the object as it is now (observedGeneration)."""
+    source: bool = False
+    """It is what Flux fetches, and not what it applies."""
+    needs: tuple[str, ...] = ()
+    """The Kustomizations that it waits for."""
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Sync":
@@ -225,6 +238,8 @@ class Sync:
             condition.get("message", "no status yet"),
             bool(item.get("spec", {}).get("suspend")),
             status.get("observedGeneration") == item["metadata"]["generation"],
+            source="sourceRef" not in item.get("spec", {}),
+            needs=tuple(one["name"] for one in item.get("spec", {}).get("dependsOn", [])),
         )
 
     def at(self, commit: str) -> bool:
@@ -253,20 +268,36 @@ def all_at(found: Sequence[Sync], commit: str) -> bool:
     return len(found) > 1 and all(item.at(commit) for item in found)
 
 
-def wait_for(cluster: Cluster, commit: str) -> None:
+def held(found: Sequence[Sync]) -> list[Sync]:
+    """Return what does not move while somebody has suspended it, its source, or what it waits for."""
+    if any(item.suspended and item.source for item in found):
+        return list(found)
+    names = {item.name for item in found if item.suspended}
+    while more := {item.name for item in found if not item.source and names & set(item.needs)} - names:
+        names |= more
+    return [item for item in found if not item.source and item.name in names]
+
+
+def moved_to(found: Sequence[Sync], commit: str) -> bool:
+    """Return whether all that is not held is healthy at this commit."""
+    kept = held(found)
+    return len(found) > 1 and all(item.at(commit) for item in found if item not in kept)
+
+
+def wait_for(cluster: Cluster, commit: str, *, respect: bool = False) -> None:
     """Wait until Flux has applied ``commit`` everywhere and all of it is healthy.
 
-    Raises ``WaitError`` with what each of them said last.
+    ``respect``: what somebody has suspended is not waited for. Raises ``WaitError`` with what each of them said last.
     """
 
     def refuse(found: Sequence[Sync]) -> str | None:
-        suspended = [item.name for item in found if item.suspended and not item.at(commit)]
+        suspended = [item.name for item in found if item.suspended and not item.at(commit) and not respect]
         return f"suspended: {', '.join(suspended)} (invoke gitops.resume)" if suspended else None
 
     try:
         wait(
             lambda: synced(cluster),
-            lambda found: all_at(found, commit),
+            lambda found: moved_to(found, commit) if respect else all_at(found, commit),
             what="Flux",
             timeout=READY_TIMEOUT,
             error=refuse,

@@ -1,6 +1,7 @@
 """Where the lab's repository is: on the node, on a git server of somebody's, or on GitHub."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -76,15 +77,33 @@ def home(lab: Lab, endpoint: Endpoint | None = None) -> Home:
     )
 
 
+def copy(lab: Lab) -> Repository:
+    """Return the lab's repository to read what was fetched last: nothing is asked for, and nothing is sent."""
+    settings = lab.settings.gitops
+    where = kind(settings)
+    return Repository(lab.dir / "gitops" / _copy(where), "", settings.branch, lab.name)
+
+
+def asks(settings: Gitops) -> bool:
+    """Return whether a fetch would ask a person for a token or password."""
+    names = {"github": "GITHUB_TOKEN", "https": "GIT_PASSWORD"}
+    return (name := names.get(kind(settings), "")) != "" and not os.environ.get(name)
+
+
+def _copy(where: Kind) -> str:
+    # Another server's history is another copy: nothing of it is taken for this one's.
+    return "lab.git" if where == "node" else f"{where}.git"
+
+
 def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Repository:
     """Return the lab's repository (``lab``), or the node's one of workloads (``workload``)."""
     found = home(lab, endpoint) if name == "lab" else None
     if found is None:
         node = _node(lab, endpoint or machines.reached(lab).endpoint(), name)
         return Repository(lab.dir / "gitops" / f"{name}.git", node.url, "main", lab.name, node.env)
-    # Another server's history is another copy: nothing of it is taken for this one's.
-    copy = "lab.git" if found.on_node else f"{found.kind}.git"
-    return Repository(lab.dir / "gitops" / copy, found.url, lab.settings.gitops.branch, lab.name, found.env)
+    return Repository(
+        lab.dir / "gitops" / _copy(found.kind), found.url, lab.settings.gitops.branch, lab.name, found.env
+    )
 
 
 def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> Home:

@@ -18,7 +18,9 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def test_the_order_of_work() -> None:
-    assert [step.name for step in STEPS] == ["mirror", "machine", "node", "kubeconfig", "restore", "gitops", "ready"]
+    assert [step.name for step in STEPS] == [
+        "mirror", "machine", "node", "kubeconfig", "restore", "addons", "gitops", "ready",
+    ]  # fmt: skip
 
 
 def test_an_unknown_step_lists_the_right_ones() -> None:

@@ -11,7 +11,9 @@ from hardwatt import door, gitops, kube, machines
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import CommandError, LabError, RefusedError
 from hardwatt.gitops import drift, flux, fluxcli, home, keys, place, tree
+from hardwatt.gitops.desired import Item
 from hardwatt.gitops.flux import Wanted
+from hardwatt.gitops.readiness import Lack, Readiness
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Artefact, Index
@@ -30,6 +32,7 @@ class World:
         self.stored: dict[str, str] = {}
         self.argv: list[str] = []
         self.env: dict[str, str] = {}
+        self.ready = Readiness(())
 
 
 class FakeCluster:
@@ -88,7 +91,9 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(flux, "outdated_files", lambda *_: "")
     monkeypatch.setattr(fluxcli, "bootstrap", bootstrap)
     monkeypatch.setattr(flux, "synced", lambda _: [])
-    monkeypatch.setattr(flux, "wait_for", lambda _, commit: world.log.append("wait"))
+    monkeypatch.setattr(flux, "wait_for", lambda _, commit, respect=False: world.log.append("wait"))
+    monkeypatch.setattr(gitops, "expected", lambda *_, **__: ())
+    monkeypatch.setattr(gitops, "look", lambda *_: world.ready)
     monkeypatch.setattr(drift, "repair", lambda *_: [])
     yield world
 
@@ -126,7 +131,7 @@ def test_with_flux_as_it_should_be_it_is_not_run(
     first = gitops.bootstrap(lab, full)
     assert world.log == ["request", "wait"]
     world.log.clear()
-    monkeypatch.setattr(flux, "all_at", lambda found, commit: commit == first.head)
+    monkeypatch.setattr(flux, "moved_to", lambda found, commit: commit == first.head)
     again = gitops.bootstrap(lab, full)
     assert again == gitops.GitopsOutcome((), first.head)
     assert world.log == ["wait"]
@@ -168,6 +173,37 @@ def test_reconcile_asks_waits_for_the_head_and_applies_again(
     assert world.log == ["request", "wait", "apply again"]
 
 
+CONTROLLER = Item("Deployment", "flux-system", "source-controller", "flux-system")
+AT_ZERO = Lack(CONTROLLER, "scaled", "is scaled to 0, git has 1")
+
+
+@pytest.mark.parametrize(
+    ("ready", "says", "hint"),
+    [
+        (Readiness((AT_ZERO,)), "source-controller is scaled to 0, git has 1", "invoke lab.up"),
+        (Readiness((dataclasses.replace(AT_ZERO, why="missing", text="is missing"),)), "is missing", "invoke lab.up"),
+        (Readiness((Lack(Item("GitRepository", "flux-system", "flux-system"), "missing", "is missing"),)),
+         "GitRepository flux-system/flux-system is missing", "invoke lab.up"),
+        (Readiness((dataclasses.replace(AT_ZERO, left="an experiment switched it off"),)), "by an experiment",
+         "invoke experiment.status; invoke experiment.resume, or experiment.abandon"),
+        (Readiness((dataclasses.replace(AT_ZERO, left="left so"),), ("Kustomization x",)), "Flux cannot reconcile",
+         "invoke gitops.resume, then invoke lab.up"),
+        (Readiness((), ("Kustomization flux-system/apps",)), "suspended: Kustomization flux-system/apps",
+         "invoke gitops.resume"),
+    ],
+)  # fmt: skip
+def test_reconcile_names_at_once_what_keeps_flux_from_it(
+    lab: Lab, full: Index, world: World, ready: Readiness, says: str, hint: str
+) -> None:
+    gitops.bootstrap(lab, full)
+    world.log.clear()
+    world.ready = ready
+    with pytest.raises(LabError, match=says) as caught:
+        gitops.reconcile(lab)
+    assert caught.value.hint == hint
+    assert world.log == [], "Flux was not asked, and not waited for"
+
+
 def test_show_prints_the_generated_file_and_who_changed_it(lab: Lab, full: Index, world: World) -> None:
     with pytest.raises(LabError, match="holds no clusters/generated/lab"):
         gitops.show(lab)
@@ -190,6 +226,14 @@ def test_status_tells_each_object(lab: Lab, world: World, monkeypatch: pytest.Mo
         "monitoring-controllers": "not ready",
         "monitoring-configs": "suspended",
     }
+    prometheus = Item("StatefulSet", "monitoring", "prometheus-k8s", "monitoring-controllers")
+    world.ready = Readiness((
+        Lack(Item("Kustomization", "flux-system", "apps", "flux-system"), "missing", "is missing"),
+        Lack(prometheus, "scaled", "is scaled to 0, git has 1"),
+        Lack(Item("Deployment", "kube-system", "coredns"), "late", "has 0 of 2 replicas ready"),
+    ))  # fmt: skip
+    states = {row["name"]: row["state"] for row in gitops.status_rows(lab)[3:]}
+    assert states == {"apps": "missing", "prometheus-k8s": "not ready"}
 
 
 def extra(index: Index, name: str) -> Index:

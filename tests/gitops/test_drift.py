@@ -85,20 +85,22 @@ def test_a_repair_that_does_not_come_is_named(monkeypatch: pytest.MonkeyPatch) -
         drift.repair(cluster, None)
 
 
-def source(name: str, **spec: Any) -> dict[str, Any]:
-    return {"spec": {"sourceRef": {"kind": "GitRepository", "name": name}, **spec}, "status": {}}
+def source(name: str, own: str, **spec: Any) -> dict[str, Any]:
+    meta = {"name": own, "generation": 1}
+    return {"metadata": meta, "spec": {"sourceRef": {"kind": "GitRepository", "name": name}, **spec}, "status": {}}
 
 
 def test_all_of_the_lab_is_applied_again_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     items = {
-        "monitoring-configs": source("flux-system"),
-        "off": source("flux-system", suspend=True),
-        "workload": source("workload"),
+        "monitoring-configs": source("flux-system", "monitoring-configs"),
+        "off": source("flux-system", "off", suspend=True),
+        "waits-for-it": source("flux-system", "waits-for-it", dependsOn=[{"name": "off"}]),
+        "workload": source("workload", "workload"),
     }
     cluster: Any = FakeCluster(items)
     drift.reapply(cluster)
     assert cluster.requests == ["monitoring-configs"]
-    slow: Any = FakeCluster({"monitoring-configs": source("flux-system")}, handles=False)
+    slow: Any = FakeCluster({"monitoring-configs": source("flux-system", "monitoring-configs")}, handles=False)
     monkeypatch.setattr(drift, "REPAIR_TIMEOUT", 0.0)
     with pytest.raises(WaitError, match="monitoring-configs"):
         drift.reapply(slow)

@@ -304,3 +304,39 @@ def test_another_host_key_is_refused() -> None:
     with pytest.raises(RefusedError, match="AAAAother") as caught:
         flux.verify_host_key(found, WANTED)
     assert "delete secret" in caught.value.hint
+
+
+def sync(
+    name: str, *, suspended: bool = False, source: bool = False, needs: tuple[str, ...] = (), at: str = "1"
+) -> Sync:
+    return Sync(name, True, f"main@sha1:{at}", "", suspended, True, source, needs)
+
+
+OFF = sync("a", suspended=True)
+SOURCE, FIRST = sync("flux-system", source=True, at="2"), sync("flux-system", at="2")
+
+
+@pytest.mark.parametrize(
+    ("found", "held", "moved"),
+    [
+        ([SOURCE, FIRST, sync("a", at="2")], [], True),
+        ([SOURCE, FIRST, sync("a")], [], False),
+        ([SOURCE, FIRST, OFF], ["a"], True),
+        ([SOURCE, FIRST, sync("c", needs=("b",)), sync("b", needs=("a",)), OFF], ["c", "b", "a"], True),
+        ([SOURCE, sync("flux-system", suspended=True), sync("a")], ["flux-system"], False),
+        ([dataclasses.replace(SOURCE, suspended=True), sync("b"), sync("a")], ["flux-system", "b", "a"], True),
+        ([SOURCE], [], False),
+        ([], [], False),
+    ],
+)  # fmt: skip
+def test_what_somebody_suspended_is_not_waited_for(found: list[Sync], held: list[str], moved: bool) -> None:
+    assert [item.name for item in flux.held(found)] == held
+    assert flux.moved_to(found, "2") is moved
+
+
+def test_a_suspended_object_ends_the_wait_unless_it_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flux, "synced", lambda _: [SOURCE, FIRST, sync("a", suspended=True)])
+    cluster: Any = type("Cluster", (), {"summary": lambda self: "n Ready"})()
+    flux.wait_for(cluster, "2", respect=True)
+    with pytest.raises(WaitError, match="suspended: a"):
+        flux.wait_for(cluster, "2")

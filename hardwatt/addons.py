@@ -1,0 +1,31 @@
+"""What ``kubeadm init`` puts into the cluster itself, DNS and kube-proxy: scaled or made again where it lacks."""
+
+from collections.abc import Mapping
+
+from hardwatt import gitops, kube, sudo
+from hardwatt.endpoint import Endpoint
+from hardwatt.gitops import putback
+from hardwatt.gitops.readiness import KUBEADM, Key
+from hardwatt.lab import Lab
+from hardwatt.ssh import Ssh
+
+CONFIG = "/etc/hardwatt/kubeadm.yaml"
+"""As deploys/kubeadm.py writes it."""
+PHASE_TIMEOUT = 120.0
+
+
+def restore(lab: Lab, endpoint: Endpoint, switched_off: Mapping[Key, str] | None = None) -> list[str]:
+    """Put back what lacks of kubeadm's own; return what was done, as sentences. Raises ``LabError``."""
+    with kube.client(lab) as api:
+        found = gitops.look(api, KUBEADM, switched_off)
+        lacks = [lack for lack in found.of("scaled", "missing", "placed") if lack.item in KUBEADM]
+        done = putback.scale(api, tuple(lack for lack in lacks if lack.why == "scaled"))
+    again = [lack for lack in lacks if lack.why != "scaled"]
+    if again:
+        with Ssh(endpoint) as ssh:
+            for lack in again:
+                addon = lack.item.name
+                command = f"{sudo.prefix(endpoint)}kubeadm init phase addon {addon} --config {CONFIG}"
+                ssh.run(command, timeout=PHASE_TIMEOUT)
+                done.append(f"kubeadm made {lack.item} again (it {lack.before})")
+    return done

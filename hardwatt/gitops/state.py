@@ -1,0 +1,46 @@
+"""The lab's readiness, read from git and the cluster; changes nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hardwatt import mirror
+from hardwatt.errors import LabError
+from hardwatt.gitops import desired, home, readiness, tree
+from hardwatt.gitops.desired import Item
+from hardwatt.gitops.readiness import Key, Readiness
+from hardwatt.gitops.repository import Repository
+from hardwatt.lab import Lab
+from hardwatt.mirror.index import Index
+from hardwatt.progress import say
+
+KEPT = "desired.json"
+
+
+def expected(lab: Lab, index: Index | None = None, repo: Repository | None = None) -> tuple[Item, ...]:
+    """Return what the lab should have: git's, kubeadm's and Flux's own.
+
+    Without ``repo`` the repository is fetched, unless a person would be asked for a password; where it does not answer,
+    what was fetched last counts, and this says so. Raises ``LabError`` where git's manifests cannot be built.
+    """
+    fetched = repo or _fetched(lab)
+    tool = (index or mirror.load(lab)).tool("flux")
+    found = desired.desired(fetched, tree.cluster_path(lab), tool, lab.dir / "gitops" / KEPT)
+    return readiness.expected(found)
+
+
+def _fetched(lab: Lab) -> Repository:
+    last = home.copy(lab)
+    if home.asks(lab.settings.gitops):
+        return last
+    try:
+        repo = home.repository(lab, "lab")
+        repo.fetch()
+    except LabError as error:
+        say(f"git: {error.message}; what was fetched last is compared with")
+        return last
+    return repo
+
+
+def look(api: Any, items: tuple[Item, ...], switched_off: Mapping[Key, str] | None = None) -> Readiness:
+    """Return what lacks in the cluster now; ``switched_off`` is what an experiment's journal says."""
+    return readiness.compare(items, readiness.read(api), switched_off or {})

@@ -93,6 +93,21 @@ def lab_of_its_own(prefix: str, machine: str, more: str = "") -> Iterator[Story]
         made.invoke("lab.down", "--yes")
 
 
+def cut_off(story: Story, reason: str, address: str) -> None:
+    """Check that every command for the cluster gives this reason and another next command, and where packets go."""
+    route = subprocess.run(["ip", "route", "get", address], capture_output=True, text=True, check=False)
+    assert "unreachable" in route.stdout + route.stderr
+    for argv in (
+        ("lab.status",), ("gitops.status",), ("gitops.reconcile",), ("gitops.resume",), ("lab.forward", "prometheus"),
+        ("energy.query", "node"), ("experiment.run", "push-vs-pull"),
+    ):  # fmt: skip
+        found = story.invoke(*argv, check=False)
+        assert found.returncode == 1
+        assert reason in found.stderr
+        assert "next: invoke lab.up" in found.stderr
+        assert "Traceback" not in found.stderr
+
+
 _FIRST_FAILURE = pytest.StashKey[str]()
 
 

@@ -38,6 +38,7 @@ def behind(story: Story, far: Endpoint, tmp_path: Path) -> Iterator[Lab]:
     """The same lab in a folder of its own, as it would be behind a jump host."""
     lab = dataclasses.replace(story.lab, dir=tmp_path / "lab")
     lab.logs.mkdir(parents=True)
+    shutil.copy(story.lab.dir / "machine.json", lab.dir)
     data = read_json(node_file(story.lab))
     write_atomic(lab.dir / "ssh_config", reach.ssh_config(far))
     write_json(node_file(lab), {**data, "ssh": {**data["ssh"], "config": str(lab.dir / "ssh_config")}})

@@ -236,7 +236,7 @@ def outdated(monkeypatch: pytest.MonkeyPatch, **change: Any) -> str:
     ("change", "reason"),
     [
         ({}, ""),
-        ({"kustomizations": []}, "Flux is not in the cluster"),
+        ({"kustomizations": []}, "the Kustomization flux-system is not in the cluster"),
         ({"kustomizations": [item(revision="")]}, "a bootstrap was not finished"),
         ({"public": "ssh-ed25519 AAAAother"}, "Flux has another key"),
         ({"source": {"url": "ssh://elsewhere"}}, "url is ssh://elsewhere"),

@@ -50,7 +50,7 @@ def _problems(lab: Lab) -> list[dict[str, str]]:
     if machine.status().state != "running":
         say("the machine does not run; its node is checked when it does")
         return []
-    with _for_a_check(lab, machine.endpoint()):
+    with _for_a_check(lab, machines.reached(lab).endpoint()):
         return [problem.to_dict() for problem in provision.check(lab)]
 
 
@@ -82,7 +82,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
         say("what would change on the node is known when it runs")
         say("next: invoke lab.machine.start && invoke lab.plan")
         return
-    endpoint = machine.endpoint()
+    endpoint = machines.reached(lab).endpoint()
     with described(lab, endpoint, mirror.load(lab)):
         if explain:
             print("\n".join(hardway.lines(provision.explain(lab))))
@@ -165,7 +165,7 @@ def _compared(lab: Lab) -> str:
 
 def meter(lab: Lab) -> str:
     """Return what the meter on the node says: its unit's state and the page that it writes."""
-    with Ssh(machines.machine_for(lab).endpoint()) as ssh:
+    with Ssh(machines.reached(lab).endpoint()) as ssh:
         state = ssh.run("systemctl is-active hardwatt-meter.service", check=False).stdout.strip()
         page = ssh.run(f"cat {METER_PAGE}", check=False)
     if page.returncode != 0:
@@ -185,7 +185,7 @@ def processor(lab: Lab) -> show.Processor:
         return show.Processor.here()
     if machine.kind != "ssh" and machine.status().state != "running":
         return show.Processor.here()
-    end = machine.endpoint()
+    end = machines.reached(lab).endpoint()
     found = nodedata.Processor.of(end)
     return show.Processor(found.cpus, found.info, found.instance, _place(end))
 
@@ -203,7 +203,7 @@ def zones(lab: Lab, *, here: bool = False) -> Sources:
     if not here:
         machine = machines.machine_for(lab)
         if machine.kind == "ssh" or machine.status().state == "running":
-            end = machine.endpoint()
+            end = machines.reached(lab).endpoint()
             with Ssh(end) as ssh:
                 root = sudo.prefix(end)  # RAPL's counters are root's to read
                 return sources.on_node(

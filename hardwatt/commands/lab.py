@@ -164,7 +164,7 @@ def machine_shell(lab: Lab) -> None:
     """Open a root shell on the node."""
     from hardwatt import machines
 
-    argv = machines.machine_for(lab).shell_argv()
+    argv = machines.reached(lab).shell_argv()
     os.execvp(argv[0], argv)  # noqa: S606 - no shell: the list goes to exec
 
 

@@ -223,7 +223,8 @@ def fault(ident: str, addresses: Addresses) -> str:
     name = link_name(ident)
     if not exists(ident):
         return f"the machine's link {name} is gone"
-    links = json.loads(door.run(["ip", "-4", "-json", "address", "show", "dev", name, "up"]).stdout or "[]")
+    shown = json.loads(door.run(["ip", "-4", "-json", "address", "show", "dev", name, "up"]).stdout or "[]")
+    links = [link for link in shown if link]  # one that is down is an empty entry
     if not links:
         return f"the machine's link {name} is down"
     if not any(info.get("local") == addresses.host for link in links for info in link.get("addr_info", [])):

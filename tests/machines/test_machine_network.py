@@ -113,6 +113,7 @@ OVER_LINK = {"dst": "10.77.4.2", "dev": "hw-0a1b2c3d"}
         (True, [LINK], [OVER_LINK], ""),
         (False, [], [], "link hw-0a1b2c3d is gone"),
         (True, [], [], "link hw-0a1b2c3d is down"),
+        (True, [{}], [], "link hw-0a1b2c3d is down"),
         (True, [{**LINK, "addr_info": []}], [], "has no address 10.77.4.1"),
         (True, [LINK], [{"dst": "10.77.4.2", "dev": "eth0"}], "does not go over the machine's link"),
         (True, [LINK], [], "does not go over the machine's link"),

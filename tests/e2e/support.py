@@ -16,7 +16,7 @@ from hardwatt import hostrecord, kube, machines
 from hardwatt.hostsnapshot import Snapshot
 from hardwatt.kube import Pod
 from hardwatt.lab import Lab, open_lab
-from hardwatt.machines import identity
+from hardwatt.machines import identity, network
 from hardwatt.settings import default_name
 from hardwatt.ssh import Ssh
 
@@ -96,7 +96,8 @@ def lab_of_its_own(prefix: str, machine: str, more: str = "") -> Iterator[Story]
 def cut_off(story: Story, reason: str, address: str) -> None:
     """Check that every command for the cluster gives this reason and another next command, and where packets go."""
     route = subprocess.run(["ip", "route", "get", address], capture_output=True, text=True, check=False)
-    assert "unreachable" in route.stdout + route.stderr
+    link = network.link_name(identity.ident(story.lab))
+    assert not route.stdout or f"dev {link} " in route.stdout, "packets leave by another route"
     for argv in (
         ("lab.status",), ("gitops.status",), ("gitops.reconcile",), ("gitops.resume",), ("lab.forward", "prometheus"),
         ("energy.query", "node"), ("experiment.run", "push-vs-pull"),

@@ -19,7 +19,7 @@ _REFUSED = (401, 403)
 def explained(lab: Lab, server: str, error: Exception) -> LabError:
     """Return the error of a request to the API server at ``server`` as a ``LabError`` with a next command."""
     if isinstance(error, ApiException) and error.status:
-        return _answered(server, error)
+        return answered(error, server)
     machine = machines.machine_for(lab)
     if reason := machine.obstacle():  # it went away during the request
         return LabError(reason, hint=UP)
@@ -49,9 +49,13 @@ def short(error: Exception) -> str:
     return text.rpartition(">: ")[2][:200]
 
 
-def _answered(server: str, error: ApiException) -> LabError:
+def answered(error: ApiException, server: str = "") -> LabError:
+    """Return the error of an answer that refuses a request."""
     if error.status in _REFUSED:
-        return LabError(f"the API server at {server} refuses the lab's kubeconfig ({short(error)})", hint=KUBECONFIG)
+        return LabError(
+            f"the API server{f' at {server}' if server else ''} refuses the lab's kubeconfig ({short(error)})",
+            hint=KUBECONFIG,
+        )
     said = _message(error.body)
     return LabError(f"the API server answers {short(error)}{f': {said}' if said else ''}", hint="invoke lab.status")
 

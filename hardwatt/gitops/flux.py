@@ -10,7 +10,7 @@ from typing import Any, cast
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import kube
+from hardwatt import apifaults, kube
 from hardwatt.errors import LabError, RefusedError, WaitError
 from hardwatt.wait import wait
 
@@ -180,11 +180,11 @@ class Cluster:
             self._core.create_namespace(kubernetes.V1Namespace(metadata=metadata), field_manager=FIELD_MANAGER)
         except kubernetes.ApiException as error:
             if error.status != 409:  # it is there
-                raise _refused(error) from error
+                raise apifaults.answered(error) from error
         try:
             self._core.create_namespaced_secret(NAMESPACE, secret, field_manager=FIELD_MANAGER)
         except kubernetes.ApiException as error:
-            raise _refused(error) from error
+            raise apifaults.answered(error) from error
 
     def release(self) -> None:
         """Take the finalizers from Flux's objects that are being deleted: the controllers that would are gone."""
@@ -203,11 +203,7 @@ class Cluster:
 def _absent(error: kubernetes.ApiException) -> dict[str, Any]:
     if error.status == 404:
         return {}
-    raise _refused(error) from error
-
-
-def _refused(error: kubernetes.ApiException) -> LabError:
-    return LabError(f"the API server answers {error.status} {error.reason}", hint="invoke lab.status")
+    raise apifaults.answered(error) from error
 
 
 @dataclasses.dataclass(frozen=True)

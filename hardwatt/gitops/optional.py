@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt.errors import LabError
+from hardwatt import apifaults
 
 NAMESPACE = "monitoring"
 SECRET = "grafana-admin"  # noqa: S105 - its name
@@ -35,7 +35,7 @@ def _create(call: Any, *arguments: Any) -> bool:
     except kubernetes.ApiException as error:
         if error.status == 409:
             return False
-        raise LabError(f"the API server answers {error.status} {error.reason}", hint="invoke lab.status") from error
+        raise apifaults.answered(error) from error
     return True
 
 

@@ -1,6 +1,7 @@
 """Why the cluster's API did not answer: machine and link first, then the node, then the API server; one clear error."""
 
 import json
+import re
 import ssl
 from typing import Any
 
@@ -14,6 +15,8 @@ from hardwatt.lab import Lab
 UP = "invoke lab.up"
 KUBECONFIG = "invoke lab.kubeconfig"
 _REFUSED = (401, 403)
+_ERRNO = re.compile(r"\[Errno -?\d+\] [^')]*")
+"""What the kernel says, in the middle of what urllib3 says of the connection."""
 
 
 def explained(lab: Lab, server: str, error: Exception) -> LabError:
@@ -46,7 +49,8 @@ def short(error: Exception) -> str:
         return f"{error.status} {error.reason}"
     reason = getattr(error, "reason", None) or error
     text = str(reason).splitlines()[0] if str(reason) else type(error).__name__
-    return text.rpartition(">: ")[2][:200]
+    known = _ERRNO.search(text)
+    return (known.group() if known else text.rpartition(">: ")[2])[:200]
 
 
 def answered(error: ApiException, server: str = "") -> LabError:

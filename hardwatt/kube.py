@@ -136,6 +136,8 @@ def client(lab: Lab) -> Iterator[Any]:
     there, also from requests inside the context.
     """
     end = machines.reached(lab).endpoint()
+    if not lab.kubeconfig.exists():
+        raise LabError(f"the lab {lab.name} has no kubeconfig ({lab.kubeconfig} is missing)", hint=apifaults.UP)
     apitunnel.keep(lab)
     settings = kubernetes_client.Configuration()
     settings.retries = 1

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hardwatt import gitops, kube, sudo
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import putback
-from hardwatt.gitops.readiness import KUBEADM, Key
+from hardwatt.gitops.readiness import KUBEADM, Key, Lack, Readiness
 from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
 
@@ -17,8 +17,7 @@ PHASE_TIMEOUT = 120.0
 def restore(lab: Lab, endpoint: Endpoint, switched_off: Mapping[Key, str] | None = None) -> list[str]:
     """Put back what lacks of kubeadm's own; return what was done, as sentences. Raises ``LabError``."""
     with kube.client(lab) as api:
-        found = gitops.look(api, KUBEADM, switched_off)
-        lacks = [lack for lack in found.of("scaled", "missing", "placed") if lack.item in KUBEADM]
+        lacks = _lacks(gitops.look(api, KUBEADM, switched_off))
         done = putback.scale(api, tuple(lack for lack in lacks if lack.why == "scaled"))
     again = [lack for lack in lacks if lack.why != "scaled"]
     if again:
@@ -29,3 +28,13 @@ def restore(lab: Lab, endpoint: Endpoint, switched_off: Mapping[Key, str] | None
                 ssh.run(command, timeout=PHASE_TIMEOUT)
                 done.append(f"kubeadm made {lack.item} again (it {lack.before})")
     return done
+
+
+def planned(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list[str]:
+    """Return what ``restore`` would put back; changes nothing. Raises ``LabError``."""
+    with kube.client(lab) as api:
+        return [f"would be put back: {lack}" for lack in _lacks(gitops.look(api, KUBEADM, switched_off))]
+
+
+def _lacks(found: Readiness) -> list[Lack]:
+    return [lack for lack in found.of("scaled", "missing", "placed") if lack.item in KUBEADM]

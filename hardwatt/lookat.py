@@ -4,7 +4,21 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from hardwatt import denials, engine, forward, gitops, hardway, host, kube, machines, mirror, nodedata, provision, sudo
+from hardwatt import (
+    addons,
+    denials,
+    engine,
+    forward,
+    gitops,
+    hardway,
+    host,
+    kube,
+    machines,
+    mirror,
+    nodedata,
+    provision,
+    sudo,
+)
 from hardwatt.endpoint import Endpoint
 from hardwatt.errors import LabError, next_after
 from hardwatt.lab import Lab
@@ -90,16 +104,14 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
         planned = provision.plan(lab)
     for line in planned.lines:
         say(f"node: {line}")
-    difference = _gitops_plan(lab)
+    off = engine.switched_off(lab)
+    own = addons.planned(lab, off) if lab.kubeconfig.exists() else []
+    for line in own:
+        say(f"cluster: {line}")
+    difference = gitops.plan(lab, mirror.load(lab), off) if lab.kubeconfig.exists() else "would bootstrap Flux"
     say(f"gitops: {difference}" if difference else "gitops: nothing")
-    if not planned.lines and not difference:
+    if not planned.lines and not own and not difference:
         say("No changes")
-
-
-def _gitops_plan(lab: Lab) -> str:
-    if not lab.kubeconfig.exists():
-        return "would bootstrap Flux"
-    return gitops.plan(lab, mirror.load(lab))
 
 
 def status(lab: Lab) -> int:

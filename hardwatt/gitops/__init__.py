@@ -14,7 +14,7 @@ from hardwatt.gitops.faults import explain
 from hardwatt.gitops.home import repository
 from hardwatt.gitops.keys import node_data
 from hardwatt.gitops.place import Place
-from hardwatt.gitops.readiness import KUBEADM, Key, Lack, Readiness
+from hardwatt.gitops.readiness import Key, Lack, Readiness
 from hardwatt.gitops.repository import Repository
 from hardwatt.gitops.state import expected, look
 from hardwatt.lab import Lab
@@ -127,7 +127,7 @@ def _summary(paths: list[str]) -> list[str]:
     return [f"repository: {path}" for path in paths]
 
 
-def plan(lab: Lab, index: Index) -> str:
+def plan(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = None) -> str:
     """Return what ``bootstrap`` would change, as text with a diff; empty: nothing. Changes nothing."""
     place = Place(lab, index)
     if not place.answers():
@@ -144,8 +144,8 @@ def plan(lab: Lab, index: Index) -> str:
         cluster = flux.Cluster(api)
         if reason := _why_bootstrap(lab, repo, cluster, place.wanted()):
             text += f"flux bootstrap would run, because {reason}\n"
-        lacks = look(api, expected(lab, index, repo)).of("scaled", "missing", "placed", "deleting")
-        text += "".join(f"would be put back: {lack}\n" for lack in lacks if lack.item.owner or lack.item in KUBEADM)
+        lacks = look(api, expected(lab, index, repo), switched_off).of("scaled", "missing", "placed", "deleting")
+        text += "".join(f"would be put back: {lack}\n" for lack in lacks if lack.item.owner)
         known = {str(lack.item) for lack in lacks}
         for name, gone in drift.missing(cluster, drift.present(api)).items():
             if more := [workload for workload in gone if workload not in known]:

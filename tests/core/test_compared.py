@@ -146,6 +146,11 @@ def test_kubeadms_own_is_scaled_or_made_again(lab: Lab, monkeypatch: pytest.Monk
         "patch_namespaced_stateful_set_scale": lambda *_: None,
     })()  # fmt: skip
     monkeypatch.setattr(k8s, "AppsV1Api", lambda _: apps)
+    assert addons.planned(lab) == [
+        "would be put back: Deployment kube-system/coredns is scaled to 0, kubeadm has 2",
+        "would be put back: DaemonSet kube-system/kube-proxy is missing",
+    ]
+    assert not ran and not scaled, "a plan changes nothing"
     end = Endpoint("unit", "embedded", "10.77.4.2", 22, "root", lab.dir / "k", lab.dir / "kh", "", "10.77.4.2")
     assert addons.restore(lab, end) == [
         "Deployment kube-system/coredns scaled back to 2 (it was scaled to 0)",

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -93,15 +93,18 @@ def lab_of_its_own(prefix: str, machine: str, more: str = "") -> Iterator[Story]
         made.invoke("lab.down", "--yes")
 
 
-def cut_off(story: Story, reason: str, address: str) -> None:
-    """Check that every command for the cluster gives this reason and another next command, and where packets go."""
+FOR_THE_CLUSTER = (
+    ("lab.status",), ("gitops.status",), ("gitops.reconcile",), ("gitops.resume",), ("lab.forward", "prometheus"),
+    ("energy.query", "node"), ("experiment.run", "push-vs-pull"),
+)  # fmt: skip
+
+
+def cut_off(story: Story, reason: str, address: str, commands: Sequence[tuple[str, ...]] = FOR_THE_CLUSTER) -> None:
+    """Check that commands for the cluster give this reason and another next command, and where packets go."""
     route = subprocess.run(["ip", "route", "get", address], capture_output=True, text=True, check=False)
     link = network.link_name(identity.ident(story.lab))
     assert not route.stdout or f"dev {link} " in route.stdout, "packets leave by another route"
-    for argv in (
-        ("lab.status",), ("gitops.status",), ("gitops.reconcile",), ("gitops.resume",), ("lab.forward", "prometheus"),
-        ("energy.query", "node"), ("experiment.run", "push-vs-pull"),
-    ):  # fmt: skip
+    for argv in commands:
         found = story.invoke(*argv, check=False)
         assert found.returncode == 1
         assert reason in found.stderr

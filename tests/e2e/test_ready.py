@@ -13,7 +13,7 @@ from kubernetes import client as kubernetes
 from hardwatt import kube, machines
 from hardwatt.gitops import flux
 from hardwatt.machines import identity, network
-from tests.e2e.support import Story, cut_off
+from tests.e2e.support import FOR_THE_CLUSTER, Story, cut_off
 
 pytestmark = pytest.mark.e2e
 
@@ -87,6 +87,6 @@ def test_a_suspended_kustomization_is_named_and_left_so(story: Story) -> None:
 def test_a_link_that_is_down_is_named_and_nothing_leaves_by_another_route(story: Story) -> None:
     ident, end = identity.ident(story.lab), machines.machine_for(story.lab).endpoint()
     subprocess.run(["ip", "link", "set", network.link_name(ident), "down"], check=True)
-    cut_off(story, f"the machine's link {network.link_name(ident)} is down", end.address)
+    cut_off(story, f"the machine's link {network.link_name(ident)} is down", end.address, FOR_THE_CLUSTER[:2])
     assert "link restored" in story.invoke("lab.up", "--only", "machine").stderr
     story.invoke("lab.status")

@@ -148,8 +148,18 @@ def kill_at(host: Host, victim: str, moment: float, folder: Path) -> None:
     if victim == "all":
         wait(host.refuses, bool, what=what, timeout=LEASE + AT_ONCE, delay=0.1)
         wait(host.processes, lambda left: not left, what=what, timeout=AT_ONCE, delay=0.1)
-    else:
-        gone(host, what, AT_ONCE)
+        take_and_end(host, folder / "next")  # the file of the rule goes with the next start
+    gone(host, what, AT_ONCE)
+
+
+def take_and_end(host: Host, log: Path) -> None:
+    """Take the right as the next command does, and end it by a kill of that command."""
+    process = controller(host, log)
+    try:
+        wait(log.read_text, lambda text: "granted" in text, what="right", timeout=30, delay=0.05)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def moments(count: int) -> list[tuple[str, float]]:

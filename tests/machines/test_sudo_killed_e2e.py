@@ -50,10 +50,10 @@ time.sleep(300)
 _PROCESSES = """
 for proc in /proc/[0-9]*; do
   case $(tr '\\0' ' ' <$proc/cmdline) in
-    'sh -c '*zz-[h]ardwatt*) echo holder ${proc#/proc/};;
+    'sh -c PATH='*zz-[h]ardwatt*) echo holder ${proc#/proc/};;
     'flock 'zz-[h]ardwatt*) echo guard ${proc#/proc/};;
     'timeout '*'read -r beat'*|'sh -c read -r beat'*) echo reader ${proc#/proc/};;
-    'sudo '*zz-[h]ardwatt*) echo sudo ${proc#/proc/};;
+    'sudo -k '*zz-[h]ardwatt*) echo sudo ${proc#/proc/};;
   esac
 done 2>/dev/null
 """
@@ -78,10 +78,10 @@ class Host:
         return self.node.run("su alice -c 'sudo -n true'", check=False).returncode != 0
 
     def kill(self, victim: str) -> bool:
-        """Kill what the victim's name says; return whether there was any."""
-        if victim == "connection":
-            return self.node.run("pkill -9 -u alice", check=False).returncode == 0
+        """Kill what the victim's name says; return whether that ended a right that was held or being taken."""
         found = self.processes()
+        if victim == "connection":  # it may be the one before, by which nothing is held
+            return self.node.run("pkill -9 -u alice", check=False).returncode == 0 and "holder" in found
         numbers = [one for kind in found if victim in (kind, "all") for one in found[kind]]
         done = self.node.run(f"kill -9 {' '.join(map(str, numbers))}", check=False)
         return bool(numbers) and done.returncode == 0
@@ -187,7 +187,7 @@ def test_the_next_start_ends_what_earlier_ones_left(host: Host, tmp_path: Path) 
     try:
         wait((tmp_path / "living").read_text, lambda text: "granted" in text, what="right", timeout=30, delay=0.05)
         (rule,) = [name for name in host.rules() if "." not in name]
-        loop = "trap exit TERM; renew() { echo zz-hardwatt >/dev/null; }\nwhile sleep 1; do renew; done"
+        loop = "PATH=$PATH; renew() { echo zz-hardwatt >/dev/null; }\nwhile sleep 1; do renew; done"
         host.node.run(f"cd /tmp; (setsid sh -c '{loop}' </dev/null >/dev/null 2>&1 &)")
         host.node.run(
             "cd /etc/sudoers.d; touch zz-hardwatt-1.held; for end in '' .new; do touch zz-hardwatt-1$end; done"

@@ -1,8 +1,9 @@
-"""Run a command that ends with the process that started it, also where that is killed: Linux's parent death signal.
+"""Run a command that ends with its parent process, also if that process is killed (Linux's parent death signal).
 
-It is run as a file, with the standard library alone. The signal comes with the end of the starting thread.
+The module runs as a file, with the standard library alone. The signal comes with the end of the starting thread.
 """
 
+import argparse
 import ctypes
 import os
 import signal
@@ -12,12 +13,18 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Become the command of the arguments from the second on; the first is the number of the process to end with."""
+    """Become the command of the arguments, after asking for the signal."""
+    parser = argparse.ArgumentParser(description="Run a command that ends with the process that started it.")
+    parser.add_argument("parent", type=int, help="number of the process to end with")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments")
+    given = parser.parse_args()
+    if not given.command:
+        parser.error("a command is missing")
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != int(sys.argv[1]):  # it ended before the call
+        if os.getppid() != given.parent:  # it ended before the call
             sys.exit(1)
-    os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 - no shell, by purpose
+    os.execvp(given.command[0], given.command)  # noqa: S606 - no shell, by purpose
 
 
 if __name__ == "__main__":

@@ -89,5 +89,5 @@ def test_a_certificate_is_checked_against_the_given_authority(prometheus: Server
 
 def test_without_an_address_it_is_the_labs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARDWATT_LAB", "no-such-lab")
-    with pytest.raises(LabError, match="no kubeconfig"):
+    with pytest.raises(LabError, match="the lab no-such-lab has no machine"):
         ask.dump(open_lab(), asked("", tmp_path))

@@ -36,7 +36,7 @@ types: setup
 	$(MYPY)
 
 unit: setup
-	$(PYTEST) -m "$(FAST)"
+	$(PYTEST) -n auto --dist loadfile --durations=10 -m "$(FAST)"
 
 mirror: setup  ## Everything that a lab installs, verified or built
 	@$(INVOKE) mirror.fill

@@ -75,7 +75,7 @@ def test_a_green_run_calls_every_part_once_and_closes_with_the_sums(checkout: Ch
         ("'ruff format'*", "formatted"),
         ("'ruff check'*", "lint"),
         ("mypy*", "types"),
-        ("'pytest -m not'*", "unit"),
+        ("'pytest -n'*", "unit"),
         ("'pytest -m el8'*", "el8"),
     ],
 )

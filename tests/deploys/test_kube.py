@@ -149,6 +149,7 @@ def test_a_kubeconfig_that_others_may_read_is_mended(lab: Lab, endpoint: Endpoin
 def test_a_user_who_is_not_root_reads_it_with_sudo(
     lab: Lab, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sudo, "_rights", {})
     monkeypatch.setattr(sudo, "_try", lambda *_: "")
     assert kube.fetch_kubeconfig(lab, dataclasses.replace(endpoint, user="admin")) is True
 

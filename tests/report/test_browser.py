@@ -59,8 +59,10 @@ def log(browser: webdriver.Chrome, kind: str) -> list[dict[str, str]]:
 
 
 def requests(browser: webdriver.Chrome) -> list[str]:
+    """Return what pages have requested. Chromium's own start page, a document of ``chrome:``, may still be loading."""
     events = [json.loads(entry["message"])["message"] for entry in log(browser, "performance")]
-    return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    return [params["request"]["url"] for params in sent if not params["documentURL"].startswith("chrome:")]
 
 
 CLIPPED = """

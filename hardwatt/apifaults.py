@@ -9,7 +9,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import SSLError
 
 from hardwatt import machines, reach
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.lab import Lab
 
 UP = "invoke lab.up"

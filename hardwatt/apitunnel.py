@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt import tunnels
-from hardwatt.door import Process
+from hardwatt.core.files import read_json, write_json
+from hardwatt.core.process import Process
 from hardwatt.endpoint import Endpoint
-from hardwatt.files import read_json, write_json
 from hardwatt.lab import Lab
 
 PORT = 6443

@@ -1,6 +1,6 @@
 """Whether a node has booted to its end, as systemd on it says."""
 
-from hardwatt.errors import LabError, RefusedError
+from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.ssh import Ssh
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"

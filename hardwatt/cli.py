@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 SHIPPED = Path(__file__).parent / "data" / "shipped-bundle"
 

@@ -3,8 +3,8 @@
 import re
 
 from hardwatt import sudo
+from hardwatt.core.errors import CommandError
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import CommandError
 from hardwatt.ssh import Ssh
 
 RECORD = "/var/lib/hardwatt/record/lab"

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from hardwatt import machines
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
+from hardwatt.core.progress import say
 from hardwatt.lab import Lab
 from hardwatt.meter import sources
-from hardwatt.progress import say
 
 STUDY = "push-vs-pull"
 NO_LAB = 3

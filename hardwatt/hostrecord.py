@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt import hostsnapshot
-from hardwatt.files import read_json, write_json
+from hardwatt.core.files import read_json, write_json
 from hardwatt.hostsnapshot import Snapshot
 
 _OURS = re.compile(

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hardwatt import door
+from hardwatt.core import process
 
 PARENT = "hardwatt"
 """Folder of the machines' cgroups, and first part of their units' names."""
@@ -77,7 +77,7 @@ def _modules(root: Path) -> dict[str, str]:
 
 
 def _ip(*arguments: str) -> list[dict[str, object]]:
-    entries: list[dict[str, object]] = json.loads(door.run(["ip", "-json", *arguments]).stdout or "[]")
+    entries: list[dict[str, object]] = json.loads(process.run(["ip", "-json", *arguments]).stdout or "[]")
     return entries
 
 
@@ -136,7 +136,7 @@ def _firewall() -> dict[str, str]:
     found: dict[str, str] = {}
     for name, command in commands.items():
         if shutil.which(command[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") and os.geteuid() == 0:
-            text = door.run(command, check=False).stdout
+            text = process.run(command, check=False).stdout
             lines = [re.sub(r"\[\d+:\d+\]", "", line) for line in text.splitlines() if not line.startswith("#")]
             found[name] = "\n".join(line.rstrip() for line in lines)
     return found
@@ -185,7 +185,7 @@ def _mark(path: Path) -> str:
 def _units() -> dict[str, str]:
     if not Path("/run/systemd/system").is_dir():
         return {}
-    out = door.run(["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{PARENT}-*"], check=False).stdout
+    out = process.run(["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{PARENT}-*"], check=False).stdout
     return {line.split()[0]: "loaded" for line in out.splitlines() if line.split()}
 
 

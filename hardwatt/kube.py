@@ -13,12 +13,12 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
 from hardwatt import apifaults, apitunnel, machines, sudo
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_atomic
+from hardwatt.core.wait import patience
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
-from hardwatt.files import write_atomic
 from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
-from hardwatt.wait import patience
 
 ADMIN = "/etc/kubernetes/admin.conf"
 PORT = apitunnel.PORT

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hardwatt import settings as settings_module
-from hardwatt.errors import LockedError
+from hardwatt.core.errors import LockedError
 from hardwatt.settings import Settings
 
 LOCKS = Path("/proc/locks")

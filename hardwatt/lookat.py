@@ -19,12 +19,12 @@ from hardwatt import (
     provision,
     sudo,
 )
+from hardwatt.core.errors import LabError, next_after
+from hardwatt.core.progress import cells, console, say, table
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, next_after
 from hardwatt.lab import Lab
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
-from hardwatt.progress import cells, console, say, table
 from hardwatt.ssh import Ssh
 from hardwatt.up import described
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hardwatt import meter, reach, versions
+from hardwatt.core.errors import LabError, SettingsError
+from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, SettingsError
-from hardwatt.files import read_json, write_atomic, write_json
 from hardwatt.gitops import keys
 from hardwatt.lab import Lab
 from hardwatt.mirror import apt, yum

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hardwatt import door, machines, sudo
-from hardwatt.errors import CommandError, LabError
-from hardwatt.files import read_json
+from hardwatt import machines, sudo
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.files import read_json
+from hardwatt.core.progress import say
+from hardwatt.core.wait import patience
 from hardwatt.lab import Lab
 from hardwatt.nodedata import node_file, write_node_data
-from hardwatt.progress import say
-from hardwatt.wait import patience
 
 __all__ = [
     "Outcome",
@@ -192,10 +193,10 @@ def _pyinfra(
     return payload(text, log)
 
 
-def _ended(lab: Lab, argv: Sequence[str], env: Mapping[str, str], log: Path) -> door.Result:
+def _ended(lab: Lab, argv: Sequence[str], env: Mapping[str, str], log: Path) -> process.Result:
     """Run a program on the node's deploys to its end, whatever it is. Raises ``LabError`` where that takes too long."""
     try:
-        return door.run(argv, cwd=lab.root, env=env, timeout=TIMEOUT * patience(), check=False, log=log, tied=True)
+        return process.run(argv, cwd=lab.root, env=env, timeout=TIMEOUT * patience(), check=False, log=log, tied=True)
     except CommandError as error:
         address = read_json(node_file(lab))["ssh"]["address"]
         raise LabError(

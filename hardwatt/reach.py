@@ -10,10 +10,10 @@ import shlex
 import socket
 from pathlib import Path
 
-from hardwatt import door
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError, LabError, SettingsError
+from hardwatt.core.limits import REMOTE
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import CommandError, LabError, SettingsError
-from hardwatt.limits import REMOTE
 from hardwatt.settings import ROOT
 
 CONNECT = 20
@@ -171,7 +171,7 @@ def ssh_answers(end: Endpoint, port: int, *, timeout: float = 0) -> bool:
     talk = shlex.split(proxy_command(end, f"{end.node_address}:{port}"))
     if talk:
         try:
-            done = door.run(talk, check=False, stdin="", timeout=timeout or ANSWER_TIMEOUT)
+            done = process.run(talk, check=False, stdin="", timeout=timeout or ANSWER_TIMEOUT)
         except CommandError:  # the host on the way says nothing
             return False
         return done.stdout.startswith("SSH-")

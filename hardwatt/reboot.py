@@ -3,11 +3,11 @@
 import contextlib
 
 from hardwatt import boot, reach, sudo
+from hardwatt.core.errors import LabError
+from hardwatt.core.progress import say
+from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
-from hardwatt.progress import say
 from hardwatt.ssh import Ssh
-from hardwatt.wait import wait
 
 REQUIRED = "/run/hardwatt/reboot-required"
 """On the node: one reason a line, written by the deploys; gone with the boot."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hardwatt.errors import SettingsError
+from hardwatt.core.errors import SettingsError
 
 M = TypeVar("M", bound=BaseModel)
 

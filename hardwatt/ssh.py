@@ -17,10 +17,10 @@ import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from hardwatt import reach, unreachable
-from hardwatt.door import Result
+from hardwatt.core.errors import CommandError, LabError, RefusedError, WaitError
+from hardwatt.core.limits import REMOTE, Limits
+from hardwatt.core.process import Result
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import CommandError, LabError, RefusedError, WaitError
-from hardwatt.limits import REMOTE, Limits
 
 logger = logging.getLogger("hardwatt.ssh")
 # what it has to say is in the errors here; without a handler Python would print its tracebacks

@@ -15,11 +15,11 @@ import dataclasses
 import os
 import shlex
 
-from hardwatt import secret
+from hardwatt.core import credentials
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.limits import BEAT, RIGHT_SILENCE
+from hardwatt.core.progress import say
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, RefusedError
-from hardwatt.limits import BEAT, RIGHT_SILENCE
-from hardwatt.progress import say
 from hardwatt.ssh import Session, Ssh
 
 PASSWORD = "HARDWATT_SUDO_PASSWORD"  # noqa: S105 - the variable's name
@@ -125,7 +125,7 @@ def _taken(endpoint: Endpoint) -> _Right:
     if not any(text in said for text in _WANTED):
         raise _refused(endpoint, said)
     for _ in range(ATTEMPTS):
-        password = secret.ask(PASSWORD, f"sudo's password of {endpoint.user} on {endpoint.address}")
+        password = credentials.ask(PASSWORD, f"sudo's password of {endpoint.user} on {endpoint.address}")
         right = _Right()
         try:
             answer = _lease(endpoint, right, password)
@@ -144,7 +144,7 @@ def _taken(endpoint: Endpoint) -> _Right:
         if _WRONG not in answer or os.environ.get(PASSWORD):
             break
         say("    that was not the password")
-        secret.forget()
+        credentials.forget()
     raise _refused(endpoint, answer)
 
 

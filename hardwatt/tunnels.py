@@ -5,12 +5,12 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.door import Process
+from hardwatt.core import process as core_process
+from hardwatt.core.process import Process
+from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
 from hardwatt.reach import direct, options, way
 from hardwatt.ssh import Ssh
-from hardwatt.wait import wait
 
 START_TIMEOUT = 60.0
 """Seconds until a tunnel listens: two hosts say hello, one of them perhaps emulated."""
@@ -40,7 +40,7 @@ def reverse(end: Endpoint, ports: Sequence[int], log: Path) -> Iterator[None]:
         yield
         return
     forwards = [part for port in ports for part in ("-R", f"127.0.0.1:{port}:127.0.0.1:{port}")]
-    process = door.spawn(_tunnel_argv(end, forwards), log=log, tied=True)
+    process = core_process.spawn(_tunnel_argv(end, forwards), log=log, tied=True)
     try:
         with Ssh(end) as ssh:
             wait(
@@ -73,7 +73,7 @@ def tunnel(end: Endpoint, forwards: list[str], port: int, log: Path, *, tied: bo
 
     Raises ``LabError`` with ssh's last words where it ends.
     """
-    process = door.spawn(_tunnel_argv(end, forwards), log=log, tied=tied)
+    process = core_process.spawn(_tunnel_argv(end, forwards), log=log, tied=tied)
     try:
         wait(
             lambda: (listens(port), process.alive()),

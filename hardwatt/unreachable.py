@@ -11,8 +11,8 @@ import paramiko
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from hardwatt import reach
+from hardwatt.core.errors import LabError
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
 from hardwatt.settings import Host
 
 AGAIN = "then invoke lab.check"

@@ -26,11 +26,11 @@ from hardwatt import (
     reboot,
     tunnels,
 )
+from hardwatt.core.errors import LabError
+from hardwatt.core.progress import say, step
+from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
 from hardwatt.lab import Lab
-from hardwatt.progress import say, step
-from hardwatt.wait import wait
 
 READY_TIMEOUT = 300.0
 REBOOTS = 2
@@ -99,7 +99,7 @@ def _node(state: State) -> None:
 def _reboot(state: State) -> None:
     end = state.need_endpoint()
     why = "; ".join(reboot.reasons(end)) or "the deploys ask for it"
-    with step(f"Reboot {end.name}", lab=state.lab) as current:
+    with step(f"Reboot {end.name}", folder=state.lab.dir if state.lab else None) as current:
         current.note(why)
         reboot.reboot(end)
     state.changes.append(f"rebooted: {why}")
@@ -193,7 +193,7 @@ def up(lab: Lab, only: Sequence[str] = ()) -> list[str]:
     state = State(lab)
     with hostlock.locked(lab, "lab.up"):
         for item in chosen:
-            with step(item.title, lab=lab) as current:
+            with step(item.title, folder=lab.dir) as current:
                 before = len(state.changes)
                 item.run(state)
                 for change in state.changes[before:]:
@@ -234,7 +234,7 @@ def down(lab: Lab, *, keep_packages: bool = False) -> None:
             apitunnel.stop(lab)
             mirror.stop_serving(lab)
         if undone(lab, keep_packages=keep_packages):
-            with step("Give the host back", lab=lab) as current:
+            with step("Give the host back", folder=lab.dir) as current:
                 for line in provision.reset(lab, keep_packages=keep_packages):
                     current.note(line)
         with step("Destroy the machine and restore the host"):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hardwatt.errors import LabError, VerifyError
+from hardwatt.core.errors import LabError, VerifyError
 
 PATH = Path(__file__).resolve().parent.parent / "versions.lock.toml"
 UNRESOLVED = "unresolved"

@@ -8,9 +8,9 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 
+from hardwatt.core.errors import LabError
 from hardwatt.delivery import Flux, deployment_patch
 from hardwatt.engine.arm import Action, BaseArm, Bench, Commit
-from hardwatt.errors import LabError
 
 STATES = ("on", "suspended", "zero", "sleep")
 

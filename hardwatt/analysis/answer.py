@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hardwatt.analysis import equivalence, paired, resample, signedrank
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
 from hardwatt.analysis.table import Table, vector
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.instruments import Figure
 
 _SHOWN = "The interval does not hold zero: on this machine and for these commits, a difference is shown."

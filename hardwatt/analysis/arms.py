@@ -19,7 +19,7 @@ from hardwatt.analysis import ties
 from hardwatt.analysis.equivalence import holm
 from hardwatt.analysis.paired import LEVEL, Estimate, mean_difference
 from hardwatt.analysis.resample import sign_flip
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 Floats = NDArray[np.float64]
 FEWEST_FOR_A_TEST = 6

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hardwatt.analysis.talk import published
 from hardwatt.bundle import Bundle
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.instruments import Figure, measure
 
 STUDY = "talk-at-rest"

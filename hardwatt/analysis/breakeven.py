@@ -18,7 +18,7 @@ from scipy import stats
 
 from hardwatt.analysis import ties
 from hardwatt.analysis.paired import LEVEL, Estimate, differences
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 Word = Literal["always", "never", "above", "below", "open"]
 HOUR = 3600.0

@@ -9,8 +9,8 @@ from typing import Any
 from hardwatt.analysis import paired, pooling, ties
 from hardwatt.analysis.figures import Json, figure, of_estimate, text
 from hardwatt.analysis.results import analyse
-from hardwatt.errors import LabError
-from hardwatt.files import write_atomic
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_atomic
 
 SCHEMA = "hardwatt.compare/1"
 FEWEST_TO_POOL = 3

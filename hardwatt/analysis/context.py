@@ -8,7 +8,7 @@ from typing import Any
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure
 from hardwatt.analysis.table import Table
 from hardwatt.bundle import Bundle
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 _CPU = "CPU-seconds"
 _SYNTHETIC = "This bundle is synthetic: it was computed to test the toolkit. Nothing was measured at all."

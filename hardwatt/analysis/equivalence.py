@@ -10,7 +10,7 @@ from scipy import stats
 
 from hardwatt.analysis import ties
 from hardwatt.analysis.paired import differences, mean_difference, standard_error
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 
 @dataclass(frozen=True)

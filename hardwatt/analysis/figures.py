@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from hardwatt.analysis.paired import Estimate
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 DIGITS = 9
 FEWEST_FOR_A_TEST = 6

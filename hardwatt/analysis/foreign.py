@@ -19,8 +19,8 @@ from hardwatt.analysis import answer, distribution, further, robustness, table, 
 from hardwatt.analysis.figures import Json, count, figure, text
 from hardwatt.analysis.paired import LEVEL
 from hardwatt.bundle import Run
-from hardwatt.errors import LabError
-from hardwatt.files import sha256, write_atomic
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import sha256, write_atomic
 from hardwatt.instruments import Figure, Measured, Outcome
 
 SCHEMA = "hardwatt.table/1"

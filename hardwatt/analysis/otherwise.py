@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hardwatt.analysis.paired import LEVEL
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 OUTCOMES = {"node_cpu_seconds": "CPU-seconds", "node_joules": "J"}
 """What an answer may be about, with its unit."""

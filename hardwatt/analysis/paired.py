@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from hardwatt.analysis import ties
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 LEVEL = 0.95
 POWER = 0.80

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from hardwatt.analysis.paired import LEVEL, Estimate, differences, standard_error
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from hardwatt.analysis import (
 from hardwatt.analysis.figures import Json, figure, text
 from hardwatt.analysis.otherwise import Otherwise, apply
 from hardwatt.bundle import Bundle
-from hardwatt.errors import LabError
-from hardwatt.files import write_atomic
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_atomic
 from hardwatt.instruments import measure
 
 SCHEMA = "hardwatt.results/1"
@@ -49,7 +49,7 @@ def analyse(
     in it is a figure ``{value, unit, source, low, high}``. *carbon* is a settings file for SCI. With *otherwise*
     the analysis departs from the plan, says so under ``departures``, and by default goes into a folder of its own.
 
-    Raises `hardwatt.errors.LabError` where there is no bundle, or it is not what its manifest says.
+    Raises `hardwatt.core.errors.LabError` where there is no bundle, or it is not what its manifest says.
     """
     bundle = Bundle.open(bundle_path)
     bundle.verify()

@@ -8,7 +8,7 @@ from typing import Any
 from hardwatt.analysis.figures import Json, count, figure
 from hardwatt.analysis.table import Table
 from hardwatt.bundle import Bundle, Run
-from hardwatt.files import read_json
+from hardwatt.core.files import read_json
 
 _SERVER = "log of the git server, by key"
 _GATE = "gate of the engine, before the window"

@@ -20,7 +20,7 @@ from hardwatt.analysis import paired
 from hardwatt.analysis.figures import Json, figure
 from hardwatt.analysis.paired import Estimate
 from hardwatt.analysis.table import Table
-from hardwatt.errors import LabError, SettingsError
+from hardwatt.core.errors import LabError, SettingsError
 
 DEFAULT = Path(__file__).parents[1] / "data" / "sci.toml"
 JOULES = "node_joules"

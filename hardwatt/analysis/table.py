@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hardwatt.analysis import ties
 from hardwatt.analysis.paired import LEVEL
 from hardwatt.bundle import Run
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.instruments import Figure, Measured
 
 

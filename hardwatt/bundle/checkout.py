@@ -6,8 +6,8 @@ from pathlib import Path
 
 import hardwatt
 from hardwatt.bundle.model import Check, Provenance, Source
-from hardwatt.door import run
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
+from hardwatt.core.process import run
 
 
 def provenance(

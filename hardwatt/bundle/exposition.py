@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hardwatt.errors import VerifyError
+from hardwatt.core.errors import VerifyError
 
 _LINE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?)\s+(\S+)(?:\s+-?\d+)?')
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')

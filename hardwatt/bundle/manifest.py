@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hardwatt.errors import VerifyError
+from hardwatt.core.errors import VerifyError
 
 SCHEMA_VERSION = 1
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from hardwatt.errors import VerifyError
+from hardwatt.core.errors import VerifyError
 
 RunStatus = Literal["done", "failed"]
 DeliveryStatus = Literal["ready", "late", "coalesced", "failed"]

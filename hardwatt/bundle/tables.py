@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt.bundle.model import Delivery, Run
-from hardwatt.files import sync_folder, write_atomic
+from hardwatt.core.files import sync_folder, write_atomic
 from hardwatt.frames import pl
 
 RUNS = {

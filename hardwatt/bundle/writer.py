@@ -24,8 +24,8 @@ from hardwatt.bundle.model import (
     check_metric,
     check_run_id,
 )
-from hardwatt.errors import RefusedError, VerifyError
-from hardwatt.files import read_json, sha256, write_atomic, write_json
+from hardwatt.core.errors import RefusedError, VerifyError
+from hardwatt.core.files import read_json, sha256, write_atomic, write_json
 from hardwatt.frames import pl
 
 _STATE = ".unfinished.json"

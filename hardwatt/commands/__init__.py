@@ -14,7 +14,7 @@ from typing import Any
 from invoke import Collection, Context, Exit, task
 
 from hardwatt.commands import parsing
-from hardwatt.errors import LabError, next_after
+from hardwatt.core.errors import LabError, next_after
 from hardwatt.lab import open_lab
 
 parsing.install()

@@ -6,13 +6,13 @@ from typing import Any
 
 from invoke import Context, Exit
 
-from hardwatt import questions
 from hardwatt.cli import SHIPPED
 from hardwatt.commands import command
 from hardwatt.commands.onhost import on_host
-from hardwatt.errors import LabError
+from hardwatt.core import questions
+from hardwatt.core.errors import LabError
+from hardwatt.core.progress import say
 from hardwatt.lab import Lab
-from hardwatt.progress import say
 
 
 @command(help={"only": "a step to run alone (may be given several times)"}, iterable=["only"])

@@ -2,7 +2,7 @@
 
 from hardwatt.commands import command
 from hardwatt.commands.onhost import on_host
-from hardwatt.errors import SettingsError
+from hardwatt.core.errors import SettingsError
 from hardwatt.lab import Lab
 
 

@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+from hardwatt.core.errors import LabError
 from hardwatt.delivery.runner import USER, Runner
 from hardwatt.engine.arm import Bench, Commit
 from hardwatt.engine.wait import wait_condition
-from hardwatt.errors import LabError
 
 NAME = "buildbot"
 PORT = 8010

@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hardwatt.core.errors import LabError
 from hardwatt.engine.arm import Bench, Commit
-from hardwatt.errors import LabError
 
 NAME = "runner"
 USER = 65534

@@ -14,9 +14,9 @@ from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 from urllib3.util.retry import Retry
 
 from hardwatt.bundle import Block, RawBody, SeriesSamples
+from hardwatt.core.errors import RefusedError
 from hardwatt.dump import parse
 from hardwatt.dump.errors import IncompleteError, QueryError, TooMuchError, UnreachableError
-from hardwatt.errors import RefusedError
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ DumpError              (a LabError)
 └── IncompleteError    an answer that is not all there is
 """
 
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 
 class DumpError(LabError):

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 
 from hardwatt.bundle import Run, SeriesSamples, Writer, provenance
+from hardwatt.core.errors import LabError, SettingsError, VerifyError
+from hardwatt.core.files import sha256
 from hardwatt.dump import parse
 from hardwatt.dump.job import moment
-from hardwatt.errors import LabError, SettingsError, VerifyError
-from hardwatt.files import sha256
 from hardwatt.instruments.node import JOULES, RANGE, WATTS
 
 Unit = Literal["", "joules", "millijoules", "watts"]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from hardwatt.bundle import Bundle, Run, Writer, provenance
+from hardwatt.core.errors import LabError, RefusedError, SettingsError
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError
 from hardwatt.dump.ledger import Ledger
 from hardwatt.dump.selectors import DEFAULT, selector
 from hardwatt.dump.stream import Options, Progress, Stream
-from hardwatt.errors import LabError, RefusedError, SettingsError
 
 RUN_ID = "dump"
 TOKEN_VARIABLE = "HARDWATT_PROMETHEUS_TOKEN"  # noqa: S105 - the variable's name

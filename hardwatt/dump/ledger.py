@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hardwatt.errors import RefusedError
-from hardwatt.files import sha256, sync_folder, write_atomic
+from hardwatt.core.errors import RefusedError
+from hardwatt.core.files import sha256, sync_folder, write_atomic
 
 Stretch = tuple[int, int]
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hardwatt import door
 from hardwatt.bundle import Bundle
-from hardwatt.door import Process
+from hardwatt.core import process
+from hardwatt.core.errors import LabError, VerifyError
+from hardwatt.core.files import read_json, write_atomic, write_json
+from hardwatt.core.process import Process
+from hardwatt.core.wait import wait
 from hardwatt.dump import openmetrics
-from hardwatt.errors import LabError, VerifyError
-from hardwatt.files import read_json, write_atomic, write_json
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
-from hardwatt.wait import wait
 
 START_TIMEOUT = 60.0
 _STATE = "replay.json"
@@ -98,7 +98,7 @@ def make_blocks(bundle: Bundle, promtool: Path, folder: Path) -> None:
     data.mkdir()
     count = 0
     for file in openmetrics.write_files(bundle, folder):
-        door.run([promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", file, data])
+        process.run([promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", file, data])
         file.unlink()
         count += 1
     if not count:
@@ -112,7 +112,7 @@ def start(prometheus: Path, folder: Path, port: int) -> Process:
         str(prometheus), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
         "--storage.tsdb.retention.time=100y", f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
     ]  # fmt: skip
-    return door.spawn(argv, log=folder / "prometheus.log")
+    return process.spawn(argv, log=folder / "prometheus.log")
 
 
 def wait_for(url: str, process: Process, log: Path) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardwatt.bundle import Writer
+from hardwatt.core.wait import wait
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError
 from hardwatt.dump.pieces import LONGEST_MS, Pieces, fetch
 from hardwatt.dump.selectors import DEFAULT, REQUIRED, selector
-from hardwatt.wait import wait
 
 BEFORE_MS = 30_000
 """Dumped before a window: cAdvisor leaves up to 15 s between readings of an idle pod, and a pod that was there

@@ -16,12 +16,12 @@ from isal import igzip
 
 from hardwatt.bundle import Block, Writer
 from hardwatt.bundle.writer import packed
+from hardwatt.core.errors import WaitError
+from hardwatt.core.wait import wait
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import TooMuchError, UnreachableError
 from hardwatt.dump.ledger import Ledger, Stretch
 from hardwatt.dump.pieces import SHORTEST_MS
-from hardwatt.errors import WaitError
-from hardwatt.wait import wait
 
 FIRST_MS = 120_000
 LONGEST_MS = 6 * 3_600_000

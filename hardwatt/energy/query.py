@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hardwatt import forward
+from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.dump import Client
-from hardwatt.errors import LabError, SettingsError
 from hardwatt.instruments import WindowError, live
 from hardwatt.instruments.live import Energy
 from hardwatt.lab import Lab

@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal, InvalidOperation
 
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 PREFIXES = {"n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}
 UNITS = {"J": Decimal(1), "Ws": Decimal(1), "Wh": Decimal(3600)}

@@ -9,6 +9,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hardwatt.bundle import Writer, provenance
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_atomic
+from hardwatt.core.progress import say
 from hardwatt.engine import resume as resuming
 from hardwatt.engine import study as studies
 from hardwatt.engine.hostchecks import printed
@@ -23,11 +26,8 @@ from hardwatt.engine.study import load_study
 from hardwatt.engine.studymodel import ARMS, WORKLOADS, Study
 from hardwatt.engine.undo import Cluster, perform
 from hardwatt.engine.workload import code_hashes
-from hardwatt.errors import LabError
-from hardwatt.files import write_atomic
 from hardwatt.hostlock import locked
 from hardwatt.lab import Lab
-from hardwatt.progress import say
 
 OpenPlant = Callable[[Lab], AbstractContextManager[Plant]]
 OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]

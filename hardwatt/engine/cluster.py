@@ -12,9 +12,9 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
+from hardwatt.core.errors import LabError
+from hardwatt.core.wait import wait
 from hardwatt.engine.undo import Manifest, first_arguments, replaced
-from hardwatt.errors import LabError
-from hardwatt.wait import wait
 
 MANAGER = "hardwatt"
 _DYNAMIC: Any = DynamicClient  # it has no annotations

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hardwatt.bundle import Edge, labels_of
+from hardwatt.core.errors import WaitError
 from hardwatt.engine.plant import Plant
 from hardwatt.engine.studymodel import Gate, Study
-from hardwatt.errors import WaitError
 
 CPU = "hardwatt_node_cpu_seconds_total"
 READ_AT = "hardwatt_meter_read_timestamp_seconds"

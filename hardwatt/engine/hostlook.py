@@ -6,7 +6,7 @@ kernel and processor are the node's. Nothing of it runs inside a window.
 
 from collections.abc import Callable, Iterable, Mapping
 
-from hardwatt import door
+from hardwatt.core import process
 from hardwatt.endpoint import Endpoint
 from hardwatt.ssh import Ssh
 
@@ -73,7 +73,7 @@ def parse(text: str) -> dict[str, str]:
 
 def local(names: Iterable[str] = (*FILES, *COMMANDS)) -> dict[str, str]:
     """Look at this machine."""
-    return parse(door.run(["sh", "-c", script(names)], env={"LC_ALL": "C"}, check=False, timeout=30).stdout)
+    return parse(process.run(["sh", "-c", script(names)], env={"LC_ALL": "C"}, check=False, timeout=30).stdout)
 
 
 def remote(endpoint: Endpoint, names: Iterable[str] = (*FILES, *COMMANDS)) -> dict[str, str]:

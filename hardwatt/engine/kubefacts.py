@@ -8,6 +8,7 @@ from kubernetes import client
 import hardwatt
 from hardwatt import dump, forward, meter
 from hardwatt.bundle.model import Source
+from hardwatt.core.errors import RefusedError
 from hardwatt.endpoint import Endpoint
 from hardwatt.engine import checks, hostchecks, hostlook
 from hardwatt.engine.cluster import KubeCluster, api_errors
@@ -15,7 +16,6 @@ from hardwatt.engine.exporter import Exporter, meter_info
 from hardwatt.engine.plant import NO_JITTER, Facts
 from hardwatt.engine.studymodel import Study
 from hardwatt.engine.undo import Manifest, first_arguments
-from hardwatt.errors import RefusedError
 from hardwatt.gitops.optional import running_fake_meter
 from hardwatt.lab import Lab
 from hardwatt.versions import lock

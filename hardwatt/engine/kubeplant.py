@@ -9,6 +9,7 @@ from kubernetes import client
 
 from hardwatt import dump, forward, gitops, kube, machines, mirror
 from hardwatt.bundle import Edge, Writer
+from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.endpoint import Endpoint
 from hardwatt.engine import hostlook
 from hardwatt.engine.arm import BaseArm, Bench, Git, load_arm
@@ -23,7 +24,6 @@ from hardwatt.engine.rollouts import COPY, watch_rollouts
 from hardwatt.engine.studymodel import Exclusion, Study
 from hardwatt.engine.undo import Changes, Log
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
-from hardwatt.errors import LabError, RefusedError
 from hardwatt.gitops import keys
 from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh

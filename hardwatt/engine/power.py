@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 ALPHA, POWER, BOUND = 0.05, 0.80, 0.80
 FEWEST = 6

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hardwatt.bundle import Check, Writer
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.files import read_json, sha256, write_json
 from hardwatt.engine.journal import State
 from hardwatt.engine.plan import FULL, Plan, stored_plan
 from hardwatt.engine.study import load_study
-from hardwatt.errors import LabError, RefusedError
-from hardwatt.files import read_json, sha256, write_json
 
 RESUME = "invoke experiment.resume goes on with it; invoke experiment.abandon gives it up"
 DESPITE = (

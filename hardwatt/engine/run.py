@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hardwatt.bundle import Run, Writer
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import read_json, write_json
 from hardwatt.engine.gate import Baseline, Passed, baseline, pass_gate, settle
 from hardwatt.engine.journal import Journal
 from hardwatt.engine.plan import KILLED, STOPPED, Plan, Row, all_rows, complete, next_row
 from hardwatt.engine.plant import Fetch, Plant
 from hardwatt.engine.studymodel import EXCLUSIONS, Exclusion, Study
 from hardwatt.engine.window import Window, check_length, deliver_first, deliveries, measure, push_first
-from hardwatt.errors import LabError
-from hardwatt.files import read_json, write_json
 
 BASELINES = "baselines.json"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.engine.studymodel import ARMS, SETTABLE, STUDIES, WORKLOADS, Study, is_key
-from hardwatt.errors import LabError, SettingsError
 from hardwatt.settings import parse
 
 OUTCOMES = (

@@ -5,12 +5,12 @@ import functools
 from collections.abc import Callable, Sequence
 
 from hardwatt.bundle import Delivery, Edge
+from hardwatt.core.errors import LabError, WaitError
 from hardwatt.engine.arm import Action, BaseArm, Commit
 from hardwatt.engine.plan import Row
 from hardwatt.engine.plant import Clock, Plant, Rollouts
 from hardwatt.engine.rollouts import REVISION
 from hardwatt.engine.studymodel import Study
-from hardwatt.errors import LabError, WaitError
 
 POLL = 0.1
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
-from hardwatt.door import Result, run
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import sha256, write_atomic
+from hardwatt.core.process import Result, run
 from hardwatt.engine.rollouts import REVISION
 from hardwatt.engine.studymodel import WORKLOADS, Workload
-from hardwatt.errors import LabError
-from hardwatt.files import sha256, write_atomic
 
 BRANCH = "main"
 KUSTOMIZATION = "kustomization.yaml"

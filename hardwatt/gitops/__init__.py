@@ -7,8 +7,9 @@ from pathlib import Path
 from kubernetes import client as kubernetes
 
 from hardwatt import kube
-from hardwatt.door import run
-from hardwatt.errors import CommandError, LabError
+from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.process import run
+from hardwatt.core.progress import say
 from hardwatt.gitops import component, drift, flux, mock_app, optional, putback, tree
 from hardwatt.gitops.faults import explain
 from hardwatt.gitops.home import repository
@@ -19,7 +20,6 @@ from hardwatt.gitops.repository import Repository
 from hardwatt.gitops.state import expected, look
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
-from hardwatt.progress import say
 
 __all__ = [
     "GitopsOutcome",

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from hardwatt.errors import SettingsError
+from hardwatt.core.errors import SettingsError
 from hardwatt.gitops import cadence
 from hardwatt.mirror.index import Image, Index
 from hardwatt.settings import Settings

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from hardwatt import door
-from hardwatt.errors import CommandError, LabError
-from hardwatt.files import read_json, write_json
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.files import read_json, write_json
 from hardwatt.gitops.flux import NAMESPACE
 from hardwatt.gitops.repository import Repository
 from hardwatt.gitops.tree import GOTK_SYNC
@@ -137,7 +137,7 @@ def _build(tree: Path, document: Mapping[str, Any], key: tuple[str, str], flux: 
         f"--kustomization-file={file}", "--dry-run",
     ]  # fmt: skip
     try:
-        text = door.run(argv, cwd=tree, timeout=BUILD_TIMEOUT).stdout
+        text = process.run(argv, cwd=tree, timeout=BUILD_TIMEOUT).stdout
     except CommandError as error:
         said = (error.stderr or error.stdout).strip().splitlines() or ["without a word"]
         raise LabError(

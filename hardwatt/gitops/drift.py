@@ -6,8 +6,8 @@ from typing import Any
 
 from kubernetes import client as kubernetes
 
+from hardwatt.core.wait import wait
 from hardwatt.gitops.flux import KUSTOMIZE, REQUESTED, Cluster, Sync, from_lab, held
-from hardwatt.wait import wait
 
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet")
 REPAIR_TIMEOUT = 120.0

@@ -2,7 +2,7 @@
 
 import re
 
-from hardwatt.errors import CommandError, LabError
+from hardwatt.core.errors import CommandError, LabError
 
 _AGAIN = "invoke lab.status; the cluster goes on with what it applied last"
 _RENEW = "export GITHUB_TOKEN or GIT_PASSWORD anew; docs/fork.md says what a token must be allowed"

@@ -11,8 +11,8 @@ import yaml
 from kubernetes import client as kubernetes
 
 from hardwatt import apifaults, kube
-from hardwatt.errors import LabError, RefusedError, WaitError
-from hardwatt.wait import wait
+from hardwatt.core.errors import LabError, RefusedError, WaitError
+from hardwatt.core.wait import wait
 
 NAMESPACE = "flux-system"
 COMPONENTS = ("source-controller", "kustomize-controller")

@@ -6,12 +6,12 @@ from typing import cast
 
 import yaml
 
-from hardwatt import door
-from hardwatt.door import run
-from hardwatt.errors import CommandError
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError
+from hardwatt.core.process import run
+from hardwatt.core.wait import patience
 from hardwatt.gitops.faults import explain
 from hardwatt.gitops.flux import COMPONENTS, Wanted
-from hardwatt.wait import patience
 
 BOOTSTRAP_MINUTES = 5
 """For a machine that is not emulated (``minutes``)."""
@@ -42,7 +42,7 @@ def with_key(argv: Sequence[str], key: Path) -> list[str]:
     not ask by way of a proxy.
     """
     # ssh-agent has a group's rights, and what follows it is not tied to us any more
-    return ["ssh-agent", "sh", "-c", 'ssh-add -q "$0" && exec "$@"', str(key), *door.with_us(argv)]
+    return ["ssh-agent", "sh", "-c", 'ssh-add -q "$0" && exec "$@"', str(key), *process.with_us(argv)]
 
 
 def bootstrap_argv(flux: Path, kubeconfig: Path, wanted: Wanted, source: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
-from hardwatt.errors import LabError, SettingsError
+from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.settings import Gitops
 
 PUBLIC = "github.com"

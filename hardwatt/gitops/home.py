@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from hardwatt import machines, reach, secret
+from hardwatt import machines, reach
+from hardwatt.core import credentials
+from hardwatt.core.files import write_atomic
 from hardwatt.endpoint import Endpoint
-from hardwatt.files import write_atomic
 from hardwatt.gitops import github, keys
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab
@@ -63,9 +64,9 @@ def home(lab: Lab, endpoint: Endpoint | None = None) -> Home:
         env = {"GIT_SSH_COMMAND": keys.ssh_command(key, known_hosts, settings.known_host.split()[1])}
         return Home(where, settings.url, settings.url, env, key, (settings.known_host,))
     if where == "https":
-        password = secret.ask("GIT_PASSWORD", f"password of {settings.username} at {settings.url}")
+        password = credentials.ask("GIT_PASSWORD", f"password of {settings.username} at {settings.url}")
         return Home(where, settings.url, settings.url, _https(settings, settings.username, password), password=password)
-    token = secret.ask("GITHUB_TOKEN", f"token for {settings.hostname}")
+    token = credentials.ask("GITHUB_TOKEN", f"token for {settings.hostname}")
     path = f"{settings.owner}/{settings.repository}"
     return Home(
         where,

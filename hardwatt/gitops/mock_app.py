@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from hardwatt.errors import LabError, SettingsError
+from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.gitops import tree
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab

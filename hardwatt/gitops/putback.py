@@ -5,12 +5,12 @@ from typing import Any
 
 from kubernetes import client as kubernetes
 
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
+from hardwatt.core.wait import wait
 from hardwatt.gitops import drift
 from hardwatt.gitops.desired import FLUX_KINDS
 from hardwatt.gitops.flux import FIELD_MANAGER, KUSTOMIZE, NAMESPACE, READY_TIMEOUT, Cluster
 from hardwatt.gitops.readiness import ROOT, Lack, Readiness
-from hardwatt.wait import wait
 
 GONE_TIMEOUT = 120.0
 """Seconds for a namespace that is being deleted: its pods end first."""

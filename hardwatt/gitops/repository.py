@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hardwatt.door import Result, run
-from hardwatt.errors import CommandError, LabError, RefusedError
+from hardwatt.core.errors import CommandError, LabError, RefusedError
+from hardwatt.core.process import Result, run
 from hardwatt.gitops.faults import explain
 from hardwatt.gitops.merge import Change, blob, changes
 

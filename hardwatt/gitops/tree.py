@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.gitops import cadence, component
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index

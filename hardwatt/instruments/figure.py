@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hardwatt.errors import VerifyError
+from hardwatt.core.errors import VerifyError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from hardwatt.bundle import Bundle, Run
-from hardwatt.errors import RefusedError
+from hardwatt.core.errors import RefusedError
 from hardwatt.instruments import cgroup, kepler, node
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
 from hardwatt.instruments.interface import Found, Instrument

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hardwatt.errors import RefusedError
+from hardwatt.core.errors import RefusedError
 from hardwatt.frames import pl
 
 Floats = npt.NDArray[np.float64]

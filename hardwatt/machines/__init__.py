@@ -1,7 +1,7 @@
 """Places where a lab's node stands: embedded here, in a virtual machine, or on somebody's host."""
 
-from hardwatt.errors import LabError
-from hardwatt.files import read_json
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import read_json
 from hardwatt.lab import Lab
 from hardwatt.machines import hostfacts, qemu, vmfacts
 from hardwatt.machines.base import Machine, Status

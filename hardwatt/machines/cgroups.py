@@ -12,10 +12,10 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from hardwatt.errors import LabError, WaitError
+from hardwatt.core.errors import LabError, WaitError
+from hardwatt.core.wait import wait
 from hardwatt.hostsnapshot import PARENT
 from hardwatt.machines.hostfacts import Hierarchy, HostFacts
-from hardwatt.wait import wait
 
 _SYSTEMD_MANAGES = frozenset({"name=systemd", "cpu", "memory", "pids", "blkio", "devices"})
 """v1 controllers in which systemd as first process delegates a unit's cgroup.

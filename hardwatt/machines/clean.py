@@ -6,12 +6,12 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.door import Process
-from hardwatt.errors import CommandError, WaitError
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError, WaitError
+from hardwatt.core.process import Process
+from hardwatt.core.wait import wait
 from hardwatt.machines import cgroups, network, nspawn
 from hardwatt.machines.hostfacts import HostFacts, mount_point
-from hardwatt.wait import wait
 
 POD_GRACE = 4.0
 """Seconds that the pods get to end: etcd needs well under one."""
@@ -60,7 +60,7 @@ def _stop_kubelet(leader: int) -> None:
     """Stop the kubelet, which would start again every pod that ends."""
     command = ["nsenter", "--target", str(leader), "--all", "systemctl", "stop", "kubelet.service"]
     with contextlib.suppress(CommandError):  # it is killed below where it does not answer in time
-        door.run(command, check=False, timeout=4)
+        process.run(command, check=False, timeout=4)
 
 
 def machine(facts: HostFacts, ident: str, root: Path) -> list[str]:
@@ -76,7 +76,7 @@ def machine(facts: HostFacts, ident: str, root: Path) -> list[str]:
     cgroups.end(places)
     if facts.systemd:
         for verb in ("stop", "reset-failed"):
-            door.run(["systemctl", verb, cgroups.unit(ident)], check=False)
+            process.run(["systemctl", verb, cgroups.unit(ident)], check=False)
     network.release(facts, ident)
     if network.remove(ident):
         found.append(f"link {network.link_name(ident)}")
@@ -98,7 +98,7 @@ def mounts_below(folder: Path, mountinfo: str | None = None) -> list[Path]:
 
 def _unmount(points: Sequence[Path]) -> None:
     for point in points:
-        door.run(["umount", str(point)])
+        process.run(["umount", str(point)])
 
 
 def _remove_run_files(ident: str, root: Path) -> None:

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt import boot
-from hardwatt.door import Process
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.files import read_json, write_json
+from hardwatt.core.process import Process
+from hardwatt.core.progress import say, step
+from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, RefusedError
-from hardwatt.files import read_json, write_json
 from hardwatt.lab import Lab
 from hardwatt.machines import hostfacts, identity, network, rooted, rootfs
 from hardwatt.machines.base import Status, ssh_argv, why_not
 from hardwatt.machines.network import Addresses
 from hardwatt.machines.rooted import Spec
-from hardwatt.progress import say, step
 from hardwatt.ssh import Ssh
-from hardwatt.wait import wait
 
 BOOT_TIMEOUT = 120.0
 """Seconds until the node answers; 3 to 12 were seen on two cores."""
@@ -46,7 +46,7 @@ class EmbeddedMachine:
         facts = hostfacts.gather(lab.dir)
         hostfacts.require_embedded(facts)
         archive = self._archive(facts)
-        with step("Boot the embedded node", lab=lab) as current:
+        with step("Boot the embedded node", folder=lab.dir) as current:
             if cleaned := self._boot(facts, archive):
                 current.note(f"removed what a dead machine left: {', '.join(cleaned)}")
             end = self._booted()
@@ -68,7 +68,7 @@ class EmbeddedMachine:
             self._stop(state, in_order=True)
 
     def _stop(self, state: dict[str, Any], *, in_order: bool) -> None:
-        with step("Stop the embedded node", lab=self.lab) as current:
+        with step("Stop the embedded node", folder=self.lab.dir if self.lab else None) as current:
             answer = rooted.call("stop", self._spec(), process=state.get("process") if in_order else None)
             for text in answer["restored"]:
                 current.note(f"host: {text}")
@@ -81,7 +81,7 @@ class EmbeddedMachine:
         if not state and not (self.lab.dir / "machine").exists():
             return
         self._stop(state, in_order=False)  # nothing in it is needed any more
-        with step("Remove the embedded node", lab=self.lab):
+        with step("Remove the embedded node", folder=self.lab.dir if self.lab else None):
             rooted.call("destroy", self._spec(), subnet=state.get("subnet", ""))
             if address := _node_address(state):
                 identity.forget(self.lab, address)
@@ -145,7 +145,7 @@ class EmbeddedMachine:
         archive = Path(spec.archive)
         if not archive.exists():
             archive.parent.mkdir(parents=True, exist_ok=True)
-            with step("Make the node's root filesystem", lab=self.lab) as current:
+            with step("Make the node's root filesystem", folder=self.lab.dir if self.lab else None) as current:
                 rooted.call("make_rootfs", spec, codename=facts.codename, owner=[os.getuid(), os.getgid()])
                 current.changed(1)
         return archive

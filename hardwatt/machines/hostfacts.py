@@ -10,8 +10,8 @@ import platform
 import shutil
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.errors import CommandError, LabError
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError, LabError
 
 TOOLS = {
     "systemd-nspawn": "systemd-container",
@@ -172,7 +172,7 @@ def _can_sudo() -> bool:
     if shutil.which("sudo") is None:
         return False
     try:
-        return door.run(["sudo", "-n", "true"], check=False, timeout=SUDO_TIMEOUT).returncode == 0
+        return process.run(["sudo", "-n", "true"], check=False, timeout=SUDO_TIMEOUT).returncode == 0
     except CommandError:  # a directory service that does not answer, say
         return False
 

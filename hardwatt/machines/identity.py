@@ -5,8 +5,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.files import sync_folder, write_atomic
+from hardwatt.core import process
+from hardwatt.core.files import sync_folder, write_atomic
 from hardwatt.lab import Lab
 from hardwatt.reach import known_name
 
@@ -34,7 +34,7 @@ def ensure_key(lab: Lab, name: str) -> Path:
         return path
     with tempfile.TemporaryDirectory(prefix=".new-", dir=lab.keys) as folder:
         made = Path(folder, name)
-        door.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"hardwatt {lab.name} {name}", "-f", made])
+        process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"hardwatt {lab.name} {name}", "-f", made])
         made.with_name(f"{name}.pub").replace(public)
         made.replace(path)
     sync_folder(lab.keys)

@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.errors import LabError
-from hardwatt.files import write_atomic
+from hardwatt.core import process
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_atomic
 from hardwatt.machines.hostfacts import HostFacts
 
 Network = ipaddress.IPv4Network
@@ -47,8 +47,8 @@ def link_name(ident: str) -> str:
 
 def taken() -> list[Network]:
     """Return the networks that this host has addresses in or routes to (IPv4)."""
-    addresses = door.run(["ip", "-4", "-json", "address"]).stdout
-    routes = door.run(["ip", "-4", "-json", "route", "show", "table", "all"]).stdout
+    addresses = process.run(["ip", "-4", "-json", "address"]).stdout
+    routes = process.run(["ip", "-4", "-json", "route", "show", "table", "all"]).stdout
     return parse_taken(addresses, routes)
 
 
@@ -108,19 +108,19 @@ def parse_barriers(routes: str) -> list[str]:
 
 def barriers() -> list[str]:
     """Return the networks of labs that have their unreachable route on this host."""
-    return parse_barriers(door.run(["ip", "-4", "-json", "route", "show", "type", "unreachable"]).stdout)
+    return parse_barriers(process.run(["ip", "-4", "-json", "route", "show", "type", "unreachable"]).stdout)
 
 
 def raise_barrier(subnet: str) -> None:
     """Add the unreachable route of a lab's network, unless it exists."""
     if subnet not in barriers():
-        door.run(["ip", "route", "add", *barrier(subnet)])
+        process.run(["ip", "route", "add", *barrier(subnet)])
 
 
 def drop_barrier(subnet: str) -> None:
     """Remove the unreachable route of a lab's network, if it exists."""
     if subnet in barriers():
-        door.run(["ip", "route", "delete", *barrier(subnet)], check=False)
+        process.run(["ip", "route", "delete", *barrier(subnet)], check=False)
 
 
 def unmanaged_files(facts: HostFacts, ident: str) -> dict[Path, str]:
@@ -176,14 +176,14 @@ def _has_iptables() -> bool:
 
 
 def _rule_is_there(ident: str) -> bool:
-    return _has_iptables() and door.run(["iptables", "-C", *input_rule(ident)], check=False).returncode == 0
+    return _has_iptables() and process.run(["iptables", "-C", *input_rule(ident)], check=False).returncode == 0
 
 
 def _open_firewall(ident: str) -> None:
     if not _has_iptables() or _rule_is_there(ident):
         return
-    if filters_input(door.run(["iptables", "-S", "INPUT"], check=False).stdout):
-        door.run(["iptables", "-I", *input_rule(ident)])
+    if filters_input(process.run(["iptables", "-S", "INPUT"], check=False).stdout):
+        process.run(["iptables", "-I", *input_rule(ident)])
 
 
 def protect(facts: HostFacts, ident: str) -> None:
@@ -205,12 +205,12 @@ def release(facts: HostFacts, ident: str) -> None:
         _run_all(reload_commands(facts), check=False)
     _run_all(firewall_commands(facts, ident, add=False), check=False)
     while _rule_is_there(ident):
-        door.run(["iptables", "-D", *input_rule(ident)])
+        process.run(["iptables", "-D", *input_rule(ident)])
 
 
 def _run_all(commands: Sequence[Sequence[str]], *, check: bool) -> None:
     for command in commands:
-        door.run(command, check=check)
+        process.run(command, check=check)
 
 
 def configured(ident: str, addresses: Addresses) -> bool:
@@ -223,13 +223,13 @@ def fault(ident: str, addresses: Addresses) -> str:
     name = link_name(ident)
     if not exists(ident):
         return f"the machine's link {name} is gone"
-    shown = json.loads(door.run(["ip", "-4", "-json", "address", "show", "dev", name, "up"]).stdout or "[]")
+    shown = json.loads(process.run(["ip", "-4", "-json", "address", "show", "dev", name, "up"]).stdout or "[]")
     links = [link for link in shown if link]  # one that is down is an empty entry
     if not links:
         return f"the machine's link {name} is down"
     if not any(info.get("local") == addresses.host for link in links for info in link.get("addr_info", [])):
         return f"the machine's link {name} has no address {addresses.host}"
-    found = json.loads(door.run(["ip", "-4", "-json", "route", "get", addresses.node], check=False).stdout or "[]")
+    found = json.loads(process.run(["ip", "-4", "-json", "route", "get", addresses.node], check=False).stdout or "[]")
     through = found[0].get("dev", "") if found else ""
     return "" if through == name else f"the route to {addresses.node} does not go over the machine's link {name}"
 
@@ -243,5 +243,5 @@ def remove(ident: str) -> bool:
     """Remove the host's end of the link, if it is there; return whether it was."""
     if not exists(ident):
         return False
-    door.run(["ip", "link", "delete", link_name(ident), "type", "veth"], check=False)
+    process.run(["ip", "link", "delete", link_name(ident), "type", "veth"], check=False)
     return True

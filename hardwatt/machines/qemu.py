@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from hardwatt import door
-from hardwatt.door import Process
-from hardwatt.errors import LabError, WaitError
-from hardwatt.files import read_json, write_json
+from hardwatt.core import process as core_process
+from hardwatt.core.errors import LabError, WaitError
+from hardwatt.core.files import read_json, write_json
+from hardwatt.core.process import Process
+from hardwatt.core.wait import wait
 from hardwatt.machines.vmimage import Image
-from hardwatt.wait import wait
 
 PROGRAM = "qemu-system-x86_64"
 Accel = Literal["kvm", "tcg"]
@@ -136,7 +136,7 @@ def _boot(arguments: list[str], said: Callable[[str], bool], seconds: float) -> 
     with tempfile.TemporaryDirectory(prefix="hardwatt-kvm-") as folder:
         serial, log = Path(folder, "serial"), Path(folder, "log")
         command = [PROGRAM, *_machine("kvm"), "-chardev", f"file,id=c0,path={serial}", *arguments, "-no-reboot"]
-        process = door.spawn(command, log=log)
+        process = core_process.spawn(command, log=log)
         try:
             state = wait(
                 lambda: (serial.exists() and said(serial.read_text(errors="replace")), process.alive()),

@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt import door, hostrecord
-from hardwatt.door import Process
-from hardwatt.errors import CommandError, LabError
+from hardwatt import hostrecord
+from hardwatt.core import process as core_process
+from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.limits import BUILD
+from hardwatt.core.process import Process
+from hardwatt.core.wait import wait
 from hardwatt.hostrecord import HostRecord
-from hardwatt.limits import BUILD
 from hardwatt.machines import cgroups, clean, hostfacts, network, nspawn, rootfs, tree
 from hardwatt.machines.network import Addresses
 from hardwatt.machines.tree import Identity
-from hardwatt.wait import wait
 
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -107,7 +108,7 @@ def link(spec: Spec, *, subnet: str, **_: Any) -> dict[str, Any]:
     network.raise_barrier(subnet)
     network.protect(spec.facts, spec.ident)
     for command in network.up(spec.ident, Addresses(subnet)):
-        door.run(command)
+        core_process.run(command)
     return {}
 
 
@@ -116,13 +117,13 @@ def _start(spec: Spec, facts: hostfacts.HostFacts) -> Process:
     log = Path(spec.log)
     command = nspawn.command(facts, spec.ident, spec.hostname, spec.root, enter, log)
     if facts.systemd:
-        door.run(command, log=log, hint=f"journalctl -u {cgroups.unit(spec.ident)}")
+        core_process.run(command, log=log, hint=f"journalctl -u {cgroups.unit(spec.ident)}")
         process = Process.of(_main_pid(spec.ident))
         if process is None:
             raise LabError("the machine ended as soon as it was started",
                            hint=f"journalctl -u {cgroups.unit(spec.ident)}")  # fmt: skip
     else:
-        process = door.spawn(command, log=log, env=nspawn.ENVIRONMENT)
+        process = core_process.spawn(command, log=log, env=nspawn.ENVIRONMENT)
     wait(
         lambda: (network.exists(spec.ident), process.alive()),
         lambda state: state[0],
@@ -135,7 +136,7 @@ def _start(spec: Spec, facts: hostfacts.HostFacts) -> Process:
 
 
 def _main_pid(ident: str) -> int:
-    return int(door.run(["systemctl", "show", "--value", "-p", "MainPID", cgroups.unit(ident)]).stdout or 0)
+    return int(core_process.run(["systemctl", "show", "--value", "-p", "MainPID", cgroups.unit(ident)]).stdout or 0)
 
 
 def stop(spec: Spec, *, process: dict[str, int] | None, **_: Any) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def call(verb: str, spec: Spec, **arguments: Any) -> dict[str, Any]:
     keep = [f"{name}={os.environ[name]}" for name in ("XDG_STATE_HOME",) if name in os.environ]
     modules = os.pathsep.join([str(_PROJECT), *(path for path in sys.path if path)])
     command = ["env", f"PYTHONPATH={modules}", *keep, sys.executable, "-m", "hardwatt.machines.rooted", verb]
-    done = door.run(door.root(command), stdin=text, check=False, timeout=BUILD.whole)
+    done = core_process.run(core_process.root(command), stdin=text, check=False, timeout=BUILD.whole)
     if done.returncode not in (0, 3):
         raise CommandError(done.argv, done.returncode, done.stdout, done.stderr, hint="sudo -v, then again")
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -17,10 +17,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.errors import CommandError, LabError
-from hardwatt.files import sync_folder, write_atomic
-from hardwatt.limits import BUILD
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.files import sync_folder, write_atomic
+from hardwatt.core.limits import BUILD
 from hardwatt.machines.hostfacts import MIN_DISK, search_path
 
 RECIPE = 2
@@ -86,12 +86,12 @@ def sources(codename: str) -> Sources:
     Raises ``LabError`` where there is none.
     """
     format_ = "$(SOURCESENTRY)|$(ORIGIN)|$(RELEASE)"
-    targets = door.run(["apt-get", "indextargets", "--format", format_, "Created-By: Packages"]).stdout
+    targets = process.run(["apt-get", "indextargets", "--format", format_, "Created-By: Packages"]).stdout
     files = parse_targets(targets, codename)
     if not files:
         raise LabError(f"apt on this machine has no sources of its own release {codename!r}",
                        hint="look at /etc/apt/sources.list and /etc/apt/sources.list.d")  # fmt: skip
-    options = door.run(["apt-config", "dump"]).stdout.splitlines()
+    options = process.run(["apt-config", "dump"]).stdout.splitlines()
     return Sources(codename, files, tuple(line for line in options if _ACQUIRE.match(line)))
 
 
@@ -177,7 +177,7 @@ def as_owner_of_all() -> list[str]:
 
 
 def _remove_work(folder: Path) -> None:
-    door.run([*as_owner_of_all(), "rm", "-rf", "--one-file-system", str(folder)])
+    process.run([*as_owner_of_all(), "rm", "-rf", "--one-file-system", str(folder)])
 
 
 @contextlib.contextmanager
@@ -203,7 +203,7 @@ def bootstrap(work: Path, found: Sources, log: Path, command: Callable[[Path, bo
         start += ["unshare", "--mount", "--"]
     try:
         env = {"TMPDIR": str(work), "PATH": search_path()}
-        door.run([*start, *command(options, copy_auth)], env=env, log=log, timeout=BUILD.whole)
+        process.run([*start, *command(options, copy_auth)], env=env, log=log, timeout=BUILD.whole)
     except CommandError as error:
         raise LabError(f"the root filesystem could not be made\n{error.stderr}",
                        hint=f"check that `apt-get update` works on this machine; whole log: {shlex.quote(str(log))}",
@@ -223,7 +223,7 @@ def remove(root: Path) -> None:
     """Remove a machine's folder with its tree; a tree that is half removed is none (needs root)."""
     if root.exists():
         root.replace(root.with_name(f"{root.name}.gone"))
-    door.run(["rm", "-rf", "--one-file-system", str(root.parent)])
+    process.run(["rm", "-rf", "--one-file-system", str(root.parent)])
 
 
 def unpack(source: Path, root: Path) -> bool:
@@ -231,9 +231,9 @@ def unpack(source: Path, root: Path) -> bool:
     if root.exists():
         return False
     fresh = root.with_name(f"{root.name}.new")
-    door.run(["rm", "-rf", "--one-file-system", str(fresh), str(root.with_name(f"{root.name}.gone"))])
+    process.run(["rm", "-rf", "--one-file-system", str(fresh), str(root.with_name(f"{root.name}.gone"))])
     fresh.mkdir(parents=True)
     tar = [*with_us("KILL"), "tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", str(source)]
-    door.run([*tar, "-C", str(fresh)])
+    process.run([*tar, "-C", str(fresh)])
     fresh.replace(root)
     return True

@@ -13,19 +13,20 @@ from typing import Any
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
-from hardwatt import questions, reach, unreachable
+from hardwatt import reach, unreachable
+from hardwatt.core import questions
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.limits import Limits
+from hardwatt.core.progress import say
+from hardwatt.core.wait import be_patient
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, RefusedError
 from hardwatt.lab import Lab
-from hardwatt.limits import Limits
 from hardwatt.machines import identity
 from hardwatt.machines.base import Status, ssh_argv
-from hardwatt.progress import say
 from hardwatt.reach import Hop, known_name
 from hardwatt.settings import Host
 from hardwatt.ssh import Route, Ssh, fingerprint
 from hardwatt.unreachable import Place
-from hardwatt.wait import be_patient
 
 OFFER = Limits(connect=30)
 """For the host key that a host offers: the first thing that a slow one is asked for."""

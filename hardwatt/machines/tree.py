@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from hardwatt.files import write_atomic
+from hardwatt.core.files import write_atomic
 from hardwatt.machines.network import NODE_LINK, Addresses
 from hardwatt.machines.nspawn import INIT
 

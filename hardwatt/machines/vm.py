@@ -10,20 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt import boot, door, reach
-from hardwatt.door import Process
+from hardwatt import boot, reach
+from hardwatt.core import process as core_process
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.files import read_json, write_json
+from hardwatt.core.process import Process
+from hardwatt.core.progress import Step, step
+from hardwatt.core.wait import be_patient, wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, RefusedError
-from hardwatt.files import read_json, write_json
 from hardwatt.lab import Lab
 from hardwatt.machines import identity, qemu, rootfs, vmdisk, vmfacts, vmimage
 from hardwatt.machines.base import Status, ssh_argv, why_not
 from hardwatt.machines.hostfacts import Problem
 from hardwatt.machines.qemu import Accel, Guest, Ports
 from hardwatt.machines.vmimage import USER_NETWORK, Image
-from hardwatt.progress import Step, step
 from hardwatt.ssh import Ssh
-from hardwatt.wait import be_patient, wait
 
 BOOT_TIMEOUT: dict[Accel, float] = {"kvm": 120.0, "tcg": 600.0}
 """Seconds until the node answers; 21 to 39 were seen under emulation on two idle cores."""
@@ -56,7 +57,7 @@ class VmMachine:
         lab.logs.mkdir(parents=True, exist_ok=True)
         made = self.image()
         accel, why = qemu.acceleration(lab.cache, made)
-        with step("Boot the virtual machine", lab=lab) as current:
+        with step("Boot the virtual machine", folder=lab.dir) as current:
             current.note(f"KVM: {why}" if accel == "kvm" else f"by emulation, about ten times slower: {why}")
             self._boot(made, accel or "tcg", current)
             end = self._booted()
@@ -76,7 +77,7 @@ class VmMachine:
         distribution, codename = vmfacts.distribution(), vmfacts.codename()
         found = vmimage.image(self.lab.cache, distribution, codename)
         if not found.exists():
-            with step("Make the virtual machine's disk image", lab=self.lab) as current:
+            with step("Make the virtual machine's disk image", folder=self.lab.dir if self.lab else None) as current:
                 vmimage.build(found, distribution, rootfs.sources(codename), log=self.lab.logs / "vm-image.log")
                 current.changed(1)
         return found
@@ -86,7 +87,7 @@ class VmMachine:
         state = self._state()
         if not state:
             return
-        with step("Stop the virtual machine", lab=self.lab):
+        with step("Stop the virtual machine", folder=self.lab.dir if self.lab else None):
             process = Process.from_dict(state["process"]) if state.get("process") else None
             if process and process.alive():
                 with contextlib.suppress(LabError):  # it is ended by force below
@@ -101,7 +102,7 @@ class VmMachine:
         state = self._state()
         if not state and not self._folder.exists():
             return
-        with step("Remove the virtual machine", lab=self.lab):
+        with step("Remove the virtual machine", folder=self.lab.dir if self.lab else None):
             self._end()
             if self._folder.exists():
                 shutil.rmtree(self._folder)
@@ -197,7 +198,7 @@ class VmMachine:
         )
         monitor = self._folder / qemu.MONITOR
         monitor.unlink(missing_ok=True)
-        process = door.spawn(qemu.argv(guest, ports), log=log, cwd=self._folder)
+        process = core_process.spawn(qemu.argv(guest, ports), log=log, cwd=self._folder)
         wait(
             lambda: (monitor.exists(), process.alive()),
             lambda seen: seen[0],

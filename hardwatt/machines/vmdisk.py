@@ -8,9 +8,9 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.errors import LabError
-from hardwatt.files import write_atomic
+from hardwatt.core import process
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_atomic
 from hardwatt.machines.hostfacts import search_path
 from hardwatt.machines.vmimage import OFFSET, USER_NETWORK, UUID, Image
 
@@ -83,7 +83,7 @@ def make(target: Path, image: Image, who: Identity) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.parent.chmod(0o700)  # it holds the host key
     fresh = target.with_name(f"{target.name}.new")
-    door.run(["cp", "--sparse=always", "--reflink=auto", image.disk, fresh])
+    process.run(["cp", "--sparse=always", "--reflink=auto", image.disk, fresh])
     write_into(fresh, files(who, image.release))
     fresh.replace(target)
     return True
@@ -108,8 +108,8 @@ def write_into(disk: Path, wanted: dict[str, tuple[int, str]]) -> None:
             lines += [f"set_inode_field {path} {field} 0" for field in ("uid", "gid")]
         commands = Path(folder, "commands")
         write_atomic(commands, "\n".join(lines) + "\n")
-        door.run(["debugfs", "-w", "-f", commands, where], cwd=disk.parent, env={"PATH": search_path()})
+        process.run(["debugfs", "-w", "-f", commands, where], cwd=disk.parent, env={"PATH": search_path()})
     for path, (_, text) in wanted.items():
-        shown = door.run(["debugfs", "-R", f"cat {path}", where], cwd=disk.parent, env={"PATH": search_path()})
+        shown = process.run(["debugfs", "-R", f"cat {path}", where], cwd=disk.parent, env={"PATH": search_path()})
         if shown.stdout != text:
             raise LabError(f"{path} could not be written into {disk}", hint="free some space, then invoke lab.up")

@@ -5,7 +5,7 @@ import platform
 import shutil
 from pathlib import Path
 
-from hardwatt import door
+from hardwatt.core import process
 from hardwatt.machines import qemu, rootfs
 from hardwatt.machines.hostfacts import Problem, disk_free, memory, release, search_path
 from hardwatt.machines.vmimage import KERNELS
@@ -59,7 +59,7 @@ def problems(place: Path) -> list[Problem]:
 
 
 def _may_map_users() -> bool:
-    return os.geteuid() == 0 or door.run([*rootfs.as_owner_of_all(), "true"], check=False).returncode == 0
+    return os.geteuid() == 0 or process.run([*rootfs.as_owner_of_all(), "true"], check=False).returncode == 0
 
 
 def distribution() -> str:

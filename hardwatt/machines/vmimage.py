@@ -14,8 +14,8 @@ import tarfile
 import uuid
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.limits import BUILD
+from hardwatt.core import process
+from hardwatt.core.limits import BUILD
 from hardwatt.machines import rootfs
 from hardwatt.machines.hostfacts import search_path
 from hardwatt.machines.rootfs import Sources
@@ -121,7 +121,7 @@ def build(target: Image, distribution: str, found: Sources, *, log: Path) -> boo
         _overlay(work / "overlay.tar", found)
         script = _MAKE_DISK.format(uuid=UUID, offset=OFFSET, size=DISK, blocks=f"{(DISK - OFFSET) // 1024}K")
         command = [*rootfs.with_us("KILL"), *rootfs.as_owner_of_all(), "sh", "-ec", script, "sh", str(work)]
-        door.run(command, env={"PATH": search_path()}, log=log, timeout=BUILD.whole)
+        process.run(command, env={"PATH": search_path()}, log=log, timeout=BUILD.whole)
         made = work / "image"
         _write_boot_sectors(made)
         return made

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from hardwatt.errors import SettingsError, VerifyError
+from hardwatt.core.errors import SettingsError, VerifyError
 from hardwatt.meter import hardwatt_meter
 
 FOLDER = Path(__file__).parent

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hardwatt.errors import SettingsError, VerifyError
+from hardwatt.core.errors import SettingsError, VerifyError
+from hardwatt.core.progress import cells
 from hardwatt.meter import (
     ROOT,
     Model,
@@ -21,7 +22,6 @@ from hardwatt.meter import (
     sources,
 )
 from hardwatt.meter.sources import Sources, Zone
-from hardwatt.progress import cells
 
 NODE_ROOTS = ("/sys", f"{ROOT}/sysfs")
 """Where a node's zones are: its own, and the tree that the meter writes."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hardwatt import door
-from hardwatt.errors import LabError, VerifyError
+from hardwatt.core import process
+from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.meter import powercap_probe
 
 PROBE = Path(powercap_probe.__file__)
@@ -105,7 +105,7 @@ def here_as_root() -> Sources:
     if os.geteuid() == 0:
         return here()
     return on_node(
-        lambda text, **more: door.run(door.root(["sh", "-c", text]), **more), roots_here(), SECONDS, place=HERE
+        lambda text, **more: process.run(process.root(["sh", "-c", text]), **more), roots_here(), SECONDS, place=HERE
     )
 
 

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hardwatt import files
-from hardwatt.door import Result, run
+from hardwatt.core import files
+from hardwatt.core.process import Result, run
 
 SUITE = "stable"
 COMPONENT = "main"

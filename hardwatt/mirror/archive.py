@@ -14,8 +14,12 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hardwatt import files, versions
-from hardwatt.errors import LabError, RefusedError, VerifyError
+from hardwatt import versions
+from hardwatt.core import files
+from hardwatt.core.errors import LabError, RefusedError, VerifyError
+from hardwatt.core.progress import step
+from hardwatt.core.untrusted import Packed, files_in
+from hardwatt.core.untrusted_tar import members
 from hardwatt.lab import Lab
 from hardwatt.machines import rootfs
 from hardwatt.mirror import distro, oci
@@ -23,9 +27,6 @@ from hardwatt.mirror.filler import disk, held, load, mirror_root
 from hardwatt.mirror.imports import META, SUMS, import_, read_sums
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.oci import EPOCH
-from hardwatt.progress import step
-from hardwatt.untrusted import Packed, files_in
-from hardwatt.untrustedtar import members
 
 __all__ = ["SUMS", "Export", "export", "import_"]
 
@@ -62,7 +63,7 @@ def export(lab: Lab, target: Path) -> Export:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part")
         _remove(part)
-        with step(f"mirror: export of {len(index.artefacts)} artefacts to {target.name}", lab=lab):
+        with step(f"mirror: export of {len(index.artefacts)} artefacts to {target.name}", folder=lab.dir):
             folder = root / "tmp" / "export" if is_tar else part
             _collect(lab, index, folder, link=is_tar)
             digest = files.sha256(folder / SUMS)

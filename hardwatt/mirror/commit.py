@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hardwatt import files
+from hardwatt.core import files
 from hardwatt.mirror.index import Index
 
 _JOURNAL = "moves.json"

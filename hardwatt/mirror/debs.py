@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hardwatt import files
-from hardwatt.door import run
+from hardwatt.core import files
+from hardwatt.core.process import run
 
 UNITS = Path(__file__).with_name("units")
 _SYSTEMD = "/usr/lib/systemd/system"

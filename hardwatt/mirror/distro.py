@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hardwatt import files
-from hardwatt.door import run
-from hardwatt.errors import CommandError, LabError
+from hardwatt.core import files
+from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.process import run
 from hardwatt.machines import rootfs
 from hardwatt.mirror.oci import EPOCH, Entry
 

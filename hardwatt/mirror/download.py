@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hardwatt import files
-from hardwatt.errors import LabError, VerifyError
+from hardwatt.core import files
+from hardwatt.core.errors import LabError, VerifyError
 
 _PIECE = 1 << 20
 CONNECT_SECONDS = 15.0

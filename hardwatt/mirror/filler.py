@@ -12,9 +12,11 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hardwatt import files, versions
-from hardwatt.door import run
-from hardwatt.errors import LabError
+from hardwatt import versions
+from hardwatt.core import files
+from hardwatt.core.errors import LabError
+from hardwatt.core.process import run
+from hardwatt.core.progress import say, step
 from hardwatt.lab import Lab
 from hardwatt.mirror import apt, commit, debs, distro, gobuild, gofamily, images, oci, registry
 from hardwatt.mirror.download import Upstream
@@ -22,7 +24,6 @@ from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.plan import Job, is_asked, is_current, is_made, jobs, upstream_index
 from hardwatt.mirror.resolve import resolve
 from hardwatt.mirror.supply import Supply
-from hardwatt.progress import say, step
 from hardwatt.versions import Lock
 
 _ARTEFACT_BYTES = 250_000_000
@@ -52,7 +53,7 @@ class Publisher:
             say("the package repository is signed anew")
         held_images = [a for a in index.artefacts if a.kind == "image"]
         if pending := [image for image in held_images if not registry.holds(self.root, image)]:
-            with step(f"mirror: {len(pending)} images into the registry", lab=self.lab):
+            with step(f"mirror: {len(pending)} images into the registry", folder=self.lab.dir if self.lab else None):
                 registry.push(self.root, pending, crane=index.tool("crane"),
                               registry=index.tool("registry"), log=self.log)  # fmt: skip
         for image in held_images:
@@ -70,7 +71,7 @@ class Filler(Publisher):
         """Make what is missing of ``wanted`` and publish it. Raises ``LabError``."""
         index = Index.read(self.root)
         for job in wanted:
-            with step(f"mirror: {job.kind} {job.full} {job.version}", lab=self.lab):
+            with step(f"mirror: {job.kind} {job.full} {job.version}", folder=self.lab.dir if self.lab else None):
                 index = index.with_artefact(self._make(job))
                 index.write()
         self.publish(index)

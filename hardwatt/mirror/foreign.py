@@ -14,11 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hardwatt.errors import LabError, RefusedError, VerifyError
+from hardwatt.core.errors import LabError, RefusedError, VerifyError
+from hardwatt.core.progress import say
+from hardwatt.core.untrusted import AGAIN, Packed, inside, listing, mapping, read_json, show, take
 from hardwatt.mirror import commit, names, oci
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.progress import say
-from hardwatt.untrusted import AGAIN, Packed, inside, listing, mapping, read_json, show, take
 from hardwatt.versions import UNRESOLVED, Lock
 
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")

@@ -17,12 +17,12 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.errors import CommandError, LabError
-from hardwatt.files import sync_folder, write_json
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.files import sync_folder, write_json
+from hardwatt.core.progress import say
 from hardwatt.mirror.gofamily import GO_VERSION, ROOT, Family, architecture, families, family, key
 from hardwatt.mirror.gorecipes import RECIPES, Tools
-from hardwatt.progress import say
 
 __all__ = ["Family", "build", "built", "families", "family", "go_binary", "resolve"]
 
@@ -82,7 +82,7 @@ def _go_version(binary: Path) -> str:
     if not binary.is_file():
         return "missing"
     try:
-        asked = door.run([binary, "env", "GOVERSION"], timeout=30, env={"GOTOOLCHAIN": "local", "GOROOT": ""})
+        asked = process.run([binary, "env", "GOVERSION"], timeout=30, env={"GOTOOLCHAIN": "local", "GOROOT": ""})
     except CommandError:
         return "broken"
     return asked.stdout.strip()
@@ -100,11 +100,11 @@ def resolve(name: str, *, cache: Path, root: Path = ROOT) -> None:
         if one.unlisted:
             env["GONOSUMDB"] = ",".join(one.unlisted)
         if one.recipe == "c":
-            door.run([tools.go, "mod", "download", *one.modules], cwd=one.folder, env=env)
+            process.run([tools.go, "mod", "download", *one.modules], cwd=one.folder, env=env)
             return
         tags = ["-tags", ",".join(one.tags)] if one.tags else []
         # -e: a package may embed files that only the recipe makes.
-        door.run([tools.go, "list", "-e", *tags, "-deps", *one.binaries.values()], cwd=one.folder, env=env)
+        process.run([tools.go, "list", "-e", *tags, "-deps", *one.binaries.values()], cwd=one.folder, env=env)
 
 
 def _build(one: Family, folder: Path, tools: Tools) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 GO_VERSION = "1.26.6"
 """The one Go that builds; pyproject.toml pins the wheel of it."""

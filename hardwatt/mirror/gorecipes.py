@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.errors import LabError
-from hardwatt.limits import BUILD
+from hardwatt.core import process
+from hardwatt.core.errors import LabError
+from hardwatt.core.limits import BUILD
 from hardwatt.mirror.gofamily import Family, family
 
 
@@ -31,7 +31,7 @@ class Tools:
         It ends when we are killed, so that the next build is alone.
         """
         command = ["nice", "-n", "10", *_tied(), *argv]
-        door.run(command, cwd=cwd, env=self.env, log=self.log, timeout=BUILD.whole, hint="run it again")
+        process.run(command, cwd=cwd, env=self.env, log=self.log, timeout=BUILD.whole, hint="run it again")
 
 
 def _tied() -> list[str]:
@@ -76,7 +76,7 @@ def compile_c(one: Family, tools: Tools, target: Path) -> None:
 
 def module_folder(one: Family, module: str, tools: Tools) -> Path:
     """Return the folder of a module's source, downloaded and checked against the go.sum."""
-    done = door.run([tools.go, "mod", "download", "-json", module], cwd=one.folder, env=tools.env)
+    done = process.run([tools.go, "mod", "download", "-json", module], cwd=one.folder, env=tools.env)
     return Path(json.loads(done.stdout)["Dir"])
 
 
@@ -118,7 +118,7 @@ def flux_manifests(one: Family, tools: Tools, copy: Path) -> None:
     header = f"# Components of this build: {', '.join(controllers)}.\n"
     parts = {name: f"bases/{name}" for name in controllers} | {"rbac": "rbac", "policies": "policies"}
     for name, folder in parts.items():
-        made = door.run([tools.programs["kubectl"], "kustomize", copy / "manifests" / folder])
+        made = process.run([tools.programs["kubectl"], "kustomize", copy / "manifests" / folder])
         (out / f"{name}.yaml").write_text(header + made.stdout)
 
 

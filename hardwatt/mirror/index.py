@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hardwatt import files
-from hardwatt.errors import LabError, VerifyError
-from hardwatt.untrusted import AGAIN, listing, mapping, read_json, show
+from hardwatt.core import files
+from hardwatt.core.errors import LabError, VerifyError
+from hardwatt.core.untrusted import AGAIN, listing, mapping, read_json, show
 
 SOURCES = ("built", "downloaded", "imported", "upstream")
 KINDS = ("package", "image", "tool")

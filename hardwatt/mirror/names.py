@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from hardwatt.errors import LabError, RefusedError, VerifyError
+from hardwatt.core.errors import LabError, RefusedError, VerifyError
+from hardwatt.core.untrusted import AGAIN, show
 from hardwatt.mirror import debs
-from hardwatt.untrusted import AGAIN, show
 
 NAME_HINT = "invoke mirror.import ARCHIVE --name HOST/REPOSITORY:TAG"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"

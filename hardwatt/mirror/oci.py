@@ -15,10 +15,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from hardwatt import files
-from hardwatt.errors import VerifyError
+from hardwatt.core import files
+from hardwatt.core.errors import VerifyError
+from hardwatt.core.untrusted import AGAIN, inside, listing, mapping, read_json, sha256, show
 from hardwatt.mirror import names
-from hardwatt.untrusted import AGAIN, inside, listing, mapping, read_json, sha256, show
 
 EPOCH = 1767225600
 """2026-01-01T00:00:00Z, the time of every file and of every image."""

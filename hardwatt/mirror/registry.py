@@ -14,10 +14,10 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hardwatt.door import Process, run, spawn
-from hardwatt.errors import LabError, VerifyError
+from hardwatt.core.errors import LabError, VerifyError
+from hardwatt.core.process import Process, run, spawn
+from hardwatt.core.wait import wait
 from hardwatt.mirror.index import Artefact
-from hardwatt.wait import wait
 
 # distribution sends traces to a collector that nobody runs, unless told otherwise.
 ENV = {"OTEL_TRACES_EXPORTER": "none"}

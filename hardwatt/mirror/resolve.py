@@ -10,10 +10,11 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from hardwatt import files, versions
-from hardwatt.errors import LabError, VerifyError
+from hardwatt import versions
+from hardwatt.core import files
+from hardwatt.core.errors import LabError, VerifyError
+from hardwatt.core.progress import say
 from hardwatt.mirror.download import DownloadError, Upstream, read
-from hardwatt.progress import say
 from hardwatt.versions import UNRESOLVED, Lock, Source
 
 _ARCHES = ("amd64", "arm64")

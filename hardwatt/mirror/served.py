@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from hardwatt.door import Process
+from hardwatt.core.process import Process
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hardwatt import files
-from hardwatt.door import Process, spawn
-from hardwatt.errors import LabError
+from hardwatt.core import files
+from hardwatt.core.errors import LabError
+from hardwatt.core.process import Process, spawn
 from hardwatt.lab import Lab
 from hardwatt.mirror import apt, httpd, registry
 from hardwatt.mirror.filler import load, mirror_root

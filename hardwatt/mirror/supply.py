@@ -5,9 +5,9 @@ import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hardwatt.errors import LabError, VerifyError
+from hardwatt.core.errors import LabError, VerifyError
+from hardwatt.core.progress import say
 from hardwatt.mirror.download import DownloadError, Upstream, fetch
-from hardwatt.progress import say
 from hardwatt.versions import Source
 
 Build = Callable[[str], Mapping[str, Path]]

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hardwatt import files, versions
-from hardwatt.door import run
+from hardwatt import versions
+from hardwatt.core import files
+from hardwatt.core.process import run
+from hardwatt.core.progress import step
 from hardwatt.lab import Lab
 from hardwatt.mirror import apt, debs
 from hardwatt.mirror.filler import held, load, mirror_root
 from hardwatt.mirror.index import Artefact
-from hardwatt.progress import step
 
 FOLDER = "rpm"
 """Where the repository lies, below the folder that the mirror serves."""
@@ -74,7 +75,7 @@ def ensure(lab: Lab) -> None:
     root = mirror_root(lab)
     with held(root):
         packages = [one for one in load(lab).artefacts if one.kind == "package" and one.source != "upstream"]
-        with step("mirror: packages as rpms", lab=lab) as current:
+        with step("mirror: packages as rpms", folder=lab.dir) as current:
             current.changed(int(publish(root, packages, versions.machine_arch())))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hardwatt.analysis import coverage, talk
-from hardwatt.files import write_atomic
+from hardwatt.core.files import write_atomic
 
 
 def _render(template: str, **values: object) -> str:

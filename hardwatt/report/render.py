@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from hardwatt.analysis import Otherwise, analyse, destination
 from hardwatt.analysis.comparison import compare
 from hardwatt.analysis.foreign import Asked, analyse_table
-from hardwatt.files import read_json, write_atomic
+from hardwatt.core.files import read_json, write_atomic
 from hardwatt.report import numbers, plots, spread
 
 Results = Mapping[str, Any]
@@ -46,7 +46,7 @@ def write(folder: Path) -> Path:
 def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
     """Compare bundles; write compare.json, compare.md and compare.html into *output*, return compare.html.
 
-    Raises `hardwatt.errors.LabError` as `hardwatt.analysis.comparison.compare` does.
+    Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.comparison.compare` does.
     """
     compare(paths, output)
     found = read_json(output / "compare.json")
@@ -61,7 +61,7 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
 def table(path: Path | str, asked: Asked | None = None, *, output: Path) -> Path:
     """Analyse somebody else's table; write results.json, report.md and report.html into *output*, return report.html.
 
-    Raises `hardwatt.errors.LabError` as `hardwatt.analysis.foreign.analyse_table` does.
+    Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.foreign.analyse_table` does.
     """
     analyse_table(path, asked, output)
     results = read_json(output / "results.json")

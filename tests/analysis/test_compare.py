@@ -16,7 +16,7 @@ from hardwatt.analysis.otherwise import apply
 from hardwatt.analysis.pooling import pool, welch
 from hardwatt.bundle.synthetic import Spec, Truth, make_bundle
 from hardwatt.cli import main
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.report import comparison
 
 # Colditz et al. (1994), 13 trials of the BCG vaccine: cases and others, vaccinated and control (R: metadat::dat.bcg).

@@ -11,7 +11,7 @@ from scipy import stats
 
 from hardwatt.analysis import Asked, Columns, analyse_table
 from hardwatt.cli import main
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 # Student (1908): extra hours of sleep of ten patients with two drugs; R: data(sleep).
 DRUG_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]

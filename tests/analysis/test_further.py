@@ -26,7 +26,7 @@ from hardwatt.analysis.serial import block_bootstrap, hac_error, hac_interval, l
 from hardwatt.analysis.table import Pair, Table, build
 from hardwatt.bundle import Run, synthetic
 from hardwatt.bundle.synthetic import Spec
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.instruments import Figure, Measured, Outcome
 from hardwatt.report import report
 

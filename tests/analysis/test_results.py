@@ -21,7 +21,7 @@ from hardwatt.analysis.figures import figure, text
 from hardwatt.analysis.table import build
 from hardwatt.bundle import Bundle, Provenance, Run, Writer
 from hardwatt.bundle.synthetic import Truth
-from hardwatt.errors import LabError, VerifyError
+from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.instruments import Measured, crosschecks, measure
 from hardwatt.report import report
 

@@ -17,7 +17,7 @@ from hardwatt.analysis.scaling import levels, scaling
 from hardwatt.analysis.signedrank import hodges_lehmann
 from hardwatt.analysis.table import vector
 from hardwatt.bundle import Run
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.instruments import Figure
 from tests.analysis.test_further import table_of
 

@@ -18,7 +18,7 @@ from hardwatt.analysis.signedrank import (
     walsh_averages,
     wilcoxon,
 )
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 
 # Student (1908), extra hours of sleep, drug 2 minus drug 1; R: data(sleep).
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]

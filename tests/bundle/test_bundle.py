@@ -30,7 +30,7 @@ from hardwatt.bundle import (
 )
 from hardwatt.bundle import manifest as manifests
 from hardwatt.bundle.synthetic import Spec, make_bundle
-from hardwatt.errors import RefusedError, VerifyError
+from hardwatt.core.errors import RefusedError, VerifyError
 
 PLAN: dict[str, Any] = {
     "schema_version": 1,

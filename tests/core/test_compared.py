@@ -9,11 +9,11 @@ from kubernetes import client as k8s
 
 from hardwatt import addons, engine, gitops, kube, lookat
 from hardwatt import up as up_module
-from hardwatt.door import Result
+from hardwatt.core.errors import LabError, WaitError
+from hardwatt.core.process import Result
 from hardwatt.endpoint import Endpoint
 from hardwatt.engine.journal import JOURNAL, Journal, State
 from hardwatt.engine.undo import Undo
-from hardwatt.errors import LabError, WaitError
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import KUBEADM, Lack, Readiness
 from hardwatt.lab import Lab

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import files
-from hardwatt.errors import LockedError
+from hardwatt.core import files
+from hardwatt.core.errors import LockedError
 from hardwatt.lab import Lab
 from hardwatt.settings import Settings
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import door, engine, first, machines
+from hardwatt import engine, first, machines
 from hardwatt import report as report_module
 from hardwatt import up as up_module
+from hardwatt.core import process
+from hardwatt.core.progress import say
 from hardwatt.lab import Lab
 from hardwatt.machines import vmfacts
 from hardwatt.machines.hostfacts import Problem
 from hardwatt.meter import sources
-from hardwatt.progress import say
 from hardwatt.settings import Host, Settings
 
 
@@ -96,7 +97,7 @@ def test_a_counter_of_this_machine_is_told_at_the_start_and_at_the_end(
 ) -> None:
     if not as_root:
         monkeypatch.setattr("os.geteuid", lambda: 1000)
-        monkeypatch.setattr(door, "root", lambda argv: ["env", *argv])
+        monkeypatch.setattr(process, "root", lambda argv: ["env", *argv])
     monkeypatch.setattr(machines, "embedded_problems", lambda _: [])
     monkeypatch.setattr(report_module, "report", lambda bundle: bundle / "report.html")
     monkeypatch.setattr(up_module, "up", lambda _: say("lab.up"))
@@ -132,7 +133,7 @@ def test_nothing_is_told_where_the_counter_is_used_or_does_not_count(
     (powercap / "energy_uj").unlink()
     assert not first.own_counter(lab(tmp_path, machine="embedded")), "it cannot be read"
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr(door, "root", lambda argv: ["false", *argv])
+    monkeypatch.setattr(process, "root", lambda argv: ["false", *argv])
     assert not first.own_counter(lab(tmp_path, machine="embedded")), "nobody may read it"
 
 

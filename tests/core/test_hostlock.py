@@ -11,8 +11,8 @@ import paramiko
 import pytest
 
 from hardwatt import hostlock
-from hardwatt.errors import LabError, LockedError, WaitError
-from hardwatt.wait import wait
+from hardwatt.core.errors import LabError, LockedError, WaitError
+from hardwatt.core.wait import wait
 from tests.core import test_ssh
 from tests.core.test_ssh import Server, _Session
 

@@ -15,8 +15,8 @@ import paramiko
 import pytest
 
 from hardwatt import reach, tunnels
+from hardwatt.core.errors import SettingsError
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import SettingsError
 from hardwatt.gitops import keys
 from hardwatt.machines import hostfacts
 from hardwatt.machines.base import ssh_argv

@@ -26,13 +26,13 @@ AT_ONCE = 5.0
 ASKS_FOR_A_SECRET = """
 import sys
 from invoke import Collection, Program
-from hardwatt import secret
+from hardwatt.core import credentials
 from hardwatt.commands import command
 from hardwatt.frames import pl
 
 @command()
 def word(lab):
-    secret.ask("HARDWATT_NEVER_SET", "the password")
+    credentials.ask("HARDWATT_NEVER_SET", "the password")
 
 made = Collection("made")
 made.add_task(word, name="word")

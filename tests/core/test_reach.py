@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import apitunnel, door, reach, tunnels
-from hardwatt.door import Process
+from hardwatt import apitunnel, reach, tunnels
+from hardwatt.core import process
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import read_json, write_json
+from hardwatt.core.process import Process
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
-from hardwatt.files import read_json, write_json
 from hardwatt.lab import Lab
 from hardwatt.reach import Hop
 from hardwatt.settings import Settings
@@ -150,7 +151,7 @@ def test_what_a_command_holds_ends_with_it_and_what_the_lab_keeps_does_not(
         ties.append(tied)
         raise InterruptedError
 
-    monkeypatch.setattr(door, "spawn", spawn)
+    monkeypatch.setattr(process, "spawn", spawn)
     log = tmp_path / "log"
     end = dataclasses.replace(JUMPED, reverse=True)
     opened: dict[str, Callable[[], object]] = {

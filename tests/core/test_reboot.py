@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hardwatt import boot, provision, reach, reboot, sudo, up
-from hardwatt.door import Result
+from hardwatt.core.errors import LabError, RefusedError, WaitError
+from hardwatt.core.process import Result
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, RefusedError, WaitError
 from hardwatt.lab import Lab
 from hardwatt.provision import Outcome
 from hardwatt.settings import Settings
@@ -73,7 +73,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(reboot, "Ssh", Connection)
     monkeypatch.setattr(sudo, "Ssh", Connection)
     monkeypatch.setattr(reach, "ssh_answers", lambda *_: made.looked_at())
-    monkeypatch.setattr("hardwatt.wait.time.sleep", lambda _: None)
+    monkeypatch.setattr("hardwatt.core.wait.time.sleep", lambda _: None)
     return made
 
 

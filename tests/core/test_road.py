@@ -19,9 +19,10 @@ import pytest
 from invoke import Context, Exit
 
 import tasks
-from hardwatt import commands, lookat, nodedata, provision, secret, sudo
+from hardwatt import commands, lookat, nodedata, provision, sudo
 from hardwatt.commands import bundles, energy, experiment, gitops, lab, meter
-from hardwatt.files import write_json
+from hardwatt.core import credentials
+from hardwatt.core.files import write_json
 from hardwatt.lab import Lab
 from hardwatt.meter import sources
 from hardwatt.settings import ROOT, Host, Settings
@@ -117,7 +118,7 @@ def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setattr(sources, "here", lambda *_, **__: pytest.fail("this machine was taken for the host"))
     yield made
     sudo._forget_all()
-    secret.forget()
+    credentials.forget()
     made.server.close()
 
 

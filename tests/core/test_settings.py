@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt import settings
-from hardwatt.errors import SettingsError
+from hardwatt.core.errors import SettingsError
 
 
 def write(tmp_path: Path, text: str) -> Path:

@@ -13,11 +13,12 @@ from typing import Any
 import paramiko
 import pytest
 
-from hardwatt import hostlock, limits, provision, reach, secret, sudo
+from hardwatt import hostlock, provision, reach, sudo
+from hardwatt.core import credentials, limits
+from hardwatt.core.errors import CommandError, LabError, WaitError
+from hardwatt.core.limits import Limits
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import CommandError, LabError, WaitError
 from hardwatt.lab import Lab
-from hardwatt.limits import Limits
 from hardwatt.machines import ssh_host
 from hardwatt.settings import ROOT, Host, Settings
 from hardwatt.ssh import Ssh
@@ -230,7 +231,7 @@ def test_a_sudo_that_does_not_answer(server: Server, monkeypatch: pytest.MonkeyP
         sudo.prefix(end)
     assert_told(error.value, end)
     assert not sudo._rights, "nothing is held"
-    secret.forget()
+    credentials.forget()
 
 
 def test_the_look_at_sudo_has_a_limit_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from hardwatt.core.errors import CommandError, LabError, RefusedError
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import CommandError, LabError, RefusedError
 from hardwatt.ssh import Ssh, fingerprint
 
 

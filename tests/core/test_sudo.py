@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import secret, sudo
-from hardwatt.door import Process
+from hardwatt import sudo
+from hardwatt.core import credentials
+from hardwatt.core.errors import LabError, RefusedError, SettingsError
+from hardwatt.core.process import Process
+from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, RefusedError, SettingsError
-from hardwatt.wait import wait
 from tests.core import test_ssh
 from tests.core.test_hostlock import _Streams
 from tests.core.test_ssh import Server
@@ -75,7 +76,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     made.stand_in("sudo: a password is required")
     yield made
     sudo._forget_all()
-    secret.forget()
+    credentials.forget()
     server.close()
 
 

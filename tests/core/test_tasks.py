@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.commands import _typed
-from hardwatt.errors import next_after
+from hardwatt.core.errors import next_after
 
 ROOT = Path(__file__).resolve().parents[2]
 INVOKE = str(Path(sys.executable).parent / "invoke")

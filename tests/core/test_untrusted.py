@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.errors import LabError, VerifyError
-from hardwatt.untrusted import Limits, files_in, inside, parts, read_json, show, take
-from hardwatt.untrustedtar import unpack
+from hardwatt.core.errors import LabError, VerifyError
+from hardwatt.core.untrusted import Limits, files_in, inside, parts, read_json, show, take
+from hardwatt.core.untrusted_tar import unpack
 
 Member = tuple[str, bytes, dict[str, object]]
 

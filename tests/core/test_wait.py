@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt import wait as wait_module
-from hardwatt.errors import WaitError
-from hardwatt.wait import be_patient, patience, wait
+from hardwatt.core import wait as wait_module
+from hardwatt.core.errors import WaitError
+from hardwatt.core.wait import be_patient, patience, wait
 
 
 class Clock:
@@ -57,8 +57,8 @@ def test_it_looks_at_least_once(clock: Clock) -> None:
 
 def test_an_emulated_machine_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("hardwatt.wait.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("hardwatt.wait.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr("hardwatt.core.wait.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hardwatt.core.wait.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     be_patient(5)
     try:
         with pytest.raises(WaitError, match="not ready after 50 s"):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hardwatt import machines, nodedata, provision, up
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.machines.base import Status
 from hardwatt.settings import Settings

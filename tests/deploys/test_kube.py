@@ -14,9 +14,9 @@ import yaml
 from kubernetes import client as k8s
 
 from hardwatt import apifaults, apitunnel, kube, machines, reach, sudo
-from hardwatt.door import Result
+from hardwatt.core.errors import LabError
+from hardwatt.core.process import Result
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
 from hardwatt.lab import Lab
 from hardwatt.settings import Settings
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from hardwatt import door, nodedata, provision
+from hardwatt import nodedata, provision
+from hardwatt.core import process
+from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, SettingsError
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.served import Served
@@ -74,13 +75,13 @@ class Pyinfra:
         self.output, self.code = output, code
         self.calls: list[list[str]] = []
 
-    def __call__(self, argv: list[str], *, log: Path, env: dict[str, str], **more: Any) -> door.Result:
+    def __call__(self, argv: list[str], *, log: Path, env: dict[str, str], **more: Any) -> process.Result:
         assert argv[:3] == [sys.executable, "-m", "pyinfra"]
         assert Path(env["HARDWATT_NODE_FILE"]).exists()
         self.calls.append(argv[3:])
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(self.output)
-        return door.Result(tuple(argv), self.code, "", "", 0.1)
+        return process.Result(tuple(argv), self.code, "", "", 0.1)
 
 
 def test_the_list_is_literal_and_each_step_has_one_file_with_one_configure() -> None:
@@ -108,7 +109,7 @@ def test_apply_counts_what_ran(lab: Lab, index: Index, served: Served, monkeypat
         {"name": "A | c", "success": [], "no_change": ["unit"], "error": []},
     ]
     pyinfra = Pyinfra("--> Loading config...\n" + json.dumps({"plan": [], "results": {"operations": rows}}) + "\n")
-    monkeypatch.setattr(door, "run", pyinfra)
+    monkeypatch.setattr(process, "run", pyinfra)
     assert provision.apply(lab) == provision.Outcome(["A | b"], 2)
     assert pyinfra.calls == [["inventory/lab.py", "deploys/node.py", "--json", "-y"]]
 
@@ -121,7 +122,7 @@ def test_plan_never_says_yes(lab: Lab, index: Index, served: Served, monkeypatch
         {"name": "A | d", "hosts_with_change": [], "hosts_with_conditional_change": []},
     ]
     pyinfra = Pyinfra(json.dumps({"plan": rows, "results": None}))
-    monkeypatch.setattr(door, "run", pyinfra)
+    monkeypatch.setattr(process, "run", pyinfra)
     assert provision.plan(lab) == provision.Plan(["A | b", "A | c (if needed then)"], 3)
     assert pyinfra.calls == [["inventory/lab.py", "deploys/node.py", "--json", "--dry"]]
 
@@ -134,13 +135,13 @@ def test_a_list_that_ends_with_a_reboot_says_so(
         {"name": "Boot arguments | For the next boot", "success": ["unit"]},
         {"name": provision.WAITS, "success": []},
     ]
-    monkeypatch.setattr(door, "run", Pyinfra(json.dumps({"plan": [], "results": {"operations": rows}})))
+    monkeypatch.setattr(process, "run", Pyinfra(json.dumps({"plan": [], "results": {"operations": rows}})))
     assert provision.apply(lab) == provision.Outcome(["Boot arguments | For the next boot"], 2, waits=True)
     planned = [
         {"name": "Boot arguments | For the next boot", "hosts_with_change": ["unit"]},
         {"name": provision.WAITS, "hosts_with_change": [], "hosts_with_conditional_change": []},
     ]
-    monkeypatch.setattr(door, "run", Pyinfra(json.dumps({"plan": planned, "results": None})))
+    monkeypatch.setattr(process, "run", Pyinfra(json.dumps({"plan": planned, "results": None})))
     assert provision.plan(lab).lines[1].startswith("a reboot;")
 
 
@@ -151,7 +152,7 @@ def test_a_failure_names_operation_words_log_and_next_step(
     log = (
         "--> Starting operation: Images | Pulled \n    [unit] E: no route to host\n    [unit] \x1b[31mError\x1b[0m: ran"
     )
-    monkeypatch.setattr(door, "run", Pyinfra(log, 1))
+    monkeypatch.setattr(process, "run", Pyinfra(log, 1))
     with pytest.raises(LabError, match=r"'Images \| Pulled' failed on the node of unit") as caught:
         provision.apply(lab)
     assert "no route to host" in caught.value.message
@@ -170,7 +171,7 @@ def test_the_parts_of_a_deploy_are_told_once_each() -> None:
 
 def test_old_logs_are_removed(lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     provision.write_node_data(lab, endpoint(lab), index, served)
-    monkeypatch.setattr(door, "run", Pyinfra(json.dumps({"plan": [], "results": None})))
+    monkeypatch.setattr(process, "run", Pyinfra(json.dumps({"plan": [], "results": None})))
     for _ in range(provision.LOGS + 3):
         provision.plan(lab)
     assert len(list(lab.logs.glob("node-*.log"))) == provision.LOGS
@@ -192,8 +193,8 @@ def test_deploys_that_do_not_end_name_the_host(
     lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch, run: Callable[[Lab], object]
 ) -> None:
     nodedata.write_node_data(lab, endpoint(lab), index, served)
-    real = door.run
-    monkeypatch.setattr(door, "run", lambda argv, **more: real(["sleep", "7"], **more))
+    real = process.run
+    monkeypatch.setattr(process, "run", lambda argv, **more: real(["sleep", "7"], **more))
     monkeypatch.setattr(provision, "TIMEOUT", 0.2)
     with pytest.raises(LabError, match=r"the deploys on 10\.77\.0\.2 did not end within 0\.2 s") as error:
         run(lab)

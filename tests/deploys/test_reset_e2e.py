@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from hardwatt import kube, machines, mirror, nodedata, provision
+from hardwatt.core.wait import wait
 from hardwatt.lab import Lab, open_lab
 from hardwatt.settings import default_name
 from hardwatt.ssh import Ssh
-from hardwatt.wait import wait
 
 SNAPSHOT = r"""
 dpkg-query -W -f='package ${Package} ${Version} ${db:Status-Status}\n'

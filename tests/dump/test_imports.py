@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from hardwatt.bundle import Bundle
+from hardwatt.core.errors import LabError, SettingsError, VerifyError
 from hardwatt.dump import ask, imports
 from hardwatt.dump.imports import Options
-from hardwatt.errors import LabError, SettingsError, VerifyError
 from hardwatt.instruments import Figure, measure
 from hardwatt.lab import open_lab
 

@@ -13,18 +13,18 @@ import pytest
 
 from hardwatt.bundle import Bundle, Provenance, Run, SeriesSamples, Writer
 from hardwatt.bundle.synthetic import Spec, make_bundle
-from hardwatt.door import Process
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import read_json, write_json
+from hardwatt.core.process import Process
+from hardwatt.core.wait import wait
 from hardwatt.dump import Client, dump_run
 from hardwatt.dump import replay as replaying
 from hardwatt.dump.job import Wanted, dump
 from hardwatt.dump.openmetrics import metric_text, series_text
 from hardwatt.dump.replay import Programs, replayed
 from hardwatt.dump.stream import Options
-from hardwatt.errors import LabError
-from hardwatt.files import read_json, write_json
 from hardwatt.instruments import measure
 from hardwatt.lab import open_lab
-from hardwatt.wait import wait
 
 CPU = "hardwatt_node_cpu_seconds_total"
 ROOT = Path(__file__).parents[2]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from hardwatt.bundle import Bundle, Provenance, Run, Writer
+from hardwatt.core.errors import WaitError
+from hardwatt.core.wait import wait
 from hardwatt.dump import DEFAULT, IncompleteError, dump_run
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import UnreachableError
-from hardwatt.errors import WaitError
 from hardwatt.instruments import outcomes
-from hardwatt.wait import wait
 from tests.dump.conftest import T0, Server
 
 PLAN: dict[str, Any] = {

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from hardwatt.bundle import Bundle
+from hardwatt.core.errors import RefusedError, SettingsError
 from hardwatt.dump import Client, IncompleteError, TooMuchError, UnreachableError
 from hardwatt.dump.job import Wanted, dump, expanded, moment, read_token, window_of
 from hardwatt.dump.stream import Options, Progress
-from hardwatt.errors import RefusedError, SettingsError
 from tests.dump.conftest import T0, Server
 
 HOURS = 3

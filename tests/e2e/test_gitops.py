@@ -18,11 +18,11 @@ import yaml
 from kubernetes import client as kubernetes
 
 from hardwatt import kube, machines, mirror
+from hardwatt.core.wait import wait
 from hardwatt.dump import Client
 from hardwatt.energy import query as energy
 from hardwatt.gitops import flux
 from hardwatt.instruments import live
-from hardwatt.wait import wait
 from tests.e2e.support import Story
 from tests.gitops.github import NAME, OWNER, TOKEN, StandIn, served
 

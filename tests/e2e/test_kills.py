@@ -15,9 +15,9 @@ import pytest
 
 from hardwatt import kube
 from hardwatt.bundle import Bundle, Run, Writer
+from hardwatt.core.wait import wait
 from hardwatt.engine.journal import JOURNAL, Journal, State
 from hardwatt.engine.plant import NO_JITTER
-from hardwatt.wait import wait
 from tests.e2e.support import Story, kill_session
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from hardwatt import apitunnel, kube, machines, reach, tunnels
-from hardwatt.door import Process
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import read_json, write_atomic, write_json
+from hardwatt.core.process import Process
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
-from hardwatt.files import read_json, write_atomic, write_json
 from hardwatt.gitops import keys
 from hardwatt.lab import Lab
 from hardwatt.nodedata import node_file

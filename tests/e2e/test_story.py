@@ -14,8 +14,8 @@ import pytest
 
 from hardwatt import kube, machines
 from hardwatt.bundle import Bundle
-from hardwatt.errors import LabError
-from hardwatt.wait import wait
+from hardwatt.core.errors import LabError
+from hardwatt.core.wait import wait
 from tests.deploys import killing
 from tests.e2e.support import INVOKE, Story, cut_off, kill_session
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from hardwatt import machines, provision, sudo
+from hardwatt.core.errors import RefusedError
+from hardwatt.core.files import read_json, write_json
+from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import RefusedError
-from hardwatt.files import read_json, write_json
 from hardwatt.nodedata import node_file
 from hardwatt.ssh import Ssh
-from hardwatt.wait import wait
 from tests.e2e.support import ROOT, Story
 
 pytestmark = pytest.mark.e2e

@@ -16,8 +16,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hardwatt import door
-from hardwatt.files import write_atomic
+from hardwatt.core import process
+from hardwatt.core.files import write_atomic
 from hardwatt.machines import hostfacts, rootfs
 from hardwatt.machines.embedded import EmbeddedMachine
 from hardwatt.machines.rooted import Spec
@@ -131,9 +131,9 @@ def build(cache: Path, codename: str, log: Path) -> Path:
         if not target.exists():
             tar, tree = ["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*"], work / "tree"
             tree.mkdir()
-            door.run([*tar, "-C", tree, "-xpf", first])
+            process.run([*tar, "-C", tree, "-xpf", first])
             turn(tree)
-            door.run([*tar, "-C", tree, "-cf", work / "turned.tar", "."])
+            process.run([*tar, "-C", tree, "-cf", work / "turned.tar", "."])
             for old in target.parent.glob("el8-standin-*"):
                 old.unlink()
             shutil.move(work / "turned.tar", target)
@@ -148,7 +148,7 @@ def _bootstrap(work: Path, target: Path, codename: str, log: Path) -> None:
     include = next(place for place, part in enumerate(command) if part.startswith("--include="))
     command[include] += "," + ",".join(PACKAGES)
     env = {"TMPDIR": str(work), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
-    door.run(command, env=env, log=log)
+    process.run(command, env=env, log=log)
     shutil.move(made, target)
 
 
@@ -170,16 +170,16 @@ def turn(tree: Path) -> None:
     for name, text in _FILES.items():
         write_atomic(tree / name, text)
     chroot = ["chroot", str(tree)]
-    door.run([*chroot, "rpm", "--import", f"/{KEY}"])
+    process.run([*chroot, "rpm", "--import", f"/{KEY}"])
     born = [f"/{REPOSITORY}/{file_name(one)}" for one in RPMS if one.born]
-    door.run([*chroot, "rpm", "--install", *born])
+    process.run([*chroot, "rpm", "--install", *born])
     for pattern in _GONE:
         for path in tree.glob(pattern):
             path.unlink()
 
 
 def _sign(repository: Path, keys: Path) -> None:
-    door.run(["createrepo_c", "--quiet", "--no-database", repository])
+    process.run(["createrepo_c", "--quiet", "--no-database", repository])
     repomd = repository / "repodata/repomd.xml"
     with apt.keyring(keys) as gpg:
         gpg("--import", apt.private_key(keys))
@@ -212,6 +212,6 @@ def _make(one: Rpm, tree: Path, target: Path, work: Path) -> None:
         "rpm": {"summary": SAYS.strip(), "signature": {"key_file": str(apt.private_key(work))}},
     }))  # fmt: skip
     made = target / file_name(one)
-    door.run([debs.nfpm(), "package", "--packager", "rpm", "--config", settings, "--target", made])
+    process.run([debs.nfpm(), "package", "--packager", "rpm", "--config", settings, "--target", made])
     for path in moved:
         path.unlink()

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hardwatt import forward
+from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.energy import query
-from hardwatt.errors import LabError, SettingsError
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.live import Energy
 from hardwatt.lab import Lab, open_lab

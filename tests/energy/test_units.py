@@ -1,7 +1,7 @@
 import pytest
 
+from hardwatt.core.errors import LabError
 from hardwatt.energy import units
-from hardwatt.errors import LabError
 
 
 @pytest.mark.parametrize(

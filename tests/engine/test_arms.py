@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from hardwatt.core.errors import LabError
 from hardwatt.delivery import Buildbot, Burner, Flux, Runner
 from hardwatt.engine.arm import Bench, Commit, Git, load_arm
 from hardwatt.engine.studymodel import ARMS, Study
 from hardwatt.engine.undo import Changes, Undo, perform
-from hardwatt.errors import LabError
 from hardwatt.settings import ROOT
 
 FLUX_KEY, RUNNER_KEY = "-----FLUX KEY-----", "-----RUNNER KEY-----"

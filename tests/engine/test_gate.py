@@ -8,9 +8,9 @@ import pytest
 from kubernetes import client
 
 from hardwatt.bundle import Edge
+from hardwatt.core.errors import WaitError
 from hardwatt.engine import gate, rest
 from hardwatt.engine.studymodel import Study, override
-from hardwatt.errors import WaitError
 
 INFO = 'hardwatt_meter_info{source="rapl",model=""}'
 ZONES = ('node_rapl_package_joules_total{index="0"}', 'node_rapl_package_joules_total{index="1"}')

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.engine import api, preregistration
 from hardwatt.engine.plan import make_plan, stored_plan
 from hardwatt.engine.power import detectable, needed, sd_upper
 from hardwatt.engine.qualification import Noise, Qualification, Recovered, blocks_for, load, save
 from hardwatt.engine.studymodel import Margin, Study, override
-from hardwatt.errors import LabError, RefusedError
 from hardwatt.lab import Lab
 from hardwatt.settings import ROOT
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hardwatt.bundle import SeriesSamples, Writer
+from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.engine import api, qualification
 from hardwatt.engine.arm import Action, BaseArm, Commit
 from hardwatt.engine.plan import Row
@@ -18,7 +19,6 @@ from hardwatt.engine.preregistration import printed
 from hardwatt.engine.qualify import control, qualify
 from hardwatt.engine.studymodel import Study
 from hardwatt.engine.undo import Log
-from hardwatt.errors import LabError, RefusedError
 from hardwatt.lab import Lab
 from tests.engine.simulated import CLOCK_OFFSET_MS, SimPlant, opened
 

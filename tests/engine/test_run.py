@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from hardwatt.bundle import Bundle, Run, Writer
+from hardwatt.core.errors import LabError, LockedError, RefusedError, SettingsError
+from hardwatt.core.files import read_json
 from hardwatt.engine import api, resume
 from hardwatt.engine.journal import JOURNAL, Journal
 from hardwatt.engine.plant import NO_JITTER
 from hardwatt.engine.status import status
 from hardwatt.engine.undo import Undo
-from hardwatt.errors import LabError, LockedError, RefusedError, SettingsError
-from hardwatt.files import read_json
 from hardwatt.lab import Lab
 from hardwatt.settings import ROOT
 from tests.engine.simulated import CLOCK_OFFSET_MS, IDLE_CORES, JOB_SECONDS, Killed, SimPlant, opened

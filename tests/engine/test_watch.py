@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from kubernetes import client
 
+from hardwatt.core.errors import LabError
+from hardwatt.core.wait import wait
 from hardwatt.engine.rollouts import watch_rollouts
-from hardwatt.errors import LabError
-from hardwatt.wait import wait
 from tests.engine.test_parts import deployment
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hardwatt.errors import LabError, SettingsError
+from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.gitops import mock_app, tree
 from hardwatt.gitops.repository import Repository
 from hardwatt.lab import Lab

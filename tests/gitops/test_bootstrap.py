@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from hardwatt import door, gitops, kube, machines
+from hardwatt import gitops, kube, machines
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError, LabError, RefusedError
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import CommandError, LabError, RefusedError
 from hardwatt.gitops import drift, flux, fluxcli, home, keys, place, tree
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.flux import Wanted
@@ -271,8 +272,8 @@ def test_a_command_beside_an_agent_has_one_key_and_its_own_exit_status(lab: Lab)
     """Tried with the real ssh-agent and ssh-add."""
     public = keys.ensure(lab)["controller"]
     key = keys.path(lab, "controller")
-    listed = door.run(fluxcli.with_key(["ssh-add", "-L"], key)).stdout
+    listed = process.run(fluxcli.with_key(["ssh-add", "-L"], key)).stdout
     assert [" ".join(line.split()[:2]) for line in listed.splitlines()] == [public]
-    assert door.run(fluxcli.with_key(["sh", "-c", "exit 7"], key), check=False).returncode == 7
+    assert process.run(fluxcli.with_key(["sh", "-c", "exit 7"], key), check=False).returncode == 7
     with pytest.raises(CommandError):
-        door.run(fluxcli.with_key(["true"], lab.dir / "no-such-key"))
+        process.run(fluxcli.with_key(["true"], lab.dir / "no-such-key"))

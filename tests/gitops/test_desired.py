@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.gitops import desired, tree
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.repository import Repository

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt.errors import WaitError
+from hardwatt.core.errors import WaitError
 from hardwatt.gitops import drift
 from hardwatt.gitops.flux import KUSTOMIZE
 

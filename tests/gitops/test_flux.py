@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from kubernetes import client as kubernetes
 
-from hardwatt.errors import LabError, RefusedError, WaitError
+from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.gitops import flux
 from hardwatt.gitops.flux import Cluster, Sync, Wanted
 

@@ -11,7 +11,7 @@ import pytest
 from kubernetes import client as k8s
 
 from hardwatt import forward, kube, machines, mirror
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.lab import Lab
 
 KUBECTL = f"""#!/bin/sh

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hardwatt.errors import LabError, SettingsError
+from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.gitops import component, tree
 from hardwatt.lab import Lab
 from hardwatt.mirror.index import Artefact, Index

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hardwatt import door, secret
-from hardwatt.errors import CommandError, LabError, SettingsError
+from hardwatt.core import credentials, process
+from hardwatt.core.errors import CommandError, LabError, SettingsError
 from hardwatt.gitops import github as api
 from hardwatt.gitops import home, place
 from hardwatt.gitops.faults import GitServerError, explain
@@ -176,11 +176,11 @@ def test_the_public_one_has_its_own_address() -> None:
 
 def test_secrets_come_from_the_environment_or_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", " abc\n")
-    assert secret.ask("GITHUB_TOKEN", "token") == "abc"
+    assert credentials.ask("GITHUB_TOKEN", "token") == "abc"
     monkeypatch.delenv("GITHUB_TOKEN")
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
     with pytest.raises(SettingsError, match="GITHUB_TOKEN is not set"):
-        secret.ask("GITHUB_TOKEN", "token")
+        credentials.ask("GITHUB_TOKEN", "token")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     asked: list[str] = []
 
@@ -189,18 +189,18 @@ def test_secrets_come_from_the_environment_or_a_prompt(monkeypatch: pytest.Monke
         return "typed"
 
     monkeypatch.setattr("getpass.getpass", typed)
-    secret._prompt.cache_clear()
-    assert [secret.ask("GITHUB_TOKEN", "token") for _ in range(2)] == ["typed", "typed"]
+    credentials._prompt.cache_clear()
+    assert [credentials.ask("GITHUB_TOKEN", "token") for _ in range(2)] == ["typed", "typed"]
     assert len(asked) == 1
-    secret._prompt.cache_clear()
+    credentials._prompt.cache_clear()
 
 
 def test_other_commands_do_not_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in door.SECRETS:
+    for name in process.SECRETS:
         monkeypatch.setenv(name, "abc")
-    seen = door.run(["env"]).stdout
-    assert not [name for name in door.SECRETS if f"{name}=" in seen]
-    assert "GITHUB_TOKEN=abc" in door.run(["env"], env={"GITHUB_TOKEN": os.environ["GITHUB_TOKEN"]}).stdout
+    seen = process.run(["env"]).stdout
+    assert not [name for name in process.SECRETS if f"{name}=" in seen]
+    assert "GITHUB_TOKEN=abc" in process.run(["env"], env={"GITHUB_TOKEN": os.environ["GITHUB_TOKEN"]}).stdout
 
 
 @pytest.mark.parametrize(

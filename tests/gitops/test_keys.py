@@ -4,8 +4,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from hardwatt.core.errors import LabError
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
 from hardwatt.gitops import keys
 from hardwatt.lab import Lab
 

@@ -10,7 +10,7 @@ import yaml
 from kubernetes import client as kubernetes
 
 from hardwatt import forward, machines, mirror
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.gitops import optional, tree
 from hardwatt.lab import Lab
 from hardwatt.mirror import foreign

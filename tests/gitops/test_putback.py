@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from kubernetes import client as k8s
 
-from hardwatt.errors import WaitError
+from hardwatt.core.errors import WaitError
 from hardwatt.gitops import drift, putback
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.flux import KUSTOMIZE, SOURCE

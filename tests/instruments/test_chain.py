@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from hardwatt.bundle import Bundle, Edge, Provenance, Run, Writer, parse_exposition
+from hardwatt.core.wait import wait
 from hardwatt.dump import Client, dump_run
 from hardwatt.instruments import Figure, measure
 from hardwatt.meter import hardwatt_meter
-from hardwatt.wait import wait
 
 IDLE, BURST = 0.2, 2.2
 """CPU-seconds a second of the planted counter, outside and inside its burst of five seconds: 10 CPU-seconds more."""

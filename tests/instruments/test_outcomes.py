@@ -9,8 +9,8 @@ import pytest
 from hardwatt.bundle import Bundle, Edge, Run, SeriesSamples, Writer
 from hardwatt.bundle.model import Provenance
 from hardwatt.bundle.synthetic import Spec, Truth, make_bundle
+from hardwatt.core.errors import RefusedError, VerifyError
 from hardwatt.dump import DEFAULT
-from hardwatt.errors import RefusedError, VerifyError
 from hardwatt.instruments import INSTRUMENTS, Figure, measure, outcomes
 from hardwatt.instruments.node import CPU, JOULES
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from hardwatt import hostrecord
-from hardwatt.door import Process
-from hardwatt.errors import LabError, RefusedError
-from hardwatt.files import read_json
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.files import read_json
+from hardwatt.core.process import Process
+from hardwatt.core.wait import wait
 from hardwatt.lab import Lab
 from hardwatt.machines import cgroups, clean, hostfacts, identity, network
 from hardwatt.machines.embedded import EmbeddedMachine
 from hardwatt.settings import Settings
 from hardwatt.ssh import Ssh
-from hardwatt.wait import wait
 
 pytestmark = pytest.mark.e2e
 

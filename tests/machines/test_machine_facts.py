@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.machines import hostfacts
 from tests.machines.constructed_hosts import BARE_V1
 

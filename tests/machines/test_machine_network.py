@@ -3,8 +3,8 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from hardwatt.door import Result
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
+from hardwatt.core.process import Result
 from hardwatt.machines import network
 
 ADDRESSES = [
@@ -76,7 +76,7 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host()
-    monkeypatch.setattr("hardwatt.machines.network.door.run", made.run)
+    monkeypatch.setattr("hardwatt.machines.network.process.run", made.run)
     return made
 
 

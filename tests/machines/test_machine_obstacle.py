@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from hardwatt import machines
-from hardwatt.door import Process
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_json
+from hardwatt.core.process import Process
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError
-from hardwatt.files import write_json
 from hardwatt.lab import Lab
 from hardwatt.machines import hostfacts, network, rooted
 from hardwatt.machines.embedded import EmbeddedMachine

@@ -14,18 +14,19 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from hardwatt import door, machines
-from hardwatt.door import Process
+from hardwatt import machines
+from hardwatt.core import process
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.files import write_json
+from hardwatt.core.process import Process
+from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, RefusedError
-from hardwatt.files import write_json
 from hardwatt.lab import Lab
 from hardwatt.machines import cgroups, clean, hostfacts, identity, rooted, rootfs, ssh_host, tree, vmfacts
 from hardwatt.machines.base import ssh_argv
 from hardwatt.machines.network import Addresses
 from hardwatt.settings import Settings, parse
 from hardwatt.ssh import fingerprint, require_known
-from hardwatt.wait import wait
 from tests.machines.constructed_hosts import BARE_V1
 
 
@@ -224,7 +225,7 @@ def test_a_tree_that_is_half_removed_is_made_anew(tmp_path: Path, monkeypatch: p
     def killed(argv: list[str]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(door, "run", killed)
+    monkeypatch.setattr(process, "run", killed)
     with pytest.raises(KeyboardInterrupt):
         rootfs.remove(root)
     assert not root.exists()

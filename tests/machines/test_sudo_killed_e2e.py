@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from hardwatt import machines, sudo
+from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
 from hardwatt.ssh import Ssh
-from hardwatt.wait import wait
 from tests.e2e.support import ROOT, lab_of_its_own
 
 pytestmark = pytest.mark.e2e

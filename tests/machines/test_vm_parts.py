@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import door, machines
-from hardwatt.door import Process
+from hardwatt import machines
+from hardwatt.core import process as core_process
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.files import write_json
+from hardwatt.core.process import Process
+from hardwatt.core.wait import be_patient, patience, wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.errors import LabError, RefusedError
-from hardwatt.files import write_json
 from hardwatt.lab import Lab
 from hardwatt.machines import hostfacts, identity, qemu, vm, vmdisk, vmfacts, vmimage
 from hardwatt.machines.hostfacts import Problem
@@ -25,7 +27,6 @@ from hardwatt.machines.qemu import Accel, Guest, Ports
 from hardwatt.machines.rootfs import Sources
 from hardwatt.machines.vmimage import Image
 from hardwatt.settings import Settings, parse
-from hardwatt.wait import be_patient, patience, wait
 from tests.machines.constructed_hosts import BARE_V1
 
 SOURCES = Sources(
@@ -358,7 +359,7 @@ def test_qemu_s_monitor_is_asked_in_its_folder(tmp_path: Path) -> None:
         "talk = server.accept()[0]; talk.sendall(b'QEMU\\r\\n(qemu) '); said = talk.recv(100)\n"
         "open('said', 'wb').write(said); talk.sendall(b'system_powerdown\\r\\n(qemu) ')\n"
     )
-    process = door.spawn(["python3", "-c", program, str(deep)], log=tmp_path / "log")
+    process = core_process.spawn(["python3", "-c", program, str(deep)], log=tmp_path / "log")
     wait((deep / qemu.MONITOR).exists, bool, what="monitor", timeout=10, delay=0.05)
     wait(lambda: _said(deep), lambda text: text == "system_powerdown\n", what="command", timeout=10, delay=0.1)
     process.stop()

@@ -17,9 +17,9 @@ import pytest
 
 from hardwatt import meter as package
 from hardwatt.bundle import parse_exposition
-from hardwatt.errors import SettingsError, VerifyError
+from hardwatt.core.errors import SettingsError, VerifyError
+from hardwatt.core.wait import wait
 from hardwatt.meter import hardwatt_meter as daemon
-from hardwatt.wait import wait
 
 FILE = Path(daemon.__file__)
 

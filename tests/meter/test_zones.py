@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt.errors import LabError, SettingsError, VerifyError
+from hardwatt.core.errors import LabError, SettingsError, VerifyError
 from hardwatt.meter import powercap_probe, show, sources
 from hardwatt.meter.sources import Sources, Zone
 

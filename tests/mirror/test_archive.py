@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from hardwatt import files
-from hardwatt.errors import LabError, RefusedError, VerifyError
+from hardwatt.core import files
+from hardwatt.core.errors import LabError, RefusedError, VerifyError
 from hardwatt.lab import Lab
 from hardwatt.machines import rootfs
 from hardwatt.mirror import apt, archive, distro, filler, foreign, oci, registry

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.errors import VerifyError
+from hardwatt.core.errors import VerifyError
 from hardwatt.mirror.download import DownloadError, Upstream, fetch
 from tests.mirror.standin import Standin, serving
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt import versions
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.mirror import apt, filler, gobuild, oci, registry
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.plan import Job, is_asked, is_current, is_made, upstream_index

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.errors import CommandError, LabError
+from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.wait import wait
 from hardwatt.mirror import gobuild, gofamily, gorecipes
 from hardwatt.mirror.gofamily import Family
 from hardwatt.mirror.gorecipes import Tools
-from hardwatt.wait import wait
 
 PROJECT = Path(__file__).parents[2]
 # println needs no package of the standard library: the coldest build takes seconds.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import door
-from hardwatt.errors import CommandError
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError
 from hardwatt.mirror import apt, debs
 from hardwatt.mirror.httpd import Handler
 
@@ -47,7 +47,7 @@ def test_the_same_binaries_give_the_same_package(tmp_path: Path) -> None:
 
 def test_packages_have_upstreams_names_units_and_paths(mirror: Path) -> None:
     def listing(name: str) -> str:
-        return door.run(["dpkg-deb", "-c", mirror / "debs" / debs.file_name(name, VERSION, "amd64")]).stdout
+        return process.run(["dpkg-deb", "-c", mirror / "debs" / debs.file_name(name, VERSION, "amd64")]).stdout
 
     assert "./usr/bin/kubelet\n" in listing("kubelet")
     assert "./usr/lib/systemd/system/kubelet.service\n" in listing("kubelet")
@@ -90,7 +90,7 @@ def address(mirror: Path) -> Iterator[str]:
     server.server_close()
 
 
-def apt_get(folder: Path, line: str, *arguments: str) -> door.Result:
+def apt_get(folder: Path, line: str, *arguments: str) -> process.Result:
     """Run the machine's apt with a system of its own in ``folder``: no root, nothing of the machine's."""
     for name in ("etc/apt/preferences.d", "state/lists/partial", "cache/archives/partial", "keys"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def apt_get(folder: Path, line: str, *arguments: str) -> door.Result:
         "APT::Update::Error-Mode": "any",
     }  # fmt: skip
     argv = ["apt-get", *(f"-o{name}={value}" for name, value in options.items()), *arguments]
-    return door.run(argv, cwd=folder, timeout=60)
+    return process.run(argv, cwd=folder, timeout=60)
 
 
 def test_apt_takes_packages_that_the_key_signed(mirror: Path, address: str, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_apt_refuses_a_changed_index(mirror: Path, address: str, tmp_path: Path)
 
 def test_the_server_shows_no_listings(mirror: Path, address: str) -> None:
     with pytest.raises(CommandError, match="404"):
-        door.run(["curl", "--noproxy", "*", "-fsS", f"{address}/pool/"])
+        process.run(["curl", "--noproxy", "*", "-fsS", f"{address}/pool/"])
 
 
 def test_a_changed_package_is_signed_anew(mirror: Path, tmp_path: Path) -> None:

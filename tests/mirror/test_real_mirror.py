@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import door, mirror, versions
-from hardwatt.errors import CommandError
+from hardwatt import mirror, versions
+from hardwatt.core import process
+from hardwatt.core.errors import CommandError
+from hardwatt.core.wait import wait
 from hardwatt.lab import Lab, open_lab
 from hardwatt.mirror.index import Index
-from hardwatt.wait import wait
 from tests.mirror.test_packages import apt_get
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,8 +52,8 @@ def test_every_image_is_served_under_its_hosts_prefix_by_tag_and_digest(lab: Lab
     assert index.images
     for image in index.images:
         path = f"{served.registry}/{image.name}"
-        assert door.run([crane, "digest", f"{path}:{image.tag}"]).stdout.strip() == image.digest
-        door.run([crane, "validate", "--fast", "--remote", f"{path}@{image.digest}"])
+        assert process.run([crane, "digest", f"{path}:{image.tag}"]).stdout.strip() == image.digest
+        process.run([crane, "validate", "--fast", "--remote", f"{path}@{image.digest}"])
 
 
 @pytest.mark.mirror
@@ -60,7 +61,9 @@ def test_what_is_served_cannot_be_changed(lab: Lab, served: mirror.Served) -> No
     index = mirror.load(lab)
     pause = index.get("image", "pause")
     with pytest.raises(CommandError):
-        door.run([index.tool("crane"), "push", index.root / pause.path, f"{served.registry}/registry.k8s.io/pause:new"])
+        process.run(
+            [index.tool("crane"), "push", index.root / pause.path, f"{served.registry}/registry.k8s.io/pause:new"]
+        )
 
 
 @pytest.mark.mirror
@@ -69,8 +72,8 @@ def test_apt_brings_a_kubelet_that_runs(lab: Lab, served: mirror.Served, tmp_pat
     line = f"deb [arch={versions.machine_arch()} signed-by={served.key_path}] {served.apt_url} stable main"
     apt_get(tmp_path, line, "update")
     apt_get(tmp_path, line, "download", f"kubelet={version}")
-    door.run(["dpkg-deb", "-x", next(tmp_path.glob("kubelet_*.deb")), tmp_path / "root"])
-    said = door.run([tmp_path / "root" / "usr" / "bin" / "kubelet", "--version"]).stdout
+    process.run(["dpkg-deb", "-x", next(tmp_path.glob("kubelet_*.deb")), tmp_path / "root"])
+    said = process.run([tmp_path / "root" / "usr" / "bin" / "kubelet", "--version"]).stdout
     assert said.strip() == f"Kubernetes v{version.partition('+')[0]}"
 
 
@@ -101,7 +104,9 @@ def test_a_killed_fill_goes_on(lab: Lab, tmp_path: Path) -> None:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
     before = {a.name: (root / a.path).stat().st_mtime_ns for a in Index.read(root).artefacts}
-    door.run([sys.executable, "-c", program], env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)})
+    process.run(
+        [sys.executable, "-c", program], env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    )
     index = Index.read(root)
     assert {(a.kind, a.name): a.digest for a in index.artefacts if a.group == "node"} == {
         (a.kind, a.name): a.digest for a in mirror.load(lab).artefacts if a.group == "node"

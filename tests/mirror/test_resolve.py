@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt import versions
-from hardwatt.errors import LabError
+from hardwatt.core.errors import LabError
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.resolve import resolve
 from tests.mirror.standin import Standin, serving

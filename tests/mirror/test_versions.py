@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hardwatt import versions
-from hardwatt.errors import VerifyError
+from hardwatt.core.errors import VerifyError
 from hardwatt.mirror import debs, gofamily, images
 
 SUM = "a" * 64

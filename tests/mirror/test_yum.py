@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hardwatt import door, files
-from hardwatt.errors import CommandError
+from hardwatt.core import files, process
+from hardwatt.core.errors import CommandError
 from hardwatt.mirror import apt, debs, yum
 from hardwatt.mirror.httpd import Handler
 from hardwatt.mirror.index import Artefact
@@ -54,9 +54,9 @@ def test_packages_have_upstreams_names_and_a_signature_each(mirror: Path) -> Non
     place = mirror / "apt" / "rpm"
     assert {path.name.removesuffix(".rpm") for path in place.glob("*.rpm")} == NEVRAS
     database = mirror / "rpmdb"
-    door.run(["rpmkeys", "--dbpath", database, "--import", apt.public_key(mirror)])
+    process.run(["rpmkeys", "--dbpath", database, "--import", apt.public_key(mirror)])
     for path in place.glob("*.rpm"):
-        said = door.run(["rpmkeys", "--dbpath", database, "--checksig", "--verbose", path]).stdout
+        said = process.run(["rpmkeys", "--dbpath", database, "--checksig", "--verbose", path]).stdout
         assert said.count("RSA/SHA256 Signature") == 2  # of the header, and of header and payload
         assert "NOKEY" not in said
         assert "BAD" not in said
@@ -64,7 +64,7 @@ def test_packages_have_upstreams_names_and_a_signature_each(mirror: Path) -> Non
 
 def test_what_el_has_elsewhere_is_where_el_has_it(mirror: Path) -> None:
     rpm = mirror / "apt" / "rpm" / "kubeadm-1.36.3-1.lab.1.x86_64.rpm"
-    listing = door.run(["rpm", "-qlp", "--nosignature", rpm]).stdout
+    listing = process.run(["rpm", "-qlp", "--nosignature", rpm]).stdout
     assert "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf\n" in listing
     content = subprocess.run(["rpm2cpio", rpm], check=True, capture_output=True).stdout
     assert b"EnvironmentFile=-/etc/sysconfig/kubelet\n" in content
@@ -74,7 +74,7 @@ def test_what_el_has_elsewhere_is_where_el_has_it(mirror: Path) -> None:
 def test_rpms_ask_for_what_el_calls_by_other_names(mirror: Path) -> None:
     def requires(name: str) -> str:
         rpm = next((mirror / "apt" / "rpm").glob(f"{name}-*.rpm"))
-        return door.run(["rpm", "-qp", "--nosignature", "--requires", rpm]).stdout
+        return process.run(["rpm", "-qp", "--nosignature", "--requires", rpm]).stdout
 
     assert "container-selinux\nrunc\n" in requires("containerd.io")
     assert "iptables >= 1.4.21\n" in requires("kubelet")
@@ -105,7 +105,7 @@ def address(mirror: Path) -> Iterator[str]:
     server.server_close()
 
 
-def dnf(folder: Path, address: str, key: Path, *arguments: str) -> door.Result:
+def dnf(folder: Path, address: str, key: Path, *arguments: str) -> process.Result:
     """Run the real dnf with nothing of the machine's: no root, its cache in ``folder``."""
     repository = folder / "repos" / "hardwatt.repo"
     files.write_atomic(repository, (
@@ -119,7 +119,7 @@ def dnf(folder: Path, address: str, key: Path, *arguments: str) -> door.Result:
     }  # fmt: skip
     argv = ["dnf", "--assumeyes", "--releasever=8", f"--installroot={folder / 'root'}"]
     argv += [*(f"--setopt={name}={value}" for name, value in options.items()), *arguments]
-    return door.run(argv, env={"HOME": str(folder)}, timeout=60)
+    return process.run(argv, env={"HOME": str(folder)}, timeout=60)
 
 
 def test_dnf_finds_the_pinned_packages_behind_their_exclude(mirror: Path, address: str, tmp_path: Path) -> None:
@@ -150,6 +150,6 @@ def test_the_fingerprint_is_the_keys_own(mirror: Path, tmp_path: Path) -> None:
     found = apt.fingerprint(apt.public_key(mirror))
     assert len(found) == 40
     assert not set(found) - set("0123456789ABCDEF")
-    door.run(["rpmkeys", "--dbpath", tmp_path, "--import", apt.public_key(mirror)])
-    said = door.run(["rpm", "--dbpath", tmp_path, "-q", "gpg-pubkey"]).stdout
+    process.run(["rpmkeys", "--dbpath", tmp_path, "--import", apt.public_key(mirror)])
+    said = process.run(["rpm", "--dbpath", tmp_path, "-q", "gpg-pubkey"]).stdout
     assert said.startswith(f"gpg-pubkey-{found[-8:].lower()}-")

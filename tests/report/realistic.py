@@ -11,7 +11,7 @@ import pytest
 
 from hardwatt.bundle import Run, Writer, synthetic
 from hardwatt.bundle.synthetic import Spec
-from hardwatt.files import write_json
+from hardwatt.core.files import write_json
 
 STUDY = Path(__file__).parents[2] / "experiments" / "studies" / "push-vs-pull.toml"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt import files
+from hardwatt.core import files
 from hardwatt.report import html, markdown, numbers, plots
 from tests.analysis.test_results import numbers_outside_figures
 from tests.report.cases import CASES

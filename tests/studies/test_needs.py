@@ -2,10 +2,10 @@
 
 import pytest
 
+from hardwatt.core.errors import RefusedError
 from hardwatt.engine import checks
 from hardwatt.engine.kubefacts import refuse_missing
 from hardwatt.engine.study import load_study
-from hardwatt.errors import RefusedError
 from hardwatt.settings import ROOT
 
 

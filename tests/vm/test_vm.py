@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from hardwatt import boot, forward, hostrecord, kube, machines, provision, reboot
+from hardwatt.core.errors import LabError
+from hardwatt.core.wait import wait
 from hardwatt.dump import Client
-from hardwatt.errors import LabError
 from hardwatt.hostsnapshot import Snapshot
-from hardwatt.wait import wait
 from tests.dashboards.test_dashboards import panels
 from tests.e2e.support import Story
 from tests.vm import guest

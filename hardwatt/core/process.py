@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hardwatt import tied as wrapper
-from hardwatt.errors import CommandError, LabError
-from hardwatt.limits import LOCAL
-from hardwatt.wait import patience, wait
+from hardwatt.core import tied as wrapper
+from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.limits import LOCAL
+from hardwatt.core.wait import patience, wait
 
-logger = logging.getLogger("hardwatt.door")
+logger = logging.getLogger("hardwatt.core.process")
 
 _TAIL = 4000
 SECRETS = ("GITHUB_TOKEN", "GIT_PASSWORD", "HARDWATT_SUDO_PASSWORD")

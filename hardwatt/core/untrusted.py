@@ -23,8 +23,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hardwatt.errors import LabError, VerifyError
-from hardwatt.files import WINDOWS
+from hardwatt.core.errors import LabError, VerifyError
+from hardwatt.core.files import WINDOWS
 
 AGAIN = "do not use this file unless its maker explains it; get it again from its maker"
 _PIECE = 1 << 20

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hardwatt.wait import patience
+from hardwatt.core.wait import patience
 
 
 @dataclasses.dataclass(frozen=True)

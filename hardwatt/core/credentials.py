@@ -5,7 +5,7 @@ import getpass
 import os
 import sys
 
-from hardwatt.errors import SettingsError
+from hardwatt.core.errors import SettingsError
 
 
 def ask(variable: str, what: str) -> str:

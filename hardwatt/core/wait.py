@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from hardwatt.errors import WaitError
+from hardwatt.core.errors import WaitError
 
 T = TypeVar("T")
-logger = logging.getLogger("hardwatt.wait")
+logger = logging.getLogger("hardwatt.core.wait")
 
 
 _patience = 1.0

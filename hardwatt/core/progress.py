@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from hardwatt.files import read_json, write_json
-from hardwatt.lab import Lab
+from hardwatt.core.files import read_json, write_json
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -55,14 +54,14 @@ _depth = 0
 
 
 @contextlib.contextmanager
-def step(title: str, *, lab: Lab | None = None) -> Iterator[Step]:
+def step(title: str, *, folder: Path | None = None) -> Iterator[Step]:
     """Announce a step with the time it took before, and say at its end how long it took.
 
-    An error passes through; the step that failed is marked. With ``lab``, the time is kept in
-    the lab's ``timings.json`` for the next run.
+    An error passes through; the step that failed is marked. With ``folder``, the time is
+    kept in its ``timings.json`` for the next run.
     """
     global _depth
-    timings = lab.dir / "timings.json" if lab else None
+    timings = folder / "timings.json" if folder else None
     expected = (read_json(timings, {}) if timings else {}).get(title)
     before = f"  (last time {_seconds(expected)})" if expected and expected >= 1 else ""
     pad = "  " * _depth

@@ -7,8 +7,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from hardwatt.errors import VerifyError
-from hardwatt.untrusted import AGAIN, LIMITS, Limits, Names, Packed, _write, show
+from hardwatt.core.errors import VerifyError
+from hardwatt.core.untrusted import AGAIN, LIMITS, Limits, Names, Packed, _write, show
 
 _BLOCK = 512
 _HEADER_BYTES = 64 << 10

@@ -1,0 +1,1 @@
+"""What every package stands on: errors, files, waiting, processes, progress, credentials."""

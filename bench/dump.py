@@ -169,8 +169,8 @@ def timed(way: str, url: str, folder: Path, end: int) -> dict[str, float]:
 
 def measure(series: int, hours: float, ways: list[str]) -> None:
     """Plant, serve, and time each way."""
+    from hardwatt.config.lab import open_lab
     from hardwatt.dump.replay import Programs
-    from hardwatt.lab import open_lab
 
     programs = Programs.find(open_lab())
     os.environ["HARDWATT_BENCH_PROMTOOL"] = str(programs.promtool)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from hardwatt import gitops, kube, sudo
+from hardwatt.config.lab import Lab
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import putback
 from hardwatt.gitops.readiness import KUBEADM, Key, Lack, Readiness
-from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
 
 CONFIG = "/etc/hardwatt/kubeadm.yaml"

@@ -9,8 +9,8 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import SSLError
 
 from hardwatt import machines, reach
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
-from hardwatt.lab import Lab
 
 UP = "invoke lab.up"
 KUBECONFIG = "invoke lab.kubeconfig"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt import tunnels
+from hardwatt.config.lab import Lab
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 
 PORT = 6443
 _PATIENCE = 5.0

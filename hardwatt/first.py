@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from hardwatt import machines
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say
-from hardwatt.lab import Lab
 from hardwatt.meter import sources
 
 STUDY = "push-vs-pull"

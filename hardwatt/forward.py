@@ -9,11 +9,11 @@ from typing import Any
 from kubernetes import client as kubernetes
 
 from hardwatt import kube, machines, mirror
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
-from hardwatt.lab import Lab
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The host over SSH that lab.toml names, reached before a command says anything about it."""
 
 from hardwatt import machines, sudo
-from hardwatt.lab import Lab
+from hardwatt.config.lab import Lab
 
 
 def require(lab: Lab, *, root: bool = False) -> None:

@@ -14,11 +14,11 @@ import socket
 from collections.abc import Iterator
 
 from hardwatt import machines, sudo
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, LockedError
 from hardwatt.core.limits import BEAT, LOCK_SILENCE
 from hardwatt.core.progress import say
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
 
 PATH = "/run/lock/hardwatt.lock"

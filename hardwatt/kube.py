@@ -13,11 +13,11 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
 from hardwatt import apifaults, apitunnel, machines, sudo
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
 from hardwatt.core.wait import patience
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
 
 ADMIN = "/etc/kubernetes/admin.conf"

@@ -19,10 +19,10 @@ from hardwatt import (
     provision,
     sudo,
 )
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, next_after
 from hardwatt.core.progress import cells, console, say, table
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
 from hardwatt.ssh import Ssh

@@ -5,12 +5,13 @@ import ipaddress
 from pathlib import Path
 from typing import Any, Literal
 
-from hardwatt import meter, reach, versions
+from hardwatt import meter, reach
+from hardwatt.config import versions
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import keys
-from hardwatt.lab import Lab
 from hardwatt.mirror import apt, yum
 from hardwatt.mirror.index import Image, Index
 from hardwatt.mirror.served import Served

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt import machines, sudo
+from hardwatt.config.lab import Lab
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import read_json
 from hardwatt.core.progress import say
 from hardwatt.core.wait import patience
-from hardwatt.lab import Lab
 from hardwatt.nodedata import node_file, write_node_data
 
 __all__ = [

@@ -11,9 +11,9 @@ import paramiko
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from hardwatt import reach
+from hardwatt.config.settings import Host
 from hardwatt.core.errors import LabError
 from hardwatt.endpoint import Endpoint
-from hardwatt.settings import Host
 
 AGAIN = "then invoke lab.check"
 _SAID = {

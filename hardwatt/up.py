@@ -26,11 +26,11 @@ from hardwatt import (
     reboot,
     tunnels,
 )
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 
 READY_TIMEOUT = 300.0
 REBOOTS = 2

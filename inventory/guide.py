@@ -13,12 +13,12 @@ from typing import Any
 
 from deploys import explain
 from hardwatt import hardway, nodedata
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Meter, Mirror, Settings
+from hardwatt.config.versions import lock
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.plan import upstream_index
-from hardwatt.settings import ROOT, Meter, Mirror, Settings
-from hardwatt.versions import lock
 from inventory import hosts
 
 HEAD = """\

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hardwatt.settings import ROOT, load
+from hardwatt.config.settings import ROOT, load
 
 
 def _file() -> Path:

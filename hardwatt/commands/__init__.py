@@ -14,8 +14,8 @@ from typing import Any
 from invoke import Collection, Context, Exit, task
 
 from hardwatt.commands import parsing
+from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError, next_after
-from hardwatt.lab import open_lab
 
 parsing.install()
 

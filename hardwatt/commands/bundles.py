@@ -6,7 +6,7 @@ from invoke import Exit
 
 from hardwatt.cli import SHIPPED
 from hardwatt.commands import command, report_path
-from hardwatt.lab import Lab
+from hardwatt.config.lab import Lab
 
 
 @command(help={"bundle": "a bundle's folder, or the word shipped: the one that comes with the toolkit"})

@@ -2,7 +2,7 @@
 
 from hardwatt.commands import command
 from hardwatt.commands.onhost import on_host
-from hardwatt.lab import Lab
+from hardwatt.config.lab import Lab
 
 
 @command(

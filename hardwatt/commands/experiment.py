@@ -4,9 +4,9 @@ from pathlib import Path
 
 from hardwatt.commands import command, report_path
 from hardwatt.commands.onhost import on_host
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import SettingsError
 from hardwatt.core.progress import say
-from hardwatt.lab import Lab
 
 SIZES = {"quick": "the study's quick form (the default)", "full": "the study's full form"}
 PLAN = {

@@ -7,7 +7,7 @@ from invoke import Exit
 
 from hardwatt.commands import command
 from hardwatt.commands.onhost import on_host
-from hardwatt.lab import Lab
+from hardwatt.config.lab import Lab
 
 
 @command(positional=["folder"], help={"folder": "a new folder"})

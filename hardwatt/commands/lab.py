@@ -9,10 +9,10 @@ from invoke import Context, Exit
 from hardwatt.cli import SHIPPED
 from hardwatt.commands import command
 from hardwatt.commands.onhost import on_host
+from hardwatt.config.lab import Lab
 from hardwatt.core import questions
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say
-from hardwatt.lab import Lab
 
 
 @command(help={"only": "a step to run alone (may be given several times)"}, iterable=["only"])

@@ -2,8 +2,8 @@
 
 from hardwatt.commands import command
 from hardwatt.commands.onhost import on_host
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import SettingsError
-from hardwatt.lab import Lab
 
 
 @command()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from hardwatt.commands import command
-from hardwatt.lab import Lab
+from hardwatt.config.lab import Lab
 
 
 @command(help={"only": "one group: node, gitops, or ci (the image of a CI server, made only when asked for)"})

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from hardwatt.lab import Lab
+from hardwatt.config.lab import Lab
 
 
 def on_host(*, root: bool = False, unless_git_elsewhere: bool = False) -> Callable[[Callable[..., None]], Any]:

@@ -6,13 +6,13 @@ from typing import Literal
 
 from hardwatt import forward, host
 from hardwatt.bundle import Bundle
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import SettingsError
 from hardwatt.core.progress import say
 from hardwatt.dump import imports, job
 from hardwatt.dump.client import Client
 from hardwatt.dump.stream import Options
 from hardwatt.instruments import judged, measure
-from hardwatt.lab import Lab
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hardwatt.bundle import Bundle
+from hardwatt.config.lab import Lab
 from hardwatt.core import process
 from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.dump import openmetrics
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 
 START_TIMEOUT = 60.0

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from hardwatt import forward
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.dump import Client
 from hardwatt.instruments import WindowError, live
 from hardwatt.instruments.live import Energy
-from hardwatt.lab import Lab
 
 NAMESPACE = "flux-system"
 """What the talk looked at."""

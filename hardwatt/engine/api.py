@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hardwatt.bundle import Writer, provenance
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
 from hardwatt.core.progress import say
@@ -27,7 +28,6 @@ from hardwatt.engine.studymodel import ARMS, WORKLOADS, Study
 from hardwatt.engine.undo import Cluster, perform
 from hardwatt.engine.workload import code_hashes
 from hardwatt.hostlock import locked
-from hardwatt.lab import Lab
 
 OpenPlant = Callable[[Lab], AbstractContextManager[Plant]]
 OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]

@@ -8,6 +8,8 @@ from kubernetes import client
 import hardwatt
 from hardwatt import dump, forward, meter
 from hardwatt.bundle.model import Source
+from hardwatt.config.lab import Lab
+from hardwatt.config.versions import lock
 from hardwatt.core.errors import RefusedError
 from hardwatt.endpoint import Endpoint
 from hardwatt.engine import checks, hostchecks, hostlook
@@ -17,8 +19,6 @@ from hardwatt.engine.plant import NO_JITTER, Facts
 from hardwatt.engine.studymodel import Study
 from hardwatt.engine.undo import Manifest, first_arguments
 from hardwatt.gitops.optional import running_fake_meter
-from hardwatt.lab import Lab
-from hardwatt.versions import lock
 
 FLUX = "flux-system"
 JITTER = NO_JITTER.partition("=")[0]

@@ -9,6 +9,7 @@ from kubernetes import client
 
 from hardwatt import dump, forward, gitops, kube, machines, mirror
 from hardwatt.bundle import Edge, Writer
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.endpoint import Endpoint
 from hardwatt.engine import hostlook
@@ -25,7 +26,6 @@ from hardwatt.engine.studymodel import Exclusion, Study
 from hardwatt.engine.undo import Changes, Log
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
 from hardwatt.gitops import keys
-from hardwatt.lab import Lab
 from hardwatt.ssh import Ssh
 
 CI = "ci"

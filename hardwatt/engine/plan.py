@@ -6,10 +6,10 @@ from typing import Any
 
 from hardwatt.bundle import Run
 from hardwatt.bundle import plan_sha256 as hash_of
+from hardwatt.config.settings import parse
 from hardwatt.core.errors import RefusedError
 from hardwatt.engine.order import orders, stream
 from hardwatt.engine.studymodel import Study
-from hardwatt.settings import parse
 
 KILLED, STOPPED = INTERRUPTIONS = ("killed in mid-run", "stopped by Ctrl-C")
 QUICK, FULL = "quick", "full"

@@ -5,12 +5,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.engine.power import detectable, needed
 from hardwatt.engine.study import square_size
 from hardwatt.engine.studymodel import UNITS, Study
-from hardwatt.lab import Lab
 
 FILE, SCHEMA = "qualification.json", 1
 

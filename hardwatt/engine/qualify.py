@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hardwatt.bundle import Bundle
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.progress import say
@@ -14,7 +15,6 @@ from hardwatt.engine.power import FEWEST, sd_upper
 from hardwatt.engine.qualification import Noise, Qualification, Recovered, save
 from hardwatt.engine.study import list_studies, load_study
 from hardwatt.engine.studymodel import UNITS, Study
-from hardwatt.lab import Lab
 
 PROGRESS = "qualify.json"
 KINDS = ("a/a", "positive")

@@ -4,11 +4,11 @@ import time
 from pathlib import Path
 
 from hardwatt.bundle import Run, Writer
+from hardwatt.config.lab import Lab
 from hardwatt.engine import resume as resuming
 from hardwatt.engine.journal import JOURNAL, RUNNING, Journal, State
 from hardwatt.engine.preregistration import duration
 from hardwatt.engine.run import runs_left
-from hardwatt.lab import Lab
 
 
 def status(lab: Lab) -> str:

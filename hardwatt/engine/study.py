@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hardwatt.config.settings import parse
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.engine.studymodel import ARMS, SETTABLE, STUDIES, WORKLOADS, Study, is_key
-from hardwatt.settings import parse
 
 OUTCOMES = (
     "node_cpu_seconds", "node_joules", "git_cpu_seconds", "kubelet_cpu_seconds", "commit_to_ready_seconds",

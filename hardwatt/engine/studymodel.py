@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hardwatt.settings import parse
+from hardwatt.config.settings import parse
 
 STUDIES = Path("experiments/studies")
 ARMS = Path("experiments/arms")

@@ -7,6 +7,7 @@ from pathlib import Path
 from kubernetes import client as kubernetes
 
 from hardwatt import kube
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.process import run
 from hardwatt.core.progress import say
@@ -18,7 +19,6 @@ from hardwatt.gitops.place import Place
 from hardwatt.gitops.readiness import Key, Lack, Readiness
 from hardwatt.gitops.repository import Repository
 from hardwatt.gitops.state import expected, look
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 
 __all__ = [

@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
+from hardwatt.config.settings import Settings
+from hardwatt.config.versions import lock
 from hardwatt.core.errors import SettingsError
 from hardwatt.gitops import cadence
 from hardwatt.mirror.index import Image, Index
-from hardwatt.settings import Settings
-from hardwatt.versions import lock
 
 REQUIRED = ("source-controller", "kustomize-controller", "prometheus", "node-exporter")
 """Images without which there is no lab."""

@@ -10,8 +10,8 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
+from hardwatt.config.settings import Gitops
 from hardwatt.core.errors import LabError, SettingsError
-from hardwatt.settings import Gitops
 
 PUBLIC = "github.com"
 TIMEOUT = 30.0

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from hardwatt import machines, reach
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Gitops
 from hardwatt.core import credentials
 from hardwatt.core.files import write_atomic
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import github, keys
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab
-from hardwatt.settings import Gitops
 
 Kind = Literal["node", "ssh", "https", "github"]
 _USER, _PASSWORD = "HARDWATT_GIT_USER", "HARDWATT_GIT_PASSWORD"

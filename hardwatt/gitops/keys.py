@@ -10,10 +10,10 @@ import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.reach import quoted
 
 PORT = 2222

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.gitops import tree
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab
 
 _MARK = "# ---"
 

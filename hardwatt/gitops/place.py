@@ -4,13 +4,13 @@ import functools
 from pathlib import Path
 
 from hardwatt import machines, nodedata, reach, tunnels
+from hardwatt.config.lab import Lab
 from hardwatt.core.progress import say
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import flux, fluxcli, github, home, keys, tree
 from hardwatt.gitops.flux import Cluster, Wanted
 from hardwatt.gitops.home import Home
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 
 

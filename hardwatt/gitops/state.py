@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from hardwatt import mirror
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say
 from hardwatt.gitops import desired, home, readiness, tree
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import Key, Readiness
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 
 KEPT = "desired.json"

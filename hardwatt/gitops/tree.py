@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.gitops import cadence, component
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 
 GOTK_COMPONENTS = "gotk-components.yaml"

@@ -1,8 +1,8 @@
 """Places where a lab's node stands: embedded here, in a virtual machine, or on somebody's host."""
 
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json
-from hardwatt.lab import Lab
 from hardwatt.machines import hostfacts, qemu, vmfacts
 from hardwatt.machines.base import Machine, Status
 from hardwatt.machines.embedded import EmbeddedMachine

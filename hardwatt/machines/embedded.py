@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt import boot
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.machines import hostfacts, identity, network, rooted, rootfs
 from hardwatt.machines.base import Status, ssh_argv, why_not
 from hardwatt.machines.network import Addresses

@@ -5,9 +5,9 @@ import os
 import tempfile
 from pathlib import Path
 
+from hardwatt.config.lab import Lab
 from hardwatt.core import process
 from hardwatt.core.files import sync_folder, write_atomic
-from hardwatt.lab import Lab
 from hardwatt.reach import known_name
 
 CLIENT_KEY = "ssh"

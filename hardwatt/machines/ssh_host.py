@@ -14,17 +14,17 @@ import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
 from hardwatt import reach, unreachable
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Host
 from hardwatt.core import questions
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.limits import Limits
 from hardwatt.core.progress import say
 from hardwatt.core.wait import be_patient
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.machines import identity
 from hardwatt.machines.base import Status, ssh_argv
 from hardwatt.reach import Hop, known_name
-from hardwatt.settings import Host
 from hardwatt.ssh import Route, Ssh, fingerprint
 from hardwatt.unreachable import Place
 

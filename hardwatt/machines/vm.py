@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt import boot, reach
+from hardwatt.config.lab import Lab
 from hardwatt.core import process as core_process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json, write_json
@@ -18,7 +19,6 @@ from hardwatt.core.process import Process
 from hardwatt.core.progress import Step, step
 from hardwatt.core.wait import be_patient, wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.machines import identity, qemu, rootfs, vmdisk, vmfacts, vmimage
 from hardwatt.machines.base import Status, ssh_argv, why_not
 from hardwatt.machines.hostfacts import Problem

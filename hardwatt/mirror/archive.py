@@ -14,13 +14,13 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hardwatt import versions
+from hardwatt.config import versions
+from hardwatt.config.lab import Lab
 from hardwatt.core import files
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
 from hardwatt.core.progress import step
 from hardwatt.core.untrusted import Packed, files_in
 from hardwatt.core.untrusted_tar import members
-from hardwatt.lab import Lab
 from hardwatt.machines import rootfs
 from hardwatt.mirror import distro, oci
 from hardwatt.mirror.filler import disk, held, load, mirror_root

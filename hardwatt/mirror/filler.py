@@ -12,19 +12,19 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hardwatt import versions
+from hardwatt.config import versions
+from hardwatt.config.lab import Lab
+from hardwatt.config.versions import Lock
 from hardwatt.core import files
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import run
 from hardwatt.core.progress import say, step
-from hardwatt.lab import Lab
 from hardwatt.mirror import apt, commit, debs, distro, gobuild, gofamily, images, oci, registry
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.plan import Job, is_asked, is_current, is_made, jobs, upstream_index
 from hardwatt.mirror.resolve import resolve
 from hardwatt.mirror.supply import Supply
-from hardwatt.versions import Lock
 
 _ARTEFACT_BYTES = 250_000_000
 """What one artefact takes at most: its file or layout, and the registry's copy."""

@@ -14,12 +14,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from hardwatt.config.versions import UNRESOLVED, Lock
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
 from hardwatt.core.progress import say
 from hardwatt.core.untrusted import AGAIN, Packed, inside, listing, mapping, read_json, show, take
 from hardwatt.mirror import commit, names, oci
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.versions import UNRESOLVED, Lock
 
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _CONFIG = re.compile(r"(?:.*/)?(?:sha256:)?([0-9a-f]{64})(?:\.json)?")

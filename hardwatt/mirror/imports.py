@@ -12,17 +12,17 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from hardwatt import versions
+from hardwatt.config import versions
+from hardwatt.config.lab import Lab
+from hardwatt.config.versions import Lock
 from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.core.progress import say
 from hardwatt.core.untrusted import AGAIN, LIMITS, Names, files_in, inside, mapping, read_json, sha256, show, take
 from hardwatt.core.untrusted_tar import unpack
-from hardwatt.lab import Lab
 from hardwatt.machines import rootfs
 from hardwatt.mirror import commit, distro, foreign, names, oci
 from hardwatt.mirror.filler import disk, held, load, mirror_root, publisher
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.versions import Lock
 
 SUMS = "SHA256SUMS"
 META = "hardwatt-mirror.json"

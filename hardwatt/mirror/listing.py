@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
-from hardwatt import versions
-from hardwatt.lab import Lab
+from hardwatt.config import versions
+from hardwatt.config.lab import Lab
 from hardwatt.mirror.filler import family_key, load, mirror_root
 from hardwatt.mirror.plan import is_current, is_made, jobs
 

@@ -5,10 +5,10 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from hardwatt import versions
+from hardwatt.config import versions
+from hardwatt.config.versions import Lock
 from hardwatt.mirror import debs, images, oci
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.versions import Lock
 
 
 @dataclasses.dataclass(frozen=True)

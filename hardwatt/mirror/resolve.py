@@ -10,12 +10,12 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from hardwatt import versions
+from hardwatt.config import versions
+from hardwatt.config.versions import UNRESOLVED, Lock, Source
 from hardwatt.core import files
 from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.core.progress import say
 from hardwatt.mirror.download import DownloadError, Upstream, read
-from hardwatt.versions import UNRESOLVED, Lock, Source
 
 _ARCHES = ("amd64", "arm64")
 _SUM = re.compile(r"[0-9a-f]{64}")

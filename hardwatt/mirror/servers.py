@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hardwatt.config.lab import Lab
 from hardwatt.core import files
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process, spawn
-from hardwatt.lab import Lab
 from hardwatt.mirror import apt, httpd, registry
 from hardwatt.mirror.filler import load, mirror_root
 from hardwatt.mirror.served import Served

@@ -5,10 +5,10 @@ import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from hardwatt.config.versions import Source
 from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.core.progress import say
 from hardwatt.mirror.download import DownloadError, Upstream, fetch
-from hardwatt.versions import Source
 
 Build = Callable[[str], Mapping[str, Path]]
 """Family name to its binaries, built where that was not done before."""

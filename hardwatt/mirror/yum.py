@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hardwatt import versions
+from hardwatt.config import versions
+from hardwatt.config.lab import Lab
 from hardwatt.core import files
 from hardwatt.core.process import run
 from hardwatt.core.progress import step
-from hardwatt.lab import Lab
 from hardwatt.mirror import apt, debs
 from hardwatt.mirror.filler import held, load, mirror_root
 from hardwatt.mirror.index import Artefact

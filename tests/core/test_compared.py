@@ -9,6 +9,8 @@ from kubernetes import client as k8s
 
 from hardwatt import addons, engine, gitops, kube, lookat
 from hardwatt import up as up_module
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.process import Result
 from hardwatt.endpoint import Endpoint
@@ -16,8 +18,6 @@ from hardwatt.engine.journal import JOURNAL, Journal, State
 from hardwatt.engine.undo import Undo
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import KUBEADM, Lack, Readiness
-from hardwatt.lab import Lab
-from hardwatt.settings import Settings
 
 CONTROLLER = Item("Deployment", "flux-system", "source-controller", "flux-system")
 AT_ZERO = Lack(CONTROLLER, "scaled", "is scaled to 0, git has 1")

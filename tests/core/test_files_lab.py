@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.core import files
 from hardwatt.core.errors import LockedError
-from hardwatt.lab import Lab
-from hardwatt.settings import Settings
 
 
 def lab(tmp_path: Path) -> Lab:
@@ -54,8 +54,8 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     code = f"""
 import os
 from pathlib import Path
-from hardwatt.lab import Lab
-from hardwatt.settings import Settings
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 p = Path({str(tmp_path)!r})
 with Lab(Settings(name="t1"), p, p / ".lab" / "t1").lock("killed"):
     os._exit(9)

@@ -11,13 +11,13 @@ import pytest
 from hardwatt import engine, first, machines
 from hardwatt import report as report_module
 from hardwatt import up as up_module
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Host, Settings
 from hardwatt.core import process
 from hardwatt.core.progress import say
-from hardwatt.lab import Lab
 from hardwatt.machines import vmfacts
 from hardwatt.machines.hostfacts import Problem
 from hardwatt.meter import sources
-from hardwatt.settings import Host, Settings
 
 
 def lab(tmp_path: Path, **settings: object) -> Lab:

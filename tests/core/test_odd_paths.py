@@ -15,12 +15,12 @@ import paramiko
 import pytest
 
 from hardwatt import reach, tunnels
+from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import SettingsError
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import keys
 from hardwatt.machines import hostfacts
 from hardwatt.machines.base import ssh_argv
-from hardwatt.settings import ROOT
 from hardwatt.ssh import Ssh
 from tests.core import test_ssh
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from hardwatt import apitunnel, reach, tunnels
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.core import process
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.reach import Hop
-from hardwatt.settings import Settings
 
 END = Endpoint(
     "n", "ssh", "198.51.100.7", 22, "root", Path("/k/ssh key"), Path("/k/known_hosts"), "192.0.2.1", "198.51.100.7"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from hardwatt import boot, provision, reach, reboot, sudo, up
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.core.process import Result
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.provision import Outcome
-from hardwatt.settings import Settings
 
 END = Endpoint("n", "vm", "127.0.0.1", 40022, "lab", Path("/k"), Path("/kh"), "10.0.2.2", "10.0.2.15")
 

@@ -21,11 +21,11 @@ from invoke import Context, Exit
 import tasks
 from hardwatt import commands, lookat, nodedata, provision, sudo
 from hardwatt.commands import bundles, energy, experiment, gitops, lab, meter
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Host, Settings
 from hardwatt.core import credentials
 from hardwatt.core.files import write_json
-from hardwatt.lab import Lab
 from hardwatt.meter import sources
-from hardwatt.settings import ROOT, Host, Settings
 from hardwatt.ssh import fingerprint
 from tests.core.test_ssh import Server
 

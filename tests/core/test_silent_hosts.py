@@ -14,13 +14,13 @@ import paramiko
 import pytest
 
 from hardwatt import hostlock, provision, reach, sudo
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Host, Settings
 from hardwatt.core import credentials, limits
 from hardwatt.core.errors import CommandError, LabError, WaitError
 from hardwatt.core.limits import Limits
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.machines import ssh_host
-from hardwatt.settings import ROOT, Host, Settings
 from hardwatt.ssh import Ssh
 from tests.core import test_ssh
 from tests.core.test_ssh import Server, _Session

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from hardwatt import up as up_module
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json
-from hardwatt.lab import Lab
-from hardwatt.settings import Settings
 from hardwatt.up import STEPS, State, Step, select, up
 
 

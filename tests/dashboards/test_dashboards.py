@@ -18,9 +18,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from hardwatt.config.settings import ROOT
 from hardwatt.core.process import spawn
 from hardwatt.core.wait import wait
-from hardwatt.settings import ROOT
 from tests.gitops.conftest import find_tool
 
 GRAFANA = ROOT / "clusters/base/monitoring/grafana"

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 from hardwatt import provision, up
+from hardwatt.config.settings import ROOT
 from hardwatt.core.wait import wait
-from hardwatt.settings import ROOT
 
 SEED = int(os.environ.get("HARDWATT_KILL_SEED", "20261125"))
 """Recorded here, and shown by a failure; another one draws other steps and moments."""

@@ -6,7 +6,7 @@ import pytest
 
 from deploys import compatibility
 from deploys.compatibility import Stack
-from hardwatt import versions
+from hardwatt.config import versions
 
 TODAY = datetime.date(2026, 11, 25)
 LOCK = versions.lock()

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from hardwatt import meter, nodedata
-from hardwatt.lab import Lab
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.mirror import apt
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.served import Served
-from hardwatt.settings import Settings
 from tests.deploys.conftest import FAKE, Runner
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"

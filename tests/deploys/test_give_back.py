@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from hardwatt import machines, nodedata, provision, up
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
-from hardwatt.lab import Lab
 from hardwatt.machines.base import Status
-from hardwatt.settings import Settings
 from tests.deploys.conftest import ROOT
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hardwatt import kube, provision
-from hardwatt.lab import open_lab
-from hardwatt.settings import default_name
+from hardwatt.config.lab import open_lab
+from hardwatt.config.settings import default_name
 from tests.deploys import killing
 from tests.deploys.conftest import ROOT
 from tests.e2e.support import Story

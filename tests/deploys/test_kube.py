@@ -14,11 +14,11 @@ import yaml
 from kubernetes import client as k8s
 
 from hardwatt import apifaults, apitunnel, kube, machines, reach, sudo
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Result
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
-from hardwatt.settings import Settings
 
 ADMIN = yaml.safe_dump({
     "apiVersion": "v1",

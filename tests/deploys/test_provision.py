@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from hardwatt import nodedata, provision
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.core import process
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.served import Served
-from hardwatt.settings import Settings
 from tests.deploys.conftest import ROOT
 
 IMAGES = {

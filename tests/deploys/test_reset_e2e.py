@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from hardwatt import kube, machines, mirror, nodedata, provision
+from hardwatt.config.lab import Lab, open_lab
+from hardwatt.config.settings import default_name
 from hardwatt.core.wait import wait
-from hardwatt.lab import Lab, open_lab
-from hardwatt.settings import default_name
 from hardwatt.ssh import Ssh
 
 SNAPSHOT = r"""

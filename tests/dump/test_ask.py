@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from hardwatt.bundle import Bundle
+from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.dump import ask
 from hardwatt.dump.ask import Asked
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import UnreachableError
 from hardwatt.instruments.node import CPU
-from hardwatt.lab import open_lab
 from tests.dump.conftest import T0, Server
 
 

@@ -19,13 +19,13 @@ import requests
 
 from bench.dump import BEGIN, METRIC, plant
 from hardwatt.bundle import Bundle
+from hardwatt.config.lab import open_lab
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.dump import Client, replay
 from hardwatt.dump.job import Wanted, dump
 from hardwatt.dump.replay import Programs
 from hardwatt.dump.stream import Options
-from hardwatt.lab import open_lab
 
 ROOT = Path(__file__).parents[2]
 GIB = 1024 * 1024  # in KiB, as getrusage counts

@@ -13,6 +13,7 @@ import pytest
 
 from hardwatt.bundle import Bundle, Provenance, Run, SeriesSamples, Writer
 from hardwatt.bundle.synthetic import Spec, make_bundle
+from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
@@ -24,7 +25,6 @@ from hardwatt.dump.openmetrics import metric_text, series_text
 from hardwatt.dump.replay import Programs, replayed
 from hardwatt.dump.stream import Options
 from hardwatt.instruments import measure
-from hardwatt.lab import open_lab
 
 CPU = "hardwatt_node_cpu_seconds_total"
 ROOT = Path(__file__).parents[2]
@@ -158,7 +158,7 @@ def test_windows_of_a_dump_from_the_replay_are_those_of_the_bundle(bundle: Bundl
 @pytest.mark.mirror
 def test_the_command_prints_its_address_and_ctrl_c_leaves_nothing(bundle: Bundle, tmp_path: Path) -> None:
     code = (
-        "import sys, dataclasses; from pathlib import Path; from hardwatt.lab import open_lab\n"
+        "import sys, dataclasses; from pathlib import Path; from hardwatt.config.lab import open_lab\n"
         "from hardwatt.dump.replay import serve\n"
         "lab = dataclasses.replace(open_lab(), dir=Path(sys.argv[2]))\n"
         "serve(lab, Path(sys.argv[1]), show=lambda text: print(text, flush=True))\n"

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from hardwatt import hostrecord, kube, machines
+from hardwatt.config.lab import Lab, open_lab
+from hardwatt.config.settings import default_name
 from hardwatt.hostsnapshot import Snapshot
 from hardwatt.kube import Pod
-from hardwatt.lab import Lab, open_lab
 from hardwatt.machines import identity, network
-from hardwatt.settings import default_name
 from hardwatt.ssh import Ssh
 
 ROOT = Path(__file__).resolve().parents[2]

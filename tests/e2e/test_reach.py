@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from hardwatt import apitunnel, kube, machines, reach, tunnels
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.core.process import Process
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import keys
-from hardwatt.lab import Lab
 from hardwatt.nodedata import node_file
 from hardwatt.ssh import Ssh
 from tests.e2e.support import ROOT, Story

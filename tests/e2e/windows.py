@@ -7,12 +7,12 @@ from typing import Any
 
 from hardwatt import forward, kube, meter, mirror
 from hardwatt.bundle import Bundle, Edge, Provenance, Run, Writer
+from hardwatt.config.lab import Lab
 from hardwatt.core.wait import wait
 from hardwatt.dump import dump_run
 from hardwatt.engine.exporter import meter_info
 from hardwatt.engine.kubeplant import KubePlant, open_plant
 from hardwatt.instruments import Crosscheck, Figure, judged, measure
-from hardwatt.lab import Lab
 
 TICKS = 100
 """Of a CPU-second in /proc/PID/stat: USER_HZ, the same on every Linux."""

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from hardwatt.config.lab import Lab, open_lab
+from hardwatt.config.settings import ROOT, Settings, default_name
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab, open_lab
-from hardwatt.settings import ROOT, Settings, default_name
 from hardwatt.ssh import Ssh
 from tests.e2e.support import Story
 from tests.el8.standin import StandIn

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hardwatt import meter
+from hardwatt.config.settings import ROOT
 from hardwatt.meter import sources
-from hardwatt.settings import ROOT
 
 SHIPPED = [
     *(file for file in meter.NODE_FILES.values() if file.suffix == ".py"),

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import kube, mirror, versions
+from hardwatt import kube, mirror
+from hardwatt.config import versions
 from hardwatt.mirror import yum
 from tests.el8 import standin
 from tests.el8.conftest import Site

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from hardwatt import forward
+from hardwatt.config.lab import Lab, open_lab
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.energy import query
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.live import Energy
-from hardwatt.lab import Lab, open_lab
 
 
 class FakeClient:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Settings
 from hardwatt.engine.study import Study, read_study
-from hardwatt.lab import Lab
-from hardwatt.settings import ROOT, Settings
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ import polars as pl
 from scipy import stats
 
 from hardwatt.bundle import Run, Writer
+from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
 from hardwatt.engine.arm import BaseArm, Commit
 from hardwatt.engine.journal import Journal, State
@@ -31,7 +32,6 @@ from hardwatt.engine.run import Engine
 from hardwatt.engine.studymodel import Study, override
 from hardwatt.engine.undo import Log
 from hardwatt.instruments.windows import Rule, integrate
-from hardwatt.settings import ROOT
 from tests.engine.simulated import IDLE_CORES, Disk, SimPlant
 
 A, B = ARMS = ("arm-a", "arm-b")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import CommandError, LabError, RefusedError
 from hardwatt.engine import checks
 from hardwatt.engine.exporter import meter_info
@@ -18,7 +19,6 @@ from hardwatt.engine.study import Study
 from hardwatt.engine.wait import condition
 from hardwatt.engine.window import sleep_until
 from hardwatt.engine.workload import WorkingCopy, base_kustomization, kustomization, manifests
-from hardwatt.settings import ROOT
 from tests.engine.simulated import Disk, SimClock
 
 ROLLED_OUT: dict[str, Any] = {

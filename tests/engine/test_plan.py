@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardwatt.bundle import Run, validate_plan
+from hardwatt.config.settings import ROOT
 from hardwatt.engine.plan import Plan, Row, complete, make_plan, next_row
 from hardwatt.engine.study import Study, read_study
-from hardwatt.settings import ROOT
 
 STUDY = read_study(ROOT / "experiments/studies/push-vs-pull.toml")
 SEEDS = st.integers(0, 2**31 - 1)

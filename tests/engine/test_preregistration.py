@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.engine import api, preregistration
 from hardwatt.engine.plan import make_plan, stored_plan
 from hardwatt.engine.power import detectable, needed, sd_upper
 from hardwatt.engine.qualification import Noise, Qualification, Recovered, blocks_for, load, save
 from hardwatt.engine.studymodel import Margin, Study, override
-from hardwatt.lab import Lab
-from hardwatt.settings import ROOT
 
 GOOD = Qualification(
     at="2027-01-15T08:00:00+00:00", study="control-aa", outcome="node_cpu_seconds", window_seconds=45.0, commits=3,

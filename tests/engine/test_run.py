@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from hardwatt.bundle import Bundle, Run, Writer
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError, LockedError, RefusedError, SettingsError
 from hardwatt.core.files import read_json
 from hardwatt.engine import api, resume
@@ -21,8 +23,6 @@ from hardwatt.engine.journal import JOURNAL, Journal
 from hardwatt.engine.plant import NO_JITTER
 from hardwatt.engine.status import status
 from hardwatt.engine.undo import Undo
-from hardwatt.lab import Lab
-from hardwatt.settings import ROOT
 from tests.engine.simulated import CLOCK_OFFSET_MS, IDLE_CORES, JOB_SECONDS, Killed, SimPlant, opened
 
 STUDY, SEED, PAIRS = "push-vs-pull", 11, 2
@@ -330,8 +330,8 @@ def test_a_real_sigkill_in_mid_window_is_resumed(lab: Lab, tmp_path: Path) -> No
     script = f"""
 import os, signal
 from pathlib import Path
-from hardwatt.lab import Lab
-from hardwatt.settings import ROOT, Settings
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Settings
 from tests.engine.simulated import SimPlant
 from tests.engine.test_run import at, start
 lab = Lab(Settings(name="sim", results={lab.settings.results!r}), ROOT, Path({str(lab.dir)!r}))

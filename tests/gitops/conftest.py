@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from hardwatt.config.lab import Lab, open_lab
+from hardwatt.config.settings import ROOT, Settings
+from hardwatt.config.versions import lock
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab, open_lab
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.settings import ROOT, Settings
-from hardwatt.versions import lock
 
 GENERATED = "clusters/generated/lab"
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.gitops import mock_app, tree
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
-from hardwatt.settings import ROOT
 from tests.gitops.conftest import GENERATED
 from tests.gitops.test_manifests import build
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hardwatt import gitops, kube, machines
+from hardwatt.config.lab import Lab
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError, RefusedError
 from hardwatt.endpoint import Endpoint
@@ -16,7 +17,6 @@ from hardwatt.gitops.desired import Item
 from hardwatt.gitops.flux import Wanted
 from hardwatt.gitops.readiness import Lack, Readiness
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Artefact, Index
 
 HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.gitops import desired, tree
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
 from tests.gitops.conftest import User, find_tool
 

@@ -18,14 +18,14 @@ import yaml
 from kubernetes import client as kubernetes
 
 from hardwatt import kube, machines
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Settings
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import bootstrap, flux, fluxcli, plan, tree
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.settings import ROOT, Settings
 from tests.gitops.conftest import find_tool, locked_index
 from tests.gitops.github import NAME, OWNER, TOKEN, StandIn, served
 from tests.gitops.test_optional import held

@@ -11,8 +11,8 @@ import pytest
 from kubernetes import client as k8s
 
 from hardwatt import forward, kube, machines, mirror
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
-from hardwatt.lab import Lab
 
 KUBECTL = f"""#!/bin/sh
 '''exec' "{sys.executable}" "$0" "$@" # as pip does where the path of the environment has a space

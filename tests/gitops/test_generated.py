@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import yaml
 
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Settings
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.gitops import component, tree
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.settings import ROOT, Settings
 from tests.gitops.conftest import find_tool
 
 GOLDEN = Path(__file__).parent / "golden" / "kustomization.yaml"

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Gitops, Settings
 from hardwatt.core import credentials, process
 from hardwatt.core.errors import CommandError, LabError, SettingsError
 from hardwatt.gitops import github as api
@@ -14,8 +16,6 @@ from hardwatt.gitops import home, place
 from hardwatt.gitops.faults import GitServerError, explain
 from hardwatt.gitops.github import GitHub
 from hardwatt.gitops.repository import Repository
-from hardwatt.lab import Lab
-from hardwatt.settings import ROOT, Gitops, Settings
 from tests.gitops.github import NAME, OWNER, TOKEN, StandIn, served
 
 FILES = {"clusters/lab/a.yaml": "a: 1\n"}

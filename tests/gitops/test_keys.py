@@ -4,10 +4,10 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import keys
-from hardwatt.lab import Lab
 
 HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Settings
+from hardwatt.config.versions import load
 from hardwatt.gitops import cadence, tree
-from hardwatt.lab import Lab
 from hardwatt.mirror.index import Index
-from hardwatt.settings import ROOT, Settings
-from hardwatt.versions import load
 from tests.gitops.conftest import find_tool, locked_index
 
 CLUSTERS = ROOT / "clusters"

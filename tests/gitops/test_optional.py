@@ -10,13 +10,13 @@ import yaml
 from kubernetes import client as kubernetes
 
 from hardwatt import forward, machines, mirror
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT, Settings
+from hardwatt.config.versions import load, machine_arch
 from hardwatt.core.errors import LabError
 from hardwatt.gitops import optional, tree
-from hardwatt.lab import Lab
 from hardwatt.mirror import foreign
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.settings import ROOT, Settings
-from hardwatt.versions import load, machine_arch
 from tests.gitops.conftest import GENERATED
 from tests.gitops.test_manifests import build, pods
 from tests.mirror import test_archive

@@ -25,10 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 INSIDE = """
 import json, sys
 from pathlib import Path
-from hardwatt.lab import Lab
+from hardwatt.config.lab import Lab
 from hardwatt.machines import hostfacts
 from hardwatt.machines.embedded import EmbeddedMachine
-from hardwatt.settings import Mirror, Settings
+from hardwatt.config.settings import Mirror, Settings
 from hardwatt.ssh import Ssh
 
 top = Path("/opt/trial/labs")

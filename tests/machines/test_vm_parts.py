@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 
 from hardwatt import machines
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings, parse
 from hardwatt.core import process as core_process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import be_patient, patience, wait
 from hardwatt.endpoint import Endpoint
-from hardwatt.lab import Lab
 from hardwatt.machines import hostfacts, identity, qemu, vm, vmdisk, vmfacts, vmimage
 from hardwatt.machines.hostfacts import Problem
 from hardwatt.machines.qemu import Accel, Guest, Ports
 from hardwatt.machines.rootfs import Sources
 from hardwatt.machines.vmimage import Image
-from hardwatt.settings import Settings, parse
 from tests.machines.constructed_hosts import BARE_V1
 
 SOURCES = Sources(

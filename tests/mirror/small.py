@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hardwatt import versions
-from hardwatt.lab import Lab
+from hardwatt.config import versions
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import parse
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.filler import Filler
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.plan import Job, is_current, jobs
 from hardwatt.mirror.supply import Supply
-from hardwatt.settings import parse
 
 ARCH = versions.machine_arch()
 _SOURCE = {"version": "1.36.3", "kind": "own", "family": "kubernetes", "sha256": "unresolved"}
@@ -55,7 +55,7 @@ def lock(**source_changes: Mapping[str, Any]) -> versions.Lock:
 
 def lab(tmp_path: Path, **mirror: str) -> Lab:
     """Return a lab that lives in ``tmp_path`` altogether, its cache too."""
-    from hardwatt.settings import Settings
+    from hardwatt.config.settings import Settings
 
     settings = parse(Settings, {"name": "lab-test", "mirror": {"cache": str(tmp_path / "cache"), **mirror}}, "test")
     root = Path(__file__).resolve().parents[2]

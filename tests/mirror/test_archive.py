@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from hardwatt.config.lab import Lab
 from hardwatt.core import files
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
-from hardwatt.lab import Lab
 from hardwatt.machines import rootfs
 from hardwatt.mirror import apt, archive, distro, filler, foreign, oci, registry
 from hardwatt.mirror.index import Artefact, Index

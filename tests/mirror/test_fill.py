@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import versions
+from hardwatt.config import versions
 from hardwatt.core.errors import LabError
 from hardwatt.mirror import apt, filler, gobuild, oci, registry
 from hardwatt.mirror.index import Artefact, Index

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from hardwatt.config.lab import Lab
 from hardwatt.core import files
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
-from hardwatt.lab import Lab
 from hardwatt.mirror import apt, archive, commit, distro, filler, imports, names, oci, plan, registry
 from hardwatt.mirror.index import Artefact, Index
 from tests.mirror import small

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import mirror, versions
+from hardwatt import mirror
+from hardwatt.config import versions
+from hardwatt.config.lab import Lab, open_lab
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError
 from hardwatt.core.wait import wait
-from hardwatt.lab import Lab, open_lab
 from hardwatt.mirror.index import Index
 from tests.mirror.test_packages import apt_get
 
@@ -79,8 +80,9 @@ def test_apt_brings_a_kubelet_that_runs(lab: Lab, served: mirror.Served, tmp_pat
 
 FILL = """
     from pathlib import Path
-    from hardwatt.lab import Lab, open_lab
-    from hardwatt import mirror, settings
+    from hardwatt.config.lab import Lab, open_lab
+    from hardwatt import mirror
+from hardwatt.config import settings
     found = open_lab()
     lab = Lab(found.settings, found.root, Path({folder!r}))
     mirror.fill(lab, only="node")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import versions
+from hardwatt.config import versions
 from hardwatt.core.errors import LabError
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.resolve import resolve

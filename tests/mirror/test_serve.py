@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import ROOT
 from hardwatt.core import files
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.lab import Lab
 from hardwatt.mirror import registry, servers
 from hardwatt.mirror.filler import mirror_root
 from hardwatt.mirror.index import Artefact, Index
-from hardwatt.settings import ROOT
 from tests.mirror import small
 
 # A double of the registry: it reads the configuration that the real one would, and answers.

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from hardwatt.config.settings import ROOT
 from hardwatt.gitops import component
-from hardwatt.settings import ROOT
 from tests.gitops.conftest import find_tool
 
 CONFIGS = ROOT / "clusters/base/monitoring/configs"

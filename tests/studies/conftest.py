@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt.lab import open_lab
-from hardwatt.settings import default_name
+from hardwatt.config.lab import open_lab
+from hardwatt.config.settings import default_name
 from tests.e2e.support import Story
 
 

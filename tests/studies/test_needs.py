@@ -2,11 +2,11 @@
 
 import pytest
 
+from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import RefusedError
 from hardwatt.engine import checks
 from hardwatt.engine.kubefacts import refuse_missing
 from hardwatt.engine.study import load_study
-from hardwatt.settings import ROOT
 
 
 def test_the_images_on_a_node_are_known_by_their_repositories() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hardwatt.bundle import Bundle
+from hardwatt.config.settings import ROOT
 from hardwatt.engine.journal import Journal
 from hardwatt.engine.kubeplant import open_plant
 from hardwatt.engine.plan import Row
@@ -16,7 +17,6 @@ from hardwatt.engine.plant import Plant
 from hardwatt.engine.rollouts import REVISION
 from hardwatt.engine.study import Study, list_studies, load_study
 from hardwatt.engine.window import Window, deliver_first, deliveries, measure, push_first
-from hardwatt.settings import ROOT
 from tests.e2e.support import Story
 from tests.studies.figures import rows, table
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from hardwatt import boot, forward, hostrecord, kube, machines, reboot, sudo
+from hardwatt.config.lab import open_lab
+from hardwatt.config.settings import default_name
 from hardwatt.dump import Client
 from hardwatt.hostsnapshot import Snapshot
-from hardwatt.lab import open_lab
 from hardwatt.machines import identity
 from hardwatt.machines.vmimage import USER_NETWORK
-from hardwatt.settings import default_name
 from tests.e2e.support import Story, lab_of_its_own
 from tests.vm import guest
 from tests.vm.test_vm import UP

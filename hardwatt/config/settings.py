@@ -16,7 +16,7 @@ from hardwatt.core.errors import SettingsError
 
 M = TypeVar("M", bound=BaseModel)
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 """The checkout that this package lies in (the toolkit's tasks run from a checkout)."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from hardwatt.core.errors import LabError, VerifyError
 
-PATH = Path(__file__).resolve().parent.parent / "versions.lock.toml"
+PATH = Path(__file__).resolve().parent.parent.parent / "versions.lock.toml"
 UNRESOLVED = "unresolved"
 GROUPS = ("node", "gitops", "ci")
 OPTIONAL = ("ci",)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import settings
+from hardwatt.config import settings
 from hardwatt.core.errors import SettingsError
 
 

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from hardwatt import settings as settings_module
+from hardwatt.config import settings as settings_module
+from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LockedError
-from hardwatt.settings import Settings
 
 LOCKS = Path("/proc/locks")
 

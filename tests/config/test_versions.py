@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt import versions
+from hardwatt.config import versions
 from hardwatt.core.errors import VerifyError
 from hardwatt.mirror import debs, gofamily, images
 

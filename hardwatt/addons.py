@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from hardwatt import gitops, kube, sudo
+from hardwatt import gitops, kube
 from hardwatt.config.lab import Lab
-from hardwatt.endpoint import Endpoint
+from hardwatt.connect import sudo
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.gitops import putback
 from hardwatt.gitops.readiness import KUBEADM, Key, Lack, Readiness
-from hardwatt.ssh import Ssh
 
 CONFIG = "/etc/hardwatt/kubeadm.yaml"
 """As deploys/kubeadm.py writes it."""

@@ -8,8 +8,9 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import SSLError
 
-from hardwatt import machines, reach
+from hardwatt import machines
 from hardwatt.config.lab import Lab
+from hardwatt.connect import ssh_routes
 from hardwatt.core.errors import LabError
 
 UP = "invoke lab.up"
@@ -33,7 +34,7 @@ def explained(lab: Lab, server: str, error: Exception) -> LabError:
             hint=KUBECONFIG,
         )
     end = machine.endpoint()
-    if not reach.ssh_answers(end, end.port):
+    if not ssh_routes.ssh_answers(end, end.port):
         hint = UP if machine.kind == "ssh" else f"invoke lab.machine.stop, then {UP}"
         return LabError(
             f"the node {end.name} does not answer, neither SSH nor its API server ({short(error)})", hint=hint

@@ -8,11 +8,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from hardwatt import tunnels
 from hardwatt.config.lab import Lab
+from hardwatt.connect import tunnels
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
-from hardwatt.endpoint import Endpoint
 
 PORT = 6443
 _PATIENCE = 5.0

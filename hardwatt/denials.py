@@ -2,10 +2,10 @@
 
 import re
 
-from hardwatt import sudo
+from hardwatt.connect import sudo
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import CommandError
-from hardwatt.endpoint import Endpoint
-from hardwatt.ssh import Ssh
 
 RECORD = "/var/lib/hardwatt/record/lab"
 """Written when the first run of the deploys begins: denials before it are not the lab's."""

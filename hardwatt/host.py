@@ -1,7 +1,8 @@
 """The host over SSH that lab.toml names, reached before a command says anything about it."""
 
-from hardwatt import machines, sudo
+from hardwatt import machines
 from hardwatt.config.lab import Lab
+from hardwatt.connect import sudo
 
 
 def require(lab: Lab, *, root: bool = False) -> None:

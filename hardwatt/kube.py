@@ -12,13 +12,14 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from hardwatt import apifaults, apitunnel, machines, sudo
+from hardwatt import apifaults, apitunnel, machines
 from hardwatt.config.lab import Lab
+from hardwatt.connect import sudo
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
 from hardwatt.core.wait import patience
-from hardwatt.endpoint import Endpoint
-from hardwatt.ssh import Ssh
 
 ADMIN = "/etc/kubernetes/admin.conf"
 PORT = apitunnel.PORT

@@ -17,15 +17,15 @@ from hardwatt import (
     mirror,
     nodedata,
     provision,
-    sudo,
 )
 from hardwatt.config.lab import Lab
+from hardwatt.connect import sudo
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, next_after
 from hardwatt.core.progress import cells, console, say, table
-from hardwatt.endpoint import Endpoint
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
-from hardwatt.ssh import Ssh
 from hardwatt.up import described
 
 METER_PAGE = "/var/lib/hardwatt/meter/textfile/hardwatt.prom"

@@ -5,17 +5,18 @@ import ipaddress
 from pathlib import Path
 from typing import Any, Literal
 
-from hardwatt import meter, reach
+from hardwatt import meter
 from hardwatt.config import versions
 from hardwatt.config.lab import Lab
+from hardwatt.connect import ssh_routes
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.core.files import read_json, write_atomic, write_json
-from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import keys
 from hardwatt.mirror import apt, yum
 from hardwatt.mirror.index import Image, Index
 from hardwatt.mirror.served import Served
-from hardwatt.ssh import Ssh
 
 KUBERNETES = ("kubeadm", "kubectl", "kubelet")
 DISTRIBUTION = (
@@ -77,7 +78,7 @@ def write_node_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served |
     file = node_file(lab)
     data = node_data(lab, endpoint, index, served, Processor.of(endpoint))
     if endpoint.jump:
-        write_atomic(_ssh_config(lab), reach.ssh_config(endpoint))
+        write_atomic(_ssh_config(lab), ssh_routes.ssh_config(endpoint))
     if read_json(file) != data:
         write_json(file, data, mode=0o600)
     return file

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hardwatt import machines, sudo
+from hardwatt import machines
 from hardwatt.config.lab import Lab
+from hardwatt.connect import sudo
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import read_json

@@ -2,12 +2,12 @@
 
 import contextlib
 
-from hardwatt import boot, reach, sudo
+from hardwatt.connect import boot, ssh_routes, sudo
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say
 from hardwatt.core.wait import wait
-from hardwatt.endpoint import Endpoint
-from hardwatt.ssh import Ssh
 
 REQUIRED = "/run/hardwatt/reboot-required"
 """On the node: one reason a line, written by the deploys; gone with the boot."""
@@ -35,7 +35,7 @@ def reboot(endpoint: Endpoint) -> None:
     say(f"    {endpoint.name} reboots; waiting until it answers again")
 
     def poll() -> str:
-        if not endpoint.jump and not reach.ssh_answers(endpoint, 22 if endpoint.forwards else endpoint.port):
+        if not endpoint.jump and not ssh_routes.ssh_answers(endpoint, 22 if endpoint.forwards else endpoint.port):
             return "no SSH"
         return boot.state(Ssh(endpoint, timeout=20), timeout=600, before=before)
 

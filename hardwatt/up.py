@@ -11,26 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubernetes import client as kubernetes
 
-from hardwatt import (
-    addons,
-    apitunnel,
-    engine,
-    forward,
-    gitops,
-    hostlock,
-    kube,
-    machines,
-    mirror,
-    nodedata,
-    provision,
-    reboot,
-    tunnels,
-)
+from hardwatt import addons, apitunnel, engine, forward, gitops, kube, machines, mirror, nodedata, provision, reboot
 from hardwatt.config.lab import Lab
+from hardwatt.connect import tunnels
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
-from hardwatt.endpoint import Endpoint
+from hardwatt.machines import lab_lock
 
 READY_TIMEOUT = 300.0
 REBOOTS = 2
@@ -191,7 +179,7 @@ def up(lab: Lab, only: Sequence[str] = ()) -> list[str]:
     """
     chosen = select(only)
     state = State(lab)
-    with hostlock.locked(lab, "lab.up"):
+    with lab_lock.locked(lab, "lab.up"):
         for item in chosen:
             with step(item.title, folder=lab.dir) as current:
                 before = len(state.changes)
@@ -228,7 +216,7 @@ def down(lab: Lab, *, keep_packages: bool = False) -> None:
 
     What an interrupted experiment switched off goes with the cluster; its bundle stays unfinished.
     """
-    with hostlock.locked(lab, "lab.down", lost_host=True):
+    with lab_lock.locked(lab, "lab.down", lost_host=True):
         with step("Stop forwards and the mirror's servers"):
             forward.stop(lab)
             apitunnel.stop(lab)

@@ -16,7 +16,7 @@ from hardwatt import hardway, nodedata
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Meter, Mirror, Settings
 from hardwatt.config.versions import lock
-from hardwatt.endpoint import Endpoint
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.plan import upstream_index
 from inventory import hosts

@@ -27,7 +27,7 @@ from hardwatt.engine.study import load_study
 from hardwatt.engine.studymodel import ARMS, WORKLOADS, Study
 from hardwatt.engine.undo import Cluster, perform
 from hardwatt.engine.workload import code_hashes
-from hardwatt.hostlock import locked
+from hardwatt.machines.lab_lock import locked
 
 OpenPlant = Callable[[Lab], AbstractContextManager[Plant]]
 OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]

@@ -6,9 +6,9 @@ kernel and processor are the node's. Nothing of it runs inside a window.
 
 from collections.abc import Callable, Iterable, Mapping
 
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core import process
-from hardwatt.endpoint import Endpoint
-from hardwatt.ssh import Ssh
 
 Facts = Mapping[str, str]
 """Name -> what was read, lines joined by ``;``. A name that is missing was not to be had."""

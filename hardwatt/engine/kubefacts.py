@@ -10,8 +10,8 @@ from hardwatt import dump, forward, meter
 from hardwatt.bundle.model import Source
 from hardwatt.config.lab import Lab
 from hardwatt.config.versions import lock
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import RefusedError
-from hardwatt.endpoint import Endpoint
 from hardwatt.engine import checks, hostchecks, hostlook
 from hardwatt.engine.cluster import KubeCluster, api_errors
 from hardwatt.engine.exporter import Exporter, meter_info

@@ -10,8 +10,9 @@ from kubernetes import client
 from hardwatt import dump, forward, gitops, kube, machines, mirror
 from hardwatt.bundle import Edge, Writer
 from hardwatt.config.lab import Lab
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, RefusedError
-from hardwatt.endpoint import Endpoint
 from hardwatt.engine import hostlook
 from hardwatt.engine.arm import BaseArm, Bench, Git, load_arm
 from hardwatt.engine.cluster import KubeCluster
@@ -26,7 +27,6 @@ from hardwatt.engine.studymodel import Exclusion, Study
 from hardwatt.engine.undo import Changes, Log
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
 from hardwatt.gitops import keys
-from hardwatt.ssh import Ssh
 
 CI = "ci"
 FLUX_KINDS = (

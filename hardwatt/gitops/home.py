@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from hardwatt import machines, reach
+from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Gitops
+from hardwatt.connect import ssh_routes
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import credentials
 from hardwatt.core.files import write_atomic
-from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import github, keys
 from hardwatt.gitops.repository import Repository
 
@@ -111,7 +112,7 @@ def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> Home:
     remote = keys.remote(endpoint)
     keys.ensure(lab)
     known_hosts = _known_hosts(lab, "known_hosts", remote.known_host)
-    way = reach.git_way(endpoint, keys.PORT)
+    way = ssh_routes.git_way(endpoint, keys.PORT)
     command = keys.ssh_command(keys.path(lab, "controller"), known_hosts, way=way)
     env = {"GIT_SSH_COMMAND": command, "SSH_KNOWN_HOSTS": str(known_hosts)}
     url = remote.url(name)

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hardwatt.config.lab import Lab
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh_routes import quoted
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
-from hardwatt.endpoint import Endpoint
-from hardwatt.reach import quoted
 
 PORT = 2222
 ROOT = "/srv/git"
@@ -88,7 +88,7 @@ def remote(endpoint: Endpoint) -> Remote:
 def ssh_command(key: Path, known_hosts: Path, algorithm: str = "ssh-ed25519", way: Sequence[str] = ()) -> str:
     """Return GIT_SSH_COMMAND for one key: that key alone, the known host key alone, no questions.
 
-    ``way`` are options that lead to a node that is not reached directly (``hardwatt.reach``).
+    ``way`` are options that lead to a node that is not reached directly (``hardwatt.connect.ssh_routes``).
     """
     options = {
         "IdentitiesOnly": "yes",

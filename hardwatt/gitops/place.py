@@ -3,10 +3,11 @@
 import functools
 from pathlib import Path
 
-from hardwatt import machines, nodedata, reach, tunnels
+from hardwatt import machines, nodedata
 from hardwatt.config.lab import Lab
+from hardwatt.connect import ssh_routes, tunnels
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.progress import say
-from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import flux, fluxcli, github, home, keys, tree
 from hardwatt.gitops.flux import Cluster, Wanted
 from hardwatt.gitops.home import Home
@@ -48,7 +49,7 @@ class Place:
     def answers(self) -> bool:
         """Return whether there is a repository to look at. Makes nothing; raises ``LabError``."""
         if home.kind(self._settings) == "node":
-            return keys.path(self._lab, "controller").exists() and reach.ssh_answers(self.endpoint, keys.PORT)
+            return keys.path(self._lab, "controller").exists() and ssh_routes.ssh_answers(self.endpoint, keys.PORT)
         return self.home.kind != "github" or self.github.exists()
 
     def wanted(self) -> Wanted:

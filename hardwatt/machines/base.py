@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Literal, Protocol
 
-from hardwatt import reach
-from hardwatt.endpoint import Endpoint
+from hardwatt.connect import ssh_routes
+from hardwatt.connect.endpoint import Endpoint
 
 State = Literal["absent", "stopped", "dead", "running"]
 
@@ -73,5 +73,5 @@ def why_not(status: Status) -> str:
 
 def ssh_argv(end: Endpoint) -> list[str]:
     """Return the ssh command to a node, with the lab's own key and known hosts and no others."""
-    chosen = reach.options(end.key, end.known_hosts)
-    return ["ssh", *chosen, *reach.way(end), "-p", str(end.port), f"{end.user}@{end.address}"]
+    chosen = ssh_routes.options(end.key, end.known_hosts)
+    return ["ssh", *chosen, *ssh_routes.way(end), "-p", str(end.port), f"{end.user}@{end.address}"]

@@ -6,19 +6,19 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from hardwatt import boot
 from hardwatt.config.lab import Lab
+from hardwatt.connect import boot
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
-from hardwatt.endpoint import Endpoint
 from hardwatt.machines import hostfacts, identity, network, rooted, rootfs
 from hardwatt.machines.base import Status, ssh_argv, why_not
 from hardwatt.machines.network import Addresses
 from hardwatt.machines.rooted import Spec
-from hardwatt.ssh import Ssh
 
 BOOT_TIMEOUT = 120.0
 """Seconds until the node answers; 3 to 12 were seen on two cores."""

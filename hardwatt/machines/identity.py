@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 from hardwatt.config.lab import Lab
+from hardwatt.connect.ssh_routes import known_name
 from hardwatt.core import process
 from hardwatt.core.files import sync_folder, write_atomic
-from hardwatt.reach import known_name
 
 CLIENT_KEY = "ssh"
 HOST_KEY = "host_ed25519"

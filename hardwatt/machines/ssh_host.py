@@ -13,20 +13,20 @@ from typing import Any
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
-from hardwatt import reach, unreachable
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Host
+from hardwatt.connect import ssh_routes, unreachable
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Route, Ssh, fingerprint
+from hardwatt.connect.ssh_routes import Hop, known_name
+from hardwatt.connect.unreachable import Place
 from hardwatt.core import questions
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.limits import Limits
 from hardwatt.core.progress import say
 from hardwatt.core.wait import be_patient
-from hardwatt.endpoint import Endpoint
 from hardwatt.machines import identity
 from hardwatt.machines.base import Status, ssh_argv
-from hardwatt.reach import Hop, known_name
-from hardwatt.ssh import Route, Ssh, fingerprint
-from hardwatt.unreachable import Place
 
 OFFER = Limits(connect=30)
 """For the host key that a host offers: the first thing that a slow one is asked for."""
@@ -182,7 +182,7 @@ def _offer_behind(lab: Lab, hop: Hop) -> Offer:
     if known.lookup(hop.known_as) is None:
         raise LabError(f"the lab does not know the host key of {hop.known_as}, the jump host of {end.address}",
                        hint=f"invoke lab.trust {hop.address}")  # fmt: skip
-    route = Route(reach.proxy_command(end, f"{end.address}:{end.port}"))
+    route = Route(ssh_routes.proxy_command(end, f"{end.address}:{end.port}"))
     try:
         return Offer(end.address, end.port, _offered(route))
     except (OSError, paramiko.SSHException) as error:

@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt import boot, reach
 from hardwatt.config.lab import Lab
+from hardwatt.connect import boot, ssh_routes
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core import process as core_process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.core.progress import Step, step
 from hardwatt.core.wait import be_patient, wait
-from hardwatt.endpoint import Endpoint
 from hardwatt.machines import identity, qemu, rootfs, vmdisk, vmfacts, vmimage
 from hardwatt.machines.base import Status, ssh_argv, why_not
 from hardwatt.machines.hostfacts import Problem
 from hardwatt.machines.qemu import Accel, Guest, Ports
 from hardwatt.machines.vmimage import USER_NETWORK, Image
-from hardwatt.ssh import Ssh
 
 BOOT_TIMEOUT: dict[Accel, float] = {"kvm": 120.0, "tcg": 600.0}
 """Seconds until the node answers; 21 to 39 were seen under emulation on two idle cores."""
@@ -107,7 +107,7 @@ class VmMachine:
             if self._folder.exists():
                 shutil.rmtree(self._folder)
             if ports := state.get("ports"):
-                identity.forget(self.lab, reach.known_name(_LOOPBACK, ports["ssh"]))
+                identity.forget(self.lab, ssh_routes.known_name(_LOOPBACK, ports["ssh"]))
             for name in (identity.HOST_KEY, f"{identity.HOST_KEY}.pub"):
                 (self.lab.keys / name).unlink(missing_ok=True)
             self._file.unlink(missing_ok=True)
@@ -177,7 +177,7 @@ class VmMachine:
             ports = qemu.free_ports(Ports(**state["ports"]) if state.get("ports") else None)
             end = self._endpoint(ports, client, accel)
             if state.get("ports") and state["ports"] != dataclasses.asdict(ports):
-                identity.forget(lab, reach.known_name(_LOOPBACK, state["ports"]["ssh"]))
+                identity.forget(lab, ssh_routes.known_name(_LOOPBACK, state["ports"]["ssh"]))
             public = (lab.keys / f"{identity.HOST_KEY}.pub").read_text()
             identity.learn(lab, _LOOPBACK, public, port=ports.ssh)
             state = {**state, "ports": dataclasses.asdict(ports), "accel": accel, "endpoint": end.to_dict()}
@@ -242,7 +242,7 @@ class VmMachine:
         def poll() -> str:
             if not process.alive():
                 return "ended"
-            if not reach.ssh_answers(end, 22):
+            if not ssh_routes.ssh_answers(end, 22):
                 return "no SSH yet"
             return boot.state(Ssh(end, timeout=20), timeout=300)
 

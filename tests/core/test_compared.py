@@ -11,9 +11,9 @@ from hardwatt import addons, engine, gitops, kube, lookat
 from hardwatt import up as up_module
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.process import Result
-from hardwatt.endpoint import Endpoint
 from hardwatt.engine.journal import JOURNAL, Journal, State
 from hardwatt.engine.undo import Undo
 from hardwatt.gitops.desired import Item

@@ -14,15 +14,15 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from hardwatt import reach, tunnels
 from hardwatt.config.settings import ROOT
+from hardwatt.connect import ssh_routes, tunnels
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import SettingsError
-from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import keys
 from hardwatt.machines import hostfacts
 from hardwatt.machines.base import ssh_argv
-from hardwatt.ssh import Ssh
-from tests.core import test_ssh
+from tests.connect import test_ssh
 
 ODD = ["my labs 100%", "50%done %d%h", "it's #1, \u00fc", 'say "hi"', "back\\slash", "a$b [c] {d} ?*;&|"]
 
@@ -108,12 +108,12 @@ def test_ssh_and_paramiko_reach_a_node_behind_a_jump_host(behind: Endpoint) -> N
     assert ran([*ssh_argv(behind), "echo here"]) == "here\n"
     with Ssh(behind) as ssh:
         assert ssh.run("echo here").stdout == "here\n"
-    assert reach.ssh_answers(dataclasses.replace(behind, node_address="127.0.0.1"), behind.port)
+    assert ssh_routes.ssh_answers(dataclasses.replace(behind, node_address="127.0.0.1"), behind.port)
 
 
 def test_git_s_own_command_reaches_a_node(node: Endpoint, behind: Endpoint) -> None:
     for end in (node, behind):
-        command = keys.ssh_command(end.key, end.known_hosts, "ecdsa-sha2-nistp256", reach.way(end))
+        command = keys.ssh_command(end.key, end.known_hosts, "ecdsa-sha2-nistp256", ssh_routes.way(end))
         # git runs it so: with a shell, and the host and the remote command after it
         assert ran(["sh", "-c", f"{command} -p {end.port} root@127.0.0.1 'echo here'"]) == "here\n"
 
@@ -127,7 +127,7 @@ def test_a_tunnel_through_a_jump_host_listens(behind: Endpoint, tmp_path: Path) 
 @pytest.mark.parametrize(("folder", "said"), [("line\nbreak", "a line break"), ("${HOME}", "'${'")])
 def test_what_openssh_cannot_write_is_refused_by_name(folder: str, said: str) -> None:
     with pytest.raises(SettingsError, match="OpenSSH cannot use a path with") as caught:
-        reach.options(Path("/k", folder, "key"), Path("/k/known_hosts"))
+        ssh_routes.options(Path("/k", folder, "key"), Path("/k/known_hosts"))
     assert said in caught.value.message
     assert caught.value.hint
 
@@ -137,21 +137,21 @@ END = Endpoint("n", "ssh", "198.51.100.7", 22, "root", Path("/k/key"), Path("/k/
 
 def test_pyinfra_is_named_files_of_the_checkout_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path("/srv/my ~labs 100%d")
-    monkeypatch.setattr(reach, "ROOT", root)
+    monkeypatch.setattr(ssh_routes, "ROOT", root)
     end = dataclasses.replace(END, jump="jump", key=root / ".lab/a/keys/ssh", known_hosts=root / ".lab/a/known_hosts")
-    found = paramiko.SSHConfig.from_text(reach.ssh_config(end)).lookup("jump")
+    found = paramiko.SSHConfig.from_text(ssh_routes.ssh_config(end)).lookup("jump")
     assert [*found["identityfile"]] == [".lab/a/keys/ssh"]
     assert found["userknownhostsfile"].split() == [".lab/a/known_hosts"]
     elsewhere = dataclasses.replace(end, key=Path("/keys/100 %/key"))
-    found = paramiko.SSHConfig.from_text(reach.ssh_config(elsewhere)).lookup("jump")
+    found = paramiko.SSHConfig.from_text(ssh_routes.ssh_config(elsewhere)).lookup("jump")
     assert [*found["identityfile"]] == ["/keys/100 %/key"]
     with pytest.raises(SettingsError, match="'%d'") as caught:
-        reach.ssh_config(dataclasses.replace(end, key=Path("/keys/50%done/key")))
+        ssh_routes.ssh_config(dataclasses.replace(end, key=Path("/keys/50%done/key")))
     assert "host.key" in caught.value.hint
 
 
 def test_a_way_keeps_the_tokens_that_ssh_fills_in() -> None:
-    (_, option) = reach.way(dataclasses.replace(END, jump="jump", key=Path("/100%h:%p/key")))
+    (_, option) = ssh_routes.way(dataclasses.replace(END, jump="jump", key=Path("/100%h:%p/key")))
     assert option.endswith(" -W %h:%p root@jump")
     assert option.count("%h:%p") == 1
     words = shlex.split(option.partition("=")[2])

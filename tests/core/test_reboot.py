@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import boot, provision, reach, reboot, sudo, up
+from hardwatt import provision, reboot, up
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
+from hardwatt.connect import boot, ssh_routes, sudo
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.core.process import Result
-from hardwatt.endpoint import Endpoint
 from hardwatt.provision import Outcome
 
 END = Endpoint("n", "vm", "127.0.0.1", 40022, "lab", Path("/k"), Path("/kh"), "10.0.2.2", "10.0.2.15")
@@ -72,7 +73,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
 
     monkeypatch.setattr(reboot, "Ssh", Connection)
     monkeypatch.setattr(sudo, "Ssh", Connection)
-    monkeypatch.setattr(reach, "ssh_answers", lambda *_: made.looked_at())
+    monkeypatch.setattr(ssh_routes, "ssh_answers", lambda *_: made.looked_at())
     monkeypatch.setattr("hardwatt.core.wait.time.sleep", lambda _: None)
     return made
 
@@ -97,7 +98,7 @@ def test_another_host_key_after_the_reboot_stops_everything(node: Node, monkeypa
         node.refuses = RefusedError("the host key of 127.0.0.1 has changed")
         return True
 
-    monkeypatch.setattr(reach, "ssh_answers", answers)
+    monkeypatch.setattr(ssh_routes, "ssh_answers", answers)
     with pytest.raises(RefusedError, match="has changed"):
         reboot.reboot(END)
 

@@ -19,15 +19,16 @@ import pytest
 from invoke import Context, Exit
 
 import tasks
-from hardwatt import commands, lookat, nodedata, provision, sudo
+from hardwatt import commands, lookat, nodedata, provision
 from hardwatt.commands import bundles, energy, experiment, gitops, lab, meter
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Host, Settings
+from hardwatt.connect import sudo
+from hardwatt.connect.ssh import fingerprint
 from hardwatt.core import credentials
 from hardwatt.core.files import write_json
 from hardwatt.meter import sources
-from hardwatt.ssh import fingerprint
-from tests.core.test_ssh import Server
+from tests.connect.test_ssh import Server
 
 CONCERNED: dict[str, Callable[[], Any]] = {
     "lab.check": lambda: lab.lab_check(Context()),

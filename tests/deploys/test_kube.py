@@ -13,12 +13,13 @@ import urllib3
 import yaml
 from kubernetes import client as k8s
 
-from hardwatt import apifaults, apitunnel, kube, machines, reach, sudo
+from hardwatt import apifaults, apitunnel, kube, machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
+from hardwatt.connect import ssh_routes, sudo
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Result
-from hardwatt.endpoint import Endpoint
 
 ADMIN = yaml.safe_dump({
     "apiVersion": "v1",
@@ -180,7 +181,7 @@ def machine(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
     """A machine that runs on the loopback, where nothing listens."""
     end = dataclasses.replace(endpoint, address="127.0.0.1", forwards={"6443": 1})
     monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(end))
-    monkeypatch.setattr(reach, "ssh_answers", lambda *_: True)
+    monkeypatch.setattr(ssh_routes, "ssh_answers", lambda *_: True)
     return end
 
 
@@ -245,7 +246,7 @@ def test_a_node_that_does_not_answer_at_all(
 ) -> None:
     write_kubeconfig(lab, "https://127.0.0.1:1")
     monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(machine, kind=kind))
-    monkeypatch.setattr(reach, "ssh_answers", lambda *_: False)
+    monkeypatch.setattr(ssh_routes, "ssh_answers", lambda *_: False)
     with pytest.raises(LabError, match="neither SSH nor its API server") as caught:
         kube.status(lab)
     assert caught.value.hint == hint

@@ -15,9 +15,9 @@ import pytest
 from hardwatt import nodedata, provision
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process
 from hardwatt.core.errors import LabError, SettingsError
-from hardwatt.endpoint import Endpoint
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.served import Served
 from tests.deploys.conftest import ROOT

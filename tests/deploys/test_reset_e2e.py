@@ -8,8 +8,8 @@ import pytest
 from hardwatt import kube, machines, mirror, nodedata, provision
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.wait import wait
-from hardwatt.ssh import Ssh
 
 SNAPSHOT = r"""
 dpkg-query -W -f='package ${Package} ${Version} ${db:Status-Status}\n'

@@ -15,10 +15,10 @@ import pytest
 from hardwatt import hostrecord, kube, machines
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
+from hardwatt.connect.ssh import Ssh
 from hardwatt.hostsnapshot import Snapshot
 from hardwatt.kube import Pod
 from hardwatt.machines import identity, network
-from hardwatt.ssh import Ssh
 
 ROOT = Path(__file__).resolve().parents[2]
 INVOKE = str(Path(sys.executable).parent / "invoke")

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import apitunnel, kube, machines, reach, tunnels
+from hardwatt import apitunnel, kube, machines
 from hardwatt.config.lab import Lab
+from hardwatt.connect import ssh_routes, tunnels
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.core.process import Process
-from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import keys
 from hardwatt.nodedata import node_file
-from hardwatt.ssh import Ssh
 from tests.e2e.support import ROOT, Story
 
 pytestmark = pytest.mark.e2e
@@ -40,7 +41,7 @@ def behind(story: Story, far: Endpoint, tmp_path: Path) -> Iterator[Lab]:
     lab.logs.mkdir(parents=True)
     shutil.copy(story.lab.dir / "machine.json", lab.dir)
     data = read_json(node_file(story.lab))
-    write_atomic(lab.dir / "ssh_config", reach.ssh_config(far))
+    write_atomic(lab.dir / "ssh_config", ssh_routes.ssh_config(far))
     write_json(node_file(lab), {**data, "ssh": {**data["ssh"], "config": str(lab.dir / "ssh_config")}})
     yield lab
     apitunnel.stop(lab)
@@ -62,12 +63,12 @@ def test_the_api_goes_through_a_tunnel_that_is_kept(behind: Lab, far: Endpoint) 
 
 
 def test_git_goes_through_the_jump_host(story: Story, far: Endpoint, tmp_path: Path) -> None:
-    assert reach.ssh_answers(far, keys.PORT)
+    assert ssh_routes.ssh_answers(far, keys.PORT)
     remote = keys.remote(far)
     known_hosts = tmp_path / "known_hosts"
     # the jump host's key stands beside the git server's, as in the lab's own file
     shutil.copy(far.known_hosts, known_hosts)
-    command = keys.ssh_command(keys.path(story.lab, "controller"), known_hosts, way=reach.git_way(far, keys.PORT))
+    command = keys.ssh_command(keys.path(story.lab, "controller"), known_hosts, way=ssh_routes.git_way(far, keys.PORT))
     env = {**os.environ, "GIT_SSH_COMMAND": command}
     done = subprocess.run(["git", "ls-remote", remote.url("lab")], env=env, capture_output=True, text=True, check=True)
     assert "refs/heads/main" in done.stdout
@@ -106,7 +107,7 @@ def test_the_deploys_go_through_the_jump_host(behind: Lab, far: Endpoint, tmp_pa
     known = far.known_hosts.read_text()
     known_hosts.write_text(known + known.replace(far.address, hop))
     other = dataclasses.replace(far, jump=f"root@{hop}:22", known_hosts=known_hosts)
-    write_atomic(behind.dir / "ssh_config", reach.ssh_config(other))
+    write_atomic(behind.dir / "ssh_config", ssh_routes.ssh_config(other))
     argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "exec", "--", "echo", "from", "$SSH_CONNECTION"]
     env = {**os.environ, "HARDWATT_NODE_FILE": str(node_file(behind)), "PYINFRA_PROGRESS": "off"}
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)

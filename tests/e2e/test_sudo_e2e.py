@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import machines, provision, sudo
+from hardwatt import machines, provision
+from hardwatt.connect import sudo
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import RefusedError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.wait import wait
-from hardwatt.endpoint import Endpoint
 from hardwatt.nodedata import node_file
-from hardwatt.ssh import Ssh
 from tests.e2e.support import ROOT, Story
 
 pytestmark = pytest.mark.e2e

@@ -15,8 +15,8 @@ import pytest
 
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import ROOT, Settings, default_name
-from hardwatt.endpoint import Endpoint
-from hardwatt.ssh import Ssh
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from tests.e2e.support import Story
 from tests.el8.standin import StandIn
 

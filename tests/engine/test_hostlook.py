@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hardwatt.bundle import Check
-from hardwatt.endpoint import Endpoint
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.engine import hostchecks, hostlook
 
 QUIET = {

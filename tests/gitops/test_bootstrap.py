@@ -9,9 +9,9 @@ import pytest
 
 from hardwatt import gitops, kube, machines
 from hardwatt.config.lab import Lab
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError, RefusedError
-from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import drift, flux, fluxcli, home, keys, place, tree
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.flux import Wanted

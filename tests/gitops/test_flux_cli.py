@@ -20,10 +20,10 @@ from kubernetes import client as kubernetes
 from hardwatt import kube, machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
-from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import bootstrap, flux, fluxcli, plan, tree
 from hardwatt.mirror.index import Artefact, Index
 from tests.gitops.conftest import find_tool, locked_index

@@ -5,8 +5,8 @@ import paramiko
 import pytest
 
 from hardwatt.config.lab import Lab
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
-from hardwatt.endpoint import Endpoint
 from hardwatt.gitops import keys
 
 HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"

@@ -12,13 +12,13 @@ import pytest
 from hardwatt import hostrecord
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.machines import cgroups, clean, hostfacts, identity, network
 from hardwatt.machines.embedded import EmbeddedMachine
-from hardwatt.ssh import Ssh
 
 pytestmark = pytest.mark.e2e
 

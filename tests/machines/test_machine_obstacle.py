@@ -10,10 +10,10 @@ import pytest
 from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
-from hardwatt.endpoint import Endpoint
 from hardwatt.machines import hostfacts, network, rooted
 from hardwatt.machines.embedded import EmbeddedMachine
 

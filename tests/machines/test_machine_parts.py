@@ -17,16 +17,16 @@ import pytest
 from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings, parse
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import fingerprint, require_known
 from hardwatt.core import process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.endpoint import Endpoint
 from hardwatt.machines import cgroups, clean, hostfacts, identity, rooted, rootfs, ssh_host, tree, vmfacts
 from hardwatt.machines.base import ssh_argv
 from hardwatt.machines.network import Addresses
-from hardwatt.ssh import fingerprint, require_known
 from tests.machines.constructed_hosts import BARE_V1
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from hardwatt.connect.ssh import Ssh
 from hardwatt.machines import hostfacts, nspawn, rootfs
 from hardwatt.machines.embedded import EmbeddedMachine
-from hardwatt.ssh import Ssh
 from tests.machines.test_machine_e2e import machine_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -29,7 +29,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.machines import hostfacts
 from hardwatt.machines.embedded import EmbeddedMachine
 from hardwatt.config.settings import Mirror, Settings
-from hardwatt.ssh import Ssh
+from hardwatt.connect.ssh import Ssh
 
 top = Path("/opt/trial/labs")
 machine = EmbeddedMachine(Lab(Settings(name="inner", mirror=Mirror(cache="/opt/trial/cache")), top, top / ".lab/inner"))

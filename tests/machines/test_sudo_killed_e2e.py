@@ -1,7 +1,7 @@
 """The right to become root ends, whatever is killed and when: the real sudo and the real sshd, on a node of its own.
 
 A kill hits this machine's process, or one of those on the host. Afterwards no process, no rule and no right is left,
-within the bound that ``hardwatt.sudo`` states.
+within the bound that ``hardwatt.connect.sudo`` states.
 """
 
 import dataclasses
@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import machines, sudo
+from hardwatt import machines
+from hardwatt.connect import sudo
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.wait import wait
-from hardwatt.endpoint import Endpoint
-from hardwatt.ssh import Ssh
 from tests.e2e.support import ROOT, lab_of_its_own
 
 pytestmark = pytest.mark.e2e
@@ -37,8 +38,8 @@ VICTIMS = ("controller", "holder", "guard", "reader", "sudo", "connection", "all
 
 _CONTROLLER = f"""
 import json, sys, time
-from hardwatt import sudo
-from hardwatt.endpoint import Endpoint
+from hardwatt.connect import sudo
+from hardwatt.connect.endpoint import Endpoint
 sudo.BEAT, sudo.RIGHT_SILENCE, sudo.LEASE = 0.5, {SILENCE}, {LEASE}
 end = Endpoint.from_dict(json.loads(sys.argv[1]))
 print("begins", flush=True)

@@ -16,12 +16,12 @@ import pytest
 from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings, parse
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process as core_process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import be_patient, patience, wait
-from hardwatt.endpoint import Endpoint
 from hardwatt.machines import hostfacts, identity, qemu, vm, vmdisk, vmfacts, vmimage
 from hardwatt.machines.hostfacts import Problem
 from hardwatt.machines.qemu import Accel, Guest, Ports

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from hardwatt import boot, forward, hostrecord, kube, machines, provision, reboot
+from hardwatt import forward, hostrecord, kube, machines, provision, reboot
+from hardwatt.connect import boot
 from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait
 from hardwatt.dump import Client

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from hardwatt import hostrecord, kube, machines, provision, reboot
+from hardwatt.connect.ssh import Ssh
 from hardwatt.hostsnapshot import Snapshot
-from hardwatt.ssh import Ssh
 from tests.e2e.support import Story, lab_of_its_own
 from tests.vm import guest
 from tests.vm.test_vm import UP

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import boot, forward, hostrecord, kube, machines, reboot, sudo
+from hardwatt import forward, hostrecord, kube, machines, reboot
 from hardwatt.config.lab import open_lab
 from hardwatt.config.settings import default_name
+from hardwatt.connect import boot, sudo
 from hardwatt.dump import Client
 from hardwatt.hostsnapshot import Snapshot
 from hardwatt.machines import identity

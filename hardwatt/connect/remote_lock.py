@@ -13,13 +13,12 @@ import shlex
 import socket
 from collections.abc import Iterator
 
-from hardwatt import machines, sudo
-from hardwatt.config.lab import Lab
+from hardwatt.connect import sudo
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, LockedError
 from hardwatt.core.limits import BEAT, LOCK_SILENCE
 from hardwatt.core.progress import say
-from hardwatt.endpoint import Endpoint
-from hardwatt.ssh import Ssh
 
 PATH = "/run/lock/hardwatt.lock"
 _HELD = "held"
@@ -34,34 +33,6 @@ while timeout {silence} sh -c 'read -r beat' 9>&-; do :; done
 : >{path}
 """
 """``read`` ends when the connection does, and with it the shell that holds the lock; nothing else holds it."""
-
-
-@contextlib.contextmanager
-def locked(lab: Lab, command: str, *, lost_host: bool = False) -> Iterator[None]:
-    """Hold a lab on this controller, and its host where that is one over SSH.
-
-    With ``lost_host``, a host that does not answer is no reason to stop. Raises ``LockedError``.
-    """
-    with lab.lock(command), contextlib.ExitStack() as stack:
-        try:
-            if end := _host(lab):
-                stack.enter_context(held(end, command))
-        except LockedError:
-            raise
-        except LabError as error:
-            if not lost_host:
-                raise
-            say(f"the host is not locked: {error.message}")
-        yield
-
-
-def _host(lab: Lab) -> Endpoint | None:
-    """Return the endpoint of a lab whose node is somebody's host; other machines are this controller's own."""
-    settings = lab.settings
-    if settings.machine != "ssh" and not (settings.machine == "auto" and settings.host.address):
-        return None
-    machine = machines.machine_for(lab)
-    return machine.endpoint() if machine.kind == "ssh" else None
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh, fingerprint
 from hardwatt.core.errors import CommandError, LabError, RefusedError
-from hardwatt.endpoint import Endpoint
-from hardwatt.ssh import Ssh, fingerprint
 
 
 class _Session(paramiko.ServerInterface):

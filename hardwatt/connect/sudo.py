@@ -15,12 +15,12 @@ import dataclasses
 import os
 import shlex
 
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Session, Ssh
 from hardwatt.core import credentials
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.limits import BEAT, RIGHT_SILENCE
 from hardwatt.core.progress import say
-from hardwatt.endpoint import Endpoint
-from hardwatt.ssh import Session, Ssh
 
 PASSWORD = "HARDWATT_SUDO_PASSWORD"  # noqa: S105 - the variable's name
 LEASE = RIGHT_SILENCE + BEAT

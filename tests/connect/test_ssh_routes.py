@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import apitunnel, reach, tunnels
+from hardwatt import apitunnel
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
+from hardwatt.connect import ssh_routes, tunnels
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh_routes import Hop
 from hardwatt.core import process
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
-from hardwatt.endpoint import Endpoint
-from hardwatt.reach import Hop
 
 END = Endpoint(
     "n", "ssh", "198.51.100.7", 22, "root", Path("/k/ssh key"), Path("/k/known_hosts"), "192.0.2.1", "198.51.100.7"
@@ -49,26 +50,26 @@ def test_no_jump_host(text: str) -> None:
 
 
 def test_both_host_keys_are_checked_and_nothing_of_the_user_s_is_used() -> None:
-    words = shlex.split(reach.proxy_command(JUMPED, "198.51.100.7:22"))
+    words = shlex.split(ssh_routes.proxy_command(JUMPED, "198.51.100.7:22"))
     assert words[-3:] == ["-W", "198.51.100.7:22", "admin@192.0.2.9"]
     assert words[words.index("-p") + 1] == "2200"
     assert 'IdentityFile="/k/ssh key"' in words
     for option in ("StrictHostKeyChecking=yes", "UserKnownHostsFile=/k/known_hosts", "IdentityAgent=none"):
         assert option in words
     assert words[words.index("-F") + 1] == "none"
-    assert reach.way(END) == []
-    assert reach.ssh_config(END) == ""
-    assert reach.ssh_config(JUMPED).splitlines()[0] == "Host 198.51.100.7"
-    assert f"ProxyJump {reach.Hop.parse(JUMPED.jump)}" in reach.ssh_config(JUMPED)
-    assert "StrictHostKeyChecking yes" in reach.ssh_config(JUMPED)
+    assert ssh_routes.way(END) == []
+    assert ssh_routes.ssh_config(END) == ""
+    assert ssh_routes.ssh_config(JUMPED).splitlines()[0] == "Host 198.51.100.7"
+    assert f"ProxyJump {ssh_routes.Hop.parse(JUMPED.jump)}" in ssh_routes.ssh_config(JUMPED)
+    assert "StrictHostKeyChecking yes" in ssh_routes.ssh_config(JUMPED)
 
 
 def test_git_finds_the_node_by_its_own_address_and_knows_it_by_that() -> None:
-    assert reach.git_way(FORWARDED, 2222) == [
+    assert ssh_routes.git_way(FORWARDED, 2222) == [
         "-o", "HostName=127.0.0.1", "-o", "Port=42222", "-o", "HostKeyAlias=[10.0.2.15]:2222",
     ]  # fmt: skip
-    assert reach.git_way(END, 2222) == []
-    assert reach.git_way(JUMPED, 2222)[1].startswith("ProxyCommand=ssh ")
+    assert ssh_routes.git_way(END, 2222) == []
+    assert ssh_routes.git_way(JUMPED, 2222)[1].startswith("ProxyCommand=ssh ")
 
 
 def lab(tmp_path: Path) -> Lab:
@@ -129,9 +130,9 @@ def test_a_forwarded_port_is_not_taken_for_an_answer() -> None:
         for text, answer in ((b"SSH-2.0-x\r\n", True), (b"", False)):
             thread = threading.Thread(target=speak, args=(text,))
             thread.start()
-            assert reach.ssh_answers(end, 22) is answer
+            assert ssh_routes.ssh_answers(end, 22) is answer
             thread.join()
-    assert not reach.ssh_answers(end, 22), "nothing listens"
+    assert not ssh_routes.ssh_answers(end, 22), "nothing listens"
 
 
 def test_what_is_reached_directly_needs_no_proxy(tmp_path: Path) -> None:

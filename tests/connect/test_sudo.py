@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import sudo
+from hardwatt.connect import sudo
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import credentials
 from hardwatt.core.errors import LabError, RefusedError, SettingsError
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.endpoint import Endpoint
-from tests.core import test_ssh
-from tests.core.test_hostlock import _Streams
-from tests.core.test_ssh import Server
+from tests.connect import test_ssh
+from tests.connect.test_remote_lock import _Streams
+from tests.connect.test_ssh import Server
 
 RIGHT = "correct horse"
 _SUDO = """\

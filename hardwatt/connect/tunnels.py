@@ -5,12 +5,12 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
+from hardwatt.connect.ssh_routes import direct, options, way
 from hardwatt.core import process as core_process
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.endpoint import Endpoint
-from hardwatt.reach import direct, options, way
-from hardwatt.ssh import Ssh
 
 START_TIMEOUT = 60.0
 """Seconds until a tunnel listens: two hosts say hello, one of them perhaps emulated."""

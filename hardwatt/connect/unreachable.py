@@ -10,10 +10,10 @@ from pathlib import Path
 import paramiko
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from hardwatt import reach
 from hardwatt.config.settings import Host
+from hardwatt.connect import ssh_routes
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
-from hardwatt.endpoint import Endpoint
 
 AGAIN = "then invoke lab.check"
 _SAID = {
@@ -56,11 +56,11 @@ class Place:
     @classmethod
     def on_the_way(cls, end: Endpoint) -> "Place":
         """Return the SSH server of the node's jump host."""
-        hop = reach.Hop.parse(end.jump)
+        hop = ssh_routes.Hop.parse(end.jump)
         return cls(hop.user, hop.address, hop.port, "jump", end.key)
 
     def __str__(self) -> str:
-        return str(reach.Hop(self.user, self.address, self.port))
+        return str(ssh_routes.Hop(self.user, self.address, self.port))
 
 
 def explained(end: Endpoint, error: Exception, said: str = "") -> LabError:
@@ -164,7 +164,7 @@ def trouble(place: Place, kind: str, error: Exception, said: str = "") -> LabErr
         ),
         "forwarding": (
             "the jump host forbids forwarding",
-            f"set AllowTcpForwarding yes in sshd_config of {reach.Hop.parse(place.through).address}; {AGAIN}"
+            f"set AllowTcpForwarding yes in sshd_config of {ssh_routes.Hop.parse(place.through).address}; {AGAIN}"
             if place.through
             else AGAIN,
         ),

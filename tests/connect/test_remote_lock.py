@@ -10,11 +10,11 @@ from typing import IO
 import paramiko
 import pytest
 
-from hardwatt import hostlock
+from hardwatt.connect import remote_lock
 from hardwatt.core.errors import LabError, LockedError, WaitError
 from hardwatt.core.wait import wait
-from tests.core import test_ssh
-from tests.core.test_ssh import Server, _Session
+from tests.connect import test_ssh
+from tests.connect.test_ssh import Server, _Session
 
 
 class _Streams(_Session):
@@ -47,7 +47,7 @@ class _Streams(_Session):
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(test_ssh, "_Session", _Streams)
-    monkeypatch.setattr(hostlock, "PATH", str(tmp_path / "hardwatt.lock"))
+    monkeypatch.setattr(remote_lock, "PATH", str(tmp_path / "hardwatt.lock"))
     made = Server(tmp_path)
     made.know(made.host_key)
     yield made
@@ -55,43 +55,43 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def take(server: Server, command: str) -> None:
-    with hostlock.held(server.endpoint(), command):
+    with remote_lock.held(server.endpoint(), command):
         pytest.fail(f"{command} holds the host too")
 
 
 def test_a_second_controller_is_told_who_holds_the_host(server: Server, tmp_path: Path) -> None:
     refused = pytest.raises(LockedError, match=r"is in use by .+, process \d+: experiment\.run")
-    with hostlock.held(server.endpoint(), "experiment.run"), refused:
+    with remote_lock.held(server.endpoint(), "experiment.run"), refused:
         take(server, "lab.up")
-    with hostlock.held(server.endpoint(), "lab.up"):
+    with remote_lock.held(server.endpoint(), "lab.up"):
         assert "lab.up" in (tmp_path / "hardwatt.lock").read_text()
     assert (tmp_path / "hardwatt.lock").read_text() == ""
 
 
 def test_a_connection_that_breaks_gives_the_host_free(server: Server) -> None:
-    with hostlock.held(server.endpoint(), "experiment.run"):
+    with remote_lock.held(server.endpoint(), "experiment.run"):
         for transport in server._transports:
             transport.close()
-        subprocess.run(["flock", "--wait", "20", hostlock.PATH, "true"], check=True)
+        subprocess.run(["flock", "--wait", "20", remote_lock.PATH, "true"], check=True)
 
 
 def test_a_lock_that_cannot_be_taken_says_what_to_try(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hostlock, "PATH", "/proc/nowhere/hardwatt.lock")
-    with pytest.raises(LabError, match="could not be taken") as error, hostlock.held(server.endpoint(), "lab.up"):
+    monkeypatch.setattr(remote_lock, "PATH", "/proc/nowhere/hardwatt.lock")
+    with pytest.raises(LabError, match="could not be taken") as error, remote_lock.held(server.endpoint(), "lab.up"):
         pytest.fail("held")
     assert "flock --nonblock" in error.value.hint
 
 
 def is_free() -> bool:
-    return subprocess.run(["flock", "--nonblock", hostlock.PATH, "true"], check=False).returncode == 0
+    return subprocess.run(["flock", "--nonblock", remote_lock.PATH, "true"], check=False).returncode == 0
 
 
 def test_a_lock_lasts_while_signs_of_life_come(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(hostlock, "BEAT", 0.2)
-    monkeypatch.setattr(hostlock, "LOCK_SILENCE", 1)
-    with hostlock.held(server.endpoint(), "lab.up"), pytest.raises(WaitError):
+    monkeypatch.setattr(remote_lock, "BEAT", 0.2)
+    monkeypatch.setattr(remote_lock, "LOCK_SILENCE", 1)
+    with remote_lock.held(server.endpoint(), "lab.up"), pytest.raises(WaitError):
         wait(is_free, bool, what="a lock that must last", timeout=2, delay=0.2)
     assert "ended before" not in capsys.readouterr().err
 
@@ -99,13 +99,13 @@ def test_a_lock_lasts_while_signs_of_life_come(
 def test_a_controller_that_vanishes_without_a_word_gives_the_host_free(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(hostlock, "LOCK_SILENCE", 0.5)
-    with hostlock.held(server.endpoint(), "lab.up"):
+    monkeypatch.setattr(remote_lock, "LOCK_SILENCE", 0.5)
+    with remote_lock.held(server.endpoint(), "lab.up"):
         wait(is_free, bool, what="end of the lock", timeout=10, delay=0.1)
     assert "the lock of 127.0.0.1 ended before this command did" in capsys.readouterr().err
 
 
 def test_a_killed_holder_gives_the_host_free(server: Server) -> None:
-    with hostlock.held(server.endpoint(), "lab.up"):
-        subprocess.run(["pkill", "-9", "-f", f"^sh -c umask 022.*{hostlock.PATH}"], check=True)
+    with remote_lock.held(server.endpoint(), "lab.up"):
+        subprocess.run(["pkill", "-9", "-f", f"^sh -c umask 022.*{remote_lock.PATH}"], check=True)
         wait(is_free, bool, what="end of the lock", timeout=5, delay=0.05)

@@ -11,10 +11,10 @@ import socket
 from pathlib import Path
 
 from hardwatt.config.settings import ROOT
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError, SettingsError
 from hardwatt.core.limits import REMOTE
-from hardwatt.endpoint import Endpoint
 
 CONNECT = 20
 """Seconds for a connection with its greeting."""

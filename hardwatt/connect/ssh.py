@@ -16,13 +16,13 @@ from types import TracebackType
 import paramiko
 from paramiko.pkey import UnknownKeyType
 
-from hardwatt import reach, unreachable
+from hardwatt.connect import ssh_routes, unreachable
+from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import CommandError, LabError, RefusedError, WaitError
 from hardwatt.core.limits import REMOTE, Limits
 from hardwatt.core.process import Result
-from hardwatt.endpoint import Endpoint
 
-logger = logging.getLogger("hardwatt.ssh")
+logger = logging.getLogger("hardwatt.connect.ssh")
 # what it has to say is in the errors here; without a handler Python would print its tracebacks
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 _CHANGED = re.compile(r"IDENTIFICATION HAS CHANGED.*?(SHA256:[A-Za-z0-9+/]+)", re.DOTALL)
@@ -42,16 +42,16 @@ def fingerprint(key: paramiko.PKey) -> str:
 def require_known(end: Endpoint) -> None:
     """Raise ``LabError`` where the lab knows no key of the host, or of the one on the way to it."""
     keys = paramiko.HostKeys(str(end.known_hosts)) if end.known_hosts.exists() else paramiko.HostKeys()
-    hops = [reach.Hop.parse(end.jump)] if end.jump else []
+    hops = [ssh_routes.Hop.parse(end.jump)] if end.jump else []
     for address, port in [*((hop.address, hop.port) for hop in hops), (end.address, end.port)]:
-        name = reach.known_name(address, port)
+        name = ssh_routes.known_name(address, port)
         if keys.lookup(name) is None:
             raise LabError(f"the lab does not know the host key of {name}", hint=f"invoke lab.trust {address}")
 
 
 def _changed(end: Endpoint, offered: str) -> RefusedError:
     """Return the error for a jump host whose key is not the known one."""
-    hop = reach.Hop.parse(end.jump)
+    hop = ssh_routes.Hop.parse(end.jump)
     known: Mapping[str, paramiko.PKey] = paramiko.HostKeys(str(end.known_hosts)).lookup(hop.known_as) or {}
     return RefusedError(
         f"the host key of {hop.known_as}, on the way to {end.address}, has changed: known is "
@@ -246,7 +246,7 @@ class Ssh:
     def _way(self) -> Route | None:
         """Return the connection through the jump host, if there is one; its host key is checked as strictly."""
         end = self._endpoint
-        command = reach.proxy_command(end, f"{end.address}:{end.port}")
+        command = ssh_routes.proxy_command(end, f"{end.address}:{end.port}")
         self._way_there = Route(command) if command else None
         return self._way_there
 

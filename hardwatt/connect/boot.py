@@ -1,7 +1,7 @@
 """Whether a node has booted to its end, as systemd on it says."""
 
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, RefusedError
-from hardwatt.ssh import Ssh
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 """On the node: another value after each boot."""

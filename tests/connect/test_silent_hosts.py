@@ -13,17 +13,18 @@ from typing import Any
 import paramiko
 import pytest
 
-from hardwatt import hostlock, provision, reach, sudo
+from hardwatt import provision
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Host, Settings
+from hardwatt.connect import remote_lock, ssh_routes, sudo
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core import credentials, limits
 from hardwatt.core.errors import CommandError, LabError, WaitError
 from hardwatt.core.limits import Limits
-from hardwatt.endpoint import Endpoint
 from hardwatt.machines import ssh_host
-from hardwatt.ssh import Ssh
-from tests.core import test_ssh
-from tests.core.test_ssh import Server, _Session
+from tests.connect import test_ssh
+from tests.connect.test_ssh import Server, _Session
 
 SHORT = Limits(connect=0.4, first_answer=0.4, silence=0.4, whole=0.8)
 STALL = 0.9
@@ -102,7 +103,7 @@ def test_a_jump_host_that_says_nothing(server: Server) -> None:
         with pytest.raises(LabError, match=r"no SSH to .* through hop@.* no answer within") as error:
             Ssh(end, limits=SHORT).__enter__()
         assert f"-J hop@127.0.0.1:{port}" in error.value.hint
-        assert not reach.ssh_answers(end, 22, timeout=0.4)
+        assert not ssh_routes.ssh_answers(end, 22, timeout=0.4)
 
 
 @pytest.mark.parametrize("first", [b"", b"SS", b"SSH-2.0-OpenSSH_9.2\r\n"], ids=["nothing", "a part", "greeting"])
@@ -113,7 +114,7 @@ def test_a_host_key_that_is_not_offered(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(LabError, match=rf"no SSH to root@127\.0\.0\.1:{port}: no host key within 0 s") as error:
             ssh_host.offer(mine)
         end = Endpoint("n", "ssh", "127.0.0.1", port, "root", tmp_path, tmp_path, "", "127.0.0.1")
-        assert reach.ssh_answers(end, port, timeout=0.4) is first.startswith(b"SSH-")
+        assert ssh_routes.ssh_answers(end, port, timeout=0.4) is first.startswith(b"SSH-")
     assert "check power, network and firewall of 127.0.0.1" in error.value.hint
 
 
@@ -203,9 +204,9 @@ def test_a_command_that_speaks_on_the_other_output_is_not_silent(server: Server)
 @pytest.mark.parametrize("stage", ["channel", "command", "nothing", "part of a line", "drip"])
 def test_a_lock_that_is_not_answered(server: Server, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     stop_at(stage, monkeypatch)
-    monkeypatch.setattr(hostlock, "Ssh", lambda end: Ssh(end, limits=SHORT))
+    monkeypatch.setattr(remote_lock, "Ssh", lambda end: Ssh(end, limits=SHORT))
     with pytest.raises(WaitError, match=r"the lock /run/lock/hardwatt\.lock on") as error:
-        hostlock.held(server.endpoint(), "lab.up").__enter__()
+        remote_lock.held(server.endpoint(), "lab.up").__enter__()
     assert_told(error.value, server.endpoint())
 
 
@@ -214,8 +215,8 @@ def test_after_its_answer_a_lock_may_be_silent(server: Server, monkeypatch: pyte
         PARTS, "held", lambda channel: (channel.sendall(b"held\n"), channel.recv(1000), channel.close())
     )
     stop_at("held", monkeypatch)
-    monkeypatch.setattr(hostlock, "Ssh", lambda end: Ssh(end, limits=SHORT))
-    with hostlock.held(server.endpoint(), "lab.up"):
+    monkeypatch.setattr(remote_lock, "Ssh", lambda end: Ssh(end, limits=SHORT))
+    with remote_lock.held(server.endpoint(), "lab.up"):
         time.sleep(2 * SHORT.silence)
 
 
@@ -245,7 +246,7 @@ def test_the_look_at_sudo_has_a_limit_too(server: Server, monkeypatch: pytest.Mo
 
 def test_the_page_has_the_limits_as_they_are() -> None:
     page = (ROOT / "docs/hardware.md").read_text()
-    both = f"{reach.CONNECT} s; {reach.ALIVE_INTERVAL * reach.ALIVE_COUNT} s"
+    both = f"{ssh_routes.CONNECT} s; {ssh_routes.ALIVE_INTERVAL * ssh_routes.ALIVE_COUNT} s"
     rows = {
         "connection, greeting": f"{limits.REMOTE.connect} s",
         "until the host accepts": f"{limits.REMOTE.first_answer} s",

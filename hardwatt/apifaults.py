@@ -8,10 +8,10 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import SSLError
 
-from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes
 from hardwatt.core.errors import LabError
+from hardwatt.machines import choice
 
 UP = "invoke lab.up"
 KUBECONFIG = "invoke lab.kubeconfig"
@@ -24,7 +24,7 @@ def explained(lab: Lab, server: str, error: Exception) -> LabError:
     """Return the error of a request to the API server at ``server`` as a ``LabError`` with a next command."""
     if isinstance(error, ApiException) and error.status:
         return answered(error, server)
-    machine = machines.machine_for(lab)
+    machine = choice.machine_for(lab)
     if reason := machine.obstacle():  # it went away during the request
         return LabError(reason, hint=UP)
     if _certificate(error):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say
+from hardwatt.machines import choice
 from hardwatt.meter import sources
 
 STUDY = "push-vs-pull"
@@ -18,7 +18,7 @@ def obstacle(lab: Lab) -> str:
 
     A host named in ``lab.toml`` is never in the way: its own checks are made over SSH.
     """
-    return "; ".join(problem.text for problem in machines.problems(lab))
+    return "; ".join(problem.text for problem in choice.problems(lab))
 
 
 def first(lab: Lab, shipped: Path) -> int:
@@ -54,7 +54,7 @@ def first(lab: Lab, shipped: Path) -> int:
 
 def own_counter(lab: Lab) -> str:
     """Return one line where this machine's own energy counter works and the lab's joules are modelled; else nothing."""
-    kind = machines.machine_for(lab).kind
+    kind = choice.machine_for(lab).kind
     if lab.settings.meter.source == "rapl" or kind == "ssh":
         return ""
     try:

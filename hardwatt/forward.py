@@ -8,12 +8,13 @@ from typing import Any
 
 from kubernetes import client as kubernetes
 
-from hardwatt import kube, machines, mirror
+from hardwatt import kube, mirror
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
+from hardwatt.machines import choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ def forward(lab: Lab, target: str = "prometheus", local_port: int = 9090) -> str
     Raises ``LabError`` for an unknown target and where another program has the port.
     """
     wanted = _target(target)
-    machines.reached(lab)
+    choice.reached(lab)
     if (running := find(lab, target)) and running.local_port == local_port and running.answers():
         return running.url
     if running:

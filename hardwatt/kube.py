@@ -12,7 +12,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from hardwatt import apifaults, apitunnel, machines
+from hardwatt import apifaults, apitunnel
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
@@ -20,6 +20,7 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
 from hardwatt.core.wait import patience
+from hardwatt.machines import choice
 
 ADMIN = "/etc/kubernetes/admin.conf"
 PORT = apitunnel.PORT
@@ -136,7 +137,7 @@ def client(lab: Lab) -> Iterator[Any]:
     Machine and link are looked at first. Raises ``LabError`` where they, the kubeconfig or the API server are not
     there, also from requests inside the context.
     """
-    end = machines.reached(lab).endpoint()
+    end = choice.reached(lab).endpoint()
     if not lab.kubeconfig.exists():
         raise LabError(f"the lab {lab.name} has no kubeconfig ({lab.kubeconfig} is missing)", hint=apifaults.UP)
     apitunnel.keep(lab)

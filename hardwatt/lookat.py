@@ -4,26 +4,14 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from hardwatt import (
-    addons,
-    denials,
-    engine,
-    forward,
-    gitops,
-    hardway,
-    host,
-    kube,
-    machines,
-    mirror,
-    nodedata,
-    provision,
-)
+from hardwatt import addons, denials, engine, forward, gitops, hardway, kube, mirror, nodedata, provision
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, next_after
 from hardwatt.core.progress import cells, console, say, table
+from hardwatt.machines import choice, reach_host
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
 from hardwatt.up import described
@@ -34,7 +22,7 @@ METER_PAGE = "/var/lib/hardwatt/meter/textfile/hardwatt.prom"
 def check(lab: Lab, *, as_json: bool = False) -> int:
     """Print every problem of host and node with its remedy; return 1 where lab.up would stop."""
     try:
-        host.require(lab, root=True)
+        reach_host.require(lab, root=True)
     except LabError as error:
         if not as_json:
             raise
@@ -55,16 +43,14 @@ def check(lab: Lab, *, as_json: bool = False) -> int:
 
 def _problems(lab: Lab) -> list[dict[str, str]]:
     """Return the host's problems, and the node's where it runs."""
-    found = [
-        {"severity": "error", "what": problem.text, "remedy": problem.remedy} for problem in machines.problems(lab)
-    ]
+    found = [{"severity": "error", "what": problem.text, "remedy": problem.remedy} for problem in choice.problems(lab)]
     if found:
         return found
-    machine = machines.machine_for(lab)
+    machine = choice.machine_for(lab)
     if machine.status().state != "running":
         say("the machine does not run; its node is checked when it does")
         return []
-    with _for_a_check(lab, machines.reached(lab).endpoint()):
+    with _for_a_check(lab, choice.reached(lab).endpoint()):
         return [problem.to_dict() for problem in provision.check(lab)]
 
 
@@ -84,19 +70,19 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
 
     ``explain`` prints each step's commands instead, and why.
     """
-    host.require(lab, root=True)
+    reach_host.require(lab, root=True)
     if lacking := mirror.missing(lab):
         say(f"mirror: would download or build {', '.join(lacking)}")
         say("what would change on the node is known when the mirror is filled")
         say("next: invoke mirror.fill && invoke lab.plan")
         return
-    machine = machines.machine_for(lab)
+    machine = choice.machine_for(lab)
     if machine.status().state != "running":
         say(f"machine: would be started ({machine.kind}: {machine.why})")
         say("what would change on the node is known when it runs")
         say("next: invoke lab.machine.start && invoke lab.plan")
         return
-    endpoint = machines.reached(lab).endpoint()
+    endpoint = choice.reached(lab).endpoint()
     with described(lab, endpoint, mirror.load(lab)):
         if explain:
             print("\n".join(hardway.lines(provision.explain(lab))))
@@ -116,7 +102,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
 
 def status(lab: Lab) -> int:
     """Print the state of every part of the lab; return 0 where all that should run does."""
-    place = machines.machine_for(lab)
+    place = choice.machine_for(lab)
     machine = place.status()
     say(f"lab {lab.name}: {machine.kind} machine {machine.state} {machine.address} {machine.detail}".rstrip())
     obstacle = place.obstacle()
@@ -126,7 +112,7 @@ def status(lab: Lab) -> int:
         say(f"next: {machine.hint or 'invoke lab.up'}")
         return 1
     if not lab.kubeconfig.exists():
-        host.require(lab, root=True)  # lab.up, which is next, needs root there
+        reach_host.require(lab, root=True)  # lab.up, which is next, needs root there
     try:
         selinux = denials.on_node(place.endpoint())
     except LabError as error:  # no password for sudo, perhaps: the rest needs none
@@ -177,7 +163,7 @@ def _compared(lab: Lab) -> str:
 
 def meter(lab: Lab) -> str:
     """Return what the meter on the node says: its unit's state and the page that it writes."""
-    with Ssh(machines.reached(lab).endpoint()) as ssh:
+    with Ssh(choice.reached(lab).endpoint()) as ssh:
         state = ssh.run("systemctl is-active hardwatt-meter.service", check=False).stdout.strip()
         page = ssh.run(f"cat {METER_PAGE}", check=False)
     if page.returncode != 0:
@@ -192,12 +178,12 @@ def processor(lab: Lab) -> show.Processor:
     Raises ``LabError`` where the node is a host over SSH that does not answer.
     """
     try:
-        machine = machines.machine_for(lab)
+        machine = choice.machine_for(lab)
     except LabError:  # no machine fits here: the models are read all the same
         return show.Processor.here()
     if machine.kind != "ssh" and machine.status().state != "running":
         return show.Processor.here()
-    end = machines.reached(lab).endpoint()
+    end = choice.reached(lab).endpoint()
     found = nodedata.Processor.of(end)
     return show.Processor(found.cpus, found.info, found.instance, _place(end))
 
@@ -213,9 +199,9 @@ def zones(lab: Lab, *, here: bool = False) -> Sources:
     replaced by this machine: ``LabError`` where the host does not answer.
     """
     if not here:
-        machine = machines.machine_for(lab)
+        machine = choice.machine_for(lab)
         if machine.kind == "ssh" or machine.status().state == "running":
-            end = machines.reached(lab).endpoint()
+            end = choice.reached(lab).endpoint()
             with Ssh(end) as ssh:
                 root = sudo.prefix(end)  # RAPL's counters are root's to read
                 return sources.on_node(

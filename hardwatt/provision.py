@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.core import process
@@ -26,6 +25,7 @@ from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import read_json
 from hardwatt.core.progress import say
 from hardwatt.core.wait import patience
+from hardwatt.machines import choice
 from hardwatt.nodedata import node_file, write_node_data
 
 __all__ = [
@@ -212,7 +212,7 @@ def _node(lab: Lab) -> Path:
     if not file.exists():
         raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
     if read_json(file)["ssh"]["user"] != "root":
-        sudo.prefix(machines.machine_for(lab).endpoint())
+        sudo.prefix(choice.machine_for(lab).endpoint())
     return file
 
 

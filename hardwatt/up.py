@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubernetes import client as kubernetes
 
-from hardwatt import addons, apitunnel, engine, forward, gitops, kube, machines, mirror, nodedata, provision, reboot
+from hardwatt import addons, apitunnel, engine, forward, gitops, kube, mirror, nodedata, provision, reboot
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
-from hardwatt.machines import lab_lock
+from hardwatt.machines import choice, lab_lock
 
 READY_TIMEOUT = 300.0
 REBOOTS = 2
@@ -41,7 +41,7 @@ class State:
 
     def need_endpoint(self) -> Endpoint:
         if self.endpoint is None:
-            self.endpoint = machines.machine_for(self.lab).endpoint()
+            self.endpoint = choice.machine_for(self.lab).endpoint()
         return self.endpoint
 
 
@@ -55,7 +55,7 @@ def _mirror(state: State) -> None:
 
 
 def _machine(state: State) -> None:
-    machine = machines.settled(state.lab)
+    machine = choice.settled(state.lab)
     before, obstacle = machine.status().state, machine.obstacle()
     say(f"  {machine.kind}: {machine.why}")
     state.endpoint = machine.start()
@@ -197,7 +197,7 @@ def undone(lab: Lab, *, keep_packages: bool = False) -> list[str]:
 
     Raises ``LabError`` where the host does not answer: then nothing on it can be undone.
     """
-    machine = machines.machine_for(lab)
+    machine = choice.machine_for(lab)
     if machine.kind != "ssh" or not nodedata.node_file(lab).exists():
         return []
     status = machine.status()
@@ -226,7 +226,7 @@ def down(lab: Lab, *, keep_packages: bool = False) -> None:
                 for line in provision.reset(lab, keep_packages=keep_packages):
                     current.note(line)
         with step("Destroy the machine and restore the host"):
-            machines.machine_for(lab).destroy()
+            choice.machine_for(lab).destroy()
         for path in (lab.kubeconfig, nodedata.node_file(lab)):
             path.unlink(missing_ok=True)
         engine.forget(lab)

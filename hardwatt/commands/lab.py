@@ -47,12 +47,12 @@ def lab_first(lab: Lab) -> None:
 @command(help={"as_json": "print JSON"})
 def lab_show(lab: Lab, as_json: bool = False) -> None:
     """Print the resolved settings, and which machine they lead to and why."""
-    from hardwatt import machines
+    from hardwatt.machines import choice
 
     settings = lab.settings.model_dump()
     print(json.dumps(settings, indent=2) if as_json else _toml(settings))
     try:
-        machine = machines.machine_for(lab)
+        machine = choice.machine_for(lab)
         say(f"# machine: {machine.kind}, because {machine.why}")
     except LabError as error:
         say(f"# machine: none, because {error.message}")
@@ -85,14 +85,14 @@ def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
 
     A key that your own known_hosts have for this host is the right one.
     """
-    from hardwatt.machines import ssh_host
+    from hardwatt.machines import remote
 
-    offered = ssh_host.offer(lab, host)
+    offered = remote.offer(lab, host)
     if not fingerprint and offered.known_to_user():
         print(f"{offered.name} is in your known_hosts with this key")
         fingerprint = offered.fingerprint
-    print(f"known now: {ssh_host.learn(lab, offered, fingerprint or ssh_host.asked(offered))}")
-    status = ssh_host.SshMachine(lab).status()  # makes the lab's own key, where lab.toml names none
+    print(f"known now: {remote.learn(lab, offered, fingerprint or remote.asked(offered))}")
+    status = remote.SshMachine(lab).status()  # makes the lab's own key, where lab.toml names none
     if status.detail:
         say(status.detail)
     say(f"next: {status.hint or 'invoke lab.check'}")
@@ -110,21 +110,23 @@ def lab_status(lab: Lab) -> None:
 @on_host(root=True)
 def lab_kubeconfig(lab: Lab) -> None:
     """Fetch the kubeconfig again and print its path."""
-    from hardwatt import kube, machines
+    from hardwatt import kube
+    from hardwatt.machines import choice
 
-    kube.fetch_kubeconfig(lab, machines.reached(lab).endpoint())
+    kube.fetch_kubeconfig(lab, choice.reached(lab).endpoint())
     print(lab.kubeconfig)
 
 
 @command(help={"target": "prometheus or grafana", "stop": "stop the lab's forwards", "port": "local port"})
 def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> None:
     """Forward a service to localhost in the background (prometheus: localhost:9090, grafana: localhost:3000)."""
-    from hardwatt import forward, host
+    from hardwatt import forward
+    from hardwatt.machines import reach_host
 
     if stop:
         forward.stop(lab)
     else:
-        host.require(lab)
+        reach_host.require(lab)
         print(forward.forward(lab, target, port or forward.default_port(lab, target)))
         if target == "grafana":
             say(
@@ -136,20 +138,20 @@ def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> Non
 @command()
 def machine_start(lab: Lab) -> None:
     """Start the machine (finds a running one, restarts a dead one)."""
-    from hardwatt import machines
+    from hardwatt.machines import choice
 
     with lab.lock("lab.machine.start"):
-        end = machines.settled(lab).start()
+        end = choice.settled(lab).start()
     say(f"{end.kind} machine {end.name}: {end.user}@{end.address} port {end.port}")
 
 
 @command()
 def machine_stop(lab: Lab) -> None:
     """Stop the machine; its disk stays."""
-    from hardwatt import machines
+    from hardwatt.machines import choice
 
     with lab.lock("lab.machine.stop"):
-        machines.machine_for(lab).stop()
+        choice.machine_for(lab).stop()
 
 
 @command(help={"yes": "do not ask"})
@@ -162,9 +164,9 @@ def machine_destroy(lab: Lab, yes: bool = False) -> None:
 @on_host()
 def machine_shell(lab: Lab) -> None:
     """Open a root shell on the node."""
-    from hardwatt import machines
+    from hardwatt.machines import choice
 
-    argv = machines.reached(lab).shell_argv()
+    argv = choice.reached(lab).shell_argv()
     os.execvp(argv[0], argv)  # noqa: S606 - no shell: the list goes to exec
 
 

@@ -20,9 +20,9 @@ def on_host(*, root: bool = False, unless_git_elsewhere: bool = False) -> Callab
         def run(lab: Lab, *args: Any, **kwargs: Any) -> None:
             gitops = lab.settings.gitops
             if not (unless_git_elsewhere and (gitops.kind == "github" or gitops.url)):
-                from hardwatt import host
+                from hardwatt.machines import reach_host
 
-                host.require(lab, root=root)
+                reach_host.require(lab, root=root)
             function(lab, *args, **kwargs)
 
         return run

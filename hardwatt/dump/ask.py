@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hardwatt import forward, host
+from hardwatt import forward
 from hardwatt.bundle import Bundle
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import SettingsError
@@ -13,6 +13,7 @@ from hardwatt.dump import imports, job
 from hardwatt.dump.client import Client
 from hardwatt.dump.stream import Options
 from hardwatt.instruments import judged, measure
+from hardwatt.machines import reach_host
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def dump(lab: Lab, asked: Asked) -> Path:
     if asked.ca_file and not Path(asked.ca_file).exists():
         raise SettingsError(f"there is no file {asked.ca_file}")
     if not asked.url:
-        host.require(lab)
+        reach_host.require(lab)
     url = asked.url or forward.prometheus_url(lab)
     folder = Path(asked.out) if asked.out else lab.results / wanted.name
     # The token is for the server that was named: the lab's own Prometheus asks for none.

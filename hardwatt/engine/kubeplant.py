@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes import client
 
-from hardwatt import dump, forward, gitops, kube, machines, mirror
+from hardwatt import dump, forward, gitops, kube, mirror
 from hardwatt.bundle import Edge, Writer
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
@@ -27,6 +27,7 @@ from hardwatt.engine.studymodel import Exclusion, Study
 from hardwatt.engine.undo import Changes, Log
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
 from hardwatt.gitops import keys
+from hardwatt.machines import choice
 
 CI = "ci"
 FLUX_KINDS = (
@@ -199,7 +200,7 @@ def open_plant(lab: Lab) -> Iterator[KubePlant]:
     Raises ``LabError`` where the cluster cannot be reached.
     """
     with kube.client(lab) as api:
-        yield KubePlant(lab, api, machines.machine_for(lab).endpoint())
+        yield KubePlant(lab, api, choice.machine_for(lab).endpoint())
 
 
 @contextlib.contextmanager

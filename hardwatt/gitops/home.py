@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Gitops
 from hardwatt.connect import ssh_routes
@@ -15,6 +14,7 @@ from hardwatt.core import credentials
 from hardwatt.core.files import write_atomic
 from hardwatt.gitops import github, keys
 from hardwatt.gitops.repository import Repository
+from hardwatt.machines import choice
 
 Kind = Literal["node", "ssh", "https", "github"]
 _USER, _PASSWORD = "HARDWATT_GIT_USER", "HARDWATT_GIT_PASSWORD"
@@ -57,7 +57,7 @@ def home(lab: Lab, endpoint: Endpoint | None = None) -> Home:
     settings = lab.settings.gitops
     where = kind(settings)
     if where == "node":
-        return _node(lab, endpoint or machines.reached(lab).endpoint())
+        return _node(lab, endpoint or choice.reached(lab).endpoint())
     if where == "ssh":
         keys.ensure(lab)
         key = keys.path(lab, "controller")
@@ -101,7 +101,7 @@ def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Reposit
     """Return the lab's repository (``lab``), or the node's one of workloads (``workload``)."""
     found = home(lab, endpoint) if name == "lab" else None
     if found is None:
-        node = _node(lab, endpoint or machines.reached(lab).endpoint(), name)
+        node = _node(lab, endpoint or choice.reached(lab).endpoint(), name)
         return Repository(lab.dir / "gitops" / f"{name}.git", node.url, "main", lab.name, node.env)
     return Repository(
         lab.dir / "gitops" / _copy(found.kind), found.url, lab.settings.gitops.branch, lab.name, found.env

@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from hardwatt import machines, nodedata
+from hardwatt import nodedata
 from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
@@ -12,6 +12,7 @@ from hardwatt.gitops import flux, fluxcli, github, home, keys, tree
 from hardwatt.gitops.flux import Cluster, Wanted
 from hardwatt.gitops.home import Home
 from hardwatt.gitops.repository import Repository
+from hardwatt.machines import choice
 from hardwatt.mirror.index import Index
 
 
@@ -20,7 +21,7 @@ class Place:
 
     def __init__(self, lab: Lab, index: Index) -> None:
         self._lab, self._index, self._settings = lab, index, lab.settings.gitops
-        self.endpoint: Endpoint = machines.machine_for(lab).endpoint()
+        self.endpoint: Endpoint = choice.machine_for(lab).endpoint()
         self.files = tree.desired(lab, index, self.endpoint.kind, nodedata.reading_interval(lab, self.endpoint))
 
     @functools.cached_property

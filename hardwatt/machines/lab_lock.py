@@ -3,12 +3,12 @@
 import contextlib
 from collections.abc import Iterator
 
-from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.remote_lock import held
 from hardwatt.core.errors import LabError, LockedError
 from hardwatt.core.progress import say
+from hardwatt.machines import choice
 
 
 @contextlib.contextmanager
@@ -35,5 +35,5 @@ def _host(lab: Lab) -> Endpoint | None:
     settings = lab.settings
     if settings.machine != "ssh" and not (settings.machine == "auto" and settings.host.address):
         return None
-    machine = machines.machine_for(lab)
+    machine = choice.machine_for(lab)
     return machine.endpoint() if machine.kind == "ssh" else None

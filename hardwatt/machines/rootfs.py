@@ -21,7 +21,7 @@ from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import sync_folder, write_atomic
 from hardwatt.core.limits import BUILD
-from hardwatt.machines.hostfacts import MIN_DISK, search_path
+from hardwatt.machines.host_facts import MIN_DISK, search_path
 
 RECIPE = 2
 """Raised with every change of the recipe below, so that caches made by the old one are passed over."""

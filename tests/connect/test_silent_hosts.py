@@ -22,7 +22,7 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.core import credentials, limits
 from hardwatt.core.errors import CommandError, LabError, WaitError
 from hardwatt.core.limits import Limits
-from hardwatt.machines import ssh_host
+from hardwatt.machines import remote
 from tests.connect import test_ssh
 from tests.connect.test_ssh import Server, _Session
 
@@ -108,11 +108,11 @@ def test_a_jump_host_that_says_nothing(server: Server) -> None:
 
 @pytest.mark.parametrize("first", [b"", b"SS", b"SSH-2.0-OpenSSH_9.2\r\n"], ids=["nothing", "a part", "greeting"])
 def test_a_host_key_that_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
-    monkeypatch.setattr(ssh_host, "OFFER", SHORT)
+    monkeypatch.setattr(remote, "OFFER", SHORT)
     with raw(first) as port:
         mine = Lab(Settings(name="t1", machine="ssh", host=Host(address="127.0.0.1", port=port)), tmp_path, tmp_path)
         with pytest.raises(LabError, match=rf"no SSH to root@127\.0\.0\.1:{port}: no host key within 0 s") as error:
-            ssh_host.offer(mine)
+            remote.offer(mine)
         end = Endpoint("n", "ssh", "127.0.0.1", port, "root", tmp_path, tmp_path, "", "127.0.0.1")
         assert ssh_routes.ssh_answers(end, port, timeout=0.4) is first.startswith(b"SSH-")
     assert "check power, network and firewall of 127.0.0.1" in error.value.hint
@@ -252,7 +252,7 @@ def test_the_page_has_the_limits_as_they_are() -> None:
         "until the host accepts": f"{limits.REMOTE.first_answer} s",
         "a command without output": f"{limits.REMOTE.silence} s",
         "a command as a whole": f"{limits.REMOTE.whole // 60} min",
-        "the host key that": f"{ssh_host.OFFER.connect} s",
+        "the host key that": f"{remote.OFFER.connect} s",
         "OpenSSH": both,
         "the deploys": f"{provision.TIMEOUT // 60:.0f} min",
         "a command on this machine": f"{limits.LOCAL.whole // 60} min; {limits.BUILD.whole // 3600} h",

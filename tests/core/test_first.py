@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import engine, first, machines
+from hardwatt import engine, first
 from hardwatt import report as report_module
 from hardwatt import up as up_module
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Host, Settings
 from hardwatt.core import process
 from hardwatt.core.progress import say
-from hardwatt.machines import vmfacts
-from hardwatt.machines.hostfacts import Problem
+from hardwatt.machines import choice
+from hardwatt.machines.host_facts import Problem
+from hardwatt.machines.vm import facts
 from hardwatt.meter import sources
 
 
@@ -27,7 +28,7 @@ def lab(tmp_path: Path, **settings: object) -> Lab:
 @pytest.fixture
 def no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = Problem("this machine runs Darwin", "take a Linux machine")
-    for place in ((machines, "embedded_problems"), (vmfacts, "problems")):
+    for place in ((choice, "embedded_problems"), (facts, "problems")):
         monkeypatch.setattr(*place, lambda _: [problem])
 
 
@@ -98,7 +99,7 @@ def test_a_counter_of_this_machine_is_told_at_the_start_and_at_the_end(
     if not as_root:
         monkeypatch.setattr("os.geteuid", lambda: 1000)
         monkeypatch.setattr(process, "root", lambda argv: ["env", *argv])
-    monkeypatch.setattr(machines, "embedded_problems", lambda _: [])
+    monkeypatch.setattr(choice, "embedded_problems", lambda _: [])
     monkeypatch.setattr(report_module, "report", lambda bundle: bundle / "report.html")
     monkeypatch.setattr(up_module, "up", lambda _: say("lab.up"))
     monkeypatch.setattr(engine, "run", lambda *_: tmp_path)

@@ -20,7 +20,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import SettingsError
 from hardwatt.gitops import keys
-from hardwatt.machines import hostfacts
+from hardwatt.machines import host_facts
 from hardwatt.machines.base import ssh_argv
 from tests.connect import test_ssh
 
@@ -160,7 +160,7 @@ def test_a_way_keeps_the_tokens_that_ssh_fills_in() -> None:
 
 def test_mount_points_are_read_with_their_blanks() -> None:
     line = "36 35 98:0 / /media/my\\040disk\\134x rw - ext4 /dev/sda rw"
-    assert hostfacts.mount_point(line) == Path("/media/my disk\\x")
+    assert host_facts.mount_point(line) == Path("/media/my disk\\x")
 
 
 @pytest.mark.parametrize("bad", [":", '"', "$", "`", "\\", "\n"])

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from hardwatt import machines, nodedata, provision, up
+from hardwatt import nodedata, provision, up
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
+from hardwatt.machines import choice
 from hardwatt.machines.base import Status
 from tests.deploys.conftest import ROOT
 
@@ -46,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_a_dry_run_lists_what_will_be_undone(
     lab: Lab, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machines, "machine_for", lambda lab: Machine())
+    monkeypatch.setattr(choice, "machine_for", lambda lab: Machine())
     assert up.undone(lab, keep_packages=True)[1] == "swap on again: /dev/sda2"
     assert asked == [{"keep_packages": True, "dry": True}]
 
@@ -54,16 +55,16 @@ def test_a_dry_run_lists_what_will_be_undone(
 def test_a_machine_of_the_labs_own_is_simply_removed(
     lab: Lab, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machines, "machine_for", lambda lab: Machine("embedded"))
+    monkeypatch.setattr(choice, "machine_for", lambda lab: Machine("embedded"))
     assert up.undone(lab) == []
     nodedata.node_file(lab).unlink()
-    monkeypatch.setattr(machines, "machine_for", lambda lab: Machine())
+    monkeypatch.setattr(choice, "machine_for", lambda lab: Machine())
     assert up.undone(lab) == [], "nothing was ever done on this host"
     assert asked == []
 
 
 def test_a_host_that_does_not_answer_is_no_host_that_was_given_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "machine_for", lambda lab: Machine(state="dead"))
+    monkeypatch.setattr(choice, "machine_for", lambda lab: Machine(state="dead"))
     with pytest.raises(LabError, match="nothing on it can be undone: no route to host") as caught:
         up.undone(lab)
     assert "by hand" in caught.value.hint

@@ -13,13 +13,14 @@ import urllib3
 import yaml
 from kubernetes import client as k8s
 
-from hardwatt import apifaults, apitunnel, kube, machines
+from hardwatt import apifaults, apitunnel, kube
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect import ssh_routes, sudo
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Result
+from hardwatt.machines import choice
 
 ADMIN = yaml.safe_dump({
     "apiVersion": "v1",
@@ -180,7 +181,7 @@ class FakeMachine:
 def machine(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
     """A machine that runs on the loopback, where nothing listens."""
     end = dataclasses.replace(endpoint, address="127.0.0.1", forwards={"6443": 1})
-    monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(end))
+    monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(end))
     monkeypatch.setattr(ssh_routes, "ssh_answers", lambda *_: True)
     return end
 
@@ -224,7 +225,7 @@ def test_machine_and_link_are_looked_at_before_anything_is_sent(
     lab: Lab, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     write_kubeconfig(lab, "https://127.0.0.1:1")
-    monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(endpoint, obstacle=reason))
+    monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(endpoint, obstacle=reason))
     monkeypatch.setattr(kube, "_Client", lambda _: pytest.fail("a request would be sent"))
     assert refused(lab, reason).hint == "invoke lab.up"
 
@@ -245,7 +246,7 @@ def test_a_node_that_does_not_answer_at_all(
     lab: Lab, machine: Endpoint, monkeypatch: pytest.MonkeyPatch, kind: str, hint: str
 ) -> None:
     write_kubeconfig(lab, "https://127.0.0.1:1")
-    monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(machine, kind=kind))
+    monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(machine, kind=kind))
     monkeypatch.setattr(ssh_routes, "ssh_answers", lambda *_: False)
     with pytest.raises(LabError, match="neither SSH nor its API server") as caught:
         kube.status(lab)
@@ -256,7 +257,7 @@ def test_a_machine_that_goes_away_during_a_request_is_named(
     lab: Lab, machine: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = FakeMachine(machine, obstacle="the machine's link hw-1 is gone")
-    monkeypatch.setattr(machines, "machine_for", lambda _: gone)
+    monkeypatch.setattr(choice, "machine_for", lambda _: gone)
     error = apifaults.explained(lab, "https://127.0.0.1:1", TimeoutError("timed out"))
     assert error.message == "the machine's link hw-1 is gone"
 

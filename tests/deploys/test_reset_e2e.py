@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt import kube, machines, mirror, nodedata, provision
+from hardwatt import kube, mirror, nodedata, provision
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.wait import wait
+from hardwatt.machines import choice
 
 SNAPSHOT = r"""
 dpkg-query -W -f='package ${Package} ${Version} ${db:Status-Status}\n'
@@ -34,7 +35,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("HARDWATT_LAB", "reset-" + default_name().removeprefix("lab-"))
     monkeypatch.delenv("HARDWATT_CONFIG", raising=False)
     found = open_lab()
-    machine = machines.machine_for(found)
+    machine = choice.machine_for(found)
     machine.destroy()
     try:
         end = machine.start()
@@ -46,12 +47,12 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
 
 def snapshot(lab: Lab) -> set[str]:
-    with Ssh(machines.machine_for(lab).endpoint()) as ssh:
+    with Ssh(choice.machine_for(lab).endpoint()) as ssh:
         return set(ssh.run(SNAPSHOT).stdout.splitlines())
 
 
 def ready(lab: Lab) -> None:
-    kube.fetch_kubeconfig(lab, machines.machine_for(lab).endpoint())
+    kube.fetch_kubeconfig(lab, choice.machine_for(lab).endpoint())
     wait(lambda: kube.status(lab), lambda status: status.ready, what="cluster", timeout=300,
          describe=lambda status: status.summary)  # fmt: skip
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import hostrecord, kube, machines
+from hardwatt import kube
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect.ssh import Ssh
-from hardwatt.hostsnapshot import Snapshot
 from hardwatt.kube import Pod
-from hardwatt.machines import identity, network
+from hardwatt.machines import choice, identity
+from hardwatt.machines.embedded import host_record, network
+from hardwatt.machines.embedded.host_snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 INVOKE = str(Path(sys.executable).parent / "invoke")
@@ -37,12 +38,12 @@ class Story:
 
     def look(self) -> None:
         """Take the host as it is now for how it was before."""
-        self.before, self.others = hostrecord.take(), hostrecord.of_other_labs(identity.ident(self.lab))
+        self.before, self.others = host_record.take(), host_record.of_other_labs(identity.ident(self.lab))
 
-    def differences(self) -> list[hostrecord.Difference]:
+    def differences(self) -> list[host_record.Difference]:
         """Return what is not as it was before; what other labs held then or hold now is theirs."""
-        now = hostrecord.of_other_labs(identity.ident(self.lab))
-        return hostrecord.compare(self.before, hostrecord.take(), ignore=[*self.others, *now])
+        now = host_record.of_other_labs(identity.ident(self.lab))
+        return host_record.compare(self.before, host_record.take(), ignore=[*self.others, *now])
 
     def invoke(self, *argv: str, check: bool = True, timeout: float = 900) -> "subprocess.CompletedProcess[str]":
         """Run ``invoke`` to its end; what it printed is shown when the test fails."""
@@ -63,7 +64,7 @@ class Story:
             )  # fmt: skip
 
     def node(self) -> Ssh:
-        return Ssh(machines.machine_for(self.lab).endpoint())
+        return Ssh(choice.machine_for(self.lab).endpoint())
 
     def pods(self) -> tuple[Pod, ...]:
         return kube.status(self.lab).pods

@@ -17,12 +17,13 @@ import pytest
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import kube, machines, mirror
+from hardwatt import kube, mirror
 from hardwatt.core.wait import wait
 from hardwatt.dump import Client
 from hardwatt.energy import query as energy
 from hardwatt.gitops import flux
 from hardwatt.instruments import live
+from hardwatt.machines import choice
 from tests.e2e.support import Story
 from tests.gitops.github import NAME, OWNER, TOKEN, StandIn, served
 
@@ -262,7 +263,7 @@ class OnGitHub:
 
 @pytest.fixture(scope="module")
 def on_github(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnGitHub]:
-    address = machines.machine_for(story.lab).endpoint().controller_address
+    address = choice.machine_for(story.lab).endpoint().controller_address
     with served(tmp_path_factory.mktemp("github"), address) as standin:
         yield OnGitHub(standin, story)
         # Back to the repository on the node: the lab of the tests that follow.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import apitunnel, kube, machines
+from hardwatt import apitunnel, kube
 from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
@@ -22,6 +22,7 @@ from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.core.process import Process
 from hardwatt.gitops import keys
+from hardwatt.machines import choice
 from hardwatt.nodedata import node_file
 from tests.e2e.support import ROOT, Story
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def far(story: Story) -> Endpoint:
-    end = machines.machine_for(story.lab).endpoint()
+    end = choice.machine_for(story.lab).endpoint()
     return dataclasses.replace(end, jump=f"root@{end.address}:22", reverse=True, controller_address="127.0.0.1")
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from kubernetes import client as kubernetes
 
-from hardwatt import kube, machines
+from hardwatt import kube
 from hardwatt.gitops import flux
-from hardwatt.machines import identity, network
+from hardwatt.machines import choice, identity
+from hardwatt.machines.embedded import network
 from tests.e2e.support import FOR_THE_CLUSTER, Story, cut_off
 
 pytestmark = pytest.mark.e2e
@@ -85,7 +86,7 @@ def test_a_suspended_kustomization_is_named_and_left_so(story: Story) -> None:
 
 
 def test_a_link_that_is_down_is_named_and_nothing_leaves_by_another_route(story: Story) -> None:
-    ident, end = identity.ident(story.lab), machines.machine_for(story.lab).endpoint()
+    ident, end = identity.ident(story.lab), choice.machine_for(story.lab).endpoint()
     subprocess.run(["ip", "link", "set", network.link_name(ident), "down"], check=True)
     cut_off(story, f"the machine's link {network.link_name(ident)} is down", end.address, FOR_THE_CLUSTER[:2])
     assert "link restored" in story.invoke("lab.up", "--only", "machine").stderr

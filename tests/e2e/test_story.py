@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from hardwatt import kube, machines
+from hardwatt import kube
 from hardwatt.bundle import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait
+from hardwatt.machines import choice
 from tests.deploys import killing
 from tests.e2e.support import INVOKE, Story, cut_off, kill_session
 
@@ -291,7 +292,7 @@ def test_the_bundle_gives_the_same_answer_anywhere(bundle: Path, tmp_path: Path)
 def test_a_dead_machine_comes_back(story: Story) -> None:
     record = json.loads((story.lab.dir / "machine.json").read_text())
     os.kill(record["process"]["pid"], signal.SIGKILL)
-    cut_off(story, "does not run", machines.machine_for(story.lab).endpoint().address)
+    cut_off(story, "does not run", choice.machine_for(story.lab).endpoint().address)
     story.invoke("lab.up")
     test_the_lab_is_up(story)
 

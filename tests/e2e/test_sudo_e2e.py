@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import machines, provision
+from hardwatt import provision
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import RefusedError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.wait import wait
+from hardwatt.machines import choice
 from hardwatt.nodedata import node_file
 from tests.e2e.support import ROOT, Story
 
@@ -36,7 +37,7 @@ def alice(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Iterator[En
         node.run("useradd --create-home --shell /bin/bash alice && chpasswd", stdin=f"alice:{PASSWORD}\n")
         node.run("install -d -o alice -m 700 ~alice/.ssh && install -o alice ~/.ssh/authorized_keys ~alice/.ssh/")
         node.run("echo 'alice ALL=(ALL:ALL) ALL' >/etc/sudoers.d/alice")
-    yield dataclasses.replace(machines.machine_for(story.lab).endpoint(), user="alice")
+    yield dataclasses.replace(choice.machine_for(story.lab).endpoint(), user="alice")
     sudo._forget_all()
     with story.node() as node:
         wait(

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from hardwatt.core import process
 from hardwatt.core.files import write_atomic
-from hardwatt.machines import hostfacts, rootfs
-from hardwatt.machines.embedded import EmbeddedMachine
-from hardwatt.machines.rooted import Spec
+from hardwatt.machines import host_facts, rootfs
+from hardwatt.machines.embedded.machine import EmbeddedMachine
+from hardwatt.machines.embedded.privileged import Spec
 from hardwatt.mirror import apt, debs
 
 PACKAGES = ("dnf", "rpm", "firewalld", "gpg")
@@ -102,7 +102,7 @@ class StandIn(EmbeddedMachine):
     def _spec(self, codename: str = "") -> Spec:
         return dataclasses.replace(super()._spec(codename), archive=str(archive(self.lab.cache, codename)))
 
-    def _archive(self, facts: hostfacts.HostFacts) -> Path:
+    def _archive(self, facts: host_facts.HostFacts) -> Path:
         return build(self.lab.cache, facts.codename, self.lab.logs / "rootfs.log")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt import gitops, kube, machines
+from hardwatt import gitops, kube
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process
@@ -17,6 +17,7 @@ from hardwatt.gitops.desired import Item
 from hardwatt.gitops.flux import Wanted
 from hardwatt.gitops.readiness import Lack, Readiness
 from hardwatt.gitops.repository import Repository
+from hardwatt.machines import choice
 from hardwatt.mirror.index import Artefact, Index
 
 HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
@@ -83,7 +84,7 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
         if world.fails:
             raise CommandError(["flux"], 1)
 
-    monkeypatch.setattr(machines, "machine_for", lambda _: FakeMachine(end))
+    monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(end))
     monkeypatch.setattr(kube, "client", lambda _: FakeApi())
     monkeypatch.setattr(gitops, "repository", lambda lab, name: repo)
     monkeypatch.setattr(home, "repository", lambda lab, name, endpoint: repo)

@@ -17,7 +17,7 @@ import requests
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import kube, machines
+from hardwatt import kube
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
 from hardwatt.connect.endpoint import Endpoint
@@ -25,6 +25,7 @@ from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
 from hardwatt.gitops import bootstrap, flux, fluxcli, plan, tree
+from hardwatt.machines import choice
 from hardwatt.mirror.index import Artefact, Index
 from tests.gitops.conftest import find_tool, locked_index
 from tests.gitops.github import NAME, OWNER, TOKEN, StandIn, served
@@ -212,7 +213,7 @@ def labs(plane: Plane, standin: StandIn, tmp_path: Path, monkeypatch: pytest.Mon
         forwards={"6443": plane.port},
     )  # fmt: skip
     machine = type("Machine", (), {"endpoint": lambda self: end, "obstacle": lambda self: ""})()
-    monkeypatch.setattr(machines, "machine_for", lambda _: machine)
+    monkeypatch.setattr(choice, "machine_for", lambda _: machine)
     monkeypatch.setattr(fluxcli, "BOOTSTRAP_MINUTES", 2)
     monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
     monkeypatch.setenv("GIT_PASSWORD", TOKEN)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from kubernetes import client as k8s
 
-from hardwatt import forward, kube, machines, mirror
+from hardwatt import forward, kube, mirror
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
+from hardwatt.machines import choice
 
 KUBECTL = f"""#!/bin/sh
 '''exec' "{sys.executable}" "$0" "$@" # as pip does where the path of the environment has a space
@@ -69,7 +70,7 @@ def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
     made = FakeCore()
     monkeypatch.setattr(kube, "client", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(k8s, "CoreV1Api", lambda _: made)
-    monkeypatch.setattr(machines, "reached", lambda _: None)
+    monkeypatch.setattr(choice, "reached", lambda _: None)
     return made
 
 
@@ -193,6 +194,6 @@ def test_a_machine_that_is_gone_comes_before_a_port_that_is_taken(ready: Lab, mo
     def gone(_: Lab) -> None:
         raise LabError("the machine is stopped", hint="invoke lab.up")
 
-    monkeypatch.setattr(machines, "reached", gone)
+    monkeypatch.setattr(choice, "reached", gone)
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(LabError, match="the machine is stopped"):
         forward.forward(ready, "prometheus", server.getsockname()[1])

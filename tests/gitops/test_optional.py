@@ -9,12 +9,13 @@ import pytest
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import forward, machines, mirror
+from hardwatt import forward, mirror
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
 from hardwatt.config.versions import load, machine_arch
 from hardwatt.core.errors import LabError
 from hardwatt.gitops import optional, tree
+from hardwatt.machines import choice
 from hardwatt.mirror import foreign
 from hardwatt.mirror.index import Artefact, Index
 from tests.gitops.conftest import GENERATED
@@ -158,7 +159,7 @@ def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
     lab: Lab, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror, "load", lambda _: index)
-    monkeypatch.setattr(machines, "reached", lambda _: None)
+    monkeypatch.setattr(choice, "reached", lambda _: None)
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")
     with pytest.raises(LabError, match="grafana is not part of this lab") as caught:

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from hardwatt.machines.hostfacts import Hierarchy, HostFacts
+from hardwatt.machines.host_facts import Hierarchy, HostFacts
 
 CGROUP = Path("/sys/fs/cgroup")
 V1 = (

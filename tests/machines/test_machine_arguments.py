@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.machines import cgroups, network, nspawn
-from hardwatt.machines.hostfacts import HostFacts
+from hardwatt.machines.embedded import cgroups, network, nspawn
+from hardwatt.machines.host_facts import HostFacts
 from tests.machines.constructed_hosts import BARE_V1, BARE_V2, DESKTOP, DOCKER, SERVER, SYSTEMD_V1, SYSTEMD_V2
 
 ROOT = Path("/lab/machine/root")

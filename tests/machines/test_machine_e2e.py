@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import hostrecord
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect.ssh import Ssh
@@ -17,8 +16,9 @@ from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.machines import cgroups, clean, hostfacts, identity, network
-from hardwatt.machines.embedded import EmbeddedMachine
+from hardwatt.machines import host_facts, identity
+from hardwatt.machines.embedded import cgroups, cleanup, host_record, network
+from hardwatt.machines.embedded.machine import EmbeddedMachine
 
 pytestmark = pytest.mark.e2e
 
@@ -71,7 +71,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMachin
 def test_boot_kill_boot_again_and_down(machines: list[EmbeddedMachine]) -> None:
     machine, neighbour = machines
     as_before = int(SYSCTL.read_text())
-    before = hostrecord.take()
+    before = host_record.take()
     end = machine.start()
     with Ssh(end) as ssh:
         assert ssh.run("systemctl is-system-running").stdout.strip() == "running"
@@ -105,8 +105,8 @@ def test_boot_kill_boot_again_and_down(machines: list[EmbeddedMachine]) -> None:
         assert ssh.run("true").returncode == 0
     neighbour.destroy()
     idents = [identity.ident(each.lab) for each in machines]
-    left = hostrecord.compare(before, hostrecord.take(), ignore=[*OTHERS, *hostrecord.of_other_labs(*idents)])
-    if hostrecord.HostRecord(hostrecord.default_place()).before is not None:
+    left = host_record.compare(before, host_record.take(), ignore=[*OTHERS, *host_record.of_other_labs(*idents)])
+    if host_record.HostRecord(host_record.default_place()).before is not None:
         SYSCTL.write_text(str(as_before))  # somebody's lab is up beside us, and the host is given back after it
     assert left == []
 
@@ -167,11 +167,11 @@ def test_stop_ends_pods_that_would_not(machine: EmbeddedMachine) -> None:
         ssh.run("setsid /root/stubborn </dev/null >/dev/null 2>&1 &")
         wait(lambda: ssh.run("test -e /root/deaf", check=False).returncode, lambda code: code == 0,
              what="a pod that does not listen", timeout=10, delay=0.1)  # fmt: skip
-    places = cgroups.tops(hostfacts.gather(machine.lab.dir), identity.ident(machine.lab))
+    places = cgroups.tops(host_facts.gather(machine.lab.dir), identity.ident(machine.lab))
     assert cgroups.processes(places, "kubepods")
     started = time.monotonic()
     machine.stop()
     assert time.monotonic() - started < 15
     assert machine.status().state == "stopped"
     assert not network.exists(identity.ident(machine.lab))
-    assert clean.mounts_below(machine.lab.dir) == []
+    assert cleanup.mounts_below(machine.lab.dir) == []

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hardwatt.core.errors import LabError
-from hardwatt.machines import hostfacts
+from hardwatt.machines import host_facts
 from tests.machines.constructed_hosts import BARE_V1
 
 V2_MOUNTS = (
@@ -37,9 +37,9 @@ def test_a_unified_host_with_systemd_and_networkmanager(tmp_path: Path) -> None:
     (root / "run/systemd/netif").mkdir()
     (root / "run/systemd/netif/state").touch()
     (root / "run/NetworkManager").mkdir()
-    facts = hostfacts.gather(tmp_path, root=root)
+    facts = host_facts.gather(tmp_path, root=root)
     assert facts.cgroup_version == 2
-    assert facts.hierarchies == (hostfacts.Hierarchy(Path("/sys/fs/cgroup"), ()),)
+    assert facts.hierarchies == (host_facts.Hierarchy(Path("/sys/fs/cgroup"), ()),)
     assert (facts.systemd, facts.networkd, facts.network_manager) == (True, True, True)
     assert (facts.docker, facts.firewalld) == (False, False)
     assert facts.codename == "bookworm"
@@ -52,12 +52,12 @@ def test_the_innermost_and_last_mount_says_where_the_lab_lies(tmp_path: Path) ->
         "3 1 0:9 / /lab rw - xfs /dev/b rw\n4 1 0:9 / /lab2 rw - nfs o rw\n"
     )
     root = construct(tmp_path, mounts, "0::/\n")
-    assert hostfacts.gather(Path("/lab/x"), root=root).filesystem == "xfs"
-    assert hostfacts.gather(Path("/other"), root=root).filesystem == "ext4"
+    assert host_facts.gather(Path("/lab/x"), root=root).filesystem == "xfs"
+    assert host_facts.gather(Path("/other"), root=root).filesystem == "ext4"
 
 
 def test_a_v1_host_with_joined_controllers_and_no_systemd(tmp_path: Path) -> None:
-    facts = hostfacts.gather(tmp_path, root=construct(tmp_path, V1_MOUNTS, V1_MEMBERSHIP))
+    facts = host_facts.gather(tmp_path, root=construct(tmp_path, V1_MOUNTS, V1_MEMBERSHIP))
     assert facts.cgroup_version == 1
     assert not facts.systemd
     assert [h.controllers for h in facts.hierarchies] == [(), ("name=systemd",), ("cpu", "cpuacct"), ("memory",)]
@@ -97,7 +97,7 @@ def test_macos_is_told_one_thing_only() -> None:
 def test_all_problems_come_at_once() -> None:
     facts = dataclasses.replace(BARE_V1, memory=0, disk_free=0, missing=("ip",))
     with pytest.raises(LabError) as caught:
-        hostfacts.require_embedded(facts)
+        host_facts.require_embedded(facts)
     assert all(text in caught.value.message for text in ("memory", "disk", "ip"))
     assert "iproute2" in caught.value.hint
 

@@ -5,7 +5,7 @@ import pytest
 
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Result
-from hardwatt.machines import network
+from hardwatt.machines.embedded import network
 
 ADDRESSES = [
     {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8}]},
@@ -76,7 +76,7 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host()
-    monkeypatch.setattr("hardwatt.machines.network.process.run", made.run)
+    monkeypatch.setattr("hardwatt.machines.embedded.network.process.run", made.run)
     return made
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
-from hardwatt.machines import hostfacts, network, rooted
-from hardwatt.machines.embedded import EmbeddedMachine
+from hardwatt.machines import choice, host_facts
+from hardwatt.machines.embedded import network, privileged
+from hardwatt.machines.embedded.machine import EmbeddedMachine
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ def running() -> dict[str, int]:
 def test_a_machine_that_does_not_run_is_named(lab: Lab, process: dict[str, int] | None, reason: str) -> None:
     put(lab, process)
     with pytest.raises(LabError, match=f"the machine of the lab unit {reason}") as caught:
-        machines.reached(lab)
+        choice.reached(lab)
     assert caught.value.hint == "invoke lab.up"
 
 
 def test_no_machine_is_named(lab: Lab) -> None:
     with pytest.raises(LabError, match="the lab unit has no machine"):
-        machines.reached(lab)
+        choice.reached(lab)
 
 
 def test_a_machine_that_runs_is_reached_over_its_link_only(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,9 +61,9 @@ def test_a_machine_that_runs_is_reached_over_its_link_only(lab: Lab, monkeypatch
         return "the machine's link hw-0a1b2c3d is gone" if len(asked) > 1 else ""
 
     monkeypatch.setattr(network, "fault", fault)
-    assert machines.reached(lab).endpoint().address == "10.77.4.2"
+    assert choice.reached(lab).endpoint().address == "10.77.4.2"
     with pytest.raises(LabError, match="link hw-0a1b2c3d is gone"):
-        machines.reached(lab)
+        choice.reached(lab)
     assert asked == [("0a1b2c3d", "10.77.4.0/24")] * 2
 
 
@@ -85,9 +85,9 @@ def test_a_bare_link_is_configured_and_a_deleted_one_comes_with_a_boot(
     monkeypatch.setattr(network, "exists", lambda _: there)
     monkeypatch.setattr(network, "configured", lambda *_: False)
     monkeypatch.setattr(network, "fault", lambda *_: "the machine's link is gone")
-    monkeypatch.setattr(rooted, "call", call)
-    monkeypatch.setattr(hostfacts, "gather", lambda _: None)
-    monkeypatch.setattr(hostfacts, "require_embedded", lambda _: None)
+    monkeypatch.setattr(privileged, "call", call)
+    monkeypatch.setattr(host_facts, "gather", lambda _: None)
+    monkeypatch.setattr(host_facts, "require_embedded", lambda _: None)
     monkeypatch.setattr(EmbeddedMachine, "_archive", lambda *_: Path("archive"))
     monkeypatch.setattr(EmbeddedMachine, "_boot", boot)
     with contextlib.suppress(OSError):

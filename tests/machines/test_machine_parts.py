@@ -14,7 +14,6 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings, parse
 from hardwatt.connect.endpoint import Endpoint
@@ -24,9 +23,11 @@ from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.machines import cgroups, clean, hostfacts, identity, rooted, rootfs, ssh_host, tree, vmfacts
+from hardwatt.machines import choice, host_facts, identity, remote, rootfs
 from hardwatt.machines.base import ssh_argv
-from hardwatt.machines.network import Addresses
+from hardwatt.machines.embedded import cgroups, cleanup, node_files, privileged
+from hardwatt.machines.embedded.network import Addresses
+from hardwatt.machines.vm import facts
 from tests.machines.constructed_hosts import BARE_V1
 
 
@@ -43,7 +44,7 @@ def test_only_mounts_of_this_lab_are_found_innermost_first() -> None:
         "33 30 0:9 / /lab/a/machine-of-b/root rw - tmpfs t rw\n"
         "34 30 0:9 / /lab/b/machine/root rw - tmpfs t rw\n"
     )
-    assert clean.mounts_below(Path("/lab/a/machine"), info) == [
+    assert cleanup.mounts_below(Path("/lab/a/machine"), info) == [
         Path("/lab/a/machine/root/var x"),
         Path("/lab/a/machine/root"),
     ]
@@ -64,7 +65,7 @@ def test_processes_are_found_by_their_cgroup_and_pods_apart(tmp_path: Path) -> N
 
 
 def test_another_labs_cgroups_stay(tmp_path: Path) -> None:
-    hierarchy = hostfacts.Hierarchy(tmp_path, ("pids",))
+    hierarchy = host_facts.Hierarchy(tmp_path, ("pids",))
     facts = dataclasses.replace(BARE_V1, hierarchies=(hierarchy,))
     for name in ("mine/system.slice/a", "other/payload"):
         (tmp_path / "hardwatt" / name).mkdir(parents=True)
@@ -78,7 +79,7 @@ def test_another_labs_cgroups_stay(tmp_path: Path) -> None:
 def test_a_new_cpuset_gets_its_parents_processors(tmp_path: Path) -> None:
     (tmp_path / "cpuset.cpus").write_text("0-1\n")
     (tmp_path / "cpuset.mems").write_text("0\n")
-    facts = dataclasses.replace(BARE_V1, hierarchies=(hostfacts.Hierarchy(tmp_path, ("cpuset",)),))
+    facts = dataclasses.replace(BARE_V1, hierarchies=(host_facts.Hierarchy(tmp_path, ("cpuset",)),))
     [procs] = cgroups.make(facts, "mine")
     assert procs == tmp_path / "hardwatt/mine/cgroup.procs"
     assert (procs.parent / "cpuset.cpus").read_text() == "0-1\n"
@@ -89,7 +90,7 @@ def test_a_unified_tree_passes_its_controllers_on(tmp_path: Path) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "cgroup.controllers").write_text("cpu memory pids\n")
         (folder / "cgroup.subtree_control").write_text("memory\n")
-    facts = dataclasses.replace(BARE_V1, hierarchies=(hostfacts.Hierarchy(tmp_path, ()),))
+    facts = dataclasses.replace(BARE_V1, hierarchies=(host_facts.Hierarchy(tmp_path, ()),))
     cgroups.make(facts, "mine")
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +pids"
     assert (tmp_path / "hardwatt/cgroup.subtree_control").read_text() == "+cpu +pids"
@@ -126,8 +127,8 @@ def test_labs_of_one_name_in_two_checkouts_differ(tmp_path: Path) -> None:
 def test_the_tree_gets_the_machines_files_and_keeps_the_nodes(tmp_path: Path) -> None:
     for name in ("etc/ssh", "root", "etc/systemd/system"):
         (tmp_path / name).mkdir(parents=True)
-    who = tree.Identity("t1", Addresses("10.77.4.0/24"), "PRIVATE\n", "ssh-ed25519 AAAA\n", "ssh-ed25519 BBBB\n")
-    tree.write(tmp_path, who)
+    who = node_files.Identity("t1", Addresses("10.77.4.0/24"), "PRIVATE\n", "ssh-ed25519 AAAA\n", "ssh-ed25519 BBBB\n")
+    node_files.write(tmp_path, who)
     assert (tmp_path / "etc/ssh/ssh_host_ed25519_key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "root/.ssh/authorized_keys").read_text() == "ssh-ed25519 BBBB\n"
     init = (tmp_path / "usr/lib/hardwatt/init").read_text()
@@ -136,7 +137,7 @@ def test_the_tree_gets_the_machines_files_and_keeps_the_nodes(tmp_path: Path) ->
     assert "127." not in (tmp_path / "etc/resolv.conf").read_text()
     assert (tmp_path / "etc/systemd/system/apt-daily.timer").readlink() == Path("/dev/null")
     (tmp_path / "etc/hosts").write_text("the deploys' own\n")
-    tree.write(tmp_path, who)
+    node_files.write(tmp_path, who)
     assert (tmp_path / "etc/hosts").read_text() == "the deploys' own\n"
 
 
@@ -246,18 +247,18 @@ def test_a_full_disk_is_told_before_the_build(tmp_path: Path, monkeypatch: pytes
 
 
 def test_auto_takes_the_host_of_the_settings_and_says_why(tmp_path: Path) -> None:
-    machine = machines.machine_for(lab(tmp_path, host={"address": "192.0.2.9"}))
+    machine = choice.machine_for(lab(tmp_path, host={"address": "192.0.2.9"}))
     assert machine.kind == "ssh"
     assert "192.0.2.9" in machine.why
 
 
 def test_auto_takes_the_embedded_node_where_it_can_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hostfacts, "gather", lambda _: BARE_V1)
-    monkeypatch.setattr(vmfacts, "problems", lambda _: [hostfacts.Problem("no qemu", "make setup")])
-    assert machines.machine_for(lab(tmp_path)).kind == "embedded"
-    monkeypatch.setattr(hostfacts, "gather", lambda _: dataclasses.replace(BARE_V1, memory=0, is_root=False))
+    monkeypatch.setattr(host_facts, "gather", lambda _: BARE_V1)
+    monkeypatch.setattr(facts, "problems", lambda _: [host_facts.Problem("no qemu", "make setup")])
+    assert choice.machine_for(lab(tmp_path)).kind == "embedded"
+    monkeypatch.setattr(host_facts, "gather", lambda _: dataclasses.replace(BARE_V1, memory=0, is_root=False))
     with pytest.raises(LabError, match=r"root.*memory") as caught:
-        machines.machine_for(lab(tmp_path))
+        choice.machine_for(lab(tmp_path))
     assert "lab.toml" in caught.value.hint
 
 
@@ -265,27 +266,27 @@ def test_a_machine_of_another_kind_is_not_touched(tmp_path: Path) -> None:
     mine = lab(tmp_path, machine="embedded")
     write_json(mine.dir / "machine.json", {"kind": "vm"})
     with pytest.raises(RefusedError, match="another kind"):
-        machines.machine_for(mine).stop()
+        choice.machine_for(mine).stop()
 
 
 def test_the_jump_host_s_key_is_learned_as_the_host_s_is(tmp_path: Path, ssh_server: tuple[int, paramiko.PKey]) -> None:
     port, key = ssh_server
     host = {"address": "192.0.2.9", "jump": f"admin@127.0.0.1:{port}"}
     mine = lab(tmp_path, machine="ssh", host=host)
-    end = machines.machine_for(mine).endpoint()
+    end = choice.machine_for(mine).endpoint()
     assert (end.jump, end.reverse, end.controller_address) == (f"admin@127.0.0.1:{port}", True, "127.0.0.1")
     with pytest.raises(LabError, match="does not know the host key") as unknown:
-        machines.machine_for(mine).start()
+        choice.machine_for(mine).start()
     assert unknown.value.hint.startswith("invoke lab.trust 127.0.0.1")
-    offered = ssh_host.offer(mine, "127.0.0.1")
-    assert ssh_host.learn(mine, offered, fingerprint(key)) == fingerprint(key)
+    offered = remote.offer(mine, "127.0.0.1")
+    assert remote.learn(mine, offered, fingerprint(key)) == fingerprint(key)
     with pytest.raises(LabError, match=r"host key of 192\.0\.2\.9"):
         require_known(end)
     with pytest.raises(LabError, match=r"'192\.0\.2\.9' and '127\.0\.0\.1', not"):
-        ssh_host.offer(mine, "192.0.2.8")
+        remote.offer(mine, "192.0.2.8")
     named = lab(tmp_path, machine="ssh", host={**host, "address": "behind"})
     with pytest.raises(LabError, match=r"is behind admin@127\.0\.0\.1"):
-        machines.machine_for(named).endpoint()
+        choice.machine_for(named).endpoint()
 
 
 def test_an_unknown_host_key_is_refused_and_lab_trust_is_next(
@@ -293,7 +294,7 @@ def test_an_unknown_host_key_is_refused_and_lab_trust_is_next(
 ) -> None:
     port, key = ssh_server
     mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": port})
-    status = machines.machine_for(mine).status()
+    status = choice.machine_for(mine).status()
     assert (status.state, status.hint) == ("dead", "invoke lab.trust 127.0.0.1")
     assert fingerprint(key) in status.detail
 
@@ -335,13 +336,13 @@ def test_a_key_in_the_user_s_known_hosts_counts(
         f"{hashed} ssh-rsa {other.get_base64()}\n{hashed} {key.get_name()} {key.get_base64()}\n@revoked * x\nnonsense\n"
     )
     mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": port})
-    assert ssh_host.offer(mine).known_to_user()
-    end = machines.machine_for(mine).endpoint()
+    assert remote.offer(mine).known_to_user()
+    end = choice.machine_for(mine).endpoint()
     require_known(end)
     assert f"{key.get_name()} {key.get_base64()}" in mine.known_hosts.read_text()
     assert fingerprint(key) in capsys.readouterr().err
     users.write_text(f"{hashed} {other.get_name()} {other.get_base64()}\n")
-    machines.machine_for(mine).endpoint()
+    choice.machine_for(mine).endpoint()
     assert other.get_base64() not in mine.known_hosts.read_text(), "what the lab knows stays"
 
 
@@ -356,9 +357,9 @@ def test_a_revoked_key_in_the_user_s_known_hosts_does_not_count(
         f"@revoked * {key.get_name()} {key.get_base64()} leaked\n@revoked *\n"
     )
     mine = lab(tmp_path, machine="ssh", host={"address": "192.0.2.9"})
-    assert not ssh_host.Offer("192.0.2.9", 22, key).known_to_user()
-    assert ssh_host.Offer("192.0.2.9", 22, other).known_to_user()
-    ssh_host.adopt(mine)
+    assert not remote.Offer("192.0.2.9", 22, key).known_to_user()
+    assert remote.Offer("192.0.2.9", 22, other).known_to_user()
+    remote.adopt(mine)
     assert key.get_base64() not in mine.known_hosts.read_text()
     assert other.get_base64() in mine.known_hosts.read_text()
 
@@ -376,15 +377,15 @@ def test_the_offered_key_is_shown_and_asked_for(
 ) -> None:
     key = paramiko.ECDSAKey.generate()
     mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1"})
-    offered = ssh_host.Offer("127.0.0.1", 22, key)
+    offered = remote.Offer("127.0.0.1", 22, key)
     monkeypatch.setattr("sys.stdin.isatty", lambda: answer is not None, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: fingerprint(key) if answer == "the fingerprint" else answer)
     if learns:
-        ssh_host.learn(mine, offered, ssh_host.asked(offered))
-        require_known(machines.machine_for(mine).endpoint())
+        remote.learn(mine, offered, remote.asked(offered))
+        require_known(choice.machine_for(mine).endpoint())
     else:
         with pytest.raises(LabError) as caught:
-            ssh_host.learn(mine, offered, ssh_host.asked(offered))
+            remote.learn(mine, offered, remote.asked(offered))
         assert not mine.known_hosts.exists()
         assert "fingerprint" in caught.value.hint
     shown = capsys.readouterr().out
@@ -399,19 +400,19 @@ def test_a_host_is_trusted_by_its_fingerprint_only(
     port, key = ssh_server
     mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": port})
     if right:
-        assert ssh_host.learn(mine, ssh_host.offer(mine), fingerprint(key)) == fingerprint(key)
+        assert remote.learn(mine, remote.offer(mine), fingerprint(key)) == fingerprint(key)
         assert mine.known_hosts.read_text().startswith(f"[127.0.0.1]:{port},[127.0.0.1]:2222 {key.get_name()} ")
-        require_known(machines.machine_for(mine).endpoint())
+        require_known(choice.machine_for(mine).endpoint())
     else:
         with pytest.raises(RefusedError) as caught:
-            ssh_host.learn(mine, ssh_host.offer(mine), "SHA256:other")
+            remote.learn(mine, remote.offer(mine), "SHA256:other")
         assert fingerprint(key) in caught.value.message
         assert "SHA256:other" in caught.value.message
         assert not mine.known_hosts.exists()
 
 
 def test_a_host_is_never_powered_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    machines.machine_for(lab(tmp_path, machine="ssh", host={"address": "192.0.2.9"})).stop()
+    choice.machine_for(lab(tmp_path, machine="ssh", host={"address": "192.0.2.9"})).stop()
     assert "stays on" in capsys.readouterr().err
 
 
@@ -423,10 +424,10 @@ def test_the_shell_uses_the_labs_keys_only() -> None:
     assert argv[-1] == "root@10.77.0.2"
 
 
-def spec(tmp_path: Path, **more: object) -> rooted.Spec:
+def spec(tmp_path: Path, **more: object) -> privileged.Spec:
     given = {"ident": "0a1b2c3d", "hostname": "t1", "folder": str(tmp_path / "lab"), "archive": str(tmp_path / "a.tar"),
              "log": str(tmp_path / "log"), "record": str(tmp_path / "state/hardwatt/host")}  # fmt: skip
-    return rooted.Spec(**{**given, **more})  # type: ignore[arg-type]
+    return privileged.Spec(**{**given, **more})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -443,17 +444,17 @@ def sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("sudo")
 def test_the_part_that_needs_root_answers_through_sudo(tmp_path: Path) -> None:
     (tmp_path / "lab").mkdir()
-    first = rooted.call("claim", spec(tmp_path))["subnet"]
+    first = privileged.call("claim", spec(tmp_path))["subnet"]
     assert first.startswith("10.77.")
-    assert rooted.call("claim", spec(tmp_path, reserved=(first,)))["subnet"] == first, "a lab keeps its network"
-    other = rooted.call("claim", spec(tmp_path, ident="ffffffff", reserved=("10.77.0.0/17",)))["subnet"]
+    assert privileged.call("claim", spec(tmp_path, reserved=(first,)))["subnet"] == first, "a lab keeps its network"
+    other = privileged.call("claim", spec(tmp_path, ident="ffffffff", reserved=("10.77.0.0/17",)))["subnet"]
     assert int(other.split(".")[2]) >= 128
 
 
 @pytest.mark.usefixtures("sudo")
 def test_an_error_of_the_part_that_needs_root_comes_through_with_its_hint(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="taken") as caught:
-        rooted.call("claim", spec(tmp_path, reserved=("10.0.0.0/8",)))
+        privileged.call("claim", spec(tmp_path, reserved=("10.0.0.0/8",)))
     assert "lab.down" in caught.value.hint
 
 
@@ -461,18 +462,18 @@ def test_a_start_that_was_killed_before_it_had_an_address_is_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = lab(tmp_path, machine="embedded")
-    machine = machines.machine_for(mine)
+    machine = choice.machine_for(mine)
     write_json(mine.dir / "machine.json", {"kind": "embedded", "ident": "0a1b2c3d", "process": None})
     assert machine.status().state == "stopped"
     with pytest.raises(LabError, match="no machine"):
         machine.endpoint()
     called: list[str] = []
 
-    def call(verb: str, _: rooted.Spec, **more: object) -> dict[str, object]:
+    def call(verb: str, _: privileged.Spec, **more: object) -> dict[str, object]:
         called.append(verb)
         return {"restored": [], "cleaned": []}
 
-    monkeypatch.setattr(rooted, "call", call)
+    monkeypatch.setattr(privileged, "call", call)
     machine.destroy()
     assert called == ["stop", "destroy"]
     assert machine.status().state == "absent"

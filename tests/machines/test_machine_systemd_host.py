@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from hardwatt.connect.ssh import Ssh
-from hardwatt.machines import hostfacts, nspawn, rootfs
-from hardwatt.machines.embedded import EmbeddedMachine
+from hardwatt.machines import host_facts, rootfs
+from hardwatt.machines.embedded import nspawn
+from hardwatt.machines.embedded.machine import EmbeddedMachine
 from tests.machines.test_machine_e2e import machine_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -26,8 +27,8 @@ INSIDE = """
 import json, sys
 from pathlib import Path
 from hardwatt.config.lab import Lab
-from hardwatt.machines import hostfacts
-from hardwatt.machines.embedded import EmbeddedMachine
+from hardwatt.machines import host_facts
+from hardwatt.machines.embedded.machine import EmbeddedMachine
 from hardwatt.config.settings import Mirror, Settings
 from hardwatt.connect.ssh import Ssh
 
@@ -35,7 +36,7 @@ top = Path("/opt/trial/labs")
 machine = EmbeddedMachine(Lab(Settings(name="inner", mirror=Mirror(cache="/opt/trial/cache")), top, top / ".lab/inner"))
 verb = sys.argv[1]
 if verb == "look":
-    facts = hostfacts.gather(top)
+    facts = host_facts.gather(top)
     with Ssh(machine.endpoint()) as ssh:
         state = ssh.run("systemctl is-system-running").stdout.strip()
     print(json.dumps({"systemd": facts.systemd, "version": facts.cgroup_version, "state": state}))
@@ -43,7 +44,7 @@ else:
     getattr(machine, verb)()
 """
 _IMPORTED = """
-import sys, hardwatt.machines
+import sys, hardwatt.machines.choice
 tops = {name.partition(".")[0] for name in sys.modules}
 files = [getattr(sys.modules[top], "__file__", None) for top in tops if top in sys.modules]
 print("\\n".join(file for file in files if file and "site-packages" in file))
@@ -73,7 +74,7 @@ def host(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[EmbeddedMachine, int]]:
     """A node that can carry a machine, and its cgroup version."""
-    facts = hostfacts.gather(tmp_path)
+    facts = host_facts.gather(tmp_path)
     version = facts.cgroup_version
     if request.param == "unified":
         monkeypatch.setitem(nspawn.ENVIRONMENT, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import machines
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.wait import wait
+from hardwatt.machines import choice
 from tests.e2e.support import ROOT, lab_of_its_own
 
 pytestmark = pytest.mark.e2e
@@ -98,7 +98,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     (package,) = folder.glob("sudo_*.deb")
     with lab_of_its_own("sudo", "embedded") as story:
         story.invoke("lab.machine.start")
-        end = machines.machine_for(story.lab).endpoint()
+        end = choice.machine_for(story.lab).endpoint()
         with Ssh(end) as node:
             node.put(package.read_bytes(), "/root/sudo.deb")
             node.run("dpkg --install /root/sudo.deb && rm /root/sudo.deb", timeout=300)

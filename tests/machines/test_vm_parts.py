@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings, parse
 from hardwatt.connect.endpoint import Endpoint
@@ -22,11 +21,15 @@ from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import be_patient, patience, wait
-from hardwatt.machines import hostfacts, identity, qemu, vm, vmdisk, vmfacts, vmimage
-from hardwatt.machines.hostfacts import Problem
-from hardwatt.machines.qemu import Accel, Guest, Ports
+from hardwatt.machines import choice, host_facts, identity
+from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.rootfs import Sources
-from hardwatt.machines.vmimage import Image
+from hardwatt.machines.vm import disk as vm_disk
+from hardwatt.machines.vm import facts, qemu
+from hardwatt.machines.vm import image as vm_image
+from hardwatt.machines.vm import machine as vm_machine
+from hardwatt.machines.vm.image import Image
+from hardwatt.machines.vm.qemu import Accel, Guest, Ports
 from tests.machines.constructed_hosts import BARE_V1
 
 SOURCES = Sources(
@@ -47,23 +50,25 @@ def lab(tmp_path: Path, **more: object) -> Lab:
     return Lab(settings, tmp_path, tmp_path / ".lab" / "t1")
 
 
-def who(cgroup: str = "v1", emulated: bool = True) -> vmdisk.Identity:
-    return vmdisk.Identity("t1", "0" * 32, "PRIVATE\n", "PUBLIC\n", "CLIENT\n",
-                           vmdisk.arguments(emulated=emulated, cgroup=cgroup))  # fmt: skip
+def who(cgroup: str = "v1", emulated: bool = True) -> vm_disk.Identity:
+    return vm_disk.Identity("t1", "0" * 32, "PRIVATE\n", "PUBLIC\n", "CLIENT\n",
+                           vm_disk.arguments(emulated=emulated, cgroup=cgroup))  # fmt: skip
 
 
 def test_the_image_is_named_by_its_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = vmimage.key("debian", "bookworm")
+    before = vm_image.key("debian", "bookworm")
     assert before.startswith("bookworm-x86_64-")
-    assert vmimage.key("ubuntu", "noble") != before
-    monkeypatch.setattr(vmimage, "PACKAGES", (*vmimage.PACKAGES, "auditd"))
-    assert vmimage.key("debian", "bookworm") != before
+    assert vm_image.key("ubuntu", "noble") != before
+    monkeypatch.setattr(vm_image, "PACKAGES", (*vm_image.PACKAGES, "auditd"))
+    assert vm_image.key("debian", "bookworm") != before
 
 
 @pytest.mark.parametrize(("uid", "mode"), [(0, "root"), (1000, "unshare")])
 def test_the_image_is_made_with_root_or_without(uid: int, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    command = vmimage.build_command(Path("/c/root.tar"), "linux-image-cloud-amd64", SOURCES, Path("/c/apt.conf"), False)
+    command = vm_image.build_command(
+        Path("/c/root.tar"), "linux-image-cloud-amd64", SOURCES, Path("/c/apt.conf"), False
+    )
     assert f"--mode={mode}" in command
     included = next(part for part in command if part.startswith("--include=")).removeprefix("--include=").split(",")
     assert {"linux-image-cloud-amd64", "grub-pc", "systemd", "openssh-server", "firewalld"} <= set(included)
@@ -72,14 +77,14 @@ def test_the_image_is_made_with_root_or_without(uid: int, mode: str, monkeypatch
 
 
 def test_what_tells_machines_apart_is_in_no_image() -> None:
-    text = str(vmimage._files()) + str(vmimage._hooks())
+    text = str(vm_image._files()) + str(vm_image._hooks())
     assert "machine-id" not in text
     assert "authorized_keys" not in text
     assert "ssh_host_*" in text, "keys that the packages made are removed"
 
 
 def test_the_guest_reaches_a_proxy_of_our_loopback_at_its_own_address_of_us(tmp_path: Path) -> None:
-    vmimage._overlay(tmp_path / "overlay.tar", SOURCES)
+    vm_image._overlay(tmp_path / "overlay.tar", SOURCES)
     with tarfile.open(tmp_path / "overlay.tar") as archive:
         assert all(entry.uid == 0 and entry.gid == 0 for entry in archive)
         options = archive.extractfile("etc/apt/apt.conf.d/50hardwatt")
@@ -90,36 +95,36 @@ def test_the_guest_reaches_a_proxy_of_our_loopback_at_its_own_address_of_us(tmp_
 
 
 def test_the_first_sector_holds_the_boot_loader_and_one_partition() -> None:
-    sector = vmimage.first_sector(bytes(range(256)) * 2)
+    sector = vm_image.first_sector(bytes(range(256)) * 2)
     assert len(sector) == 512
     assert sector[:440] == (bytes(range(256)) * 2)[:440]
     assert sector[510:] == b"\x55\xaa"
     active, kind, start, count = struct.unpack_from("<B3xB3xII", sector, 446)
     assert (active, kind, start) == (0x80, 0x83, 2048)
-    assert (start + count) * 512 == vmimage.DISK
+    assert (start + count) * 512 == vm_image.DISK
 
 
 def test_a_fresh_machine_boots_as_rhel_8_does_unless_told_otherwise() -> None:
-    assert vmdisk.arguments(emulated=False, cgroup="v2") == ("console=ttyS0",)
-    assert "systemd.unified_cgroup_hierarchy=0" in vmdisk.arguments(emulated=False, cgroup="v1")
-    assert "tsc=reliable" not in vmdisk.arguments(emulated=False, cgroup="v1"), "real hardware has no such argument"
-    assert "tsc=reliable" in vmdisk.arguments(emulated=True, cgroup="v2")
-    grub = vmdisk.files(who(), "6.1.0-1-cloud-amd64")["/boot/grub/grub.cfg"][1]
-    assert f"linux /boot/vmlinuz-6.1.0-1-cloud-amd64 root=UUID={vmimage.UUID} ro console=ttyS0" in grub
+    assert vm_disk.arguments(emulated=False, cgroup="v2") == ("console=ttyS0",)
+    assert "systemd.unified_cgroup_hierarchy=0" in vm_disk.arguments(emulated=False, cgroup="v1")
+    assert "tsc=reliable" not in vm_disk.arguments(emulated=False, cgroup="v1"), "real hardware has no such argument"
+    assert "tsc=reliable" in vm_disk.arguments(emulated=True, cgroup="v2")
+    grub = vm_disk.files(who(), "6.1.0-1-cloud-amd64")["/boot/grub/grub.cfg"][1]
+    assert f"linux /boot/vmlinuz-6.1.0-1-cloud-amd64 root=UUID={vm_image.UUID} ro console=ttyS0" in grub
 
 
 @pytest.fixture(scope="module")
 def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A disk as the image's is, with the folders that the files go into and nothing else."""
     folder = tmp_path_factory.mktemp("disk")
-    for path in vmdisk.files(who(), "1"):
+    for path in vm_disk.files(who(), "1"):
         (folder / "tree" / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
     (folder / "tree/etc/hostname").write_text("old\n")
     disk = folder / "disk.raw"
     with disk.open("wb") as file:
         file.truncate(32 * 1024**2)
-    env = {**os.environ, "PATH": hostfacts.search_path()}
-    argv = ["mkfs.ext4", "-q", "-F", "-E", f"offset={vmimage.OFFSET}", "-d", str(folder / "tree"), str(disk), "16384K"]
+    env = {**os.environ, "PATH": host_facts.search_path()}
+    argv = ["mkfs.ext4", "-q", "-F", "-E", f"offset={vm_image.OFFSET}", "-d", str(folder / "tree"), str(disk), "16384K"]
     subprocess.run(argv, check=True, env=env)
     return disk
 
@@ -130,12 +135,12 @@ def test_a_disk_gets_its_identity_without_being_mounted(tmp_path: Path, small_di
     (image / "disk.raw").symlink_to(small_disk)
     (image / "release").write_text("6.1\n")
     target = tmp_path / "machine/disk.raw"
-    assert vmdisk.make(target, Image(image), who())
-    assert not vmdisk.make(target, Image(image), who()), "it is there"
+    assert vm_disk.make(target, Image(image), who())
+    assert not vm_disk.make(target, Image(image), who()), "it is there"
     assert target.parent.stat().st_mode & 0o777 == 0o700
     shown = subprocess.run(
-        ["debugfs", "-R", "stat /etc/ssh/ssh_host_ed25519_key", f"{target}?offset={vmimage.OFFSET}"],
-        check=True, capture_output=True, text=True, env={**os.environ, "PATH": hostfacts.search_path()},
+        ["debugfs", "-R", "stat /etc/ssh/ssh_host_ed25519_key", f"{target}?offset={vm_image.OFFSET}"],
+        check=True, capture_output=True, text=True, env={**os.environ, "PATH": host_facts.search_path()},
     ).stdout  # fmt: skip
     assert "Mode:  0600" in shown
     assert "User:     0   Group:     0" in shown
@@ -144,7 +149,7 @@ def test_a_disk_gets_its_identity_without_being_mounted(tmp_path: Path, small_di
 
 def test_a_full_file_system_is_told(tmp_path: Path, small_disk: Path) -> None:
     with pytest.raises(LabError, match="/etc/hostname could not be written"):
-        vmdisk.write_into(small_disk, {"/etc/hostname": (0o644, "x" * 64 * 1024**2)})
+        vm_disk.write_into(small_disk, {"/etc/hostname": (0o644, "x" * 64 * 1024**2)})
 
 
 def guest(folder: Path, accel: Accel = "tcg") -> Guest:
@@ -173,7 +178,7 @@ def test_ports_are_the_ones_of_before_wherever_they_are_free() -> None:
 
 
 def test_only_the_qemu_of_this_disk_is_ended(tmp_path: Path) -> None:
-    machine = vm.VmMachine(lab(tmp_path))
+    machine = vm_machine.VmMachine(lab(tmp_path))
     script = tmp_path / "qemu.py"
     script.write_text("import time; time.sleep(60)\n")
     disk = machine.lab.dir / "machine/disk.raw"
@@ -195,7 +200,7 @@ def test_only_the_qemu_of_this_disk_is_ended(tmp_path: Path) -> None:
 
 def test_states_are_told_apart(tmp_path: Path) -> None:
     mine = lab(tmp_path)
-    machine = vm.VmMachine(mine)
+    machine = vm_machine.VmMachine(mine)
     assert machine.status().state == "absent"
     with pytest.raises(LabError, match="has no machine"):
         machine.endpoint()
@@ -221,12 +226,12 @@ def test_states_are_told_apart(tmp_path: Path) -> None:
     assert machine.status().state == "running"
     assert patience() == 1
     assert machine.start() == end, "a machine that runs is left alone"
-    assert patience() == vm.EMULATED, "and what is emulated is waited for longer"
+    assert patience() == vm_machine.EMULATED, "and what is emulated is waited for longer"
 
 
 def test_a_guest_whose_start_was_killed_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = lab(tmp_path)
-    machine = vm.VmMachine(mine)
+    machine = vm_machine.VmMachine(mine)
     own = Process.of(os.getpid())
     assert own is not None
     end = machine._endpoint(PORTS, Path("/k/ssh"), "kvm")
@@ -236,14 +241,14 @@ def test_a_guest_whose_start_was_killed_is_waited_for(tmp_path: Path, monkeypatc
         "process": own.to_dict(), "booting": True,
     })  # fmt: skip
     waited: list[tuple[Endpoint, Process, str]] = []
-    monkeypatch.setattr(vm.VmMachine, "_await", lambda _, *asked: waited.append(asked))
+    monkeypatch.setattr(vm_machine.VmMachine, "_await", lambda _, *asked: waited.append(asked))
     assert [machine.start(), machine.start()] == [end, end]
     assert waited == [(end, own, "kvm")], "once: then it is known to have booted"
 
 
 def test_a_machine_is_removed_with_its_keys_whatever_a_killed_start_left(tmp_path: Path) -> None:
     mine = lab(tmp_path)
-    machine = vm.VmMachine(mine)
+    machine = vm_machine.VmMachine(mine)
     machine.destroy()
     write_json(mine.dir / "machine.json", {"kind": "vm", "ports": dataclasses.asdict(PORTS)})
     (mine.dir / "machine").mkdir()
@@ -258,7 +263,7 @@ def test_a_lab_of_another_kind_is_refused_before_anything_is_made(tmp_path: Path
     mine = lab(tmp_path, machine="vm")
     write_json(mine.dir / "machine.json", {"kind": "embedded"})
     with pytest.raises(RefusedError, match="another kind"):
-        machines.machine_for(mine).start()
+        choice.machine_for(mine).start()
 
 
 @pytest.mark.parametrize(
@@ -276,27 +281,27 @@ def test_auto_says_which_machine_and_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     accel: Accel | None, virtual: list[str], embedded: list[str], kind: str, why: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(vmfacts, "problems", lambda _: [Problem(text, "mend it") for text in virtual])
-    monkeypatch.setattr(machines, "embedded_problems", lambda _: [Problem(text, "mend it") for text in embedded])
+    monkeypatch.setattr(facts, "problems", lambda _: [Problem(text, "mend it") for text in virtual])
+    monkeypatch.setattr(choice, "embedded_problems", lambda _: [Problem(text, "mend it") for text in embedded])
     monkeypatch.setattr(qemu, "acceleration", lambda *_: (accel, "no reason"))
     mine = lab(tmp_path)
     if not kind:
         with pytest.raises(LabError) as caught:
-            machines.machine_for(mine)
+            choice.machine_for(mine)
         assert caught.value.message == why
         return
-    machine = machines.machine_for(mine)
+    machine = choice.machine_for(mine)
     assert machine.kind == kind
     assert why in machine.why
 
 
 def test_whether_kvm_works_is_tried_once_with_our_own_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Accel | None] = [None, None, "tcg", "tcg"]
-    monkeypatch.setattr(vmfacts, "problems", lambda _: [])
-    monkeypatch.setattr(machines, "embedded_problems", lambda _: [])
+    monkeypatch.setattr(facts, "problems", lambda _: [])
+    monkeypatch.setattr(choice, "embedded_problems", lambda _: [])
     monkeypatch.setattr(qemu, "acceleration", lambda *_: (answers.pop(0), "our kernel says nothing"))
-    monkeypatch.setattr(vm.VmMachine, "image", lambda self: Image(tmp_path))
-    machine = machines.settled(lab(tmp_path))
+    monkeypatch.setattr(vm_machine.VmMachine, "image", lambda self: Image(tmp_path))
+    machine = choice.settled(lab(tmp_path))
     assert machine.kind == "embedded"
     assert "our kernel says nothing" in machine.why
     assert not answers
@@ -329,24 +334,24 @@ def test_the_answer_about_kvm_is_kept_until_the_host_boots(tmp_path: Path, monke
 
 def test_what_is_missing_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(vmfacts, "search_path", lambda: str(tmp_path))
-    monkeypatch.setattr(vmfacts, "memory", lambda: 1024**3)
-    monkeypatch.setattr(vmfacts, "distribution", lambda: "arch")
-    found = vmfacts.problems(tmp_path)
+    monkeypatch.setattr(facts, "search_path", lambda: str(tmp_path))
+    monkeypatch.setattr(facts, "memory", lambda: 1024**3)
+    monkeypatch.setattr(facts, "distribution", lambda: "arch")
+    found = facts.problems(tmp_path)
     text = "; ".join(problem.text for problem in found)
     for part in ("qemu-system-x86_64", "newuidmap", "this is arch", "1.0 GiB of memory"):
         assert part in text
     assert "uidmap" in found[0].remedy
     with pytest.raises(LabError, match="qemu-system-x86_64"):
-        vm.require(found)
+        vm_machine.require(found)
 
 
 def test_the_embedded_node_s_own_choice_is_not_needed_for_a_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hostfacts, "gather", lambda _: dataclasses.replace(BARE_V1, memory=0))
-    assert machines.problems(lab(tmp_path, host={"address": "192.0.2.9"})) == []
-    assert machines.problems(lab(tmp_path, machine="embedded"))
+    monkeypatch.setattr(host_facts, "gather", lambda _: dataclasses.replace(BARE_V1, memory=0))
+    assert choice.problems(lab(tmp_path, host={"address": "192.0.2.9"})) == []
+    assert choice.problems(lab(tmp_path, machine="embedded"))
 
 
 def test_qemu_s_monitor_is_asked_in_its_folder(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The guest as it is, for a comparison: what a host record must give back, and nothing that changes by itself."""
 
 from hardwatt.connect.ssh import Ssh
-from hardwatt.hostsnapshot import Snapshot
+from hardwatt.machines.embedded.host_snapshot import Snapshot
 
 _SCRIPT = r"""
 section() { while IFS= read -r line; do printf '%s\t%s\n' "$1" "$line"; done; }

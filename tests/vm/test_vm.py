@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from hardwatt import forward, hostrecord, kube, machines, provision, reboot
+from hardwatt import forward, kube, provision, reboot
 from hardwatt.connect import boot
 from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait
 from hardwatt.dump import Client
-from hardwatt.hostsnapshot import Snapshot
+from hardwatt.machines import choice
+from hardwatt.machines.embedded import host_record
+from hardwatt.machines.embedded.host_snapshot import Snapshot
 from tests.dashboards.test_dashboards import panels
 from tests.e2e.support import Story
 from tests.vm import guest
@@ -58,7 +60,7 @@ def bare(story: Story) -> Snapshot:
 
 def emulated(story: Story) -> set[str]:
     """Return the kernel arguments that only an emulated machine has."""
-    return {"tsc=reliable", "mitigations=off"} if machines.machine_for(story.lab).status().detail == "tcg" else set()
+    return {"tsc=reliable", "mitigations=off"} if choice.machine_for(story.lab).status().detail == "tcg" else set()
 
 
 @pytest.mark.usefixtures("bare")
@@ -153,7 +155,7 @@ def test_an_imported_kepler_is_on_the_boards(story: Story) -> None:
 @pytest.mark.long
 def test_after_a_reboot_the_cluster_returns_by_itself(story: Story) -> None:
     before = {pod.uid for pod in kube.status(story.lab).pods}
-    reboot.reboot(machines.machine_for(story.lab).endpoint())
+    reboot.reboot(choice.machine_for(story.lab).endpoint())
 
     def ready() -> str:
         try:
@@ -170,10 +172,10 @@ def test_after_a_reboot_the_cluster_returns_by_itself(story: Story) -> None:
 def test_the_guest_is_given_back_as_it_was(story: Story, bare: Snapshot) -> None:
     """What lab.down does on somebody's host, run on the guest before it is thrown away."""
     assert provision.reset(story.lab)
-    end = machines.machine_for(story.lab).endpoint()
+    end = choice.machine_for(story.lab).endpoint()
     reboot.reboot(end)  # boot arguments were changed, so one announced reboot is part of it
     with story.node() as node:
-        found = hostrecord.compare(bare, guest.take(node), ignore=guest.BY_ITSELF)
+        found = host_record.compare(bare, guest.take(node), ignore=guest.BY_ITSELF)
     assert not found, "\n".join(map(str, found))
 
 

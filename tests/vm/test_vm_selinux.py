@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt import hostrecord, kube, machines, provision, reboot
+from hardwatt import kube, provision, reboot
 from hardwatt.connect.ssh import Ssh
-from hardwatt.hostsnapshot import Snapshot
+from hardwatt.machines import choice
+from hardwatt.machines.embedded import host_record
+from hardwatt.machines.embedded.host_snapshot import Snapshot
 from tests.e2e.support import Story, lab_of_its_own
 from tests.vm import guest
 from tests.vm.test_vm import UP
@@ -39,7 +41,7 @@ def enforcing() -> Iterator[Story]:
         made.invoke("lab.machine.start", timeout=1200)
         with made.node() as node:
             node.run(PREPARE, timeout=2400)
-        reboot.reboot(machines.machine_for(made.lab).endpoint())
+        reboot.reboot(choice.machine_for(made.lab).endpoint())
         yield made
 
 
@@ -78,9 +80,9 @@ def test_status_tells_of_selinux_and_its_denials(enforcing: Story) -> None:
 def test_the_guest_is_given_back_and_still_enforces(enforcing: Story, bare: Snapshot) -> None:
     assert provision.reset(enforcing.lab)
     # kernel modules that kube-proxy loaded stay until a boot
-    reboot.reboot(machines.machine_for(enforcing.lab).endpoint())
+    reboot.reboot(choice.machine_for(enforcing.lab).endpoint())
     with enforcing.node() as node:
-        found = hostrecord.compare(bare, guest.take(node), ignore=guest.BY_ITSELF)
+        found = host_record.compare(bare, guest.take(node), ignore=guest.BY_ITSELF)
         assert mode(node) == "Enforcing"
         # the compiled policy has other bytes each time; what it is compiled from has no port of the lab
         assert "2222" not in node.run("cat /var/lib/selinux/default/active/ports.local || true").stdout

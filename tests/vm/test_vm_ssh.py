@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import forward, hostrecord, kube, machines, reboot
+from hardwatt import forward, kube, reboot
 from hardwatt.config.lab import open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect import boot, sudo
 from hardwatt.dump import Client
-from hardwatt.hostsnapshot import Snapshot
-from hardwatt.machines import identity
-from hardwatt.machines.vmimage import USER_NETWORK
+from hardwatt.machines import choice, identity
+from hardwatt.machines.embedded import host_record
+from hardwatt.machines.embedded.host_snapshot import Snapshot
+from hardwatt.machines.vm.image import USER_NETWORK
 from tests.e2e.support import Story, lab_of_its_own
 from tests.vm import guest
 from tests.vm.test_vm import UP
@@ -68,7 +69,7 @@ def lab(host: Story) -> Iterator[Story]:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="hardwatt-vmssh-") as folder:
         patch.setenv("HARDWATT_LAB", "vmssh-" + default_name().removeprefix("lab-"))
         patch.setenv(sudo.PASSWORD, PASSWORD)
-        config, port = Path(folder) / "lab.toml", machines.machine_for(host.lab).endpoint().port
+        config, port = Path(folder) / "lab.toml", choice.machine_for(host.lab).endpoint().port
         config.write_text(SETTINGS.format(folder=folder, address=USER_NETWORK.guest, port=port))
         patch.setenv("HARDWATT_CONFIG", str(config))
         made = Story(open_lab(), dict(os.environ))
@@ -148,7 +149,7 @@ def test_prometheus_is_reached_through_the_jump_host(lab: Story) -> None:
 def test_down_gives_the_host_back(host: Story, lab: Story, bare: Snapshot) -> None:
     done = lab.invoke("lab.down", "--yes", timeout=UP)
     assert "on the host: " in done.stdout + done.stderr
-    reboot.reboot(machines.machine_for(host.lab).endpoint())  # boot arguments were changed
+    reboot.reboot(choice.machine_for(host.lab).endpoint())  # boot arguments were changed
     with host.node() as node:
-        found = hostrecord.compare(bare, guest.take(node), ignore=guest.BY_ITSELF)
+        found = host_record.compare(bare, guest.take(node), ignore=guest.BY_ITSELF)
     assert not found, "\n".join(map(str, found))

@@ -15,10 +15,11 @@ from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
-from hardwatt.machines import hostfacts, identity, network, rooted, rootfs
+from hardwatt.machines import host_facts, identity, rootfs
 from hardwatt.machines.base import Status, ssh_argv, why_not
-from hardwatt.machines.network import Addresses
-from hardwatt.machines.rooted import Spec
+from hardwatt.machines.embedded import network, privileged
+from hardwatt.machines.embedded.network import Addresses
+from hardwatt.machines.embedded.privileged import Spec
 
 BOOT_TIMEOUT = 120.0
 """Seconds until the node answers; 3 to 12 were seen on two cores."""
@@ -43,8 +44,8 @@ class EmbeddedMachine:
             )
             self.stop()
         lab.logs.mkdir(parents=True, exist_ok=True)  # by the user, before root writes into it
-        facts = hostfacts.gather(lab.dir)
-        hostfacts.require_embedded(facts)
+        facts = host_facts.gather(lab.dir)
+        host_facts.require_embedded(facts)
         archive = self._archive(facts)
         with step("Boot the embedded node", folder=lab.dir) as current:
             if cleaned := self._boot(facts, archive):
@@ -69,7 +70,7 @@ class EmbeddedMachine:
 
     def _stop(self, state: dict[str, Any], *, in_order: bool) -> None:
         with step("Stop the embedded node", folder=self.lab.dir if self.lab else None) as current:
-            answer = rooted.call("stop", self._spec(), process=state.get("process") if in_order else None)
+            answer = privileged.call("stop", self._spec(), process=state.get("process") if in_order else None)
             for text in answer["restored"]:
                 current.note(f"host: {text}")
         if state:
@@ -82,7 +83,7 @@ class EmbeddedMachine:
             return
         self._stop(state, in_order=False)  # nothing in it is needed any more
         with step("Remove the embedded node", folder=self.lab.dir if self.lab else None):
-            rooted.call("destroy", self._spec(), subnet=state.get("subnet", ""))
+            privileged.call("destroy", self._spec(), subnet=state.get("subnet", ""))
             if address := _node_address(state):
                 identity.forget(self.lab, address)
             for name in (identity.HOST_KEY, f"{identity.HOST_KEY}.pub"):
@@ -135,29 +136,29 @@ class EmbeddedMachine:
             folder=str(self.lab.dir),
             archive=str(rootfs.archive(self.lab.cache, codename, platform.machine())),
             log=str(self.lab.logs / "machine.log"),
-            record=rooted.record_place(),
+            record=privileged.record_place(),
             reserved=tuple(net for net in (kubernetes.pod_cidr, kubernetes.service_cidr) if ":" not in net),
         )
 
-    def _archive(self, facts: hostfacts.HostFacts) -> Path:
+    def _archive(self, facts: host_facts.HostFacts) -> Path:
         """Return the root filesystem's archive, made first where the cache has none."""
         spec = self._spec(facts.codename)
         archive = Path(spec.archive)
         if not archive.exists():
             archive.parent.mkdir(parents=True, exist_ok=True)
             with step("Make the node's root filesystem", folder=self.lab.dir if self.lab else None) as current:
-                rooted.call("make_rootfs", spec, codename=facts.codename, owner=[os.getuid(), os.getgid()])
+                privileged.call("make_rootfs", spec, codename=facts.codename, owner=[os.getuid(), os.getgid()])
                 current.changed(1)
         return archive
 
-    def _boot(self, facts: hostfacts.HostFacts, archive: Path) -> list[str]:
+    def _boot(self, facts: host_facts.HostFacts, archive: Path) -> list[str]:
         lab, spec = self.lab, self._spec(facts.codename)
         client = identity.ensure_key(lab, identity.CLIENT_KEY)
         host = identity.ensure_key(lab, identity.HOST_KEY)
         public = host.with_name(f"{host.name}.pub").read_text()
         state = self._state() or {"kind": self.kind, "ident": spec.ident, "process": None}
         write_json(self._file, state)  # before the host knows of us, so that destroy finds what to give back
-        subnet = rooted.call("claim", spec)["subnet"]
+        subnet = privileged.call("claim", spec)["subnet"]
         end = self._endpoint(Addresses(subnet), facts, client)
         state = {**state, "subnet": subnet, "endpoint": end.to_dict(), "process": None}
         identity.learn(lab, end.address, public)
@@ -167,12 +168,12 @@ class EmbeddedMachine:
             "host_public_key": public,
             "authorized_keys": client.with_name(f"{client.name}.pub").read_text(),
         }
-        answer = rooted.call("boot", spec, subnet=subnet, keys=keys)
+        answer = privileged.call("boot", spec, subnet=subnet, keys=keys)
         write_json(self._file, {**state, "process": answer["process"], "booting": True})
         cleaned: list[str] = answer["cleaned"]
         return cleaned
 
-    def _endpoint(self, addresses: Addresses, facts: hostfacts.HostFacts, client: Path) -> Endpoint:
+    def _endpoint(self, addresses: Addresses, facts: host_facts.HostFacts, client: Path) -> Endpoint:
         v1 = facts.cgroup_version == 1
         return Endpoint(
             name=self.lab.name,
@@ -202,7 +203,7 @@ class EmbeddedMachine:
         if not network.exists(spec.ident):
             return False
         if not network.configured(spec.ident, Addresses(subnet)):
-            rooted.call("link", spec, subnet=subnet)
+            privileged.call("link", spec, subnet=subnet)
         return True
 
     def _await(self, end: Endpoint, process: Process) -> None:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import hostrecord, hostsnapshot
-from hardwatt.hostrecord import Difference, HostRecord, compare, of_other_labs
-from hardwatt.machines import network
+from hardwatt.machines.embedded import host_record, host_snapshot, network
+from hardwatt.machines.embedded.host_record import Difference, HostRecord, compare, of_other_labs
 
 
 class Host:
@@ -35,9 +34,9 @@ class Host:
     def boot(self, ident: str) -> None:
         (self.top / "boot_id").write_text(ident + "\n")
 
-    def take(self) -> hostsnapshot.Snapshot:
+    def take(self) -> host_snapshot.Snapshot:
         self.snapshots += 1
-        return {"sysctl": hostsnapshot.sysctls(self.top / "sys")}
+        return {"sysctl": host_snapshot.sysctls(self.top / "sys")}
 
     def record(self) -> HostRecord:
         return HostRecord(self.top / "state/hardwatt/host", self.top / "sys", self.top / "boot_id", self.take)
@@ -181,7 +180,7 @@ def test_moving_and_secret_sysctls_are_left_out(tmp_path: Path) -> None:
     secret = tmp_path / "kernel/write_only"
     secret.write_text("x")
     secret.chmod(0o200)
-    assert hostsnapshot.sysctls(tmp_path) == {"kernel/panic": "1", "net/ipv4/conf/all/rp_filter": "1"}
+    assert host_snapshot.sysctls(tmp_path) == {"kernel/panic": "1", "net/ipv4/conf/all/rp_filter": "1"}
 
 
 def test_another_labs_things_are_told_from_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +201,7 @@ def test_what_nodes_change_and_labs_share_is_anothers_business_only_while_anothe
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    record = HostRecord(hostrecord.default_place(), boot_id=_file(tmp_path / "boot", "1"), take=dict)
+    record = HostRecord(host_record.default_place(), boot_id=_file(tmp_path / "boot", "1"), take=dict)
     moved = {
         "cgroup": {"/sys/fs/cgroup/pids/hardwatt": ""},
         "file": {"/var/lib/hardwatt": "there"},
@@ -225,7 +224,7 @@ def test_what_nodes_change_and_labs_share_is_anothers_business_only_while_anothe
 
 def test_another_labs_unreachable_route_is_its_own_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    record = HostRecord(hostrecord.default_place(), boot_id=_file(tmp_path / "boot", "1"), take=dict)
+    record = HostRecord(host_record.default_place(), boot_id=_file(tmp_path / "boot", "1"), take=dict)
     for ident in ("aaaaaaaa", "bbbbbbbb"):
         record.claim(ident, str(tmp_path), pick=lambda others: f"10.77.{len(others)}.0/24")
     routes = {"route": {f"main 10.77.{number}.0/24 dev -": "unreachable" for number in (0, 1, 2)}}

@@ -10,8 +10,8 @@ from hardwatt.core import process
 from hardwatt.core.errors import CommandError, WaitError
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.machines import cgroups, network, nspawn
-from hardwatt.machines.hostfacts import HostFacts, mount_point
+from hardwatt.machines.embedded import cgroups, network, nspawn
+from hardwatt.machines.host_facts import HostFacts, mount_point
 
 POD_GRACE = 4.0
 """Seconds that the pods get to end: etcd needs well under one."""

@@ -1,8 +1,8 @@
 """The host over SSH that lab.toml names, reached before a command says anything about it."""
 
-from hardwatt import machines
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
+from hardwatt.machines import choice
 
 
 def require(lab: Lab, *, root: bool = False) -> None:
@@ -15,7 +15,7 @@ def require(lab: Lab, *, root: bool = False) -> None:
     settings = lab.settings
     if settings.machine != "ssh" and not (settings.machine == "auto" and settings.host.address):
         return
-    machine = machines.machine_for(lab)
+    machine = choice.machine_for(lab)
     if machine.kind != "ssh":
         return
     end = machine.start()

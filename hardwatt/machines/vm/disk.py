@@ -11,8 +11,8 @@ from pathlib import Path
 from hardwatt.core import process
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
-from hardwatt.machines.hostfacts import search_path
-from hardwatt.machines.vmimage import OFFSET, USER_NETWORK, UUID, Image
+from hardwatt.machines.host_facts import search_path
+from hardwatt.machines.vm.image import OFFSET, USER_NETWORK, UUID, Image
 
 TCG_ARGUMENTS = ("tsc=reliable", "mitigations=off")
 """Kernel arguments under emulation alone: without the first the clock falls back to a slow one, and

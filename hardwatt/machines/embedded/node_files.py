@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from hardwatt.core.files import write_atomic
-from hardwatt.machines.network import NODE_LINK, Addresses
-from hardwatt.machines.nspawn import INIT
+from hardwatt.machines.embedded.network import NODE_LINK, Addresses
+from hardwatt.machines.embedded.nspawn import INIT
 
 _INIT = """\
 #!/bin/sh

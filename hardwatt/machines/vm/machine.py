@@ -20,11 +20,13 @@ from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.core.progress import Step, step
 from hardwatt.core.wait import be_patient, wait
-from hardwatt.machines import identity, qemu, rootfs, vmdisk, vmfacts, vmimage
+from hardwatt.machines import identity, rootfs
 from hardwatt.machines.base import Status, ssh_argv, why_not
-from hardwatt.machines.hostfacts import Problem
-from hardwatt.machines.qemu import Accel, Guest, Ports
-from hardwatt.machines.vmimage import USER_NETWORK, Image
+from hardwatt.machines.host_facts import Problem
+from hardwatt.machines.vm import disk, facts, qemu
+from hardwatt.machines.vm import image as vm_image
+from hardwatt.machines.vm.image import USER_NETWORK, Image
+from hardwatt.machines.vm.qemu import Accel, Guest, Ports
 
 BOOT_TIMEOUT: dict[Accel, float] = {"kvm": 120.0, "tcg": 600.0}
 """Seconds until the node answers; 21 to 39 were seen under emulation on two idle cores."""
@@ -53,7 +55,7 @@ class VmMachine:
             return self._booted()
         lab = self.lab
         self._state()  # another kind's machine is refused before anything is made
-        require(vmfacts.problems(lab.dir))
+        require(facts.problems(lab.dir))
         lab.logs.mkdir(parents=True, exist_ok=True)
         made = self.image()
         accel, why = qemu.acceleration(lab.cache, made)
@@ -74,11 +76,11 @@ class VmMachine:
 
     def image(self) -> Image:
         """Return the disk image of this host's distribution, made first where the cache has none."""
-        distribution, codename = vmfacts.distribution(), vmfacts.codename()
-        found = vmimage.image(self.lab.cache, distribution, codename)
+        distribution, codename = facts.distribution(), facts.codename()
+        found = vm_image.image(self.lab.cache, distribution, codename)
         if not found.exists():
             with step("Make the virtual machine's disk image", folder=self.lab.dir if self.lab else None) as current:
-                vmimage.build(found, distribution, rootfs.sources(codename), log=self.lab.logs / "vm-image.log")
+                vm_image.build(found, distribution, rootfs.sources(codename), log=self.lab.logs / "vm-image.log")
                 current.changed(1)
         return found
 
@@ -172,7 +174,7 @@ class VmMachine:
         write_json(self._file, state)  # before anything is there, so that destroy finds what to remove
         if ended := self._end():
             current.note(f"ended what a killed start left: {ended} QEMU")
-        vmdisk.make(self._disk, image, self._identity(state, accel, client))
+        disk.make(self._disk, image, self._identity(state, accel, client))
         with _ports_of_all_labs(lab):
             ports = qemu.free_ports(Ports(**state["ports"]) if state.get("ports") else None)
             end = self._endpoint(ports, client, accel)
@@ -191,7 +193,7 @@ class VmMachine:
             name=lab.name,
             disk=self._disk,
             log=lab.logs / "machine.log",
-            memory=vmfacts.guest_memory(lab.settings.vm.memory),
+            memory=facts.guest_memory(lab.settings.vm.memory),
             cpus=lab.settings.vm.cpus,
             uuid=state["uuid"],
             accel=state["accel"],
@@ -207,15 +209,15 @@ class VmMachine:
         )  # fmt: skip
         return process
 
-    def _identity(self, state: dict[str, Any], accel: Accel, client: Path) -> vmdisk.Identity:
+    def _identity(self, state: dict[str, Any], accel: Accel, client: Path) -> disk.Identity:
         host = identity.ensure_key(self.lab, identity.HOST_KEY)
-        return vmdisk.Identity(
+        return disk.Identity(
             hostname=self.lab.name,
             machine_id=state["uuid"].replace("-", ""),
             host_key=host.read_text(),
             host_public_key=host.with_name(f"{host.name}.pub").read_text(),
             authorized_keys=client.with_name(f"{client.name}.pub").read_text(),
-            arguments=vmdisk.arguments(emulated=accel == "tcg", cgroup=self.lab.settings.vm.cgroup),
+            arguments=disk.arguments(emulated=accel == "tcg", cgroup=self.lab.settings.vm.cgroup),
         )
 
     def _endpoint(self, ports: Ports, client: Path, accel: Accel) -> Endpoint:

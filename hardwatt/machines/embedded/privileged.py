@@ -15,18 +15,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt import hostrecord
 from hardwatt.core import process as core_process
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.limits import BUILD
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.hostrecord import HostRecord
-from hardwatt.machines import cgroups, clean, hostfacts, network, nspawn, rootfs, tree
-from hardwatt.machines.network import Addresses
-from hardwatt.machines.tree import Identity
+from hardwatt.machines import host_facts, rootfs
+from hardwatt.machines.embedded import cgroups, cleanup, host_record, network, node_files, nspawn
+from hardwatt.machines.embedded.host_record import HostRecord
+from hardwatt.machines.embedded.network import Addresses
+from hardwatt.machines.embedded.node_files import Identity
 
-_PROJECT = Path(__file__).resolve().parent.parent.parent
+_PROJECT = Path(__file__).resolve().parent.parent.parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Spec:
         return HostRecord(Path(self.record))
 
     @property
-    def facts(self) -> hostfacts.HostFacts:
-        return hostfacts.gather(Path(self.folder))
+    def facts(self) -> host_facts.HostFacts:
+        return host_facts.gather(Path(self.folder))
 
 
 def claim(spec: Spec, **_: Any) -> dict[str, Any]:
@@ -91,9 +91,9 @@ def boot(spec: Spec, *, subnet: str, keys: dict[str, str], **_: Any) -> dict[str
     """Clean up after a dead machine, make its tree where there is none, and start it."""
     facts = spec.facts
     addresses = Addresses(subnet)
-    left = clean.machine(facts, spec.ident, spec.root)
+    left = cleanup.machine(facts, spec.ident, spec.root)
     unpacked = rootfs.unpack(Path(spec.archive), spec.root)
-    tree.write(spec.root, Identity(hostname=spec.hostname, addresses=addresses, **keys))
+    node_files.write(spec.root, Identity(hostname=spec.hostname, addresses=addresses, **keys))
     spec.host_record.hold(spec.ident)
     process = _start(spec, facts)
     link(spec, subnet=subnet)
@@ -112,7 +112,7 @@ def link(spec: Spec, *, subnet: str, **_: Any) -> dict[str, Any]:
     return {}
 
 
-def _start(spec: Spec, facts: hostfacts.HostFacts) -> Process:
+def _start(spec: Spec, facts: host_facts.HostFacts) -> Process:
     enter = cgroups.make(facts, spec.ident)
     log = Path(spec.log)
     command = nspawn.command(facts, spec.ident, spec.hostname, spec.root, enter, log)
@@ -143,8 +143,8 @@ def stop(spec: Spec, *, process: dict[str, int] | None, **_: Any) -> dict[str, A
     """Stop the machine, in order where it answers and by force where not, and give the host back."""
     facts = spec.facts
     if process:
-        clean.power_off(facts, spec.ident, Process.from_dict(process))
-    left = clean.machine(facts, spec.ident, spec.root)
+        cleanup.power_off(facts, spec.ident, Process.from_dict(process))
+    left = cleanup.machine(facts, spec.ident, spec.root)
     with _orphans_routes(spec):
         return {"cleaned": left, "restored": spec.host_record.release(spec.ident)}
 
@@ -175,7 +175,15 @@ def call(verb: str, spec: Spec, **arguments: Any) -> dict[str, Any]:
     text = json.dumps({"spec": dataclasses.asdict(spec), "arguments": arguments})
     keep = [f"{name}={os.environ[name]}" for name in ("XDG_STATE_HOME",) if name in os.environ]
     modules = os.pathsep.join([str(_PROJECT), *(path for path in sys.path if path)])
-    command = ["env", f"PYTHONPATH={modules}", *keep, sys.executable, "-m", "hardwatt.machines.rooted", verb]
+    command = [
+        "env",
+        f"PYTHONPATH={modules}",
+        *keep,
+        sys.executable,
+        "-m",
+        "hardwatt.machines.embedded.privileged",
+        verb,
+    ]
     done = core_process.run(core_process.root(command), stdin=text, check=False, timeout=BUILD.whole)
     if done.returncode not in (0, 3):
         raise CommandError(done.argv, done.returncode, done.stdout, done.stderr, hint="sudo -v, then again")
@@ -187,7 +195,7 @@ def call(verb: str, spec: Spec, **arguments: Any) -> dict[str, Any]:
 
 def main() -> int:
     """Answer one call of ``call``: 0 with an answer, 3 with an error that a person can mend."""
-    parser = argparse.ArgumentParser(prog="python -m hardwatt.machines.rooted", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m hardwatt.machines.embedded.privileged", description=__doc__)
     parser.add_argument("verb", choices=sorted(VERBS), help="its arguments are read as JSON from the standard input")
     verb = parser.parse_args().verb
     asked = json.load(sys.stdin)
@@ -202,7 +210,7 @@ def main() -> int:
 
 def record_place() -> str:
     """Return where the host's record lies."""
-    return str(hostrecord.default_place())
+    return str(host_record.default_place())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.machines.vmimage import Image
+from hardwatt.machines.vm.image import Image
 
 PROGRAM = "qemu-system-x86_64"
 Accel = Literal["kvm", "tcg"]

@@ -16,9 +16,9 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from hardwatt import hostsnapshot
 from hardwatt.core.files import read_json, write_json
-from hardwatt.hostsnapshot import Snapshot
+from hardwatt.machines.embedded import host_snapshot
+from hardwatt.machines.embedded.host_snapshot import Snapshot
 
 _OURS = re.compile(
     r"^(kernel/(panic|panic_on_oops|pid_max|sysrq|core_pattern|core_uses_pid|printk|keys/.*)"
@@ -87,7 +87,7 @@ def of_other_labs(*own: str) -> list[str]:
 
 def take() -> Snapshot:
     """Return the host as it is now, for ``compare``."""
-    return hostsnapshot.take()
+    return host_snapshot.take()
 
 
 def default_place() -> Path:
@@ -103,7 +103,7 @@ class HostRecord:
     place: Path
     sysctl: Path = Path("/proc/sys")
     boot_id: Path = Path("/proc/sys/kernel/random/boot_id")
-    take: Callable[[], Snapshot] = hostsnapshot.take
+    take: Callable[[], Snapshot] = host_snapshot.take
 
     @property
     def labs(self) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hardwatt.core import process
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
-from hardwatt.machines.hostfacts import HostFacts
+from hardwatt.machines.host_facts import HostFacts
 
 Network = ipaddress.IPv4Network
 RANGE = Network("10.77.0.0/16")

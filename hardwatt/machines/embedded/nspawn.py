@@ -6,8 +6,8 @@ Source of the options: systemd-nspawn(1), systemd.resource-control(5); each one'
 from collections.abc import Sequence
 from pathlib import Path
 
-from hardwatt.machines import cgroups, network
-from hardwatt.machines.hostfacts import HostFacts
+from hardwatt.machines.embedded import cgroups, network
+from hardwatt.machines.host_facts import HostFacts
 
 INIT = "/usr/lib/hardwatt/init"
 """The node's first program (written by ``tree``): it makes cgroups and network ready, then becomes systemd."""

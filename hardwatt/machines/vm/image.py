@@ -17,9 +17,9 @@ from pathlib import Path
 from hardwatt.core import process
 from hardwatt.core.limits import BUILD
 from hardwatt.machines import rootfs
-from hardwatt.machines.hostfacts import search_path
+from hardwatt.machines.embedded.node_files import MASKED, SSHD, SYSTEM_CONF
+from hardwatt.machines.host_facts import search_path
 from hardwatt.machines.rootfs import Sources
-from hardwatt.machines.tree import MASKED, SSHD, SYSTEM_CONF
 
 RECIPE = 1
 """Raised with every change below that the text of the recipe does not show."""

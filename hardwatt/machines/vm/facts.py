@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 from hardwatt.core import process
-from hardwatt.machines import qemu, rootfs
-from hardwatt.machines.hostfacts import Problem, disk_free, memory, release, search_path
-from hardwatt.machines.vmimage import KERNELS
+from hardwatt.machines import rootfs
+from hardwatt.machines.host_facts import Problem, disk_free, memory, release, search_path
+from hardwatt.machines.vm import qemu
+from hardwatt.machines.vm.image import KERNELS
 
 TOOLS = {
     qemu.PROGRAM: "qemu-system-x86",

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.wait import wait
-from hardwatt.hostsnapshot import PARENT
-from hardwatt.machines.hostfacts import Hierarchy, HostFacts
+from hardwatt.machines.embedded.host_snapshot import PARENT
+from hardwatt.machines.host_facts import Hierarchy, HostFacts
 
 _SYSTEMD_MANAGES = frozenset({"name=systemd", "cpu", "memory", "pids", "blkio", "devices"})
 """v1 controllers in which systemd as first process delegates a unit's cgroup.

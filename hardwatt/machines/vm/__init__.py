@@ -1,0 +1,1 @@
+"""The virtual machine: a node with a kernel of its own, by QEMU."""

@@ -8,13 +8,14 @@ from typing import Any
 
 from kubernetes import client as kubernetes
 
-from hardwatt import kube, mirror
+from hardwatt import kube
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
 from hardwatt.machines import choice
+from hardwatt.mirror import fill
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _state(lab: Lab, target: str) -> Path:
 def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
     if not lab.kubeconfig.exists():
         raise LabError("this lab has no kubeconfig yet", hint="invoke lab.up")
-    held = mirror.load(lab)
+    held = fill.load(lab)
     if target.image and not held.has_image(target.image):
         raise LabError(
             f"{name} is not part of this lab: its image is not in the mirror",

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from hardwatt import addons, denials, engine, forward, gitops, hardway, kube, mirror, nodedata, provision
+from hardwatt import addons, denials, engine, forward, gitops, hardway, kube, nodedata, provision
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
@@ -14,6 +14,7 @@ from hardwatt.core.progress import cells, console, say, table
 from hardwatt.machines import choice, reach_host
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
+from hardwatt.mirror import fill
 from hardwatt.up import described
 
 METER_PAGE = "/var/lib/hardwatt/meter/textfile/hardwatt.prom"
@@ -57,11 +58,11 @@ def _problems(lab: Lab) -> list[dict[str, str]]:
 @contextlib.contextmanager
 def _for_a_check(lab: Lab, endpoint: Endpoint) -> Iterator[None]:
     """Describe the node to the deploys; a host can be looked at before anything is built."""
-    if mirror.missing(lab):
-        nodedata.write_node_data(lab, endpoint, mirror.load(lab, mode="upstream"), None)
+    if fill.missing(lab):
+        nodedata.write_node_data(lab, endpoint, fill.load(lab, mode="upstream"), None)
         yield
     else:
-        with described(lab, endpoint, mirror.load(lab)):
+        with described(lab, endpoint, fill.load(lab)):
             yield
 
 
@@ -71,7 +72,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
     ``explain`` prints each step's commands instead, and why.
     """
     reach_host.require(lab, root=True)
-    if lacking := mirror.missing(lab):
+    if lacking := fill.missing(lab):
         say(f"mirror: would download or build {', '.join(lacking)}")
         say("what would change on the node is known when the mirror is filled")
         say("next: invoke mirror.fill && invoke lab.plan")
@@ -83,7 +84,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
         say("next: invoke lab.machine.start && invoke lab.plan")
         return
     endpoint = choice.reached(lab).endpoint()
-    with described(lab, endpoint, mirror.load(lab)):
+    with described(lab, endpoint, fill.load(lab)):
         if explain:
             print("\n".join(hardway.lines(provision.explain(lab))))
             return
@@ -94,7 +95,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
     own = addons.planned(lab, off) if lab.kubeconfig.exists() else []
     for line in own:
         say(f"cluster: {line}")
-    difference = gitops.plan(lab, mirror.load(lab), off) if lab.kubeconfig.exists() else "would bootstrap Flux"
+    difference = gitops.plan(lab, fill.load(lab), off) if lab.kubeconfig.exists() else "would bootstrap Flux"
     say(f"gitops: {difference}" if difference else "gitops: nothing")
     if not planned.lines and not own and not difference:
         say("No changes")

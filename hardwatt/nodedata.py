@@ -14,7 +14,7 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.gitops import keys
-from hardwatt.mirror import apt, yum
+from hardwatt.mirror import apt, rpm_versions
 from hardwatt.mirror.index import Image, Index
 from hardwatt.mirror.served import Served
 
@@ -182,7 +182,7 @@ def _content(lab: Lab, endpoint: Endpoint, index: Index, *, rpms: bool) -> dict[
     if _preset(lab, endpoint) == "legacy":
         return _legacy(index)
     pause = index.image("pause")
-    of_node = yum.evr if rpms and not from_upstream(index) else str
+    of_node = rpm_versions.evr if rpms and not from_upstream(index) else str
     return {
         "packages": {
             "containerd": {name: of_node(debs[name]) for name in debs if name.startswith("containerd")},
@@ -235,7 +235,7 @@ def _version(image: Image) -> str:
 def takes_rpms(lab: Lab) -> bool:
     """Return whether the node takes its packages from the mirror as rpms."""
     repository = read_json(node_file(lab))["lab"]["repository"]
-    return bool(repository) and repository["url"].endswith(yum.FOLDER)
+    return bool(repository) and repository["url"].endswith(rpm_versions.FOLDER)
 
 
 def _sources(lab: Lab, index: Index, served: Served | None, *, rpms: bool) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def _sources(lab: Lab, index: Index, served: Served | None, *, rpms: bool) -> di
     repository = {"url": served.apt_url, "suite": "stable", "components": "main", "key": served.key_path.read_text()}
     if rpms:
         repository = {
-            "url": f"{served.apt_url}/{yum.FOLDER}",
+            "url": f"{served.apt_url}/{rpm_versions.FOLDER}",
             "key": served.key_path.read_text(),
             "fingerprint": apt.fingerprint(served.key_path),
         }

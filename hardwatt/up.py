@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubernetes import client as kubernetes
 
-from hardwatt import addons, apitunnel, engine, forward, gitops, kube, mirror, nodedata, provision, reboot
+from hardwatt import addons, apitunnel, engine, forward, gitops, kube, nodedata, provision, reboot
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
 from hardwatt.connect.endpoint import Endpoint
@@ -19,6 +19,8 @@ from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
 from hardwatt.machines import choice, lab_lock
+from hardwatt.mirror import fill, servers, yum
+from hardwatt.mirror.index import Index
 
 READY_TIMEOUT = 300.0
 REBOOTS = 2
@@ -30,13 +32,13 @@ class State:
     """What a run of ``lab.up`` has made or found so far."""
 
     lab: Lab
-    index: mirror.Index | None = None
+    index: Index | None = None
     endpoint: Endpoint | None = None
     changes: list[str] = dataclasses.field(default_factory=list)
 
-    def need_index(self) -> mirror.Index:
+    def need_index(self) -> Index:
         if self.index is None:
-            self.index = mirror.load(self.lab)
+            self.index = fill.load(self.lab)
         return self.index
 
     def need_endpoint(self) -> Endpoint:
@@ -51,7 +53,7 @@ def _restore(state: State) -> None:
 
 
 def _mirror(state: State) -> None:
-    state.index = mirror.fill(state.lab)
+    state.index = fill.fill(state.lab)
 
 
 def _machine(state: State) -> None:
@@ -73,7 +75,7 @@ def _node(state: State) -> None:
     for done in range(REBOOTS + 1):
         with described(state.lab, state.need_endpoint(), state.need_index()):
             if nodedata.takes_rpms(state.lab):
-                mirror.publish_rpms(state.lab)
+                yum.ensure(state.lab)
             outcome = provision.apply(state.lab)
         state.changes += outcome.changed
         if not outcome.waits:
@@ -94,15 +96,15 @@ def _reboot(state: State) -> None:
 
 
 @contextlib.contextmanager
-def described(lab: Lab, endpoint: Endpoint, index: mirror.Index) -> Iterator[None]:
+def described(lab: Lab, endpoint: Endpoint, index: Index) -> Iterator[None]:
     """Serve the mirror, and write down for the deploys what they need to know about the node."""
-    served = mirror.serve(lab, endpoint.serve_at).seen_at(endpoint.controller_address) if endpoint.serve_at else None
+    served = servers.serve(lab, endpoint.serve_at).seen_at(endpoint.controller_address) if endpoint.serve_at else None
     try:
         nodedata.write_node_data(lab, endpoint, index, served)
         with tunnels.reverse(endpoint, served.ports if served else (), lab.logs / "reverse.log"):
             yield
     finally:
-        mirror.stop_serving(lab)
+        servers.stop_serving(lab)
 
 
 def _kubeconfig(state: State) -> None:
@@ -220,7 +222,7 @@ def down(lab: Lab, *, keep_packages: bool = False) -> None:
         with step("Stop forwards and the mirror's servers"):
             forward.stop(lab)
             apitunnel.stop(lab)
-            mirror.stop_serving(lab)
+            servers.stop_serving(lab)
         if undone(lab, keep_packages=keep_packages):
             with step("Give the host back", folder=lab.dir) as current:
                 for line in provision.reset(lab, keep_packages=keep_packages):

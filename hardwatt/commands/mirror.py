@@ -10,26 +10,26 @@ from hardwatt.config.lab import Lab
 @command(help={"only": "one group: node, gitops, or ci (the image of a CI server, made only when asked for)"})
 def mirror_fill(lab: Lab, only: str = "") -> None:
     """Download and verify, or build, everything that a lab installs."""
-    from hardwatt import mirror
+    from hardwatt.mirror import fill
 
-    mirror.fill(lab, only=only)
+    fill.fill(lab, only=only)
 
 
 @command(help={"as_json": "print JSON"})
 def mirror_list(lab: Lab, as_json: bool = False) -> None:
     """List each artefact with version, source and how it was verified."""
-    from hardwatt import mirror
+    from hardwatt.mirror import listing
 
-    rows = mirror.listing(lab)
+    rows = listing.listing(lab)
     print(json.dumps(rows, indent=2) if as_json else "\n".join("  ".join(str(v) for v in row.values()) for row in rows))
 
 
 @command(help={"folder": "an empty or new folder, or a FILE.tar or FILE.tar.gz"})
 def mirror_export(lab: Lab, folder: str) -> None:
     """Write the mirror into a folder that another machine can import; prints its size and its sum."""
-    from hardwatt import mirror
+    from hardwatt.mirror import archive
 
-    print(mirror.export(lab, Path(folder)))
+    print(archive.export(lab, Path(folder)))
 
 
 @command(
@@ -42,15 +42,15 @@ def mirror_export(lab: Lab, folder: str) -> None:
 )
 def mirror_import(lab: Lab, path: str, name: str = "", sha256: str = "") -> None:
     """Fill the mirror from an export or an image archive, without a network."""
-    from hardwatt import mirror
+    from hardwatt.mirror import imports
 
-    mirror.import_(lab, Path(path), name=name, sha256=sha256)
+    imports.import_(lab, Path(path), name=name, sha256=sha256)
 
 
 @command()
 def mirror_lock(lab: Lab) -> None:
     """Read upstream's published sums and digests into versions.lock.toml; needs upstream's hosts."""
-    from hardwatt import mirror
+    from hardwatt.mirror import fill
 
-    for line in mirror.resolve_lock(lab):
+    for line in fill.resolve_lock(lab):
         print(line)

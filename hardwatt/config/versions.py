@@ -47,7 +47,7 @@ class Source:
     binaries: Mapping[str, str]
     """Binary name to its path inside the archive ("" where the file itself is the binary)."""
     family: str = ""
-    """Folder of hardwatt/mirror/go that builds it; empty: upstream only."""
+    """Folder of hardwatt/mirror/build/go that builds it; empty: upstream only."""
     module: str = ""
     """``PATH VERSION`` that the family's go.mod must require."""
     url: str = ""

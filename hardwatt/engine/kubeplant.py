@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes import client
 
-from hardwatt import dump, forward, gitops, kube, mirror
+from hardwatt import dump, forward, gitops, kube
 from hardwatt.bundle import Edge, Writer
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
@@ -28,6 +28,7 @@ from hardwatt.engine.undo import Changes, Log
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
 from hardwatt.gitops import keys
 from hardwatt.machines import choice
+from hardwatt.mirror import fill
 
 CI = "ci"
 FLUX_KINDS = (
@@ -57,7 +58,7 @@ class KubePlant:
     def __init__(self, lab: Lab, api: client.ApiClient, endpoint: Endpoint) -> None:
         self.clock = SystemClock()
         self._lab, self._api, self._endpoint = lab, api, endpoint
-        self._index = mirror.load(lab)
+        self._index = fill.load(lab)
         self._cluster = KubeCluster(api, lab.dir / DISCOVERY)
         self._exporter = Exporter(api, self.clock.wall_ms)
         self._remote = keys.remote(endpoint)

@@ -23,7 +23,7 @@ from hardwatt.core.untrusted import Packed, files_in
 from hardwatt.core.untrusted_tar import members
 from hardwatt.machines import rootfs
 from hardwatt.mirror import distro, oci
-from hardwatt.mirror.filler import disk, held, load, mirror_root
+from hardwatt.mirror.fill import disk, held, load, mirror_root
 from hardwatt.mirror.imports import META, SUMS, import_, read_sums
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.oci import EPOCH

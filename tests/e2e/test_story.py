@@ -122,9 +122,9 @@ def test_the_lab_is_up(story: Story) -> None:
 
 
 def test_every_pod_runs_the_image_of_the_mirror(story: Story) -> None:
-    from hardwatt import mirror
+    from hardwatt.mirror import fill
 
-    digests = {image.digest for image in mirror.load(story.lab).images}
+    digests = {image.digest for image in fill.load(story.lab).images}
     for pod in story.pods():
         for container, image in pod.images.items():
             assert image.rpartition("@")[2] in digests, f"{pod.namespace}/{pod.name} {container}: {image}"
@@ -198,11 +198,11 @@ def test_ten_cpu_seconds_in_a_window_are_ten_cpu_seconds(story: Story) -> None:
     """A pod that burns 10 CPU-seconds raises the window's figure by 10 +- 1, against the windows around it."""
     from kubernetes import client
 
-    from hardwatt import mirror
     from hardwatt.engine.gate import node_cpu
     from hardwatt.engine.kubeplant import open_plant
+    from hardwatt.mirror import fill
 
-    image = mirror.load(story.lab).image("hardwatt.dev/runner").reference
+    image = fill.load(story.lab).image("hardwatt.dev/runner").reference
     container = client.V1Container(name="burn", image=image, command=["sh", "-c", BURN])
     spec = client.V1PodSpec(containers=[container], restart_policy="Never", termination_grace_period_seconds=0)
     pod = client.V1Pod(metadata=client.V1ObjectMeta(name="burn"), spec=spec)

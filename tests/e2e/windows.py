@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt import forward, kube, meter, mirror
+from hardwatt import forward, kube, meter
 from hardwatt.bundle import Bundle, Edge, Provenance, Run, Writer
 from hardwatt.config.lab import Lab
 from hardwatt.core.wait import wait
@@ -13,6 +13,7 @@ from hardwatt.dump import dump_run
 from hardwatt.engine.exporter import meter_info
 from hardwatt.engine.kubeplant import KubePlant, open_plant
 from hardwatt.instruments import Crosscheck, Figure, judged, measure
+from hardwatt.mirror import fill
 
 TICKS = 100
 """Of a CPU-second in /proc/PID/stat: USER_HZ, the same on every Linux."""
@@ -110,7 +111,7 @@ def start_pod(seen: Windows, namespace: str, name: str, script: str) -> None:
     """Start a pod that runs a script once, on the runner's image."""
     from kubernetes import client
 
-    image = mirror.load(seen.lab).image("hardwatt.dev/runner").reference
+    image = fill.load(seen.lab).image("hardwatt.dev/runner").reference
     container = client.V1Container(name="burn", image=image, command=["sh", "-c", BURN + script])
     spec = client.V1PodSpec(containers=[container], restart_policy="Never", termination_grace_period_seconds=0)
     seen.core.create_namespaced_pod(namespace, client.V1Pod(metadata=client.V1ObjectMeta(name=name), spec=spec))

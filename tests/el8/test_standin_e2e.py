@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import kube, mirror
+from hardwatt import kube
 from hardwatt.config import versions
-from hardwatt.mirror import yum
+from hardwatt.mirror import rpm_versions, servers
 from tests.el8 import standin
 from tests.el8.conftest import Site
 
@@ -96,7 +96,7 @@ def test_lab_up_ends_in_a_ready_node(site: Site, before: str) -> None:
 def test_every_package_is_the_pinned_one_and_of_an_rpm(site: Site) -> None:
     lock = versions.lock()
     for name in lock.packages:
-        wanted = f"{name}-{yum.evr(lock.package_version(name))}.x86_64"
+        wanted = f"{name}-{rpm_versions.evr(lock.package_version(name))}.x86_64"
         assert site.run(f"rpm -q {name}").split() == [wanted]
         assert site.run(f"rpm -V --nomtime {name} || true") == ""
     owners = site.run("rpm -qf /usr/sbin/conntrack /usr/sbin/tc /usr/bin/runc /usr/bin/kubelet")
@@ -105,14 +105,14 @@ def test_every_package_is_the_pinned_one_and_of_an_rpm(site: Site) -> None:
 
 
 def test_the_repository_is_signed_and_an_upgrade_moves_nothing(site: Site) -> None:
-    mirror.serve(site.lab, site.lab_address())
+    servers.serve(site.lab, site.lab_address())
     try:
         all_of_them = "dnf -y --enablerepo=hardwatt --refresh"
         assert "Nothing to do" in site.run(f"{all_of_them} upgrade")
         assert "kubelet" not in site.run(f"{all_of_them} repoquery --quiet --repo=hardwatt")
         assert "kubelet" in site.run(f"{all_of_them} repoquery --quiet --repo=hardwatt --disableexcludes=hardwatt")
     finally:
-        mirror.stop_serving(site.lab)
+        servers.stop_serving(site.lab)
 
 
 def test_firewalld_runs_and_lets_the_cluster_through(site: Site) -> None:
@@ -134,7 +134,7 @@ def test_a_package_that_somebody_moved_is_put_back(site: Site) -> None:
     site.run("rpm --erase --nodeps kubectl")
     assert "1 changed" in site.invoke("lab.up").stderr
     lock = versions.lock()
-    assert yum.evr(lock.package_version("kubectl")) in site.run("rpm -q kubectl")
+    assert rpm_versions.evr(lock.package_version("kubectl")) in site.run("rpm -q kubectl")
     assert Path(site.lab.kubeconfig).exists()
 
 

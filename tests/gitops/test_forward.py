@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from kubernetes import client as k8s
 
-from hardwatt import forward, kube, mirror
+from hardwatt import forward, kube
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.machines import choice
+from hardwatt.mirror import fill
 
 KUBECTL = f"""#!/bin/sh
 '''exec' "{sys.executable}" "$0" "$@" # as pip does where the path of the environment has a space
@@ -79,7 +80,7 @@ def ready(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, core: FakeC
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(KUBECTL)
     kubectl.chmod(0o755)
-    monkeypatch.setattr(mirror, "load", lambda _: FakeMirror(kubectl), raising=False)
+    monkeypatch.setattr(fill, "load", lambda _: FakeMirror(kubectl), raising=False)
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")
     yield lab

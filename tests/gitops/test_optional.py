@@ -9,14 +9,14 @@ import pytest
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import forward, mirror
+from hardwatt import forward
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
 from hardwatt.config.versions import load, machine_arch
 from hardwatt.core.errors import LabError
 from hardwatt.gitops import optional, tree
 from hardwatt.machines import choice
-from hardwatt.mirror import foreign
+from hardwatt.mirror import fill, image_import
 from hardwatt.mirror.index import Artefact, Index
 from tests.gitops.conftest import GENERATED
 from tests.gitops.test_manifests import build, pods
@@ -158,7 +158,7 @@ def test_grafanas_password_is_made_once_and_is_long() -> None:
 def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
     lab: Lab, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror, "load", lambda _: index)
+    monkeypatch.setattr(fill, "load", lambda _: index)
     monkeypatch.setattr(choice, "reached", lambda _: None)
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")
@@ -171,7 +171,7 @@ def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
 def test_an_imported_archive_brings_kepler_into_the_repository(lab: Lab, index: Index, tmp_path: Path) -> None:
     """The archive holds a STAND-IN under Kepler's name, not Kepler: what is tested is the way of an image."""
     test_archive.layout(tmp_path / "in", "quay.io/sustainable_computing_io/kepler:v0.11.4")
-    imported = foreign.place(tmp_path / "in", tmp_path / "mirror", load(), machine_arch(), origin="kepler.tar")
+    imported = image_import.place(tmp_path / "in", tmp_path / "mirror", load(), machine_arch(), origin="kepler.tar")
     image = imported.image("kepler")
     files = tree.desired(lab, index.with_artefact(imported.get("image", "kepler")), "embedded")
     assert "clusters/lab/kepler.yaml" in files

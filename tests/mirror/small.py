@@ -8,11 +8,11 @@ from typing import Any
 from hardwatt.config import versions
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import parse
+from hardwatt.mirror.binary_source import Supply
 from hardwatt.mirror.download import Upstream
-from hardwatt.mirror.filler import Filler
+from hardwatt.mirror.fill import Filler
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.plan import Job, is_current, jobs
-from hardwatt.mirror.supply import Supply
 
 ARCH = versions.machine_arch()
 _SOURCE = {"version": "1.36.3", "kind": "own", "family": "kubernetes", "sha256": "unresolved"}

@@ -16,7 +16,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.core import files
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
 from hardwatt.machines import rootfs
-from hardwatt.mirror import apt, archive, distro, filler, foreign, oci, registry
+from hardwatt.mirror import apt, archive, distro, fill, image_import, oci, registry
 from hardwatt.mirror.index import Artefact, Index
 from tests.mirror import small
 
@@ -103,7 +103,7 @@ def test_a_second_lab_has_all_of_it_with_a_key_of_its_own(
     archive.export(filled, tmp_path / name)
     second = small.lab(tmp_path / "second")
     index = archive.import_(second, tmp_path / name)
-    before = filler.load(filled)
+    before = fill.load(filled)
     assert {(a.kind, a.name): a.digest for a in index.artefacts} == {
         (a.kind, a.name): a.digest for a in before.artefacts
     }
@@ -125,7 +125,7 @@ def test_a_changed_file_is_refused_by_name_and_nothing_is_placed(filled: Lab, tm
     second = small.lab(tmp_path / "second")
     with pytest.raises(VerifyError, match=re.escape(victim)):
         archive.import_(second, tmp_path / "out")
-    assert filler.load(second).artefacts == ()
+    assert fill.load(second).artefacts == ()
 
 
 def test_a_lost_file_and_a_cut_archive_are_refused(filled: Lab, tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def docker_save(folder: Path, tags: list[str], arch: str = small.ARCH) -> None:
 
 def place(folder: Path, tmp_path: Path, name: str = "", **lock: Any) -> Index:
     root = tmp_path / "mirror"
-    with filler.held(root):
-        return foreign.place(folder, root, small.lock(**lock), small.ARCH, origin="stick.tar", name=name)
+    with fill.held(root):
+        return image_import.place(folder, root, small.lock(**lock), small.ARCH, origin="stick.tar", name=name)
 
 
 def test_an_oci_layout_is_taken_as_it_is(tmp_path: Path) -> None:

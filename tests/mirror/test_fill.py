@@ -12,7 +12,8 @@ import pytest
 
 from hardwatt.config import versions
 from hardwatt.core.errors import LabError
-from hardwatt.mirror import apt, filler, gobuild, oci, registry
+from hardwatt.mirror import apt, fill, oci, registry
+from hardwatt.mirror.build import go_build
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.plan import Job, is_asked, is_current, is_made, upstream_index
 from tests.mirror import small
@@ -227,7 +228,7 @@ def test_a_disk_nearly_full_is_refused_before_the_start(tmp_path: Path, monkeypa
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2_000_000_000))
     lab = small.lab(tmp_path)
     with pytest.raises(LabError, match=r"2\.0 GB are free .* may take") as caught:
-        filler.fill(lab)
+        fill.fill(lab)
     assert "mirror.cache" in caught.value.hint
     assert not (lab.cache / "mirror" / "index.json").exists()
 
@@ -236,10 +237,10 @@ def test_a_disk_that_fills_up_is_an_error_with_a_hint(tmp_path: Path, monkeypatc
     def full(*_: object, **__: object) -> dict[str, Path]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(gobuild, "build", full)
-    monkeypatch.setattr(filler, "_require_space", lambda *_: None)
+    monkeypatch.setattr(go_build, "build", full)
+    monkeypatch.setattr(fill, "_require_space", lambda *_: None)
     with pytest.raises(LabError, match="is full") as caught:
-        filler.fill(small.lab(tmp_path, mode="build"))
+        fill.fill(small.lab(tmp_path, mode="build"))
     assert "same command" in caught.value.hint
 
 
@@ -248,19 +249,19 @@ def test_the_settings_name_a_proxy_for_upstream(
 ) -> None:
     lock = downloadable(standin, archive("bin/pause", b"upstream's own"))
     build = small.Builds(tmp_path / "built")
-    monkeypatch.setattr(gobuild, "build", lambda family, **_: build(family))
-    monkeypatch.setattr(filler, "_require_space", lambda *_: None)
+    monkeypatch.setattr(go_build, "build", lambda family, **_: build(family))
+    monkeypatch.setattr(fill, "_require_space", lambda *_: None)
     lab = small.lab(tmp_path, upstream=standin.base)
-    index = filler.fill(lab, lock=lock, only="node")
+    index = fill.fill(lab, lock=lock, only="node")
     assert index.get("image", "pause").source == "downloaded"
     assert index.find("image", "app") is None
-    assert filler.fill(lab, lock=lock).has_image("app")
+    assert fill.fill(lab, lock=lock).has_image("app")
     assert build.asked.count("crane") == 1
 
 
 def test_upstream_mode_names_upstreams_versions_and_makes_only_tools_and_our_own(tmp_path: Path) -> None:
     lab, lock = small.lab(tmp_path, mode="upstream"), small.lock()
-    index = filler.load(lab, lock=lock)
+    index = fill.load(lab, lock=lock)
     assert index.debs == {"kubelet": "1.36.3-*"}
     assert index.image("pause").reference == "registry.k8s.io/pause:3.10.2"
     made = {job.name for job in small.wanted(lock) if is_made(job, lock, "upstream")}
@@ -270,7 +271,7 @@ def test_upstream_mode_names_upstreams_versions_and_makes_only_tools_and_our_own
 
 def test_an_unknown_group_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no group 'nodes'") as caught:
-        filler.fill(small.lab(tmp_path), only="nodes")
+        fill.fill(small.lab(tmp_path), only="nodes")
     assert "node, gitops" in caught.value.hint
 
 
@@ -278,7 +279,7 @@ def test_left_overs_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     root = tmp_path / "mirror"
     (root / "tmp" / "half").mkdir(parents=True)
     (root / "tmp" / "half" / "file").write_text("x")
-    with filler.held(root):
+    with fill.held(root):
         assert list((root / "tmp").iterdir()) == []
 
 

@@ -15,7 +15,7 @@ import pytest
 from hardwatt.config.lab import Lab
 from hardwatt.core import files
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
-from hardwatt.mirror import apt, archive, commit, distro, filler, imports, names, oci, plan, registry
+from hardwatt.mirror import apt, archive, commit, distro, fill, imports, names, oci, plan, registry
 from hardwatt.mirror.index import Artefact, Index
 from tests.mirror import small
 from tests.mirror.test_archive import contents, docker_save, layer, layout, node_archive, place
@@ -27,7 +27,7 @@ GOOD = "quay.io/x/kepler:v0.11.4"
 @pytest.fixture(autouse=True)
 def _not_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is published follows from the index; here it is about what gets into the index."""
-    monkeypatch.setattr(filler.Publisher, "publish", lambda *_: None)
+    monkeypatch.setattr(fill.Publisher, "publish", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def refused(export: Path, tmp_path: Path, said: str, **options: Any) -> LabError
     lab = small.lab(tmp_path / "second")
     with pytest.raises(LabError, match=said) as caught:
         archive.import_(lab, export, **options)
-    root = filler.mirror_root(lab)
+    root = fill.mirror_root(lab)
     assert {str(p.relative_to(lab.cache)) for p in lab.cache.rglob("*") if p.is_file()} <= {"mirror/.lock"}
     assert not list((root / "tmp").iterdir())
     assert str(caught.value).replace("\n", "").isprintable()
@@ -483,7 +483,7 @@ def test_every_part_of_an_index_of_another_shape_ends_with_one_error(export: Pat
 def test_a_key_and_a_mode_of_the_mirror_stay(export: Path, tmp_path: Path) -> None:
     lab = small.lab(tmp_path / "second")
     archive.import_(lab, export)
-    key = apt.private_key(filler.mirror_root(lab))
+    key = apt.private_key(fill.mirror_root(lab))
     files.write_atomic(key, b"the mirror's own", mode=0o600)
     before = (key.read_bytes(), key.stat().st_mode)
     files.write_atomic(export / "keys" / "private.asc", b"of somebody", mode=0o644)
@@ -498,7 +498,7 @@ def test_modes_are_the_mirrors_own(export: Path, tmp_path: Path) -> None:
         path.chmod(0o7777 if path.is_file() else 0o2777)
     lab = small.lab(tmp_path / "second")
     archive.import_(lab, export)
-    root = filler.mirror_root(lab)
+    root = fill.mirror_root(lab)
     for part in ("tools", "debs", "images"):
         modes = {stat.S_IMODE(p.stat().st_mode) for p in (root / part).rglob("*") if p.is_file()}
         assert modes == ({0o755} if part == "tools" else {0o644})
@@ -523,7 +523,7 @@ def test_one_sum_covers_all_of_an_export(export: Path, tmp_path: Path, capsys: p
     lab = small.lab(tmp_path / "third")
     archive.import_(lab, export, sha256=f" {right.upper()} ")
     assert right in capsys.readouterr().err
-    assert len(filler.load(lab).artefacts) == 5
+    assert len(fill.load(lab).artefacts) == 5
 
 
 def test_the_printed_sum_is_the_one_to_give(made: Path, tmp_path: Path) -> None:
@@ -561,7 +561,7 @@ def test_programs_of_the_maker_are_named_before_they_run(
         assert "on nodes, as root: packages kubelet, 2 images, the root filesystem" in said
         raise InterruptedError
 
-    monkeypatch.setattr(filler.Publisher, "publish", publish)
+    monkeypatch.setattr(fill.Publisher, "publish", publish)
     with pytest.raises(InterruptedError):
         archive.import_(small.lab(tmp_path / "second"), export)
 
@@ -577,7 +577,7 @@ def test_programs_that_the_toolkit_does_not_use_are_left_out(
     sums(export)
     lab = small.lab(tmp_path / "second")
     assert archive.import_(lab, export).find("tool", "sudo") is None
-    assert not (filler.mirror_root(lab) / "tools" / "sudo").exists()
+    assert not (fill.mirror_root(lab) / "tools" / "sudo").exists()
     assert "left out: tool sudo" in capsys.readouterr().err
 
 
@@ -634,9 +634,9 @@ def test_a_killed_import_is_finished_by_the_next_command(export: Path, tmp_path:
     for moves in range(6):  # five artefacts and the root filesystem
         lab = small.lab(tmp_path / f"{moves}")
         assert killed_import(lab, export, moves)
-        root = filler.mirror_root(lab)
+        root = fill.mirror_root(lab)
         assert not (root / "index.json").exists()
-        with filler.held(root):
+        with fill.held(root):
             assert {a.name: a.digest for a in Index.read(root).artefacts} == whole
         assert not (root / "committed").exists()
         assert small.pending(root, small.lock()) == []
@@ -657,9 +657,9 @@ def test_an_import_killed_before_its_commit_leaves_nothing(
         finally:
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    root = filler.mirror_root(lab)
+    root = fill.mirror_root(lab)
     assert (root / "tmp" / "staged").exists()
-    with filler.held(root):
+    with fill.held(root):
         assert Index.read(root).artefacts == () and not list((root / "tmp").iterdir())
     assert len(archive.import_(lab, export).artefacts) == 5
 
@@ -722,5 +722,5 @@ def test_an_export_replaces_nothing_but_an_export(made: Path, tmp_path: Path) ->
     archive.export(lab, tmp_path / "new" / "folder" / "x.tar")  # its parents are made
     archive.export(lab, tmp_path / "new" / "folder" / "x.tar")  # an older export is replaced
     assert distro.release().codename in Path(node_archive(lab)).name
-    assert isinstance(filler.load(lab).artefacts[0], Artefact)
+    assert isinstance(fill.load(lab).artefacts[0], Artefact)
     assert imports.SUMS == archive.SUMS

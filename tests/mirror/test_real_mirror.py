@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import mirror
 from hardwatt.config import versions
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError
 from hardwatt.core.wait import wait
+from hardwatt.mirror import fill, servers
 from hardwatt.mirror.index import Index
+from hardwatt.mirror.served import Served
 from tests.mirror.test_packages import apt_get
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,28 +28,28 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """A lab of our own on the cache that all labs share."""
     found = open_lab()
     lab = Lab(found.settings, found.root, tmp_path_factory.mktemp("lab"))
-    mirror.fill(lab, only="node")
+    fill.fill(lab, only="node")
     return lab
 
 
 @pytest.fixture(scope="module")
-def served(lab: Lab) -> Iterator[mirror.Served]:
-    yield mirror.serve(lab, "127.0.0.1")
-    mirror.stop_serving(lab)
+def served(lab: Lab) -> Iterator[Served]:
+    yield servers.serve(lab, "127.0.0.1")
+    servers.stop_serving(lab)
 
 
 @pytest.mark.mirror
 def test_a_second_fill_makes_nothing(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     before = (lab.cache / "mirror" / "index.json").stat().st_mtime_ns
-    mirror.fill(lab, only="node")
+    fill.fill(lab, only="node")
     assert (lab.cache / "mirror" / "index.json").stat().st_mtime_ns == before
     assert capsys.readouterr().err == ""
-    assert mirror.missing(lab, only="node") == []
+    assert fill.missing(lab, only="node") == []
 
 
 @pytest.mark.mirror
-def test_every_image_is_served_under_its_hosts_prefix_by_tag_and_digest(lab: Lab, served: mirror.Served) -> None:
-    index = mirror.load(lab)
+def test_every_image_is_served_under_its_hosts_prefix_by_tag_and_digest(lab: Lab, served: Served) -> None:
+    index = fill.load(lab)
     crane = index.tool("crane")
     assert index.images
     for image in index.images:
@@ -58,8 +59,8 @@ def test_every_image_is_served_under_its_hosts_prefix_by_tag_and_digest(lab: Lab
 
 
 @pytest.mark.mirror
-def test_what_is_served_cannot_be_changed(lab: Lab, served: mirror.Served) -> None:
-    index = mirror.load(lab)
+def test_what_is_served_cannot_be_changed(lab: Lab, served: Served) -> None:
+    index = fill.load(lab)
     pause = index.get("image", "pause")
     with pytest.raises(CommandError):
         process.run(
@@ -68,8 +69,8 @@ def test_what_is_served_cannot_be_changed(lab: Lab, served: mirror.Served) -> No
 
 
 @pytest.mark.mirror
-def test_apt_brings_a_kubelet_that_runs(lab: Lab, served: mirror.Served, tmp_path: Path) -> None:
-    version = mirror.load(lab).debs["kubelet"]
+def test_apt_brings_a_kubelet_that_runs(lab: Lab, served: Served, tmp_path: Path) -> None:
+    version = fill.load(lab).debs["kubelet"]
     line = f"deb [arch={versions.machine_arch()} signed-by={served.key_path}] {served.apt_url} stable main"
     apt_get(tmp_path, line, "update")
     apt_get(tmp_path, line, "download", f"kubelet={version}")
@@ -111,7 +112,7 @@ def test_a_killed_fill_goes_on(lab: Lab, tmp_path: Path) -> None:
     )
     index = Index.read(root)
     assert {(a.kind, a.name): a.digest for a in index.artefacts if a.group == "node"} == {
-        (a.kind, a.name): a.digest for a in mirror.load(lab).artefacts if a.group == "node"
+        (a.kind, a.name): a.digest for a in fill.load(lab).artefacts if a.group == "node"
     }
     after = {a.name: (root / a.path).stat().st_mtime_ns for a in index.artefacts}
     assert before.items() <= after.items()

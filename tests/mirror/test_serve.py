@@ -16,7 +16,7 @@ from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.mirror import registry, servers
-from hardwatt.mirror.filler import mirror_root
+from hardwatt.mirror.fill import mirror_root
 from hardwatt.mirror.index import Artefact, Index
 from tests.mirror import small
 

@@ -11,7 +11,7 @@ import pytest
 
 from hardwatt.core import files, process
 from hardwatt.core.errors import CommandError
-from hardwatt.mirror import apt, debs, yum
+from hardwatt.mirror import apt, debs, rpm_versions, yum
 from hardwatt.mirror.httpd import Handler
 from hardwatt.mirror.index import Artefact
 from tests.mirror.test_packages import VERSION, package
@@ -46,8 +46,8 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_versions_of_the_mirror_as_rpm_has_them() -> None:
-    assert yum.evr("1.36.3+lab.1") == "1.36.3-1.lab.1"
-    assert yum.version_release("2.3.4+lab.12") == ("2.3.4", "1.lab.12")
+    assert rpm_versions.evr("1.36.3+lab.1") == "1.36.3-1.lab.1"
+    assert rpm_versions.version_release("2.3.4+lab.12") == ("2.3.4", "1.lab.12")
 
 
 def test_packages_have_upstreams_names_and_a_signature_each(mirror: Path) -> None:
@@ -99,7 +99,7 @@ def address(mirror: Path) -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: Handler(*given, directory=folder))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/{yum.FOLDER}"
+    yield f"http://127.0.0.1:{server.server_port}/{rpm_versions.FOLDER}"
     server.shutdown()
     thread.join()
     server.server_close()

@@ -19,12 +19,13 @@ from hardwatt.core import files
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import run
 from hardwatt.core.progress import say, step
-from hardwatt.mirror import apt, commit, debs, distro, gobuild, gofamily, images, oci, registry
+from hardwatt.mirror import apt, commit, debs, distro, images, oci, registry
+from hardwatt.mirror.binary_source import Supply
+from hardwatt.mirror.build import go_build, go_family
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.plan import Job, is_asked, is_current, is_made, jobs, upstream_index
 from hardwatt.mirror.resolve import resolve
-from hardwatt.mirror.supply import Supply
 
 _ARTEFACT_BYTES = 250_000_000
 """What one artefact takes at most: its file or layout, and the registry's copy."""
@@ -147,7 +148,7 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
         supply = Supply(
             mode="build" if mode == "build" else "auto", arch=arch, downloads=lab.cache / "downloads",
             work=root / "tmp", upstream=Upstream(lab.settings.mirror.upstream),
-            build=lambda family: gobuild.build(family, cache=lab.cache, log=log),
+            build=lambda family: go_build.build(family, cache=lab.cache, log=log),
         )  # fmt: skip
         Filler(root, arch, log, lab, lock=lock, supply=supply).run(missing)
     return load(lab, mode=mode, lock=lock)
@@ -194,14 +195,14 @@ def missing(lab: Lab, *, only: str = "") -> list[str]:
 
 def family_key(name: str) -> str:
     """Return what a family of Go modules is built from."""
-    return gofamily.key(gofamily.family(name), gofamily.architecture())
+    return go_family.key(go_family.family(name), go_family.architecture())
 
 
 def _outlook(lab: Lab, lock: Lock, missing: Sequence[Job], wanted: int) -> str:
     """Return one line: how much is missing, and how long its builds may take."""
     names = {lock.sources[job.source].family for job in missing} - {""}
-    families = [gofamily.family(name) for name in names]
-    seconds = sum(one.expected_seconds for one in families if gobuild.built(one, lab.cache) is None)
+    families = [go_family.family(name) for name in names]
+    seconds = sum(one.expected_seconds for one in families if go_build.built(one, lab.cache) is None)
     builds = f", at most {seconds // 60 + 1} min of builds on two cores" if seconds else ""
     return f"{len(missing)} of {wanted} artefacts are missing{builds}"
 

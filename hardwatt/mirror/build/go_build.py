@@ -21,8 +21,8 @@ from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import sync_folder, write_json
 from hardwatt.core.progress import say
-from hardwatt.mirror.gofamily import GO_VERSION, ROOT, Family, architecture, families, family, key
-from hardwatt.mirror.gorecipes import RECIPES, Tools
+from hardwatt.mirror.build.go_family import GO_VERSION, ROOT, Family, architecture, families, family, key
+from hardwatt.mirror.build.go_recipes import RECIPES, Tools
 
 __all__ = ["Family", "build", "built", "families", "family", "go_binary", "resolve"]
 

@@ -1,6 +1,6 @@
 """Families of programs that the lab builds from Go modules, read as data.
 
-A family is a folder of ``hardwatt/mirror/go``: ``family.toml`` says what to build, ``go.mod`` and
+A family is a folder of ``hardwatt/mirror/build/go``: ``family.toml`` says what to build, ``go.mod`` and
 ``go.sum`` pin every module by checksum, and a family may hold Go files of its own.
 """
 
@@ -41,7 +41,7 @@ class Family:
     binaries: Mapping[str, str]
     """Name of the program to its package (or, with the recipe ``c``, its source file)."""
     recipe: str = "go"
-    """One of the recipes of ``hardwatt.mirror.gorecipes``."""
+    """One of the recipes of ``hardwatt.mirror.build.go_recipes``."""
     tags: tuple[str, ...] = ()
     ldflags: tuple[str, ...] = ()
     cflags: tuple[str, ...] = ()

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from hardwatt import gitops, kube
+from hardwatt import gitops
+from hardwatt.cluster import client
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
@@ -17,7 +18,7 @@ PHASE_TIMEOUT = 120.0
 
 def restore(lab: Lab, endpoint: Endpoint, switched_off: Mapping[Key, str] | None = None) -> list[str]:
     """Put back what lacks of kubeadm's own; return what was done, as sentences. Raises ``LabError``."""
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         lacks = _lacks(gitops.look(api, KUBEADM, switched_off))
         done = putback.scale(api, tuple(lack for lack in lacks if lack.why == "scaled"))
     again = [lack for lack in lacks if lack.why != "scaled"]
@@ -33,7 +34,7 @@ def restore(lab: Lab, endpoint: Endpoint, switched_off: Mapping[Key, str] | None
 
 def planned(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list[str]:
     """Return what ``restore`` would put back; changes nothing. Raises ``LabError``."""
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         return [f"would be put back: {lack}" for lack in _lacks(gitops.look(api, KUBEADM, switched_off))]
 
 

@@ -4,7 +4,8 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from hardwatt import addons, denials, engine, forward, gitops, hardway, kube, nodedata, provision
+from hardwatt import addons, denials, engine, gitops, hardway, nodedata, provision
+from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
@@ -121,7 +122,7 @@ def status(lab: Lab) -> int:
     if selinux:
         say(f"selinux: {selinux}")
     try:
-        cluster = kube.status(lab)
+        cluster = client.status(lab)
     except LabError as error:
         say(f"cluster: {error.message}\nnext: {next_after('lab.status', error.hint)}")
         return 1
@@ -132,7 +133,7 @@ def status(lab: Lab) -> int:
     console.print(pods)
     say(f"gitops: {gitops.status(lab)}")
     following = _compared(lab)
-    say(f"forward: {forward.status(lab)}")
+    say(f"forward: {port_forward.status(lab)}")
     say(f"experiment: {engine.status(lab)}")
     following = following or ("" if cluster.ready else "invoke lab.up")
     if following:

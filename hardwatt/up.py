@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubernetes import client as kubernetes
 
-from hardwatt import addons, apitunnel, engine, forward, gitops, kube, nodedata, provision, reboot
+from hardwatt import addons, engine, gitops, nodedata, provision, reboot
+from hardwatt.cluster import api_tunnel, client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
 from hardwatt.connect.endpoint import Endpoint
@@ -108,7 +109,7 @@ def described(lab: Lab, endpoint: Endpoint, index: Index) -> Iterator[None]:
 
 
 def _kubeconfig(state: State) -> None:
-    if kube.fetch_kubeconfig(state.lab, state.need_endpoint()):
+    if client.fetch_kubeconfig(state.lab, state.need_endpoint()):
         state.changes.append("kubeconfig fetched")
 
 
@@ -126,9 +127,9 @@ def _ready(state: State) -> None:
     lab, off = state.lab, engine.switched_off(state.lab)
     items = gitops.expected(lab, state.need_index())
 
-    def poll() -> tuple[kube.Status, gitops.Readiness]:
-        with kube.client(lab) as api:
-            return kube.read(kubernetes.CoreV1Api(api)), gitops.look(api, items, off)
+    def poll() -> tuple[client.Status, gitops.Readiness]:
+        with client.client(lab) as api:
+            return client.read(kubernetes.CoreV1Api(api)), gitops.look(api, items, off)
 
     _, found = wait(
         poll,
@@ -220,8 +221,8 @@ def down(lab: Lab, *, keep_packages: bool = False) -> None:
     """
     with lab_lock.locked(lab, "lab.down", lost_host=True):
         with step("Stop forwards and the mirror's servers"):
-            forward.stop(lab)
-            apitunnel.stop(lab)
+            port_forward.stop(lab)
+            api_tunnel.stop(lab)
             servers.stop_serving(lab)
         if undone(lab, keep_packages=keep_packages):
             with step("Give the host back", folder=lab.dir) as current:

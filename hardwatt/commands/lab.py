@@ -110,24 +110,24 @@ def lab_status(lab: Lab) -> None:
 @on_host(root=True)
 def lab_kubeconfig(lab: Lab) -> None:
     """Fetch the kubeconfig again and print its path."""
-    from hardwatt import kube
+    from hardwatt.cluster import client
     from hardwatt.machines import choice
 
-    kube.fetch_kubeconfig(lab, choice.reached(lab).endpoint())
+    client.fetch_kubeconfig(lab, choice.reached(lab).endpoint())
     print(lab.kubeconfig)
 
 
 @command(help={"target": "prometheus or grafana", "stop": "stop the lab's forwards", "port": "local port"})
 def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> None:
     """Forward a service to localhost in the background (prometheus: localhost:9090, grafana: localhost:3000)."""
-    from hardwatt import forward
+    from hardwatt.cluster import port_forward
     from hardwatt.machines import reach_host
 
     if stop:
-        forward.stop(lab)
+        port_forward.stop(lab)
     else:
         reach_host.require(lab)
-        print(forward.forward(lab, target, port or forward.default_port(lab, target)))
+        print(port_forward.forward(lab, target, port or port_forward.default_port(lab, target)))
         if target == "grafana":
             say(
                 "user admin; its password: kubectl -n monitoring get secret grafana-admin -o go-template="

@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+from hardwatt.cluster.conditions import wait_condition
 from hardwatt.core.errors import LabError
 from hardwatt.delivery.runner import USER, Runner
 from hardwatt.engine.arm import Bench, Commit
-from hardwatt.engine.wait import wait_condition
 
 NAME = "buildbot"
 PORT = 8010

@@ -5,10 +5,10 @@ import datetime
 from collections.abc import Iterator
 from typing import Any
 
+from hardwatt.cluster.changes import Manifest
+from hardwatt.cluster.conditions import wait_condition
 from hardwatt.engine.arm import Bench, Commit
 from hardwatt.engine.rollouts import COPY
-from hardwatt.engine.undo import Manifest
-from hardwatt.engine.wait import wait_condition
 
 NAME = "hardwatt-workload"
 CONTROLLERS = ("source-controller", "kustomize-controller")

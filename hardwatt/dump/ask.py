@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hardwatt import forward
 from hardwatt.bundle import Bundle
+from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import SettingsError
 from hardwatt.core.progress import say
@@ -44,7 +44,7 @@ def dump(lab: Lab, asked: Asked) -> Path:
         raise SettingsError(f"there is no file {asked.ca_file}")
     if not asked.url:
         reach_host.require(lab)
-    url = asked.url or forward.prometheus_url(lab)
+    url = asked.url or port_forward.prometheus_url(lab)
     folder = Path(asked.out) if asked.out else lab.results / wanted.name
     # The token is for the server that was named: the lab's own Prometheus asks for none.
     token = job.read_token(asked.token_file) if asked.url else ""

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hardwatt import forward
+from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.dump import Client
@@ -71,7 +71,7 @@ def query(lab: Lab, text: str, *, last: str = "", namespace: str = NAMESPACE, as
             hint=f"choose from: {', '.join(EXAMPLES)}",
         )
     length = seconds(last) if last else 0
-    with Client(forward.prometheus_url(lab)) as client:
+    with Client(port_forward.prometheus_url(lab)) as client:
         if example is None:
             rows = _answer(client, text)
             _refuse_nothing(rows, text)

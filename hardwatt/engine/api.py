@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hardwatt.bundle import Writer, provenance
+from hardwatt.cluster.changes import Cluster, perform
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
@@ -25,7 +26,6 @@ from hardwatt.engine.qualification import load as load_qualification
 from hardwatt.engine.run import Engine
 from hardwatt.engine.study import load_study
 from hardwatt.engine.studymodel import ARMS, WORKLOADS, Study
-from hardwatt.engine.undo import Cluster, perform
 from hardwatt.engine.workload import code_hashes
 from hardwatt.machines.lab_lock import locked
 

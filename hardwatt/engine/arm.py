@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from hardwatt.cluster.changes import Changes, Manifest
 from hardwatt.core.errors import LabError
 from hardwatt.engine.studymodel import ARMS, Level, Study
-from hardwatt.engine.undo import Changes, Manifest
 
 
 @dataclasses.dataclass(frozen=True)

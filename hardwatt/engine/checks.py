@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hardwatt.bundle import Check
+from hardwatt.cluster.changes import Manifest
 from hardwatt.core.errors import RefusedError
-from hardwatt.engine.undo import Manifest
 
 METERS = ("modelled", "rapl")
 SCRAPE_JOBS = ("meter", "cadvisor")

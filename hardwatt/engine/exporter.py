@@ -6,8 +6,8 @@ from typing import Any
 from kubernetes import client
 
 from hardwatt.bundle import Edge, labels_of, parse_exposition
+from hardwatt.cluster.objects import api_errors
 from hardwatt.core.errors import LabError
-from hardwatt.engine.cluster import api_errors
 
 NAMESPACE, SELECTOR, PORT = "monitoring", "app.kubernetes.io/name=node-exporter", 9100
 PREFIXES = ("hardwatt_", "node_rapl_", "node_time_seconds")

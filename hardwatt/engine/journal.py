@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hardwatt.cluster.changes import Undo
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
-from hardwatt.engine.undo import Undo
 
 SCHEMA = 1
 JOURNAL = "experiment.json"

@@ -7,15 +7,18 @@ from typing import Any
 
 from kubernetes import client
 
-from hardwatt import dump, forward, gitops, kube
+from hardwatt import dump, gitops
 from hardwatt.bundle import Edge, Writer
+from hardwatt.cluster import client as cluster_client
+from hardwatt.cluster import port_forward
+from hardwatt.cluster.changes import Changes, Log
+from hardwatt.cluster.objects import KubeCluster
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.engine import hostlook
 from hardwatt.engine.arm import BaseArm, Bench, Git, load_arm
-from hardwatt.engine.cluster import KubeCluster
 from hardwatt.engine.exporter import Exporter
 from hardwatt.engine.gitlog import PATH, parse_fetches
 from hardwatt.engine.kubefacts import FLUX, Inspection
@@ -24,7 +27,6 @@ from hardwatt.engine.plant import JITTERED, NO_JITTER, Facts, Fetch, Rollouts
 from hardwatt.engine.rest import pod_problems, queue_problems, restarts
 from hardwatt.engine.rollouts import COPY, watch_rollouts
 from hardwatt.engine.studymodel import Exclusion, Study
-from hardwatt.engine.undo import Changes, Log
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
 from hardwatt.gitops import keys
 from hardwatt.machines import choice
@@ -163,7 +165,7 @@ class KubePlant:
 
     def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
         """Store the window's samples from Prometheus."""
-        dump.dump_run(forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
+        dump.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
 
     def _images(self, study: Study) -> dict[str, str]:
         app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")
@@ -200,7 +202,7 @@ def open_plant(lab: Lab) -> Iterator[KubePlant]:
 
     Raises ``LabError`` where the cluster cannot be reached.
     """
-    with kube.client(lab) as api:
+    with cluster_client.client(lab) as api:
         yield KubePlant(lab, api, choice.machine_for(lab).endpoint())
 
 
@@ -210,5 +212,5 @@ def open_cluster(lab: Lab) -> Iterator[KubeCluster]:
 
     Raises ``LabError`` where it cannot be reached.
     """
-    with kube.client(lab) as api:
+    with cluster_client.client(lab) as api:
         yield KubeCluster(api, lab.dir / DISCOVERY)

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from hardwatt.bundle import Check, Edge, Writer
 from hardwatt.bundle.model import Source
+from hardwatt.cluster.changes import Cluster, Log
 from hardwatt.engine.arm import BaseArm
 from hardwatt.engine.plan import Row
 from hardwatt.engine.studymodel import Exclusion, Study
-from hardwatt.engine.undo import Cluster, Log
 
 NO_JITTER = "--interval-jitter-percentage=0"
 """Argument of Flux's controllers in every window: intervals are kept as they are, not moved by up to 5 percent

@@ -6,8 +6,8 @@ from typing import Any
 from kubernetes import client
 
 from hardwatt.bundle import parse_exposition
-from hardwatt.engine.cluster import api_errors
-from hardwatt.engine.undo import Manifest
+from hardwatt.cluster.changes import Manifest
+from hardwatt.cluster.objects import api_errors
 
 METRICS_PORT = "http-prom"
 DEPTH = "workqueue_depth"

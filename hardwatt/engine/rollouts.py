@@ -9,8 +9,8 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
+from hardwatt.cluster.objects import api_errors, seen_by_controller
 from hardwatt.core.errors import LabError
-from hardwatt.engine.cluster import api_errors, seen_by_controller
 
 REVISION = "hardwatt.dev/revision"
 COPY = "hardwatt.dev/copy"

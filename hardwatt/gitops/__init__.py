@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kubernetes import client as kubernetes
 
-from hardwatt import kube
+from hardwatt.cluster import client
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.process import run
@@ -71,7 +71,7 @@ def bootstrap(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = N
     repo = place.repository
     changed += _summary(repo.publish(place.files, generated=_folder(lab)))
     wanted = place.wanted()
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         cluster = flux.Cluster(api)
 
         def seen() -> Readiness:
@@ -117,7 +117,7 @@ def _tell_held(found: Sequence[flux.Sync], commit: str) -> None:
 
 def compared(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> Readiness:
     """Return what the lab lacks in the cluster, and what is suspended; changes nothing. Raises ``LabError``."""
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         return look(api, expected(lab), switched_off)
 
 
@@ -140,7 +140,7 @@ def plan(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = None) 
         text += f"lab.up would refuse, because somebody else changed: {', '.join(conflicts)}\n"
     if not lab.kubeconfig.exists():
         return text + "flux bootstrap would run, because the cluster is not known yet\n"
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         cluster = flux.Cluster(api)
         if reason := _why_bootstrap(lab, repo, cluster, place.wanted()):
             text += f"flux bootstrap would run, because {reason}\n"
@@ -184,7 +184,7 @@ def app(lab: Lab, state: str) -> str:
     repo = repository(lab, "lab")
     if not mock_app.switch(lab, repo, state):
         return f"the mock application is {state} already"
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         cluster = flux.Cluster(api)
         cluster.request()
         flux.wait_for(cluster, repo.head())
@@ -202,7 +202,7 @@ def resume(lab: Lab) -> None:
 
 
 def _suspend(lab: Lab, value: bool | None) -> None:
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         cluster = flux.Cluster(api)
         for kind in (flux.KUSTOMIZE, flux.SOURCE):
             for name, item in cluster.items(kind).items():
@@ -212,13 +212,13 @@ def _suspend(lab: Lab, value: bool | None) -> None:
 
 def status(lab: Lab) -> str:
     """Return one sentence about Flux."""
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         return flux.describe(flux.synced(flux.Cluster(api)))
 
 
 def status_rows(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list[dict[str, str]]:
     """Return each object of Flux that concerns the lab, and what of git lacks: name, state, revision and message."""
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         found = flux.synced(flux.Cluster(api))
         state = look(api, expected(lab), switched_off)
     states = {True: "suspended", False: ""}
@@ -253,7 +253,7 @@ def reconcile(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> str:
     head = repo.fetch()
     if not head:
         raise LabError("the lab's repository is empty", hint="invoke lab.up")
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         cluster = flux.Cluster(api)
         items = expected(lab, repo=repo)
         putback.refuse(look(api, items, switched_off))

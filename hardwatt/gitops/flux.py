@@ -10,7 +10,7 @@ from typing import Any, cast
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import apifaults, kube
+from hardwatt.cluster import api_errors, client
 from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.core.wait import wait
 
@@ -135,7 +135,7 @@ class Cluster:
     def summary(self) -> str:
         """Return one line about nodes and pods, with what the late ones wait for."""
         try:
-            return kube.read(self._core).summary
+            return client.read(self._core).summary
         except LabError as error:
             return error.message
 
@@ -180,11 +180,11 @@ class Cluster:
             self._core.create_namespace(kubernetes.V1Namespace(metadata=metadata), field_manager=FIELD_MANAGER)
         except kubernetes.ApiException as error:
             if error.status != 409:  # it is there
-                raise apifaults.answered(error) from error
+                raise api_errors.answered(error) from error
         try:
             self._core.create_namespaced_secret(NAMESPACE, secret, field_manager=FIELD_MANAGER)
         except kubernetes.ApiException as error:
-            raise apifaults.answered(error) from error
+            raise api_errors.answered(error) from error
 
     def release(self) -> None:
         """Take the finalizers from Flux's objects that are being deleted: the controllers that would are gone."""
@@ -203,7 +203,7 @@ class Cluster:
 def _absent(error: kubernetes.ApiException) -> dict[str, Any]:
     if error.status == 404:
         return {}
-    raise apifaults.answered(error) from error
+    raise api_errors.answered(error) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import apifaults
+from hardwatt.cluster import api_errors
 
 NAMESPACE = "monitoring"
 SECRET = "grafana-admin"  # noqa: S105 - its name
@@ -35,7 +35,7 @@ def _create(call: Any, *arguments: Any) -> bool:
     except kubernetes.ApiException as error:
         if error.status == 409:
             return False
-        raise apifaults.answered(error) from error
+        raise api_errors.answered(error) from error
     return True
 
 

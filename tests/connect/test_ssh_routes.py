@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import apitunnel
+from hardwatt.cluster import api_tunnel
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect import ssh_routes, tunnels
@@ -85,18 +85,18 @@ def test_the_api_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
         return Process(2**22 + 1, 1)
 
     monkeypatch.setattr(tunnels, "tunnel", tunnel)
-    monkeypatch.setattr(apitunnel, "_answers", lambda host: host == "198.51.100.7")
-    assert apitunnel.address(mine, FORWARDED) == ("127.0.0.1", 46443)
-    assert apitunnel.address(mine, END) == ("198.51.100.7", 6443)
+    monkeypatch.setattr(api_tunnel, "_answers", lambda host: host == "198.51.100.7")
+    assert api_tunnel.address(mine, FORWARDED) == ("127.0.0.1", 46443)
+    assert api_tunnel.address(mine, END) == ("198.51.100.7", 6443)
     assert not opened
-    host, port = apitunnel.address(mine, JUMPED)
+    host, port = api_tunnel.address(mine, JUMPED)
     assert (host, opened) == ("127.0.0.1", [["-L", f"127.0.0.1:{port}:127.0.0.1:6443"]])
-    apitunnel.keep(mine)
+    api_tunnel.keep(mine)
     assert opened[1] == opened[0], "an ended one is started again at the same port"
-    monkeypatch.setattr(apitunnel, "_answers", lambda host: False)
-    assert apitunnel.address(mine, END)[0] == "127.0.0.1", "6443 is not reachable"
-    monkeypatch.setattr(apitunnel, "_answers", lambda host: True)
-    assert apitunnel.address(mine, END) == ("198.51.100.7", 6443)
+    monkeypatch.setattr(api_tunnel, "_answers", lambda host: False)
+    assert api_tunnel.address(mine, END)[0] == "127.0.0.1", "6443 is not reachable"
+    monkeypatch.setattr(api_tunnel, "_answers", lambda host: True)
+    assert api_tunnel.address(mine, END) == ("198.51.100.7", 6443)
     assert read_json(mine.dir / "tunnel.json") is None, "what is not needed any more is ended"
 
 
@@ -107,7 +107,7 @@ def test_a_port_that_somebody_else_took_is_not_fought_for(tmp_path: Path, monkey
         port = theirs.getsockname()[1]
         gone = {"port": port, "process": Process(2**22 + 1, 1).to_dict(), "endpoint": JUMPED.to_dict()}
         write_json(mine.dir / "tunnel.json", gone)
-        assert apitunnel.address(mine, JUMPED)[1] != port
+        assert api_tunnel.address(mine, JUMPED)[1] != port
 
 
 def test_ssh_s_last_word_is_told(tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from kubernetes import client as k8s
 
-from hardwatt import addons, engine, gitops, kube, lookat
+from hardwatt import addons, engine, gitops, lookat
 from hardwatt import up as up_module
+from hardwatt.cluster import client
+from hardwatt.cluster.changes import Undo
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.process import Result
 from hardwatt.engine.journal import JOURNAL, Journal, State
-from hardwatt.engine.undo import Undo
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import KUBEADM, Lack, Readiness
 
@@ -91,11 +92,11 @@ def test_git_that_cannot_be_built_is_not_ready(
 
 def ready(lab: Lab, monkeypatch: pytest.MonkeyPatch, found: Readiness) -> None:
     """Run lab.up's last step on a cluster whose pods are all well."""
-    status = kube.Status({"n": True}, (kube.Pod("a", "p", "Running", True, 0, {}, "1", False),))
+    status = client.Status({"n": True}, (client.Pod("a", "p", "Running", True, 0, {}, "1", False),))
     monkeypatch.setattr(gitops, "expected", lambda *_: ())
     monkeypatch.setattr(gitops, "look", lambda *_: found)
-    monkeypatch.setattr(kube, "client", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(kube, "read", lambda _: status)
+    monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(client, "read", lambda _: status)
     monkeypatch.setattr(up_module, "READY_TIMEOUT", 0.0)
     index: Any = object()
     up_module._ready(up_module.State(lab, index))
@@ -139,7 +140,7 @@ def test_kubeadms_own_is_scaled_or_made_again(lab: Lab, monkeypatch: pytest.Monk
 
     scaled: list[Any] = []
     monkeypatch.setattr(addons, "Ssh", FakeSsh)
-    monkeypatch.setattr(kube, "client", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(gitops, "look", lambda *_: found)
     apps = type("Apps", (), {
         "patch_namespaced_deployment_scale": lambda _, *words, **__: scaled.append(words[:2]),

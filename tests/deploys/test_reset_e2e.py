@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt import kube, nodedata, provision
+from hardwatt import nodedata, provision
+from hardwatt.cluster import client
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect.ssh import Ssh
@@ -53,8 +54,8 @@ def snapshot(lab: Lab) -> set[str]:
 
 
 def ready(lab: Lab) -> None:
-    kube.fetch_kubeconfig(lab, choice.machine_for(lab).endpoint())
-    wait(lambda: kube.status(lab), lambda status: status.ready, what="cluster", timeout=300,
+    client.fetch_kubeconfig(lab, choice.machine_for(lab).endpoint())
+    wait(lambda: client.status(lab), lambda status: status.ready, what="cluster", timeout=300,
          describe=lambda status: status.summary)  # fmt: skip
 
 

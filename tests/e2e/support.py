@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import kube
+from hardwatt.cluster import client
+from hardwatt.cluster.client import Pod
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect.ssh import Ssh
-from hardwatt.kube import Pod
 from hardwatt.machines import choice, identity
 from hardwatt.machines.embedded import host_record, network
 from hardwatt.machines.embedded.host_snapshot import Snapshot
@@ -67,7 +67,7 @@ class Story:
         return Ssh(choice.machine_for(self.lab).endpoint())
 
     def pods(self) -> tuple[Pod, ...]:
-        return kube.status(self.lab).pods
+        return client.status(self.lab).pods
 
 
 def kill_session(process: "subprocess.Popen[bytes]", number: int = signal.SIGKILL) -> None:

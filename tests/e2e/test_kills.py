@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from hardwatt import kube
 from hardwatt.bundle import Bundle, Run, Writer
+from hardwatt.cluster import client as cluster_client
 from hardwatt.core.wait import wait
 from hardwatt.engine.journal import JOURNAL, Journal, State
 from hardwatt.engine.plant import NO_JITTER
@@ -108,7 +108,7 @@ def assert_put_back(story: Story) -> None:
     """Flux runs as before, without the experiment's argument; nothing of the experiment is there."""
     from kubernetes import client
 
-    with kube.client(story.lab) as api_client:
+    with cluster_client.client(story.lab) as api_client:
         apps: Any = client.AppsV1Api(api_client)
         core: Any = client.CoreV1Api(api_client)
         controllers = apps.list_namespaced_deployment("flux-system").items

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import apitunnel, kube
+from hardwatt.cluster import api_tunnel, client
 from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
@@ -45,7 +45,7 @@ def behind(story: Story, far: Endpoint, tmp_path: Path) -> Iterator[Lab]:
     write_atomic(lab.dir / "ssh_config", ssh_routes.ssh_config(far))
     write_json(node_file(lab), {**data, "ssh": {**data["ssh"], "config": str(lab.dir / "ssh_config")}})
     yield lab
-    apitunnel.stop(lab)
+    api_tunnel.stop(lab)
 
 
 def test_commands_go_through_the_jump_host(far: Endpoint) -> None:
@@ -55,12 +55,12 @@ def test_commands_go_through_the_jump_host(far: Endpoint) -> None:
 
 
 def test_the_api_goes_through_a_tunnel_that_is_kept(behind: Lab, far: Endpoint) -> None:
-    assert kube.fetch_kubeconfig(behind, far)
+    assert client.fetch_kubeconfig(behind, far)
     assert "server: https://127.0.0.1:" in behind.kubeconfig.read_text()
-    assert kube.status(behind).nodes == {far.name: True}
+    assert client.status(behind).nodes == {far.name: True}
     Process.from_dict(read_json(behind.dir / "tunnel.json")["process"]).stop()
-    assert kube.status(behind).nodes == {far.name: True}, "an ended tunnel is started again"
-    assert not kube.fetch_kubeconfig(behind, far), "at the same port"
+    assert client.status(behind).nodes == {far.name: True}, "an ended tunnel is started again"
+    assert not client.fetch_kubeconfig(behind, far), "at the same port"
 
 
 def test_git_goes_through_the_jump_host(story: Story, far: Endpoint, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from hardwatt import kube
 from hardwatt.bundle import Bundle
+from hardwatt.cluster import client as cluster_client
 from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait
 from hardwatt.machines import choice
@@ -111,7 +111,7 @@ def stop_after_init(story: Story, log: Path, number: int) -> None:
 
 
 def test_the_lab_is_up(story: Story) -> None:
-    status = kube.status(story.lab)
+    status = cluster_client.status(story.lab)
     assert list(status.nodes.values()) == [True]
     for namespace, names in EXPECTED_PODS.items():
         for name in names:
@@ -136,7 +136,7 @@ def fingerprint(story: Story) -> dict[str, object]:
 
     with story.node() as node:
         head = node.run("git --git-dir=/srv/git/lab.git -c safe.directory='*' rev-parse main").stdout
-    with kube.client(story.lab) as api:
+    with cluster_client.client(story.lab) as api:
         apps = client.AppsV1Api(api)
         objects: list[Any] = [
             *apps.list_deployment_for_all_namespaces().items,
@@ -206,7 +206,7 @@ def test_ten_cpu_seconds_in_a_window_are_ten_cpu_seconds(story: Story) -> None:
     container = client.V1Container(name="burn", image=image, command=["sh", "-c", BURN])
     spec = client.V1PodSpec(containers=[container], restart_policy="Never", termination_grace_period_seconds=0)
     pod = client.V1Pod(metadata=client.V1ObjectMeta(name="burn"), spec=spec)
-    with kube.client(story.lab) as api, open_plant(story.lab) as plant:
+    with cluster_client.client(story.lab) as api, open_plant(story.lab) as plant:
         core: Any = client.CoreV1Api(api)
         core.create_namespaced_pod("default", pod)
         try:
@@ -271,7 +271,7 @@ def test_after_the_experiment_nothing_of_it_is_left_in_the_cluster(story: Story)
     from kubernetes import client
 
     assert "to be put back" not in story.invoke("experiment.status").stdout
-    with kube.client(story.lab) as api:
+    with cluster_client.client(story.lab) as api:
         core: Any = client.CoreV1Api(api)
         apps: Any = client.AppsV1Api(api)
         spaces = {space.metadata.name for space in core.list_namespace().items}

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt import forward, kube, meter
+from hardwatt import meter
 from hardwatt.bundle import Bundle, Edge, Provenance, Run, Writer
+from hardwatt.cluster import client as cluster_client
+from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.wait import wait
 from hardwatt.dump import dump_run
@@ -54,7 +56,7 @@ class Windows:
             folder, _plan(names), Provenance(1, "modelled", "test", "", False, host=host, power_model=model)
         )
         for number, (start, end) in enumerate(self._edges):
-            dump_run(forward.prometheus_url(self.lab), start.run_id, start.node_ms, end.node_ms, writer)
+            dump_run(port_forward.prometheus_url(self.lab), start.run_id, start.node_ms, end.node_ms, writer)
             writer.add_edge(start)
             writer.add_edge(end)
             writer.add_run(Run(start.run_id, number, 0, "window", 0, "done", "", start.node_ms, end.node_ms))
@@ -96,7 +98,7 @@ def windows(lab: Lab, *namespaces: str) -> Iterator[Windows]:
     """Yield windows of a lab that is up; the namespaces are there meanwhile, and gone afterwards."""
     from kubernetes import client
 
-    with kube.client(lab) as api, open_plant(lab) as plant:
+    with cluster_client.client(lab) as api, open_plant(lab) as plant:
         core: Any = client.CoreV1Api(api)
         for name in namespaces:
             core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt import forward
+from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.energy import query
@@ -32,7 +32,7 @@ class FakeClient:
 
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(forward, "prometheus_url", lambda lab: "http://localhost:1")
+    monkeypatch.setattr(port_forward, "prometheus_url", lambda lab: "http://localhost:1")
     return open_lab()
 
 

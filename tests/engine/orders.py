@@ -22,6 +22,7 @@ import polars as pl
 from scipy import stats
 
 from hardwatt.bundle import Run, Writer
+from hardwatt.cluster.changes import Log
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
 from hardwatt.engine.arm import BaseArm, Commit
@@ -30,7 +31,6 @@ from hardwatt.engine.order import stream
 from hardwatt.engine.plan import Plan, Row, make_plan
 from hardwatt.engine.run import Engine
 from hardwatt.engine.studymodel import Study, override
-from hardwatt.engine.undo import Log
 from hardwatt.instruments.windows import Rule, integrate
 from tests.engine.simulated import IDLE_CORES, Disk, SimPlant
 

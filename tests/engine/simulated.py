@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from hardwatt.bundle import Check, Edge, SeriesSamples, Writer
+from hardwatt.cluster.changes import Changes, Log, Manifest, replaced
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
 from hardwatt.engine.arm import BaseArm, Bench, Git, load_arm
 from hardwatt.engine.plan import Row
 from hardwatt.engine.plant import NO_JITTER, Facts, Fetch
 from hardwatt.engine.studymodel import Exclusion, Study
-from hardwatt.engine.undo import Changes, Log, Manifest, replaced
 
 EPOCH_MS = 1_800_000_000_000
 CONTROLLERS = ("source-controller", "kustomize-controller")

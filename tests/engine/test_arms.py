@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from hardwatt.cluster.changes import Changes, Undo, perform
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
 from hardwatt.delivery import Buildbot, Burner, Flux, Runner
 from hardwatt.engine.arm import Bench, Commit, Git, load_arm
 from hardwatt.engine.studymodel import ARMS, Study
-from hardwatt.engine.undo import Changes, Undo, perform
 
 FLUX_KEY, RUNNER_KEY = "-----FLUX KEY-----", "-----RUNNER KEY-----"
 CONTROLLERS = ("source-controller", "kustomize-controller")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hardwatt.cluster.conditions import condition
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import CommandError, LabError, RefusedError
 from hardwatt.engine import checks
@@ -16,7 +17,6 @@ from hardwatt.engine.gitlog import parse_fetches
 from hardwatt.engine.rest import pod_problems
 from hardwatt.engine.rollouts import REVISION, RolloutLog, is_ready
 from hardwatt.engine.study import Study
-from hardwatt.engine.wait import condition
 from hardwatt.engine.window import sleep_until
 from hardwatt.engine.workload import WorkingCopy, base_kustomization, kustomization, manifests
 from tests.engine.simulated import Disk, SimClock

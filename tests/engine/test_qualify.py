@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hardwatt.bundle import SeriesSamples, Writer
+from hardwatt.cluster.changes import Log
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.engine import api, qualification
@@ -19,7 +20,6 @@ from hardwatt.engine.plan import Row
 from hardwatt.engine.preregistration import printed
 from hardwatt.engine.qualify import control, qualify
 from hardwatt.engine.studymodel import Study
-from hardwatt.engine.undo import Log
 from tests.engine.simulated import CLOCK_OFFSET_MS, SimPlant, opened
 
 CPU, READ_AT = "hardwatt_node_cpu_seconds_total", "hardwatt_meter_read_timestamp_seconds"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.bundle import Bundle, Run, Writer
+from hardwatt.cluster.changes import Undo
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError, LockedError, RefusedError, SettingsError
@@ -22,7 +23,6 @@ from hardwatt.engine import api, resume
 from hardwatt.engine.journal import JOURNAL, Journal
 from hardwatt.engine.plant import NO_JITTER
 from hardwatt.engine.status import status
-from hardwatt.engine.undo import Undo
 from tests.engine.simulated import CLOCK_OFFSET_MS, IDLE_CORES, JOB_SECONDS, Killed, SimPlant, opened
 
 STUDY, SEED, PAIRS = "push-vs-pull", 11, 2

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from hardwatt.engine.cluster import KubeCluster
+from hardwatt.cluster.changes import Changes, Undo, perform
+from hardwatt.cluster.objects import KubeCluster
 from hardwatt.engine.plant import NO_JITTER
-from hardwatt.engine.undo import Changes, Undo, perform
 
 
 class Deployment:

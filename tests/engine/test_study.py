@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from hardwatt.analysis.answer import ESTIMATORS
+from hardwatt.cluster.changes import Changes
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import SettingsError
 from hardwatt.engine.plan import make_plan
 from hardwatt.engine.study import Study, list_studies, load_study, read_study
-from hardwatt.engine.undo import Changes
 
 SHIPPED = ROOT / "experiments/studies/push-vs-pull.toml"
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hardwatt import gitops, kube
+from hardwatt import gitops
+from hardwatt.cluster import client
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process
@@ -85,7 +86,7 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
             raise CommandError(["flux"], 1)
 
     monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(end))
-    monkeypatch.setattr(kube, "client", lambda _: FakeApi())
+    monkeypatch.setattr(client, "client", lambda _: FakeApi())
     monkeypatch.setattr(gitops, "repository", lambda lab, name: repo)
     monkeypatch.setattr(home, "repository", lambda lab, name, endpoint: repo)
     monkeypatch.setattr(flux, "Cluster", lambda _: FakeCluster(world))

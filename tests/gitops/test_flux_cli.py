@@ -17,7 +17,7 @@ import requests
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import kube
+from hardwatt.cluster import client
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
 from hardwatt.connect.endpoint import Endpoint
@@ -221,7 +221,7 @@ def labs(plane: Plane, standin: StandIn, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def secret(lab: Lab) -> dict[str, str]:
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         return flux.Cluster(api).secret()
 
 
@@ -236,7 +236,7 @@ def test_from_no_repository_to_flux_ready_and_then_no_changes(labs: Labs, index:
     assert set(secret(lab)) == {"identity", "identity.pub", "known_hosts"}
     assert bootstrap(lab, index).changed == ()
     assert plan(lab, index) == ""
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         found: Any = kubernetes.AppsV1Api(api).list_stateful_set_for_all_namespaces().items
     assert {item.metadata.name for item in found} == {"prometheus-k8s"}
     for path in [*labs.folder.rglob("*"), *labs.plane.folder.glob("*.log")]:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt import forward
+from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
 from hardwatt.config.versions import load, machine_arch
@@ -163,9 +163,9 @@ def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")
     with pytest.raises(LabError, match="grafana is not part of this lab") as caught:
-        forward.forward(lab, "grafana", forward._free_port())
+        port_forward.forward(lab, "grafana", port_forward._free_port())
     assert "mirror.import" in caught.value.hint
-    assert forward.default_port(lab, "grafana") == 3000
+    assert port_forward.default_port(lab, "grafana") == 3000
 
 
 def test_an_imported_archive_brings_kepler_into_the_repository(lab: Lab, index: Index, tmp_path: Path) -> None:

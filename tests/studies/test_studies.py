@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from hardwatt.cluster.changes import Changes
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import SettingsError
 from hardwatt.engine.arm import Bench, Commit, Git, load_arm
 from hardwatt.engine.plan import make_plan
 from hardwatt.engine.study import list_studies, load_study
 from hardwatt.engine.studymodel import ARMS, Study
-from hardwatt.engine.undo import Changes
 from tests.engine.test_arms import Objects, Pages
 
 STUDIES = list_studies(ROOT)

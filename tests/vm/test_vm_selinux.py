@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt import kube, provision, reboot
+from hardwatt import provision, reboot
+from hardwatt.cluster import client
 from hardwatt.connect.ssh import Ssh
 from hardwatt.machines import choice
 from hardwatt.machines.embedded import host_record
@@ -60,7 +61,7 @@ def mode(node: Ssh) -> str:
 @pytest.mark.usefixtures("bare")
 def test_lab_up_ends_in_ready_and_selinux_stays_enforcing(enforcing: Story) -> None:
     enforcing.invoke("lab.up", timeout=UP)
-    found = kube.status(enforcing.lab)
+    found = client.status(enforcing.lab)
     assert found.ready
     with enforcing.node() as node:
         assert mode(node) == "Enforcing"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import forward, kube, reboot
+from hardwatt import reboot
+from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect import boot, sudo
@@ -119,7 +120,7 @@ def test_lab_up_reboots_the_host_and_ends_in_ready(host: Story, lab: Story, bare
         before = node.run(f"cat {boot.BOOT_ID}").stdout
     done = lab.invoke("lab.up", timeout=UP)
     assert "cgroup v2 is switched on" in done.stderr
-    found = kube.status(lab.lab)
+    found = client.status(lab.lab)
     assert found.ready
     assert found.nodes == {lab.lab.name: True}
     with host.node() as node:
@@ -141,7 +142,7 @@ def test_a_second_up_changes_nothing(lab: Story) -> None:
 
 
 def test_prometheus_is_reached_through_the_jump_host(lab: Story) -> None:
-    with Client(forward.prometheus_url(lab.lab)) as client:
+    with Client(port_forward.prometheus_url(lab.lab)) as client:
         rows, _ = client.query("up == 1")
     assert rows
 

@@ -12,9 +12,9 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
+from hardwatt.cluster.changes import Manifest, first_arguments, replaced
 from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait
-from hardwatt.engine.undo import Manifest, first_arguments, replaced
 
 MANAGER = "hardwatt"
 _DYNAMIC: Any = DynamicClient  # it has no annotations
@@ -39,7 +39,7 @@ def api_errors(doing: str) -> Iterator[None]:
 
 
 class KubeCluster:
-    """``hardwatt.engine.undo.Cluster`` on a real cluster.
+    """``hardwatt.cluster.changes.Cluster`` on a real cluster.
 
     ``discovery`` is a file that holds what the API server offers; it is made anew by each object.
     """

@@ -13,7 +13,7 @@ import urllib3
 import yaml
 from kubernetes import client as k8s
 
-from hardwatt import apifaults, apitunnel, kube
+from hardwatt.cluster import api_errors, api_tunnel, client
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect import ssh_routes, sudo
@@ -63,9 +63,9 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def endpoint(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
-    monkeypatch.setattr(kube, "Ssh", FakeSsh)
-    monkeypatch.setattr(apitunnel, "_answers", lambda _: True)  # whatever this machine's network answers there
-    monkeypatch.setattr(FakeSsh, "files", {kube.ADMIN: ADMIN}, raising=False)
+    monkeypatch.setattr(client, "Ssh", FakeSsh)
+    monkeypatch.setattr(api_tunnel, "_answers", lambda _: True)  # whatever this machine's network answers there
+    monkeypatch.setattr(FakeSsh, "files", {client.ADMIN: ADMIN}, raising=False)
     return Endpoint("unit", "embedded", "10.77.0.2", 22, "root", lab.keys / "k", lab.known_hosts, "", "10.77.0.2")
 
 
@@ -92,8 +92,8 @@ def pod(**changed: Any) -> Any:
 
 
 def test_a_pod_is_read_whole() -> None:
-    found = kube.Pod.of(pod(restarts=2))
-    assert found == kube.Pod("apps", "web", "Running", True, 2, {"web": "hardwatt.dev/app@sha256:aa"}, "1-2", False)
+    found = client.Pod.of(pod(restarts=2))
+    assert found == client.Pod("apps", "web", "Running", True, 2, {"web": "hardwatt.dev/app@sha256:aa"}, "1-2", False)
     assert found.well
 
 
@@ -109,42 +109,42 @@ def test_a_pod_is_read_whole() -> None:
     ],
 )
 def test_which_pods_keep_a_cluster_from_being_ready(changed: dict[str, Any], well: bool) -> None:
-    assert kube.Pod.of(pod(**changed)).well is well
+    assert client.Pod.of(pod(**changed)).well is well
 
 
 def test_a_pod_that_was_only_just_made_has_no_status_yet() -> None:
     bare = k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="a", namespace="b", uid="c"), status=k8s.V1PodStatus())
-    assert kube.Pod.of(bare) == kube.Pod("b", "a", "", False, 0, {}, "c", False)
+    assert client.Pod.of(bare) == client.Pod("b", "a", "", False, 0, {}, "c", False)
 
 
 def test_a_cluster_without_nodes_or_pods_is_not_ready() -> None:
-    well = kube.Pod.of(pod())
-    assert kube.Status({"n": True}, (well,)).ready
-    assert not kube.Status({}, (well,)).ready
-    assert not kube.Status({"n": True}, ()).ready
-    assert not kube.Status({"n": True, "m": False}, (well,)).ready
+    well = client.Pod.of(pod())
+    assert client.Status({"n": True}, (well,)).ready
+    assert not client.Status({}, (well,)).ready
+    assert not client.Status({"n": True}, ()).ready
+    assert not client.Status({"n": True, "m": False}, (well,)).ready
 
 
 def test_the_summary_names_what_is_waited_for() -> None:
-    late = kube.Pod.of(pod(phase="Pending", ready=False))
-    text = kube.Status({"n": False}, (kube.Pod.of(pod()), *[late] * 5)).summary
+    late = client.Pod.of(pod(phase="Pending", ready=False))
+    text = client.Status({"n": False}, (client.Pod.of(pod()), *[late] * 5)).summary
     assert text == "n not Ready; 1 of 6 pods ready; waiting for " + ", ".join(["apps/web Pending"] * 3) + " and 2 more"
-    assert kube.Status({"n": True}, (kube.Pod.of(pod()),)).summary == "n Ready; 1 of 1 pods ready"
+    assert client.Status({"n": True}, (client.Pod.of(pod()),)).summary == "n Ready; 1 of 1 pods ready"
 
 
 def test_the_kubeconfig_is_private_and_points_at_the_node(lab: Lab, endpoint: Endpoint) -> None:
-    assert kube.fetch_kubeconfig(lab, endpoint) is True
+    assert client.fetch_kubeconfig(lab, endpoint) is True
     assert stat.S_IMODE(lab.kubeconfig.stat().st_mode) == 0o600
     data = yaml.safe_load(lab.kubeconfig.read_text())
     assert data["clusters"][0]["cluster"]["server"] == "https://10.77.0.2:6443"
     assert data["users"] == yaml.safe_load(ADMIN)["users"]
-    assert kube.fetch_kubeconfig(lab, endpoint) is False
+    assert client.fetch_kubeconfig(lab, endpoint) is False
 
 
 def test_a_kubeconfig_that_others_may_read_is_mended(lab: Lab, endpoint: Endpoint) -> None:
-    kube.fetch_kubeconfig(lab, endpoint)
+    client.fetch_kubeconfig(lab, endpoint)
     lab.kubeconfig.chmod(0o644)
-    assert kube.fetch_kubeconfig(lab, endpoint) is True
+    assert client.fetch_kubeconfig(lab, endpoint) is True
     assert stat.S_IMODE(lab.kubeconfig.stat().st_mode) == 0o600
 
 
@@ -153,13 +153,13 @@ def test_a_user_who_is_not_root_reads_it_with_sudo(
 ) -> None:
     monkeypatch.setattr(sudo, "_rights", {})
     monkeypatch.setattr(sudo, "_try", lambda *_: "")
-    assert kube.fetch_kubeconfig(lab, dataclasses.replace(endpoint, user="admin")) is True
+    assert client.fetch_kubeconfig(lab, dataclasses.replace(endpoint, user="admin")) is True
 
 
 def test_no_control_plane_says_what_to_do(lab: Lab, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeSsh, "files", {})
     with pytest.raises(LabError, match="no control plane") as caught:
-        kube.fetch_kubeconfig(lab, endpoint)
+        client.fetch_kubeconfig(lab, endpoint)
     assert caught.value.hint == "invoke lab.up"
     assert not lab.kubeconfig.exists()
 
@@ -196,8 +196,8 @@ def write_kubeconfig(lab: Lab, server: str) -> None:
 
 def refused(lab: Lab, match: str) -> LabError:
     """Return the error with which the cluster's door stays closed."""
-    with pytest.raises(LabError, match=match) as caught, kube.client(lab) as api:
-        kube.read(k8s.CoreV1Api(api))
+    with pytest.raises(LabError, match=match) as caught, client.client(lab) as api:
+        client.read(k8s.CoreV1Api(api))
     return caught.value
 
 
@@ -226,7 +226,7 @@ def test_machine_and_link_are_looked_at_before_anything_is_sent(
 ) -> None:
     write_kubeconfig(lab, "https://127.0.0.1:1")
     monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(endpoint, obstacle=reason))
-    monkeypatch.setattr(kube, "_Client", lambda _: pytest.fail("a request would be sent"))
+    monkeypatch.setattr(client, "_Client", lambda _: pytest.fail("a request would be sent"))
     assert refused(lab, reason).hint == "invoke lab.up"
 
 
@@ -235,7 +235,7 @@ def test_an_api_server_that_does_not_answer_on_a_node_that_does(lab: Lab, machin
     with pytest.raises(
         LabError, match=r"API server at https://127.0.0.1:1 does not answer \(\[Errno 111\] [^()]*\), but SSH"
     ) as caught:
-        kube.status(lab)
+        client.status(lab)
     assert caught.value.hint == "invoke lab.up"
 
 
@@ -249,7 +249,7 @@ def test_a_node_that_does_not_answer_at_all(
     monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(machine, kind=kind))
     monkeypatch.setattr(ssh_routes, "ssh_answers", lambda *_: False)
     with pytest.raises(LabError, match="neither SSH nor its API server") as caught:
-        kube.status(lab)
+        client.status(lab)
     assert caught.value.hint == hint
 
 
@@ -258,14 +258,14 @@ def test_a_machine_that_goes_away_during_a_request_is_named(
 ) -> None:
     gone = FakeMachine(machine, obstacle="the machine's link hw-1 is gone")
     monkeypatch.setattr(choice, "machine_for", lambda _: gone)
-    error = apifaults.explained(lab, "https://127.0.0.1:1", TimeoutError("timed out"))
+    error = api_errors.explained(lab, "https://127.0.0.1:1", TimeoutError("timed out"))
     assert error.message == "the machine's link hw-1 is gone"
 
 
 def test_another_servers_certificate_is_named(lab: Lab, machine: Endpoint) -> None:
     wrong = ssl.SSLCertVerificationError("certificate verify failed: self-signed certificate")
     outer = urllib3.exceptions.MaxRetryError(cast(Any, None), "/api", urllib3.exceptions.SSLError(wrong))
-    error = apifaults.explained(lab, "https://10.77.0.2:6443", outer)
+    error = api_errors.explained(lab, "https://10.77.0.2:6443", outer)
     assert "a certificate that is not of the lab's cluster" in error.message
     assert "self-signed" in error.message
     assert error.hint == "invoke lab.kubeconfig"
@@ -281,7 +281,7 @@ def test_another_servers_certificate_is_named(lab: Lab, machine: Endpoint) -> No
 def test_an_answer_that_is_an_error_is_one_line(lab: Lab, machine: Endpoint, status: int, text: str, hint: str) -> None:
     answer = k8s.ApiException(status=status, reason="No")
     answer.body = '{"message": "etcdserver: no space"}'
-    error = apifaults.explained(lab, "https://10.77.0.2:6443", answer)
+    error = api_errors.explained(lab, "https://10.77.0.2:6443", answer)
     assert text in error.message
     assert error.hint == hint
 
@@ -289,8 +289,8 @@ def test_an_answer_that_is_an_error_is_one_line(lab: Lab, machine: Endpoint, sta
 def test_a_request_without_a_limit_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(k8s.ApiClient, "call_api", lambda self, *_, **more: seen.append(more["_request_timeout"]))
-    core: Any = k8s.CoreV1Api(kube._Client(k8s.Configuration()))
+    core: Any = k8s.CoreV1Api(client._Client(k8s.Configuration()))
     for more in ({}, {"_request_timeout": 3}):
         with contextlib.suppress(AttributeError):  # the double returns no response
             core.list_node(**more)
-    assert seen == [(kube.CONNECT_TIMEOUT, kube.READ_TIMEOUT), 3]
+    assert seen == [(client.CONNECT_TIMEOUT, client.READ_TIMEOUT), 3]

@@ -12,7 +12,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from hardwatt import apifaults, apitunnel
+from hardwatt.cluster import api_errors, api_tunnel
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
@@ -23,7 +23,7 @@ from hardwatt.core.wait import patience
 from hardwatt.machines import choice
 
 ADMIN = "/etc/kubernetes/admin.conf"
-PORT = apitunnel.PORT
+PORT = api_tunnel.PORT
 TIMEOUT = 10
 """Seconds for one request."""
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30
@@ -103,7 +103,7 @@ def fetch_kubeconfig(lab: Lab, endpoint: Endpoint) -> bool:
         found = ssh.run(f"{sudo.prefix(endpoint)}cat {ADMIN}", check=False)
     if found.returncode != 0:
         raise LabError(f"the node has no control plane yet ({found.stderr.strip()})", hint="invoke lab.up")
-    text = rewritten(found.stdout, *apitunnel.address(lab, endpoint))
+    text = rewritten(found.stdout, *api_tunnel.address(lab, endpoint))
     before = lab.kubeconfig.read_text() if lab.kubeconfig.exists() else ""
     private = lab.kubeconfig.exists() and lab.kubeconfig.stat().st_mode & 0o777 == 0o600
     if text == before and private:
@@ -139,26 +139,26 @@ def client(lab: Lab) -> Iterator[Any]:
     """
     end = choice.reached(lab).endpoint()
     if not lab.kubeconfig.exists():
-        raise LabError(f"the lab {lab.name} has no kubeconfig ({lab.kubeconfig} is missing)", hint=apifaults.UP)
-    apitunnel.keep(lab)
+        raise LabError(f"the lab {lab.name} has no kubeconfig ({lab.kubeconfig} is missing)", hint=api_errors.UP)
+    api_tunnel.keep(lab)
     settings = kubernetes_client.Configuration()
     settings.retries = 1
     try:
         path = str(lab.kubeconfig)
         kubernetes_config.load_kube_config(path, client_configuration=settings)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        raise LabError(f"no usable kubeconfig in {lab.kubeconfig}: {error}", hint=apifaults.KUBECONFIG) from error
-    server, expected = str(settings.host), apitunnel.server(lab, end)
+        raise LabError(f"no usable kubeconfig in {lab.kubeconfig}: {error}", hint=api_errors.KUBECONFIG) from error
+    server, expected = str(settings.host), api_tunnel.server(lab, end)
     if expected and server != expected:
         raise LabError(
             f"the kubeconfig {lab.kubeconfig} is of another cluster: its server is {server}, the lab's is {expected}",
-            hint=apifaults.KUBECONFIG,
+            hint=api_errors.KUBECONFIG,
         )
     try:
         with _Client(settings) as api:
             yield api
     except (ApiException, HTTPError) as error:
-        raise apifaults.explained(lab, server, error) from error
+        raise api_errors.explained(lab, server, error) from error
 
 
 def status(lab: Lab) -> Status:
@@ -178,7 +178,7 @@ def read(core: Any) -> Status:
     try:
         return _read(core)
     except (ApiException, HTTPError) as error:
-        raise LabError(f"the API server does not answer: {apifaults.short(error)}", hint=apifaults.UP) from error
+        raise LabError(f"the API server does not answer: {api_errors.short(error)}", hint=api_errors.UP) from error
 
 
 def _read(core: Any) -> Status:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kubernetes import client as k8s
 
-from hardwatt import forward, kube
+from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.machines import choice
@@ -69,7 +69,7 @@ def pod(*, ready: bool) -> Any:
 @pytest.fixture
 def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
     made = FakeCore()
-    monkeypatch.setattr(kube, "client", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(k8s, "CoreV1Api", lambda _: made)
     monkeypatch.setattr(choice, "reached", lambda _: None)
     return made
@@ -84,42 +84,42 @@ def ready(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, core: FakeC
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")
     yield lab
-    forward.stop(lab)
+    port_forward.stop(lab)
 
 
 def port() -> int:
-    return forward._free_port()
+    return port_forward._free_port()
 
 
 def test_it_runs_in_the_background_and_is_found_again(ready: Lab) -> None:
     number = port()
-    url = forward.forward(ready, "prometheus", number)
+    url = port_forward.forward(ready, "prometheus", number)
     assert url == f"http://localhost:{number}"
-    found = forward.find(ready, "prometheus")
+    found = port_forward.find(ready, "prometheus")
     assert found is not None
-    assert forward.forward(ready, "prometheus", number) == url
-    again = forward.find(ready, "prometheus")
+    assert port_forward.forward(ready, "prometheus", number) == url
+    again = port_forward.find(ready, "prometheus")
     assert again is not None
     assert again.process == found.process
-    assert forward.prometheus_url(ready) == url
-    assert forward.status(ready) == f"prometheus on {url}"
+    assert port_forward.prometheus_url(ready) == url
+    assert port_forward.status(ready) == f"prometheus on {url}"
 
 
 def test_stop_ends_it_and_forgets_it(ready: Lab) -> None:
-    forward.forward(ready, "prometheus", port())
-    found = forward.find(ready, "prometheus")
+    port_forward.forward(ready, "prometheus", port())
+    found = port_forward.find(ready, "prometheus")
     assert found is not None
-    forward.stop(ready)
+    port_forward.stop(ready)
     assert not found.process.alive()
-    assert forward.find(ready, "prometheus") is None
-    assert forward.status(ready) == "none"
+    assert port_forward.find(ready, "prometheus") is None
+    assert port_forward.status(ready) == "none"
 
 
 def test_another_port_replaces_it(ready: Lab) -> None:
-    forward.forward(ready, "prometheus", port())
-    first = forward.find(ready, "prometheus")
+    port_forward.forward(ready, "prometheus", port())
+    first = port_forward.find(ready, "prometheus")
     number = port()
-    assert forward.forward(ready, "prometheus", number).endswith(str(number))
+    assert port_forward.forward(ready, "prometheus", number).endswith(str(number))
     assert first is not None
     assert not first.process.alive()
 
@@ -128,9 +128,9 @@ def test_a_taken_port_is_refused_with_a_hint(ready: Lab) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         number = server.getsockname()[1]
         with pytest.raises(LabError, match=f"port {number} is taken") as caught:
-            forward.forward(ready, "prometheus", number)
+            port_forward.forward(ready, "prometheus", number)
         assert caught.value.hint == f"invoke lab.forward prometheus --port {number + 1}"
-        assert forward.find(ready, "prometheus") is None
+        assert port_forward.find(ready, "prometheus") is None
 
 
 def test_the_engine_gets_a_free_port_where_the_usual_one_is_taken(ready: Lab) -> None:
@@ -139,38 +139,38 @@ def test_the_engine_gets_a_free_port_where_the_usual_one_is_taken(ready: Lab) ->
         settings = ready.settings.model_copy(
             update={"prometheus": ready.settings.prometheus.model_copy(update={"local_port": number})}
         )
-        url = forward.prometheus_url(Lab(settings, ready.root, ready.dir))
+        url = port_forward.prometheus_url(Lab(settings, ready.root, ready.dir))
     assert not url.endswith(str(number))
 
 
 def test_an_unknown_target_lists_the_right_ones(ready: Lab) -> None:
     with pytest.raises(LabError, match="unknown target 'grafna'") as caught:
-        forward.forward(ready, "grafna")
+        port_forward.forward(ready, "grafna")
     assert "prometheus" in caught.value.hint
 
 
 def test_without_a_kubeconfig_it_says_so(ready: Lab) -> None:
     ready.kubeconfig.unlink()
     with pytest.raises(LabError, match="no kubeconfig") as caught:
-        forward.forward(ready, "prometheus", port())
+        port_forward.forward(ready, "prometheus", port())
     assert caught.value.hint == "invoke lab.up"
 
 
 def test_a_kubectl_that_ends_is_shown(ready: Lab, tmp_path: Path) -> None:
     (tmp_path / "kubectl").write_text("#!/bin/sh\necho 'services \"prometheus-k8s\" not found' >&2\nexit 1\n")
     with pytest.raises(LabError, match="not found"):
-        forward.forward(ready, "prometheus", port())
+        port_forward.forward(ready, "prometheus", port())
 
 
 def test_a_forward_of_a_pod_that_is_gone_is_made_anew(ready: Lab, tmp_path: Path) -> None:
     number = port()
-    forward.forward(ready, "prometheus", number)
-    first = forward.find(ready, "prometheus")
+    port_forward.forward(ready, "prometheus", number)
+    first = port_forward.find(ready, "prometheus")
     assert first is not None
     (tmp_path / "gone").touch()
     assert not first.answers()
     (tmp_path / "kubectl").write_text(KUBECTL.replace('"gone"', '"other"'))
-    assert forward.forward(ready, "prometheus", number) == f"http://localhost:{number}"
+    assert port_forward.forward(ready, "prometheus", number) == f"http://localhost:{number}"
     assert not first.process.alive()
 
 
@@ -180,15 +180,15 @@ def test_a_service_without_a_pod_that_runs_is_named_at_once(
 ) -> None:
     core.pods = pods
     with pytest.raises(LabError, match=f"prometheus does not run: .*{seen}") as caught:
-        forward.prometheus_url(ready)
+        port_forward.prometheus_url(ready)
     assert "invoke lab.up" in caught.value.hint
-    assert forward.find(ready, "prometheus") is None
+    assert port_forward.find(ready, "prometheus") is None
 
 
 def test_a_service_that_is_gone_is_named(ready: Lab, core: FakeCore) -> None:
     core.service = False
     with pytest.raises(LabError, match="no Service monitoring/prometheus-k8s"):
-        forward.forward(ready, "prometheus", port())
+        port_forward.forward(ready, "prometheus", port())
 
 
 def test_a_machine_that_is_gone_comes_before_a_port_that_is_taken(ready: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,4 +197,4 @@ def test_a_machine_that_is_gone_comes_before_a_port_that_is_taken(ready: Lab, mo
 
     monkeypatch.setattr(choice, "reached", gone)
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(LabError, match="the machine is stopped"):
-        forward.forward(ready, "prometheus", server.getsockname()[1])
+        port_forward.forward(ready, "prometheus", server.getsockname()[1])

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubernetes import client as kubernetes
 
-from hardwatt import kube
+from hardwatt.cluster import client
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
@@ -164,7 +164,7 @@ def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
 
 def _require_pods(lab: Lab, name: str, target: Target) -> None:
     """Raise ``LabError`` where no pod of a service is ready: kubectl would wait for one."""
-    with kube.client(lab) as api:
+    with client.client(lab) as api:
         core: Any = kubernetes.CoreV1Api(api)
         service = target.service.partition("/")[2]
         try:
@@ -176,7 +176,7 @@ def _require_pods(lab: Lab, name: str, target: Target) -> None:
                 f"{name} is not in the cluster: no Service {target.namespace}/{service}", hint=_UP
             ) from error
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        pods = [kube.Pod.of(pod) for pod in core.list_namespaced_pod(target.namespace, label_selector=selector).items]
+        pods = [client.Pod.of(pod) for pod in core.list_namespaced_pod(target.namespace, label_selector=selector).items]
     if not any(pod.well for pod in pods):
         seen = ", ".join(map(str, pods)) or "it has none"
         raise LabError(

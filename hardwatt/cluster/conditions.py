@@ -1,7 +1,7 @@
 """Waiting for objects of the cluster, for arms."""
 
+from hardwatt.cluster.changes import Cluster, Manifest
 from hardwatt.core.wait import wait
-from hardwatt.engine.undo import Cluster, Manifest
 
 
 def condition(found: Manifest | None, kind: str = "Ready") -> tuple[bool, str]:

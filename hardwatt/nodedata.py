@@ -5,7 +5,6 @@ import ipaddress
 from pathlib import Path
 from typing import Any, Literal
 
-from hardwatt import meter
 from hardwatt.config import versions
 from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes
@@ -14,6 +13,7 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.gitops import keys
+from hardwatt.meter import models, node_config
 from hardwatt.mirror import apt, rpm_versions
 from hardwatt.mirror.index import Image, Index
 from hardwatt.mirror.served import Served
@@ -65,7 +65,7 @@ class Processor:
         """Ask the node."""
         with Ssh(endpoint) as ssh:
             system, cpus, vendor, product, info = ssh.run(_PROCESSOR).stdout.split("\n", 4)
-        return cls(int(cpus), info, meter.cloud_instance(vendor, product), tuple(system.split()))
+        return cls(int(cpus), info, models.cloud_instance(vendor, product), tuple(system.split()))
 
 
 def node_file(lab: Lab) -> Path:
@@ -288,12 +288,12 @@ def _meter(lab: Lab, endpoint: Endpoint, processor: Processor) -> dict[str, Any]
     if asked != "auto":
         source = asked
     asked_model = lab.settings.meter.model
-    model = meter.select_model(asked_model, processor.info, processor.instance) if source == "modelled" else None
+    model = models.select_model(asked_model, processor.info, processor.instance) if source == "modelled" else None
     cpu = endpoint.data.get("machine_cgroup") or "procstat"
-    files = {dest: str(file.relative_to(lab.root)) for dest, file in meter.NODE_FILES.items()}
+    files = {dest: str(file.relative_to(lab.root)) for dest, file in node_config.NODE_FILES.items()}
     return {
         # a counter that a node on this machine sees is that of the whole machine: the model is meant to stand beside it
-        "config": meter.meter_config(
+        "config": node_config.meter_config(
             source=source,
             model=model,
             cpus=processor.cpus,

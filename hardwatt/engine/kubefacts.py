@@ -6,7 +6,7 @@ from typing import Any
 from kubernetes import client
 
 import hardwatt
-from hardwatt import dump, meter
+from hardwatt import dump
 from hardwatt.bundle.model import Source
 from hardwatt.cluster import port_forward
 from hardwatt.cluster.changes import Manifest, first_arguments
@@ -20,6 +20,7 @@ from hardwatt.engine.exporter import Exporter, meter_info
 from hardwatt.engine.plant import NO_JITTER, Facts
 from hardwatt.engine.studymodel import Study
 from hardwatt.gitops.optional import running_fake_meter
+from hardwatt.meter import models
 
 FLUX = "flux-system"
 JITTER = NO_JITTER.partition("=")[0]
@@ -58,7 +59,7 @@ class Inspection:
         )
         checks.refuse(found)
         cpus = int(edge.values.get("hardwatt_node_cpus", 0)) or 1
-        model = meter.load_models()[info["model"]].record(cpus) if info["source"] == "modelled" else {}
+        model = models.load_models()[info["model"]].record(cpus) if info["source"] == "modelled" else {}
         return Facts(
             source=_source(info),
             versions=self._versions(nodes, images),

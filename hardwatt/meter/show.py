@@ -11,16 +11,9 @@ from rich.table import Table
 
 from hardwatt.core.errors import SettingsError, VerifyError
 from hardwatt.core.progress import cells
-from hardwatt.meter import (
-    ROOT,
-    Model,
-    cloud_instance,
-    load_models,
-    model_problems,
-    parse_cpuinfo,
-    select_model,
-    sources,
-)
+from hardwatt.meter import sources
+from hardwatt.meter.models import Model, cloud_instance, load_models, model_problems, parse_cpuinfo, select_model
+from hardwatt.meter.node_config import ROOT
 from hardwatt.meter.sources import Sources, Zone
 
 NODE_ROOTS = ("/sys", f"{ROOT}/sysfs")

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from hardwatt import meter, nodedata
+from hardwatt import nodedata
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
+from hardwatt.meter import node_config
 from hardwatt.mirror import apt
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.served import Served
@@ -68,7 +69,7 @@ def test_confined_pods_may_read_what_the_meter_writes(run_node: Runner, mode: st
     lab = LAB | {
         "meter": {
             "config": {"source": "modelled"},
-            "files": {path: str(src) for path, src in meter.NODE_FILES.items()},
+            "files": {path: str(src) for path, src in node_config.NODE_FILES.items()},
             "mounts": [],
         }
     }

@@ -8,7 +8,8 @@ import pytest
 from pyinfra.api import DeployError
 
 from deploys import undo
-from hardwatt import meter, provision
+from hardwatt import provision
+from hardwatt.meter import node_config
 from tests.deploys.conftest import ROOT, Run, Runner
 
 RECORD = """\
@@ -126,7 +127,7 @@ def test_every_file_that_a_run_writes_is_taken_away(run_node: Runner) -> None:
     gone = [*undo.FILES, *undo.FOLDERS, *undo.CLUSTER_FOLDERS, *undo.CONTAINERD_FOLDERS]
     gone += [f"/etc/systemd/system/{unit}" for unit in undo.UNITS]
     globs = tuple(pattern.partition("*")[0] for pattern in undo.SOURCES)
-    written = {*run_node().files, *meter.NODE_FILES}
+    written = {*run_node().files, *node_config.NODE_FILES}
     left = [p for p in written if not p.startswith(tuple(gone)) and not p.startswith(globs)]
     assert left == []
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt import meter
 from hardwatt.bundle import Bundle, Edge, Provenance, Run, Writer
 from hardwatt.cluster import client as cluster_client
 from hardwatt.cluster import port_forward
@@ -15,6 +14,7 @@ from hardwatt.dump import dump_run
 from hardwatt.engine.exporter import meter_info
 from hardwatt.engine.kubeplant import KubePlant, open_plant
 from hardwatt.instruments import Crosscheck, Figure, judged, measure
+from hardwatt.meter import models
 from hardwatt.mirror import fill
 
 TICKS = 100
@@ -50,7 +50,7 @@ class Windows:
         info = meter_info(self._edges[0][0].values)
         cpus = int(self._edges[0][0].values["hardwatt_node_cpus"])
         host = {"kind": "embedded", "proc_stat": "host", "cpus": cpus}
-        model = meter.load_models()[info["model"]].record(cpus)
+        model = models.load_models()[info["model"]].record(cpus)
         names = [start.run_id for start, _ in self._edges]
         writer = Writer.create(
             folder, _plan(names), Provenance(1, "modelled", "test", "", False, host=host, power_model=model)

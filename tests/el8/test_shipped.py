@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import meter
 from hardwatt.config.settings import ROOT
-from hardwatt.meter import sources
+from hardwatt.meter import node_config, sources
 
 SHIPPED = [
-    *(file for file in meter.NODE_FILES.values() if file.suffix == ".py"),
+    *(file for file in node_config.NODE_FILES.values() if file.suffix == ".py"),
     Path(sources.__file__).with_name("powercap_probe.py"),
 ]
 """The meter's daemon, and the probe that is sent through ``python3 -``."""

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import meter as package
 from hardwatt.bundle import parse_exposition
 from hardwatt.core.errors import SettingsError, VerifyError
 from hardwatt.core.wait import wait
 from hardwatt.meter import hardwatt_meter as daemon
+from hardwatt.meter import models as meter_models
+from hardwatt.meter import node_config
 
 FILE = Path(daemon.__file__)
 
@@ -141,25 +142,25 @@ def unit(name: str) -> configparser.RawConfigParser:
 
 def test_the_unit_and_its_mounts_agree_with_the_configuration() -> None:
     service = unit("hardwatt-meter.service")
-    made = package.meter_config(source="modelled", model=package.load_models()["generic"], cpus=2)
+    made = node_config.meter_config(source="modelled", model=meter_models.load_models()["generic"], cpus=2)
     folder = "/var/lib/" + service["Service"]["StateDirectory"]
-    assert folder == package.ROOT
+    assert folder == node_config.ROOT
     assert all(made[key].startswith(folder + "/") for key in ("sysfs", "textfile", "state"))
     assert service["Service"]["RestartPreventExitStatus"] == str(daemon.EX_CONFIG)
-    assert service["Service"]["ExecStart"].endswith(next(iter(package.NODE_FILES)))
+    assert service["Service"]["ExecStart"].endswith(next(iter(node_config.NODE_FILES)))
     mounts = service["Unit"]["Wants"].split()
     assert [unit(name)["Mount"]["Where"] for name in mounts] == [made["sysfs"], str(Path(made["textfile"]).parent)]
-    assert {Path(path).name for path in package.NODE_FILES} >= set(mounts)
-    assert all(source.exists() for source in package.NODE_FILES.values())
+    assert {Path(path).name for path in node_config.NODE_FILES} >= set(mounts)
+    assert all(source.exists() for source in node_config.NODE_FILES.values())
 
 
 def test_made_configurations_are_the_daemons() -> None:
-    model = package.load_models()["intel-cascade-lake"]
-    made = package.meter_config(source="modelled", model=model, cpus=16, cpu="/sys/fs/cgroup/cpuacct/x", units=[])
+    model = meter_models.load_models()["intel-cascade-lake"]
+    made = node_config.meter_config(source="modelled", model=model, cpus=16, cpu="/sys/fs/cgroup/cpuacct/x", units=[])
     loaded = daemon.load_config(json.dumps(made))
     assert loaded["model"]["points"] == [[0.0, 11.04], [1.0, 65.008]]
     with pytest.raises(SettingsError, match="model needs exactly"):
-        package.meter_config(source="modelled", model=None, cpus=2)
+        node_config.meter_config(source="modelled", model=None, cpus=2)
 
 
 CPUINFO = (
@@ -181,7 +182,7 @@ CPUINFO = (
     ],
 )
 def test_the_model_of_a_processor(cpuinfo: str, name: str) -> None:
-    assert package.select_model("auto", cpuinfo).name == name
+    assert meter_models.select_model("auto", cpuinfo).name == name
 
 
 @pytest.mark.parametrize(
@@ -197,13 +198,13 @@ def test_the_model_of_a_processor(cpuinfo: str, name: str) -> None:
     ],
 )
 def test_the_model_of_a_cloud_instance(vendor: str, product: str, stepping: int, name: str) -> None:
-    instance = package.cloud_instance(vendor, product)
-    assert package.select_model("auto", CPUINFO.format("GenuineIntel", 6, 85, stepping), instance).name == name
+    instance = meter_models.cloud_instance(vendor, product)
+    assert meter_models.select_model("auto", CPUINFO.format("GenuineIntel", 6, 85, stepping), instance).name == name
 
 
 def test_a_part_of_a_published_machine_has_its_part_of_the_watts() -> None:
-    model = package.load_models()["aws-m5"]
-    made = package.meter_config(source="modelled", model=model, cpus=48)["model"]
+    model = meter_models.load_models()["aws-m5"]
+    made = node_config.meter_config(source="modelled", model=model, cpus=48)["model"]
     assert made["points"][1] == [0.1, pytest.approx(146.63 / 2)]
     assert made["zones"]["dram"][3] == [1.0, pytest.approx(383.81 / 2)]
     assert daemon.check_model(made) == []
@@ -222,7 +223,7 @@ def test_a_part_of_a_published_machine_has_its_part_of_the_watts() -> None:
 def test_a_file_of_models_with_a_fault_is_refused(tmp_path: Path, old: str, new: str, text: str) -> None:
     head, mark, rest = (FILE.parent / "models.toml").read_text().partition("[models.aws-m5]")
     (tmp_path / "models.toml").write_text(head + mark + rest.replace(old, new, 1))
-    found = package.model_problems(tmp_path / "models.toml")
+    found = meter_models.model_problems(tmp_path / "models.toml")
     assert len(found) == 1
     assert found[0].startswith("power model aws-m5: ")
     assert text in found[0]
@@ -230,15 +231,15 @@ def test_a_file_of_models_with_a_fault_is_refused(tmp_path: Path, old: str, new:
 
 def test_an_unknown_model_has_a_suggestion() -> None:
     with pytest.raises(SettingsError) as caught:
-        package.select_model("intel-skylark")
+        meter_models.select_model("intel-skylark")
     assert caught.value.hint == "did you mean intel-skylake?"
 
 
 def test_every_model_has_a_source_or_says_that_it_is_an_assumption(tmp_path: Path) -> None:
-    models = package.load_models()
+    models = meter_models.load_models()
     assert [model.name for model in models.values() if model.assumption] == ["generic"]
     assert all("https://" in model.source for model in models.values() if not model.assumption)
     text = (FILE.parent / "models.toml").read_text().replace("assumption = true", "assumption = false")
     (tmp_path / "models.toml").write_text(text)
     with pytest.raises(VerifyError, match="generic: needs either a known source"):
-        package.load_models(tmp_path / "models.toml")
+        meter_models.load_models(tmp_path / "models.toml")

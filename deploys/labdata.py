@@ -26,7 +26,7 @@ _asked: weakref.WeakKeyDictionary[Host, dict[str, Any]] = weakref.WeakKeyDiction
 
 
 def lab() -> dict[str, Any]:
-    """Return the lab's data of the current host, as ``hardwatt.nodedata`` writes it.
+    """Return the lab's data of the current host, as ``hardwatt.provision.node_data`` writes it.
 
     Raises ``DeployError`` where the inventory has none.
     """

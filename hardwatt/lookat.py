@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from hardwatt import addons, denials, engine, gitops, hardway, nodedata, provision
+from hardwatt import addons, engine, gitops
 from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
@@ -16,6 +16,7 @@ from hardwatt.machines import choice, reach_host
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
 from hardwatt.mirror import fill
+from hardwatt.provision import guide, node_data, runner, selinux_denials
 from hardwatt.up import described
 
 METER_PAGE = "/var/lib/hardwatt/meter/textfile/hardwatt.prom"
@@ -53,14 +54,14 @@ def _problems(lab: Lab) -> list[dict[str, str]]:
         say("the machine does not run; its node is checked when it does")
         return []
     with _for_a_check(lab, choice.reached(lab).endpoint()):
-        return [problem.to_dict() for problem in provision.check(lab)]
+        return [problem.to_dict() for problem in runner.check(lab)]
 
 
 @contextlib.contextmanager
 def _for_a_check(lab: Lab, endpoint: Endpoint) -> Iterator[None]:
     """Describe the node to the deploys; a host can be looked at before anything is built."""
     if fill.missing(lab):
-        nodedata.write_node_data(lab, endpoint, fill.load(lab, mode="upstream"), None)
+        node_data.write_node_data(lab, endpoint, fill.load(lab, mode="upstream"), None)
         yield
     else:
         with described(lab, endpoint, fill.load(lab)):
@@ -87,9 +88,9 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
     endpoint = choice.reached(lab).endpoint()
     with described(lab, endpoint, fill.load(lab)):
         if explain:
-            print("\n".join(hardway.lines(provision.explain(lab))))
+            print("\n".join(guide.lines(runner.explain(lab))))
             return
-        planned = provision.plan(lab)
+        planned = runner.plan(lab)
     for line in planned.lines:
         say(f"node: {line}")
     off = engine.switched_off(lab)
@@ -116,7 +117,7 @@ def status(lab: Lab) -> int:
     if not lab.kubeconfig.exists():
         reach_host.require(lab, root=True)  # lab.up, which is next, needs root there
     try:
-        selinux = denials.on_node(place.endpoint())
+        selinux = selinux_denials.on_node(place.endpoint())
     except LabError as error:  # no password for sudo, perhaps: the rest needs none
         selinux = f"not known: {error.message}"
     if selinux:
@@ -186,7 +187,7 @@ def processor(lab: Lab) -> show.Processor:
     if machine.kind != "ssh" and machine.status().state != "running":
         return show.Processor.here()
     end = choice.reached(lab).endpoint()
-    found = nodedata.Processor.of(end)
+    found = node_data.Processor.of(end)
     return show.Processor(found.cpus, found.info, found.instance, _place(end))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubernetes import client as kubernetes
 
-from hardwatt import addons, engine, gitops, nodedata, provision, reboot
+from hardwatt import addons, engine, gitops
 from hardwatt.cluster import api_tunnel, client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
@@ -22,6 +22,7 @@ from hardwatt.core.wait import wait
 from hardwatt.machines import choice, lab_lock
 from hardwatt.mirror import fill, servers, yum
 from hardwatt.mirror.index import Index
+from hardwatt.provision import node_data, reboot, runner
 
 READY_TIMEOUT = 300.0
 REBOOTS = 2
@@ -75,9 +76,9 @@ def _node(state: State) -> None:
     """
     for done in range(REBOOTS + 1):
         with described(state.lab, state.need_endpoint(), state.need_index()):
-            if nodedata.takes_rpms(state.lab):
+            if node_data.takes_rpms(state.lab):
                 yum.ensure(state.lab)
-            outcome = provision.apply(state.lab)
+            outcome = runner.apply(state.lab)
         state.changes += outcome.changed
         if not outcome.waits:
             return
@@ -101,7 +102,7 @@ def described(lab: Lab, endpoint: Endpoint, index: Index) -> Iterator[None]:
     """Serve the mirror, and write down for the deploys what they need to know about the node."""
     served = servers.serve(lab, endpoint.serve_at).seen_at(endpoint.controller_address) if endpoint.serve_at else None
     try:
-        nodedata.write_node_data(lab, endpoint, index, served)
+        node_data.write_node_data(lab, endpoint, index, served)
         with tunnels.reverse(endpoint, served.ports if served else (), lab.logs / "reverse.log"):
             yield
     finally:
@@ -201,7 +202,7 @@ def undone(lab: Lab, *, keep_packages: bool = False) -> list[str]:
     Raises ``LabError`` where the host does not answer: then nothing on it can be undone.
     """
     machine = choice.machine_for(lab)
-    if machine.kind != "ssh" or not nodedata.node_file(lab).exists():
+    if machine.kind != "ssh" or not node_data.node_file(lab).exists():
         return []
     status = machine.status()
     if status.state != "running":
@@ -209,7 +210,7 @@ def undone(lab: Lab, *, keep_packages: bool = False) -> list[str]:
             f"the host {status.address} is not reached, so nothing on it can be undone: {status.detail}",
             hint=f"{status.hint}; or, if the host is gone for good, remove {shlex.quote(str(lab.dir))} by hand",
         )
-    return provision.reset(lab, keep_packages=keep_packages, dry=True)
+    return runner.reset(lab, keep_packages=keep_packages, dry=True)
 
 
 def down(lab: Lab, *, keep_packages: bool = False) -> None:
@@ -226,10 +227,10 @@ def down(lab: Lab, *, keep_packages: bool = False) -> None:
             servers.stop_serving(lab)
         if undone(lab, keep_packages=keep_packages):
             with step("Give the host back", folder=lab.dir) as current:
-                for line in provision.reset(lab, keep_packages=keep_packages):
+                for line in runner.reset(lab, keep_packages=keep_packages):
                     current.note(line)
         with step("Destroy the machine and restore the host"):
             choice.machine_for(lab).destroy()
-        for path in (lab.kubeconfig, nodedata.node_file(lab)):
+        for path in (lab.kubeconfig, node_data.node_file(lab)):
             path.unlink(missing_ok=True)
         engine.forget(lab)

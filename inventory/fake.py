@@ -84,7 +84,7 @@ def answers(**changed: Any) -> dict[str, Any]:
 
 
 def lab(**changed: Any) -> dict[str, Any]:
-    """Return the lab's data as ``hardwatt.nodedata`` writes it, some of it changed."""
+    """Return the lab's data as ``hardwatt.provision.node_data`` writes it, some of it changed."""
     digest = "sha256:" + "0123456789abcdef" * 4
     names = ("coredns/coredns", "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
     images = [{"name": f"registry.k8s.io/{name}", "tag": "v1.36.3_lab.1", "digest": digest} for name in names]

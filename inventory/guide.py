@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from deploys import explain
-from hardwatt import hardway, nodedata
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Meter, Mirror, Settings
 from hardwatt.config.versions import lock
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.plan import upstream_index
+from hardwatt.provision import guide as provision_guide
+from hardwatt.provision import node_data
 from inventory import hosts
 
 HEAD = """\
@@ -63,12 +64,12 @@ LEFT_OUT = ("git_server", "meter", "workload_images")
 
 
 def lab() -> dict[str, Any]:
-    """Return the lab's data as ``hardwatt.nodedata`` writes it in mirror mode ``upstream``."""
+    """Return the lab's data as ``hardwatt.provision.node_data`` writes it in mirror mode ``upstream``."""
     place = Path("/nonexistent")
     made = Lab(Settings(name="lab", mirror=Mirror(mode="upstream"), meter=Meter(source="rapl")), ROOT, place)
     end = Endpoint("node-1", "ssh", "192.0.2.10", 22, "root", place, place, "", "192.0.2.10", {"cgroup_root": "/"})
-    processor = nodedata.Processor(16, "", system=("rhel", "fedora"))
-    data: dict[str, Any] = nodedata.lab_data(made, end, upstream_index(Index(place), lock()), None, processor)
+    processor = node_data.Processor(16, "", system=("rhel", "fedora"))
+    data: dict[str, Any] = node_data.lab_data(made, end, upstream_index(Index(place), lock()), None, processor)
     return data
 
 
@@ -80,11 +81,11 @@ def guide() -> Iterable[str]:
     yield "## Before the reboot"
     yield ""
     first = explain.explain(*hosts.host("rhel-8.6", data))
-    yield from hardway.guide(first)
+    yield from provision_guide.guide(first)
     yield from BETWEEN.split("\n")
     after = [step for step in explain.explain(*hosts.host("rhel-8.6-rebooted", data))
              if step["step"] not in LEFT_OUT]  # fmt: skip
-    yield from hardway.guide(after, first=len(hardway.by_hand(first)) + 1)
+    yield from provision_guide.guide(after, first=len(provision_guide.by_hand(first)) + 1)
     yield from TAIL.rstrip("\n").split("\n")
 
 

@@ -103,7 +103,7 @@ HOSTS = {
 
 
 def lab(name: str, **changed: Any) -> dict[str, Any]:
-    """Return the data of a lab on one of the hosts, from this lab's mirror, as ``hardwatt.nodedata`` writes it."""
+    """Return the data of a lab on one host, from this lab's mirror, as ``hardwatt.provision.node_data`` writes it."""
     data: dict[str, Any] = _FAKE["lab"](meter={**_FAKE["lab"]()["meter"], "config": {"source": "rapl"}})
     if name.startswith(("rhel", "rocky")):
         data["packages"] = {

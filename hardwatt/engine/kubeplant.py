@@ -28,9 +28,9 @@ from hardwatt.engine.rest import pod_problems, queue_problems, restarts
 from hardwatt.engine.rollouts import COPY, watch_rollouts
 from hardwatt.engine.studymodel import Exclusion, Study
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
-from hardwatt.gitops import keys
 from hardwatt.machines import choice
 from hardwatt.mirror import fill
+from hardwatt.provision import git_keys
 
 CI = "ci"
 FLUX_KINDS = (
@@ -63,7 +63,7 @@ class KubePlant:
         self._index = fill.load(lab)
         self._cluster = KubeCluster(api, lab.dir / DISCOVERY)
         self._exporter = Exporter(api, self.clock.wall_ms)
-        self._remote = keys.remote(endpoint)
+        self._remote = git_keys.remote(endpoint)
         workload = gitops.repository(lab, "workload", endpoint)
         self._copy = WorkingCopy(lab.dir / "workload", workload.url, workload.ssh_command)
         self._first = hostlook.look(endpoint)
@@ -108,7 +108,7 @@ class KubePlant:
             branch=BRANCH,
             folder=study.workload.manifests,
             known_hosts=f"{self._remote.known_host}\n",
-            keys={name: keys.path(self._lab, name).read_text() for name in ("flux", "runner")},
+            keys={name: git_keys.path(self._lab, name).read_text() for name in ("flux", "runner")},
         )
         spaces = {"workload": study.workload.namespace, "ci": CI, "flux": FLUX}
         bench = Bench(

@@ -14,12 +14,12 @@ from hardwatt.core.progress import say
 from hardwatt.gitops import component, drift, flux, mock_app, optional, putback, tree
 from hardwatt.gitops.faults import explain
 from hardwatt.gitops.home import repository
-from hardwatt.gitops.keys import node_data
 from hardwatt.gitops.place import Place
 from hardwatt.gitops.readiness import Key, Lack, Readiness
 from hardwatt.gitops.repository import Repository
 from hardwatt.gitops.state import expected, look
 from hardwatt.mirror.index import Index
+from hardwatt.provision.git_keys import node_data
 
 __all__ = [
     "GitopsOutcome",

@@ -12,9 +12,10 @@ from hardwatt.connect import ssh_routes
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import credentials
 from hardwatt.core.files import write_atomic
-from hardwatt.gitops import github, keys
+from hardwatt.gitops import github
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines import choice
+from hardwatt.provision import git_keys
 
 Kind = Literal["node", "ssh", "https", "github"]
 _USER, _PASSWORD = "HARDWATT_GIT_USER", "HARDWATT_GIT_PASSWORD"
@@ -59,10 +60,10 @@ def home(lab: Lab, endpoint: Endpoint | None = None) -> Home:
     if where == "node":
         return _node(lab, endpoint or choice.reached(lab).endpoint())
     if where == "ssh":
-        keys.ensure(lab)
-        key = keys.path(lab, "controller")
+        git_keys.ensure(lab)
+        key = git_keys.path(lab, "controller")
         known_hosts = _known_hosts(lab, "url_known_hosts", settings.known_host)
-        env = {"GIT_SSH_COMMAND": keys.ssh_command(key, known_hosts, settings.known_host.split()[1])}
+        env = {"GIT_SSH_COMMAND": git_keys.ssh_command(key, known_hosts, settings.known_host.split()[1])}
         return Home(where, settings.url, settings.url, env, key, (settings.known_host,))
     if where == "https":
         password = credentials.ask("GIT_PASSWORD", f"password of {settings.username} at {settings.url}")
@@ -109,11 +110,11 @@ def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Reposit
 
 
 def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> Home:
-    remote = keys.remote(endpoint)
-    keys.ensure(lab)
+    remote = git_keys.remote(endpoint)
+    git_keys.ensure(lab)
     known_hosts = _known_hosts(lab, "known_hosts", remote.known_host)
-    way = ssh_routes.git_way(endpoint, keys.PORT)
-    command = keys.ssh_command(keys.path(lab, "controller"), known_hosts, way=way)
+    way = ssh_routes.git_way(endpoint, git_keys.PORT)
+    command = git_keys.ssh_command(git_keys.path(lab, "controller"), known_hosts, way=way)
     env = {"GIT_SSH_COMMAND": command, "SSH_KNOWN_HOSTS": str(known_hosts)}
     url = remote.url(name)
     return Home("node", url, url, env, known_hosts=(remote.known_host,))

@@ -3,17 +3,17 @@
 import functools
 from pathlib import Path
 
-from hardwatt import nodedata
 from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.progress import say
-from hardwatt.gitops import flux, fluxcli, github, home, keys, tree
+from hardwatt.gitops import flux, fluxcli, github, home, tree
 from hardwatt.gitops.flux import Cluster, Wanted
 from hardwatt.gitops.home import Home
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines import choice
 from hardwatt.mirror.index import Index
+from hardwatt.provision import git_keys, node_data
 
 
 class Place:
@@ -22,7 +22,7 @@ class Place:
     def __init__(self, lab: Lab, index: Index) -> None:
         self._lab, self._index, self._settings = lab, index, lab.settings.gitops
         self.endpoint: Endpoint = choice.machine_for(lab).endpoint()
-        self.files = tree.desired(lab, index, self.endpoint.kind, nodedata.reading_interval(lab, self.endpoint))
+        self.files = tree.desired(lab, index, self.endpoint.kind, node_data.reading_interval(lab, self.endpoint))
 
     @functools.cached_property
     def home(self) -> Home:
@@ -50,7 +50,9 @@ class Place:
     def answers(self) -> bool:
         """Return whether there is a repository to look at. Makes nothing; raises ``LabError``."""
         if home.kind(self._settings) == "node":
-            return keys.path(self._lab, "controller").exists() and ssh_routes.ssh_answers(self.endpoint, keys.PORT)
+            return git_keys.path(self._lab, "controller").exists() and ssh_routes.ssh_answers(
+                self.endpoint, git_keys.PORT
+            )
         return self.home.kind != "github" or self.github.exists()
 
     def wanted(self) -> Wanted:
@@ -61,7 +63,7 @@ class Place:
         if where.kind == "github":
             known, public = known or self.github.host_keys(), self.github.deploy_keys()
         elif login is None:
-            public = (keys.ensure(self._lab)["flux" if where.on_node else "controller"],)
+            public = (git_keys.ensure(self._lab)["flux" if where.on_node else "controller"],)
         return Wanted(
             version=fluxcli.version(self._flux),
             url=where.sync,
@@ -98,10 +100,10 @@ class Place:
         reaches it, and goes there by a proxy where this machine does not reach that.
         """
         lab, logs, (known,) = self._lab, self._lab.logs, self.home.known_hosts
-        public, private = keys.ensure(lab)["flux"], keys.path(lab, "flux").read_text()
+        public, private = git_keys.ensure(lab)["flux"], git_keys.path(lab, "flux").read_text()
         cluster.store_secret({"identity": private, "identity.pub": f"{public}\n", "known_hosts": f"{known}\n"})
         with tunnels.socks(self.endpoint, logs / "socks.log") as proxy:
-            command = fluxcli.with_key(argv, keys.path(lab, "controller"))
+            command = fluxcli.with_key(argv, git_keys.path(lab, "controller"))
             fluxcli.bootstrap(command, {**self.home.env, **proxy}, self.home.url, logs / "flux.log")
 
     def _source(self) -> list[str]:

@@ -13,7 +13,6 @@ from typing import Any
 import paramiko
 import pytest
 
-from hardwatt import provision
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Host, Settings
 from hardwatt.connect import remote_lock, ssh_routes, sudo
@@ -23,6 +22,7 @@ from hardwatt.core import credentials, limits
 from hardwatt.core.errors import CommandError, LabError, WaitError
 from hardwatt.core.limits import Limits
 from hardwatt.machines import remote
+from hardwatt.provision import runner
 from tests.connect import test_ssh
 from tests.connect.test_ssh import Server, _Session
 
@@ -254,7 +254,7 @@ def test_the_page_has_the_limits_as_they_are() -> None:
         "a command as a whole": f"{limits.REMOTE.whole // 60} min",
         "the host key that": f"{remote.OFFER.connect} s",
         "OpenSSH": both,
-        "the deploys": f"{provision.TIMEOUT // 60:.0f} min",
+        "the deploys": f"{runner.TIMEOUT // 60:.0f} min",
         "a command on this machine": f"{limits.LOCAL.whole // 60} min; {limits.BUILD.whole // 3600} h",
         "the right to become root": f"{limits.RIGHT_SILENCE // 60:.0f} min after",
         "the same, where every": f"refuses it {sudo.LEASE // 60:.0f} min after",

@@ -19,9 +19,9 @@ from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import SettingsError
-from hardwatt.gitops import keys
 from hardwatt.machines import host_facts
 from hardwatt.machines.base import ssh_argv
+from hardwatt.provision import git_keys
 from tests.connect import test_ssh
 
 ODD = ["my labs 100%", "50%done %d%h", "it's #1, \u00fc", 'say "hi"', "back\\slash", "a$b [c] {d} ?*;&|"]
@@ -113,7 +113,7 @@ def test_ssh_and_paramiko_reach_a_node_behind_a_jump_host(behind: Endpoint) -> N
 
 def test_git_s_own_command_reaches_a_node(node: Endpoint, behind: Endpoint) -> None:
     for end in (node, behind):
-        command = keys.ssh_command(end.key, end.known_hosts, "ecdsa-sha2-nistp256", ssh_routes.way(end))
+        command = git_keys.ssh_command(end.key, end.known_hosts, "ecdsa-sha2-nistp256", ssh_routes.way(end))
         # git runs it so: with a shell, and the host and the remote command after it
         assert ran(["sh", "-c", f"{command} -p {end.port} root@127.0.0.1 'echo here'"]) == "here\n"
 

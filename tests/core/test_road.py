@@ -19,7 +19,7 @@ import pytest
 from invoke import Context, Exit
 
 import tasks
-from hardwatt import commands, lookat, nodedata, provision
+from hardwatt import commands, lookat
 from hardwatt.commands import bundles, energy, experiment, gitops, lab, meter
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Host, Settings
@@ -28,6 +28,7 @@ from hardwatt.connect.ssh import fingerprint
 from hardwatt.core import credentials
 from hardwatt.core.files import write_json
 from hardwatt.meter import sources
+from hardwatt.provision import node_data, runner
 from tests.connect.test_ssh import Server
 
 CONCERNED: dict[str, Callable[[], Any]] = {
@@ -378,13 +379,13 @@ def test_a_server_that_does_not_speak_ssh_is_named(road: Road, greeting: bytes, 
 def test_a_host_that_answers_is_judged(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     road.know(road.server.host_key)
     checked: list[str] = []
-    problem = provision.Problem("error", "swap", "swap is on", "swapoff --all")
+    problem = runner.Problem("error", "swap", "swap is on", "swapoff --all")
 
-    def look(mine: Lab) -> list[provision.Problem]:
+    def look(mine: Lab) -> list[runner.Problem]:
         checked.append(mine.settings.host.address)
         return [problem]
 
-    monkeypatch.setattr(provision, "check", look)
+    monkeypatch.setattr(runner, "check", look)
     code, text = road.run(CONCERNED["lab.check"])
     assert code == 1
     assert checked == ["127.0.0.1"]
@@ -407,13 +408,13 @@ def test_a_lost_host_is_named_by_what_ends_a_lab(road: Road) -> None:
     code, text = road.run(lambda: lab.lab_down(Context(), yes=True))
     assert code == 0, "nothing was ever done there"
     assert "the host is not locked: the host key of" in text
-    write_json(nodedata.node_file(road.lab), {})
+    write_json(node_data.node_file(road.lab), {})
     for task in (lambda: lab.lab_down(Context(), yes=True), lambda: lab.machine_destroy(Context(), yes=True)):
         code, text = road.run(task)
         assert code == 1
         assert "the host 127.0.0.1 is not reached, so nothing on it can be undone: the host key of" in text
         assert "next: invoke lab.trust 127.0.0.1; or, if the host is gone for good, remove" in text
-        assert nodedata.node_file(road.lab).exists()
+        assert node_data.node_file(road.lab).exists()
     code, text = road.run(lambda: experiment.experiment_abandon(Context()))
     assert code == 1
     assert "the host is not locked: the host key of" in text
@@ -442,7 +443,7 @@ def test_the_power_model_is_chosen_for_the_hosts_processor(road: Road, monkeypat
     road.know(road.server.host_key)
     info = "vendor_id : GenuineIntel\ncpu family : 6\nmodel : 106\nstepping : 6\nmodel name : Xeon"
     script = f"echo debian; echo 96; echo; echo; echo '{info}'"
-    monkeypatch.setattr("hardwatt.nodedata._PROCESSOR", script)
+    monkeypatch.setattr("hardwatt.provision.node_data._PROCESSOR", script)
     code, text = road.run(lambda: meter.meter_model(Context(), "show", name="auto"))
     assert code == 0
     assert "with 96 CPUs, as the host 127.0.0.1 has" in text

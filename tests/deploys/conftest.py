@@ -16,7 +16,7 @@ from pyinfra.api.connect import connect_all
 from pyinfra.api.deploy import add_deploy
 from pyinfra.api.operations import run_ops
 
-from hardwatt import provision
+from hardwatt.provision import runner
 
 with unittest.mock.patch("gevent.monkey.patch_all"):
     # pyinfra_testing imports pyinfra's command line, which would patch this whole process; the
@@ -81,7 +81,7 @@ def run_node(monkeypatch: pytest.MonkeyPatch) -> Runner:
         monkeypatch.setattr(connector, "put_file", put_file)
         answered = connector.data["fake_responses"]
         answered[": facts.system"] = _now(answered[": facts.system"])
-        for name in steps or provision.steps(ROOT):
+        for name in steps or runner.steps(ROOT):
             add_deploy(state, importlib.import_module(f"deploys.{name}").configure)
         before = len(connector.executed_commands)
         run_ops(state)

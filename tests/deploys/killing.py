@@ -8,9 +8,10 @@ import signal
 import subprocess
 from pathlib import Path
 
-from hardwatt import provision, up
+from hardwatt import up
 from hardwatt.config.settings import ROOT
 from hardwatt.core.wait import wait
+from hardwatt.provision import runner
 
 SEED = int(os.environ.get("HARDWATT_KILL_SEED", "20261125"))
 """Recorded here, and shown by a failure; another one draws other steps and moments."""
@@ -31,7 +32,7 @@ def titles() -> list[str]:
 
 def parts() -> list[str]:
     """Return the parts of the node's list that do something on an embedded node."""
-    every = [title_of(name) for name in provision.steps(ROOT)]
+    every = [title_of(name) for name in runner.steps(ROOT)]
     return [title for title in every if title not in (*OWN_KERNEL, "Preflight")]
 
 

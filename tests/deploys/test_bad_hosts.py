@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pyinfra.api import DeployError
 
-from hardwatt.provision import REPORT
+from hardwatt.provision.runner import REPORT
 from tests.deploys.conftest import FAKE, Runner
 
 ANSWERS = FAKE["answers"]()

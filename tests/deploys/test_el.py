@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from hardwatt import nodedata
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.meter import node_config
 from hardwatt.mirror import apt
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.served import Served
+from hardwatt.provision import node_data
 from tests.deploys.conftest import FAKE, Runner
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
@@ -94,12 +94,12 @@ def test_arguments_of_the_kubelet_lie_where_its_rpm_reads_them(run_node: Runner)
 def test_a_node_is_told_of_packages_as_it_takes_them(
     system: tuple[str, ...], rpms: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    assert nodedata.Processor(2, "", system=system).takes_rpms is rpms
+    assert node_data.Processor(2, "", system=system).takes_rpms is rpms
     key = tmp_path / "key.asc"
     key.write_text(KEY)
     monkeypatch.setattr(apt, "fingerprint", {key: FINGERPRINT}.__getitem__)
     lab = Lab(Settings(name="unit"), tmp_path, tmp_path)
-    found = nodedata._sources(
+    found = node_data._sources(
         lab, Index(tmp_path), Served("http://198.51.100.1:8701", "198.51.100.1:8700", key), rpms=rpms
     )
     assert found["repository"] == (

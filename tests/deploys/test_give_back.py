@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from hardwatt import nodedata, provision, up
+from hardwatt import up
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
 from hardwatt.machines import choice
 from hardwatt.machines.base import Status
+from hardwatt.provision import node_data, runner
 from tests.deploys.conftest import ROOT
 
 
@@ -28,7 +29,7 @@ class Machine:
 def lab(tmp_path: Path) -> Lab:
     made = Lab(Settings(name="unit"), ROOT, tmp_path / ".lab/unit")
     made.dir.mkdir(parents=True)
-    nodedata.node_file(made).write_text("{}")
+    node_data.node_file(made).write_text("{}")
     return made
 
 
@@ -40,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(how)
         return ["the cluster and all data in it", "swap on again: /dev/sda2"]
 
-    monkeypatch.setattr(provision, "reset", reset)
+    monkeypatch.setattr(runner, "reset", reset)
     return calls
 
 
@@ -57,7 +58,7 @@ def test_a_machine_of_the_labs_own_is_simply_removed(
 ) -> None:
     monkeypatch.setattr(choice, "machine_for", lambda lab: Machine("embedded"))
     assert up.undone(lab) == []
-    nodedata.node_file(lab).unlink()
+    node_data.node_file(lab).unlink()
     monkeypatch.setattr(choice, "machine_for", lambda lab: Machine())
     assert up.undone(lab) == [], "nothing was ever done on this host"
     assert asked == []

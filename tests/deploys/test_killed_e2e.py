@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import provision
 from hardwatt.cluster import client
 from hardwatt.config.lab import open_lab
 from hardwatt.config.settings import default_name
+from hardwatt.provision import runner
 from tests.deploys import killing
 from tests.deploys.conftest import ROOT
 from tests.e2e.support import Story
@@ -38,7 +38,7 @@ def story(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Story]:
 
 def test_every_step_has_a_title_of_its_own_to_be_killed_at() -> None:
     """Steps and parts are read from the lists themselves, so one that is added is killed too."""
-    every = [killing.title_of(name) for name in provision.steps(ROOT)]
+    every = [killing.title_of(name) for name in runner.steps(ROOT)]
     assert set(killing.OWN_KERNEL) < set(every)
     assert len(killing.titles()) == len(set(killing.titles())) >= 18
     assert killing.NODE in killing.titles()

@@ -10,7 +10,7 @@ import yaml
 from pyinfra.api import DeployError
 
 from deploys.operations.boot import drop_in
-from hardwatt import provision
+from hardwatt.provision import runner
 from tests.deploys.conftest import FAKE, ROOT, Runner
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -158,14 +158,14 @@ def test_a_host_on_cgroup_v1_gets_boot_arguments_and_nothing_that_comes_after_th
         "mkdir -p /run/hardwatt && printf '%s\\n' "
         "'cgroup v2 is switched on: Kubernetes 1.35 and later refuse cgroup v1' >>/run/hardwatt/reboot-required"
     )
-    assert provision.WAITS in run.results
+    assert runner.WAITS in run.results
     assert set(run.files) == {"/usr/local/lib/hardwatt/note"}
 
 
 def test_a_reboot_that_is_still_asked_for_ends_the_list(run_node: Runner) -> None:
     pending = FAKE["answers"]()[": facts.boot"] + "\nrequired a new kernel"
     run = run_node(answers={"boot": pending})
-    assert list(run.results)[-1] == provision.WAITS
+    assert list(run.results)[-1] == runner.WAITS
 
 
 def test_the_embedded_node_has_no_boot_of_its_own(run_node: Runner) -> None:
@@ -242,7 +242,7 @@ def test_preset_legacy_leaves_images_to_its_kubeadm(run_node: Runner) -> None:
 
 
 def test_every_step_runs_alone(run_node: Runner) -> None:
-    for name in provision.steps(ROOT):
+    for name in runner.steps(ROOT):
         run_node(steps=[name])
 
 

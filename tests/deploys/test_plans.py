@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploys import explain
-from hardwatt import hardway, provision
+from hardwatt.provision import guide, runner
 from inventory import hosts
 from tests.deploys.conftest import ROOT
 
@@ -69,7 +69,7 @@ def test_no_plan_ignores_a_check_or_weakens_the_host(monkeypatch: pytest.MonkeyP
 
 
 def test_the_explained_steps_are_those_of_the_list() -> None:
-    assert tuple(explain.steps()) == provision.steps(ROOT)
+    assert tuple(explain.steps()) == runner.steps(ROOT)
 
 
 def test_the_guide_is_made_from_the_deploys() -> None:
@@ -94,9 +94,9 @@ def test_every_block_of_the_guide_is_a_script_that_a_shell_can_read() -> None:
 def test_a_real_inventory_is_explained_as_json() -> None:
     argv = [sys.executable, "-m", "deploys.explain", "inventory/fake.py"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
-    explained = provision.payload(done.stdout, ROOT, "explained")["explained"]
+    explained = runner.payload(done.stdout, ROOT, "explained")["explained"]
     assert explained[0]["step"] == "host_record"
-    text = "\n".join(hardway.lines(explained))
+    text = "\n".join(guide.lines(explained))
     assert "kubeadm init" in text
     assert "(deploys/kubeadm.py)" in text
     assert "cat >/etc/hardwatt/kubeadm.yaml <<'END'" in text

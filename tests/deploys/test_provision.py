@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from hardwatt import nodedata, provision
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect.endpoint import Endpoint
@@ -20,6 +19,7 @@ from hardwatt.core import process
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.served import Served
+from hardwatt.provision import node_data, runner
 from tests.deploys.conftest import ROOT
 
 IMAGES = {
@@ -29,7 +29,7 @@ IMAGES = {
     "registry.k8s.io/coredns/coredns": "v1.14.2_lab.1",
     "quay.io/prometheus/prometheus": "v3.15.1_lab.1",
 }
-PACKAGES = {"containerd.io": "2.3.4+lab.1", **dict.fromkeys(nodedata.KUBERNETES, "1.36.3+lab.1")}
+PACKAGES = {"containerd.io": "2.3.4+lab.1", **dict.fromkeys(node_data.KUBERNETES, "1.36.3+lab.1")}
 
 
 def artefact(kind: str, name: str, version: str) -> Artefact:
@@ -56,10 +56,10 @@ def served(tmp_path: Path) -> Served:
 
 
 @pytest.fixture(autouse=True)
-def processor(monkeypatch: pytest.MonkeyPatch) -> nodedata.Processor:
+def processor(monkeypatch: pytest.MonkeyPatch) -> node_data.Processor:
     """No test here asks a node."""
-    found = nodedata.Processor(2, "vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 45\n")
-    monkeypatch.setattr(nodedata.Processor, "of", lambda end: found)
+    found = node_data.Processor(2, "vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 45\n")
+    monkeypatch.setattr(node_data.Processor, "of", lambda end: found)
     return found
 
 
@@ -85,7 +85,7 @@ class Pyinfra:
 
 
 def test_the_list_is_literal_and_each_step_has_one_file_with_one_configure() -> None:
-    names = provision.steps(ROOT)
+    names = runner.steps(ROOT)
     assert names[0] == "preflight"
     assert len(names) == len(set(names)) >= 8
     body = ast.parse((ROOT / "deploys/node.py").read_text()).body
@@ -95,27 +95,27 @@ def test_the_list_is_literal_and_each_step_has_one_file_with_one_configure() -> 
 
 
 def test_steps_are_chosen_in_their_order_and_a_wrong_name_lists_the_right_ones() -> None:
-    assert provision.select(ROOT, []) == ["deploys/node.py"]
-    assert provision.select(ROOT, ["cni", "containerd"]) == ["deploys.containerd.configure", "deploys.cni.configure"]
+    assert runner.select(ROOT, []) == ["deploys/node.py"]
+    assert runner.select(ROOT, ["cni", "containerd"]) == ["deploys.containerd.configure", "deploys.cni.configure"]
     with pytest.raises(LabError, match="unknown step kubeadmin") as caught:
-        provision.select(ROOT, ["kubeadmin"])
+        runner.select(ROOT, ["kubeadmin"])
     assert "kubernetes, cni" in caught.value.hint
 
 
 def test_apply_counts_what_ran(lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    provision.write_node_data(lab, endpoint(lab), index, served)
+    runner.write_node_data(lab, endpoint(lab), index, served)
     rows = [
         {"name": "A | b", "success": ["unit"], "no_change": [], "error": []},
         {"name": "A | c", "success": [], "no_change": ["unit"], "error": []},
     ]
     pyinfra = Pyinfra("--> Loading config...\n" + json.dumps({"plan": [], "results": {"operations": rows}}) + "\n")
     monkeypatch.setattr(process, "run", pyinfra)
-    assert provision.apply(lab) == provision.Outcome(["A | b"], 2)
+    assert runner.apply(lab) == runner.Outcome(["A | b"], 2)
     assert pyinfra.calls == [["inventory/lab.py", "deploys/node.py", "--json", "-y"]]
 
 
 def test_plan_never_says_yes(lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    provision.write_node_data(lab, endpoint(lab), index, served)
+    runner.write_node_data(lab, endpoint(lab), index, served)
     rows = [
         {"name": "A | b", "hosts_with_change": ["unit"], "hosts_with_conditional_change": []},
         {"name": "A | c", "hosts_with_change": [], "hosts_with_conditional_change": ["unit"]},
@@ -123,38 +123,38 @@ def test_plan_never_says_yes(lab: Lab, index: Index, served: Served, monkeypatch
     ]
     pyinfra = Pyinfra(json.dumps({"plan": rows, "results": None}))
     monkeypatch.setattr(process, "run", pyinfra)
-    assert provision.plan(lab) == provision.Plan(["A | b", "A | c (if needed then)"], 3)
+    assert runner.plan(lab) == runner.Plan(["A | b", "A | c (if needed then)"], 3)
     assert pyinfra.calls == [["inventory/lab.py", "deploys/node.py", "--json", "--dry"]]
 
 
 def test_a_list_that_ends_with_a_reboot_says_so(
     lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provision.write_node_data(lab, endpoint(lab), index, served)
+    runner.write_node_data(lab, endpoint(lab), index, served)
     rows = [
         {"name": "Boot arguments | For the next boot", "success": ["unit"]},
-        {"name": provision.WAITS, "success": []},
+        {"name": runner.WAITS, "success": []},
     ]
     monkeypatch.setattr(process, "run", Pyinfra(json.dumps({"plan": [], "results": {"operations": rows}})))
-    assert provision.apply(lab) == provision.Outcome(["Boot arguments | For the next boot"], 2, waits=True)
+    assert runner.apply(lab) == runner.Outcome(["Boot arguments | For the next boot"], 2, waits=True)
     planned = [
         {"name": "Boot arguments | For the next boot", "hosts_with_change": ["unit"]},
-        {"name": provision.WAITS, "hosts_with_change": [], "hosts_with_conditional_change": []},
+        {"name": runner.WAITS, "hosts_with_change": [], "hosts_with_conditional_change": []},
     ]
     monkeypatch.setattr(process, "run", Pyinfra(json.dumps({"plan": planned, "results": None})))
-    assert provision.plan(lab).lines[1].startswith("a reboot;")
+    assert runner.plan(lab).lines[1].startswith("a reboot;")
 
 
 def test_a_failure_names_operation_words_log_and_next_step(
     lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provision.write_node_data(lab, endpoint(lab), index, served)
+    runner.write_node_data(lab, endpoint(lab), index, served)
     log = (
         "--> Starting operation: Images | Pulled \n    [unit] E: no route to host\n    [unit] \x1b[31mError\x1b[0m: ran"
     )
     monkeypatch.setattr(process, "run", Pyinfra(log, 1))
     with pytest.raises(LabError, match=r"'Images \| Pulled' failed on the node of unit") as caught:
-        provision.apply(lab)
+        runner.apply(lab)
     assert "no route to host" in caught.value.message
     assert "\x1b" not in caught.value.message
     assert str(lab.logs) in caught.value.message
@@ -166,36 +166,36 @@ def test_the_parts_of_a_deploy_are_told_once_each() -> None:
         "--> Starting operation: \x1b[34mcontainerd | Package\x1b[0m \n--> Starting operation: containerd | Service \n"
     )
     log += "--> Starting operation: Pod network | Bridge \n"
-    assert provision.parts(log) == ["containerd", "Pod network"]
+    assert runner.parts(log) == ["containerd", "Pod network"]
 
 
 def test_old_logs_are_removed(lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    provision.write_node_data(lab, endpoint(lab), index, served)
+    runner.write_node_data(lab, endpoint(lab), index, served)
     monkeypatch.setattr(process, "run", Pyinfra(json.dumps({"plan": [], "results": None})))
-    for _ in range(provision.LOGS + 3):
-        provision.plan(lab)
-    assert len(list(lab.logs.glob("node-*.log"))) == provision.LOGS
+    for _ in range(runner.LOGS + 3):
+        runner.plan(lab)
+    assert len(list(lab.logs.glob("node-*.log"))) == runner.LOGS
 
 
 def test_silence_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="without saying"):
-        provision.payload("nothing here\n{}\n", tmp_path)
+        runner.payload("nothing here\n{}\n", tmp_path)
 
 
 def test_without_a_node_there_is_a_next_command(lab: Lab) -> None:
     with pytest.raises(LabError, match="nothing is known") as caught:
-        provision.plan(lab)
+        runner.plan(lab)
     assert caught.value.hint == "invoke lab.up"
 
 
-@pytest.mark.parametrize("run", [provision.plan, provision.explain])
+@pytest.mark.parametrize("run", [runner.plan, runner.explain])
 def test_deploys_that_do_not_end_name_the_host(
     lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch, run: Callable[[Lab], object]
 ) -> None:
-    nodedata.write_node_data(lab, endpoint(lab), index, served)
+    node_data.write_node_data(lab, endpoint(lab), index, served)
     real = process.run
     monkeypatch.setattr(process, "run", lambda argv, **more: real(["sleep", "7"], **more))
-    monkeypatch.setattr(provision, "TIMEOUT", 0.2)
+    monkeypatch.setattr(runner, "TIMEOUT", 0.2)
     with pytest.raises(LabError, match=r"the deploys on 10\.77\.0\.2 did not end within 0\.2 s") as error:
         run(lab)
     assert error.value.hint.startswith("invoke lab.check")
@@ -204,7 +204,7 @@ def test_deploys_that_do_not_end_name_the_host(
 def test_the_plan_of_a_bare_machine_by_the_real_pyinfra(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "pyinfra", "inventory/fake.py", "deploys/node.py", "--dry", "--json"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
-    rows = provision.payload(done.stdout, tmp_path)["plan"]
+    rows = runner.payload(done.stdout, tmp_path)["plan"]
     assert len(rows) > 15
     # what is not there needs no change: a control plane, swap, firewalld, NetworkManager
     nothing = {"Control plane | API server answers", "Swap | Off", "Firewall | firewalld", "Firewall | NetworkManager"}
@@ -214,15 +214,15 @@ def test_the_plan_of_a_bare_machine_by_the_real_pyinfra(tmp_path: Path) -> None:
 def test_the_report_of_the_checks_by_the_real_pyinfra(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     argv = [sys.executable, "-m", "pyinfra", "inventory/fake.py", "deploys.preflight.report", "--dry", "--json"]
-    subprocess.run(argv, cwd=ROOT, env={provision.REPORT: str(report)}, capture_output=True, check=True)
+    subprocess.run(argv, cwd=ROOT, env={runner.REPORT: str(report)}, capture_output=True, check=True)
     assert json.loads(report.read_text()) == []
 
 
 def test_node_data_names_what_the_index_holds(
-    lab: Lab, index: Index, served: Served, processor: nodedata.Processor
+    lab: Lab, index: Index, served: Served, processor: node_data.Processor
 ) -> None:
     end = endpoint(lab, cgroup_root="/pods", machine_cgroup="/sys/fs/cgroup/cpuacct")
-    data = nodedata.node_data(lab, end, index, served, processor)["lab"]
+    data = node_data.node_data(lab, end, index, served, processor)["lab"]
     assert data["meter"]["config"]["source"] == "modelled"
     assert data["meter"]["config"]["force_model"], "a counter that the node sees is that of the whole machine"
     assert data["meter"]["config"]["cpu"] == "/sys/fs/cgroup/cpuacct"
@@ -249,7 +249,7 @@ def test_node_data_names_what_the_index_holds(
 def test_the_node_file_holds_no_secret_and_the_inventory_checks_host_keys(
     lab: Lab, index: Index, served: Served, tmp_path: Path
 ) -> None:
-    file = provision.write_node_data(lab, endpoint(lab), index, served)
+    file = runner.write_node_data(lab, endpoint(lab), index, served)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "PRIVATE" not in file.read_text()
     argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "debug-inventory", "--json"]
@@ -287,22 +287,22 @@ def test_an_inventory_without_a_lab_says_how_to_make_one(tmp_path: Path) -> None
     ],
 )
 def test_the_nodes_share_of_the_pod_network(pods: str, share: str, mask: int) -> None:
-    found = nodedata.networks(pods, "10.96.0.0/16")
+    found = node_data.networks(pods, "10.96.0.0/16")
     assert (found["node_pod_cidr"], found["node_mask"]) == (share, mask)
 
 
 @pytest.mark.parametrize("pods", ["10.0.0.0/30", "fd00::/64"])
 def test_a_pod_network_without_room_is_refused(pods: str) -> None:
     with pytest.raises(SettingsError, match="pod_cidr"):
-        nodedata.networks(pods, "10.96.0.0/16")
+        node_data.networks(pods, "10.96.0.0/16")
 
 
 def test_our_own_images_are_asked_for_nowhere_else(
-    lab: Lab, index: Index, served: Served, processor: nodedata.Processor
+    lab: Lab, index: Index, served: Served, processor: node_data.Processor
 ) -> None:
     own = index.with_artefact(artefact("image", "hardwatt.dev/app", "v0.1.0_lab.1"))
     own = own.with_artefact(artefact("image", "docker.io/grafana/grafana", "12"))
-    found = nodedata.node_data(lab, endpoint(lab), own, served, processor)["lab"]["registries"]
+    found = node_data.node_data(lab, endpoint(lab), own, served, processor)["lab"]["registries"]
     assert found["hardwatt.dev"]["server"] == found["hardwatt.dev"]["mirror"] == served.mirror_of("hardwatt.dev")
     assert found["docker.io"]["server"] == "https://registry-1.docker.io"
 
@@ -318,9 +318,9 @@ def upstream(index: Index) -> Index:
 
 
 def test_a_node_may_take_all_but_our_own_images_from_upstream(
-    lab: Lab, upstream: Index, served: Served, processor: nodedata.Processor
+    lab: Lab, upstream: Index, served: Served, processor: node_data.Processor
 ) -> None:
-    data = nodedata.node_data(lab, endpoint(lab), upstream, served, processor)["lab"]
+    data = node_data.node_data(lab, endpoint(lab), upstream, served, processor)["lab"]
     assert data["repository"] is None
     assert data["upstream"] == {"minor": "1.36", "base": ""}
     assert data["packages"]["kubernetes"]["kubelet"] == "1.36.3-*"
@@ -330,16 +330,16 @@ def test_a_node_may_take_all_but_our_own_images_from_upstream(
 
 
 def test_the_legacy_preset_is_upstreams_alone(
-    lab: Lab, index: Index, upstream: Index, served: Served, processor: nodedata.Processor
+    lab: Lab, index: Index, upstream: Index, served: Served, processor: node_data.Processor
 ) -> None:
     legacy = dataclasses.replace(lab, settings=Settings(name="unit", preset="legacy"))
-    data = nodedata.node_data(legacy, endpoint(lab), upstream, served, processor)["lab"]
+    data = node_data.node_data(legacy, endpoint(lab), upstream, served, processor)["lab"]
     assert data["upstream"]["minor"] == "1.34"
     assert data["kubernetes_version"] == "v1.34.11"
     assert data["packages"]["kubernetes"]["kubeadm"] == "1.34.11-*"
     assert data["images"]["node"] == []
     with pytest.raises(LabError, match="upstream's repositories alone") as caught:
-        nodedata.node_data(legacy, endpoint(lab), index, served, processor)
+        node_data.node_data(legacy, endpoint(lab), index, served, processor)
     assert 'mode = "upstream"' in caught.value.hint
 
 
@@ -365,14 +365,14 @@ FAILED = """\
 
 
 def test_what_a_deploy_itself_ended_with_is_the_error() -> None:
-    said = provision.failure("mine", "deploys/node.py", REFUSED, Path("log")).message
+    said = runner.failure("mine", "deploys/node.py", REFUSED, Path("log")).message
     assert said.startswith("the preparation of deploys/node.py failed on the node of mine:\nthis host cannot carry")
     assert "no energy counter" in said
     assert "/somewhere" not in said
 
 
 def test_the_operation_that_failed_is_named_with_what_it_said() -> None:
-    said = provision.failure("mine", "deploys/node.py", FAILED, Path("log")).message
+    said = runner.failure("mine", "deploys/node.py", FAILED, Path("log")).message
     assert said.startswith("the operation 'Modules | br_netfilter' failed")
     assert "Module br_netfilter not found" in said
     assert "Swap" not in said and "No hosts remaining" not in said

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt import nodedata, provision
 from hardwatt.cluster import client
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
@@ -13,6 +12,7 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.core.wait import wait
 from hardwatt.machines import choice
 from hardwatt.mirror import fill, servers
+from hardwatt.provision import node_data, runner
 
 SNAPSHOT = r"""
 dpkg-query -W -f='package ${Package} ${Version} ${db:Status-Status}\n'
@@ -41,7 +41,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     machine.destroy()
     try:
         end = machine.start()
-        nodedata.write_node_data(found, end, fill.load(found), servers.serve(found, end.controller_address))
+        node_data.write_node_data(found, end, fill.load(found), servers.serve(found, end.controller_address))
         yield found
     finally:
         servers.stop_serving(found)
@@ -63,15 +63,15 @@ def ready(lab: Lab) -> None:
 @pytest.mark.long
 def test_a_node_is_given_back_and_made_again(lab: Lab) -> None:
     before = snapshot(lab)
-    provision.apply(lab)
+    runner.apply(lab)
     ready(lab)
-    planned = provision.reset(lab, dry=True)
+    planned = runner.reset(lab, dry=True)
     assert any("kubelet" in line for line in planned)
-    assert planned == provision.reset(lab)
+    assert planned == runner.reset(lab)
     after = snapshot(lab)
     assert sorted(after - before) == []
     assert sorted(before - after) == []
-    assert provision.reset(lab) == [], "nothing is left to undo"
-    provision.apply(lab)
-    assert provision.apply(lab).changed == []
+    assert runner.reset(lab) == [], "nothing is left to undo"
+    runner.apply(lab)
+    assert runner.apply(lab).changed == []
     ready(lab)

@@ -8,8 +8,8 @@ import pytest
 from pyinfra.api import DeployError
 
 from deploys import undo
-from hardwatt import provision
 from hardwatt.meter import node_config
+from hardwatt.provision import runner
 from tests.deploys.conftest import ROOT, Run, Runner
 
 RECORD = """\
@@ -149,7 +149,7 @@ def test_every_command_is_a_script_that_a_shell_can_read(family: str) -> None:
 
 
 def test_the_reset_is_no_step_of_the_list() -> None:
-    assert "reset" not in provision.steps(ROOT)
+    assert "reset" not in runner.steps(ROOT)
     assert Path(ROOT / "deploys/reset.py").exists()
 
 

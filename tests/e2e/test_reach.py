@@ -21,9 +21,9 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.core.process import Process
-from hardwatt.gitops import keys
 from hardwatt.machines import choice
-from hardwatt.nodedata import node_file
+from hardwatt.provision import git_keys
+from hardwatt.provision.node_data import node_file
 from tests.e2e.support import ROOT, Story
 
 pytestmark = pytest.mark.e2e
@@ -64,12 +64,14 @@ def test_the_api_goes_through_a_tunnel_that_is_kept(behind: Lab, far: Endpoint) 
 
 
 def test_git_goes_through_the_jump_host(story: Story, far: Endpoint, tmp_path: Path) -> None:
-    assert ssh_routes.ssh_answers(far, keys.PORT)
-    remote = keys.remote(far)
+    assert ssh_routes.ssh_answers(far, git_keys.PORT)
+    remote = git_keys.remote(far)
     known_hosts = tmp_path / "known_hosts"
     # the jump host's key stands beside the git server's, as in the lab's own file
     shutil.copy(far.known_hosts, known_hosts)
-    command = keys.ssh_command(keys.path(story.lab, "controller"), known_hosts, way=ssh_routes.git_way(far, keys.PORT))
+    command = git_keys.ssh_command(
+        git_keys.path(story.lab, "controller"), known_hosts, way=ssh_routes.git_way(far, git_keys.PORT)
+    )
     env = {**os.environ, "GIT_SSH_COMMAND": command}
     done = subprocess.run(["git", "ls-remote", remote.url("lab")], env=env, capture_output=True, text=True, check=True)
     assert "refs/heads/main" in done.stdout

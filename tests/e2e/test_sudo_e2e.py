@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import provision
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
@@ -17,7 +16,8 @@ from hardwatt.core.errors import RefusedError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.wait import wait
 from hardwatt.machines import choice
-from hardwatt.nodedata import node_file
+from hardwatt.provision import runner
+from hardwatt.provision.node_data import node_file
 from tests.e2e.support import ROOT, Story
 
 pytestmark = pytest.mark.e2e
@@ -83,6 +83,6 @@ def test_the_deploys_run_through_it(
     env.pop(sudo.PASSWORD)
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    plan = provision.payload(done.stdout, tmp_path / "no-log")["plan"]
+    plan = runner.payload(done.stdout, tmp_path / "no-log")["plan"]
     changed = [row["name"] for row in plan if row["hosts_with_change"]]
     assert not changed, "root sees a node that is as it should be"

@@ -13,13 +13,14 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError, RefusedError
-from hardwatt.gitops import drift, flux, fluxcli, home, keys, place, tree
+from hardwatt.gitops import drift, flux, fluxcli, home, place, tree
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.flux import Wanted
 from hardwatt.gitops.readiness import Lack, Readiness
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines import choice
 from hardwatt.mirror.index import Artefact, Index
+from hardwatt.provision import git_keys
 
 HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
 
@@ -111,10 +112,10 @@ def test_flux_gets_a_key_that_may_only_read_and_the_host_key_that_the_lab_knows(
 ) -> None:
     outcome = gitops.bootstrap(lab, full)
     assert world.log == ["store secret", "flux bootstrap", "request", "wait"]
-    assert world.stored["identity"] == keys.path(lab, "flux").read_text()
+    assert world.stored["identity"] == git_keys.path(lab, "flux").read_text()
     assert world.stored["known_hosts"] == f"[10.77.0.2]:2222 ssh-ed25519 {HOST_KEY}\n"
     assert Path(world.env["SSH_KNOWN_HOSTS"]).read_text() == world.stored["known_hosts"]
-    assert str(keys.path(lab, "controller")) in world.argv
+    assert str(git_keys.path(lab, "controller")) in world.argv
     assert not [part for part in world.argv if part.startswith("--private-key-file")], "flux would ask for a host key"
     files = len(tree.desired(lab, full, "embedded"))
     assert outcome.changed == (f"repository: {files} files", "flux bootstrap v2.9.5")
@@ -272,8 +273,8 @@ def test_lab_up_says_what_is_left_out(lab: Lab, full: Index, world: World, capsy
 
 def test_a_command_beside_an_agent_has_one_key_and_its_own_exit_status(lab: Lab) -> None:
     """Tried with the real ssh-agent and ssh-add."""
-    public = keys.ensure(lab)["controller"]
-    key = keys.path(lab, "controller")
+    public = git_keys.ensure(lab)["controller"]
+    key = git_keys.path(lab, "controller")
     listed = process.run(fluxcli.with_key(["ssh-add", "-L"], key)).stdout
     assert [" ".join(line.split()[:2]) for line in listed.splitlines()] == [public]
     assert process.run(fluxcli.with_key(["sh", "-c", "exit 7"], key), check=False).returncode == 7

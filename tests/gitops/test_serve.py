@@ -9,7 +9,7 @@ import jinja2
 import pytest
 
 from hardwatt.config.settings import ROOT
-from hardwatt.gitops.keys import ACCESS
+from hardwatt.provision.git_keys import ACCESS
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (\S+) (\S+) (\S+) (\S+)")
 Serve = Callable[[str, str], "subprocess.CompletedProcess[str]"]

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from hardwatt import provision, reboot
 from hardwatt.cluster import client as cluster_client
 from hardwatt.cluster import port_forward
 from hardwatt.connect import boot
@@ -23,6 +22,7 @@ from hardwatt.dump import Client
 from hardwatt.machines import choice
 from hardwatt.machines.embedded import host_record
 from hardwatt.machines.embedded.host_snapshot import Snapshot
+from hardwatt.provision import reboot, runner
 from tests.dashboards.test_dashboards import panels
 from tests.e2e.support import Story
 from tests.vm import guest
@@ -175,7 +175,7 @@ def test_after_a_reboot_the_cluster_returns_by_itself(story: Story) -> None:
 @pytest.mark.long
 def test_the_guest_is_given_back_as_it_was(story: Story, bare: Snapshot) -> None:
     """What lab.down does on somebody's host, run on the guest before it is thrown away."""
-    assert provision.reset(story.lab)
+    assert runner.reset(story.lab)
     end = choice.machine_for(story.lab).endpoint()
     reboot.reboot(end)  # boot arguments were changed, so one announced reboot is part of it
     with story.node() as node:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt import provision, reboot
 from hardwatt.cluster import client
 from hardwatt.connect.ssh import Ssh
 from hardwatt.machines import choice
 from hardwatt.machines.embedded import host_record
 from hardwatt.machines.embedded.host_snapshot import Snapshot
+from hardwatt.provision import reboot, runner
 from tests.e2e.support import Story, lab_of_its_own
 from tests.vm import guest
 from tests.vm.test_vm import UP
@@ -79,7 +79,7 @@ def test_status_tells_of_selinux_and_its_denials(enforcing: Story) -> None:
 
 
 def test_the_guest_is_given_back_and_still_enforces(enforcing: Story, bare: Snapshot) -> None:
-    assert provision.reset(enforcing.lab)
+    assert runner.reset(enforcing.lab)
     # kernel modules that kube-proxy loaded stay until a boot
     reboot.reboot(choice.machine_for(enforcing.lab).endpoint())
     with enforcing.node() as node:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import reboot
 from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import open_lab
 from hardwatt.config.settings import default_name
@@ -22,6 +21,7 @@ from hardwatt.machines import choice, identity
 from hardwatt.machines.embedded import host_record
 from hardwatt.machines.embedded.host_snapshot import Snapshot
 from hardwatt.machines.vm.image import USER_NETWORK
+from hardwatt.provision import reboot
 from tests.e2e.support import Story, lab_of_its_own
 from tests.vm import guest
 from tests.vm.test_vm import UP

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from hardwatt import denials
+from hardwatt.provision import selinux_denials
 
 LINE = (
     'type=AVC msg=audit({when}.101:512): avc:  denied  {{ write }} for  pid=7 comm="etcd" name="member" '
@@ -12,20 +12,20 @@ LINE = (
 
 def test_denials_since_the_lab_began_by_kind() -> None:
     text = "\n".join(["mode Enforcing", "since 1795560000", *(LINE.format(when=1795560000 + n) for n in (-60, 5, 6))])
-    assert denials.summary(text).splitlines() == [
+    assert selinux_denials.summary(text).splitlines() == [
         "enforcing, 2 denials since the lab began",
         "  2 x container_t wants write of var_lib_t (dir), by etcd",
     ]
 
 
 def test_none_is_said_too() -> None:
-    assert denials.summary("mode Enforcing\nsince 5") == "enforcing, 0 denials since the lab began"
+    assert selinux_denials.summary("mode Enforcing\nsince 5") == "enforcing, 0 denials since the lab began"
 
 
 def test_without_selinux_there_is_nothing_to_say() -> None:
-    assert denials.summary("since 5") == denials.summary("mode Disabled\n" + LINE.format(when=9)) == ""
+    assert selinux_denials.summary("since 5") == selinux_denials.summary("mode Disabled\n" + LINE.format(when=9)) == ""
 
 
 def test_the_script_runs_where_there_is_neither_selinux_nor_auditd() -> None:
-    done = subprocess.run(["sh", "-c", denials._SCRIPT], capture_output=True, text=True, check=True, timeout=30)
-    assert denials.summary(done.stdout) == "" or "denials" in denials.summary(done.stdout)
+    done = subprocess.run(["sh", "-c", selinux_denials._SCRIPT], capture_output=True, text=True, check=True, timeout=30)
+    assert selinux_denials.summary(done.stdout) == "" or "denials" in selinux_denials.summary(done.stdout)

@@ -26,7 +26,7 @@ from hardwatt.core.files import read_json
 from hardwatt.core.progress import say
 from hardwatt.core.wait import patience
 from hardwatt.machines import choice
-from hardwatt.nodedata import node_file, write_node_data
+from hardwatt.provision.node_data import node_file, write_node_data
 
 __all__ = [
     "Outcome",

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import provision, reboot, up
+from hardwatt import up
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect import boot, ssh_routes, sudo
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.core.process import Result
-from hardwatt.provision import Outcome
+from hardwatt.provision import reboot, runner
+from hardwatt.provision.runner import Outcome
 
 END = Endpoint("n", "vm", "127.0.0.1", 40022, "lab", Path("/k"), Path("/kh"), "10.0.2.2", "10.0.2.15")
 
@@ -113,9 +114,9 @@ def test_the_reasons_are_read_from_the_node(node: Node) -> None:
 def outcomes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[Outcome]]:
     """What the runs of the deploys end with, one after the other."""
     found: list[Outcome] = []
-    monkeypatch.setattr(provision, "apply", lambda _: found.pop(0))
+    monkeypatch.setattr(runner, "apply", lambda _: found.pop(0))
     monkeypatch.setattr(up, "described", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr("hardwatt.nodedata.takes_rpms", lambda _: False)
+    monkeypatch.setattr("hardwatt.provision.node_data.takes_rpms", lambda _: False)
     monkeypatch.setattr(up.State, "need_index", lambda self: None)
     monkeypatch.setattr(reboot, "reboot", lambda end: node.ran.append("reboot"))
     node.reason = "cgroup v2 is switched on\n"

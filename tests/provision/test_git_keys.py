@@ -7,7 +7,7 @@ import pytest
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
-from hardwatt.gitops import keys
+from hardwatt.provision import git_keys
 
 HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
 
@@ -20,25 +20,25 @@ def endpoint(tmp_path: Path, known: str, port: int = 22) -> Endpoint:
 
 
 def test_keys_are_made_once_and_for_the_user_alone(lab: Lab) -> None:
-    first = keys.ensure(lab)
-    assert first == keys.ensure(lab)
+    first = git_keys.ensure(lab)
+    assert first == git_keys.ensure(lab)
     assert set(first) == {"controller", "flux", "runner"}
     for name, public in first.items():
-        path = keys.path(lab, name)
+        path = git_keys.path(lab, name)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert public == f"ssh-ed25519 {paramiko.Ed25519Key.from_private_key_file(str(path)).get_base64()}"
     assert stat.S_IMODE(lab.keys.stat().st_mode) == 0o700
 
 
 def test_the_node_learns_public_keys_only(lab: Lab) -> None:
-    data = keys.node_data(lab)
+    data = git_keys.node_data(lab)
     assert "PRIVATE" not in str(data)
     assert set(data["git_keys"]) == set(data["git_access"])
 
 
 def test_flux_and_the_runner_only_read() -> None:
-    assert set(keys.ACCESS["flux"].values()) == {"ro"}
-    assert set(keys.ACCESS["runner"].values()) == {"ro"}
+    assert set(git_keys.ACCESS["flux"].values()) == {"ro"}
+    assert set(git_keys.ACCESS["runner"].values()) == {"ro"}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_flux_and_the_runner_only_read() -> None:
     [(f"10.77.0.2 ssh-ed25519 {HOST_KEY}\n", 22), (f"[10.77.0.2]:2200 ssh-ed25519 {HOST_KEY}\n", 2200)],
 )
 def test_the_git_servers_host_key_is_the_nodes(tmp_path: Path, known: str, port: int) -> None:
-    remote = keys.remote(endpoint(tmp_path, known, port))
+    remote = git_keys.remote(endpoint(tmp_path, known, port))
     assert remote.known_host == f"[10.77.0.2]:2222 ssh-ed25519 {HOST_KEY}"
     assert remote.url("lab") == "ssh://git@10.77.0.2:2222/srv/git/lab.git"
 
@@ -54,12 +54,12 @@ def test_the_git_servers_host_key_is_the_nodes(tmp_path: Path, known: str, port:
 @pytest.mark.parametrize("known", ["", f"10.77.0.3 ssh-ed25519 {HOST_KEY}\n"])
 def test_an_unknown_host_is_refused(tmp_path: Path, known: str) -> None:
     with pytest.raises(LabError, match=r"no ed25519 host key of 10\.77\.0\.2") as caught:
-        keys.remote(endpoint(tmp_path, known))
+        git_keys.remote(endpoint(tmp_path, known))
     assert caught.value.hint == "invoke lab.trust 10.77.0.2"
 
 
 def test_ssh_checks_the_host_key_and_offers_one_key() -> None:
-    command = keys.ssh_command(Path("/k y"), Path("/kh"))
+    command = git_keys.ssh_command(Path("/k y"), Path("/kh"))
     for part in (
         "StrictHostKeyChecking=yes",
         "UserKnownHostsFile=/kh",

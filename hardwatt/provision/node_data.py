@@ -12,11 +12,11 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.core.files import read_json, write_atomic, write_json
-from hardwatt.gitops import keys
 from hardwatt.meter import models, node_config
 from hardwatt.mirror import apt, rpm_versions
 from hardwatt.mirror.index import Image, Index
 from hardwatt.mirror.served import Served
+from hardwatt.provision import git_keys
 
 KUBERNETES = ("kubeadm", "kubectl", "kubelet")
 DISTRIBUTION = (
@@ -105,7 +105,7 @@ def node_data(
             "config": str(_ssh_config(lab)) if endpoint.jump else "",
         },
         "lab": lab_data(lab, endpoint, index, served, processor),
-        "data": keys.node_data(lab),
+        "data": git_keys.node_data(lab),
     }
 
 

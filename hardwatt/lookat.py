@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from hardwatt import addons, engine, gitops
+from hardwatt import engine
 from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
@@ -12,6 +12,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, next_after
 from hardwatt.core.progress import cells, console, say, table
+from hardwatt.gitops import control, kubeadm_addons
 from hardwatt.machines import choice, reach_host
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
@@ -94,10 +95,10 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
     for line in planned.lines:
         say(f"node: {line}")
     off = engine.switched_off(lab)
-    own = addons.planned(lab, off) if lab.kubeconfig.exists() else []
+    own = kubeadm_addons.planned(lab, off) if lab.kubeconfig.exists() else []
     for line in own:
         say(f"cluster: {line}")
-    difference = gitops.plan(lab, fill.load(lab), off) if lab.kubeconfig.exists() else "would bootstrap Flux"
+    difference = control.plan(lab, fill.load(lab), off) if lab.kubeconfig.exists() else "would bootstrap Flux"
     say(f"gitops: {difference}" if difference else "gitops: nothing")
     if not planned.lines and not own and not difference:
         say("No changes")
@@ -132,7 +133,7 @@ def status(lab: Lab) -> int:
     for pod in cluster.pods:
         pods.add_row(pod.namespace, pod.name, pod.phase, str(pod.ready), str(pod.restarts))
     console.print(pods)
-    say(f"gitops: {gitops.status(lab)}")
+    say(f"gitops: {control.status(lab)}")
     following = _compared(lab)
     say(f"forward: {port_forward.status(lab)}")
     say(f"experiment: {engine.status(lab)}")
@@ -149,7 +150,7 @@ def _compared(lab: Lab) -> str:
     """
     off = engine.switched_off(lab)
     try:
-        found = gitops.compared(lab, off)
+        found = control.compared(lab, off)
     except LabError as error:
         say(f"git: {error.message}")
         return next_after("lab.status", error.hint)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubernetes import client as kubernetes
 
-from hardwatt import addons, engine, gitops
+from hardwatt import engine
 from hardwatt.cluster import api_tunnel, client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
@@ -19,6 +19,9 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
+from hardwatt.gitops import control, kubeadm_addons
+from hardwatt.gitops import state as gitops_state
+from hardwatt.gitops.readiness import Readiness
 from hardwatt.machines import choice, lab_lock
 from hardwatt.mirror import fill, servers, yum
 from hardwatt.mirror.index import Index
@@ -115,22 +118,22 @@ def _kubeconfig(state: State) -> None:
 
 
 def _gitops(state: State) -> None:
-    state.changes += gitops.bootstrap(state.lab, state.need_index(), engine.switched_off(state.lab)).changed
+    state.changes += control.bootstrap(state.lab, state.need_index(), engine.switched_off(state.lab)).changed
 
 
 def _addons(state: State) -> None:
     """Put back what kubeadm put into the cluster: DNS and kube-proxy, without which Flux cannot work."""
-    state.changes += addons.restore(state.lab, state.need_endpoint(), engine.switched_off(state.lab))
+    state.changes += kubeadm_addons.restore(state.lab, state.need_endpoint(), engine.switched_off(state.lab))
 
 
 def _ready(state: State) -> None:
     """Wait until the node is Ready, every pod runs, and the lab has what it should have; name what is left out."""
     lab, off = state.lab, engine.switched_off(state.lab)
-    items = gitops.expected(lab, state.need_index())
+    items = gitops_state.expected(lab, state.need_index())
 
-    def poll() -> tuple[client.Status, gitops.Readiness]:
+    def poll() -> tuple[client.Status, Readiness]:
         with client.client(lab) as api:
-            return client.read(kubernetes.CoreV1Api(api)), gitops.look(api, items, off)
+            return client.read(kubernetes.CoreV1Api(api)), gitops_state.look(api, items, off)
 
     _, found = wait(
         poll,

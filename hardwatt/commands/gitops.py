@@ -14,37 +14,38 @@ from hardwatt.config.lab import Lab
 @on_host(unless_git_elsewhere=True)
 def gitops_clone(lab: Lab, folder: str) -> None:
     """Clone the lab's repository into a folder that can push; prints the folder."""
-    from hardwatt import gitops
+    from hardwatt.gitops import control
 
-    print(gitops.clone(lab, Path(folder)))
+    print(control.clone(lab, Path(folder)))
 
 
 @command()
 @on_host()
 def gitops_suspend(lab: Lab) -> None:
     """Suspend Flux's reconciling."""
-    from hardwatt import gitops
+    from hardwatt.gitops import control
 
-    gitops.suspend(lab)
+    control.suspend(lab)
 
 
 @command()
 @on_host()
 def gitops_resume(lab: Lab) -> None:
     """Resume Flux's reconciling."""
-    from hardwatt import gitops
+    from hardwatt.gitops import control
 
-    gitops.resume(lab)
+    control.resume(lab)
 
 
 @command(help={"as_json": "print JSON"})
 @on_host()
 def gitops_status(lab: Lab, as_json: bool = False) -> None:
     """Print each object of Flux: ready or not, at which commit, what it says; the exit code says whether all are."""
-    from hardwatt import engine, gitops
+    from hardwatt import engine
     from hardwatt.energy.query import table
+    from hardwatt.gitops import control
 
-    rows = gitops.status_rows(lab, engine.switched_off(lab))
+    rows = control.status_rows(lab, engine.switched_off(lab))
     print(json.dumps(rows, indent=2) if as_json else table(rows) if rows else "Flux is not in the cluster")
     raise Exit(code=int(not rows or any(row["state"] != "ready" for row in rows)))
 
@@ -53,26 +54,27 @@ def gitops_status(lab: Lab, as_json: bool = False) -> None:
 @on_host()
 def gitops_reconcile(lab: Lab) -> None:
     """Have Flux fetch and apply now, and wait until all of it is healthy; prints the commit."""
-    from hardwatt import engine, gitops
+    from hardwatt import engine
+    from hardwatt.gitops import control
 
     with lab.lock("gitops.reconcile"):
-        print(gitops.reconcile(lab, engine.switched_off(lab)))
+        print(control.reconcile(lab, engine.switched_off(lab)))
 
 
 @command()
 @on_host(unless_git_elsewhere=True)
 def gitops_show(lab: Lab) -> None:
     """Print the generated kustomization: what differs between labs, as the lab's repository holds it."""
-    from hardwatt import gitops
+    from hardwatt.gitops import control
 
-    print(gitops.show(lab), end="")
+    print(control.show(lab), end="")
 
 
 @command(positional=["state"], help={"state": "on or off"})
 @on_host()
 def gitops_app(lab: Lab, state: str) -> None:
     """Switch the talk's mock application on or off, by a commit to the lab's repository that Flux applies."""
-    from hardwatt import gitops
+    from hardwatt.gitops import control
 
     with lab.lock("gitops.app"):
-        print(gitops.app(lab, state))
+        print(control.app(lab, state))

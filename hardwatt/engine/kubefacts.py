@@ -19,7 +19,7 @@ from hardwatt.engine import checks, hostchecks, hostlook
 from hardwatt.engine.exporter import Exporter, meter_info
 from hardwatt.engine.plant import NO_JITTER, Facts
 from hardwatt.engine.studymodel import Study
-from hardwatt.gitops.optional import running_fake_meter
+from hardwatt.gitops.addons import running_fake_meter
 from hardwatt.meter import models
 
 FLUX = "flux-system"

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes import client
 
-from hardwatt import dump, gitops
+from hardwatt import dump
 from hardwatt.bundle import Edge, Writer
 from hardwatt.cluster import client as cluster_client
 from hardwatt.cluster import port_forward
@@ -28,6 +28,7 @@ from hardwatt.engine.rest import pod_problems, queue_problems, restarts
 from hardwatt.engine.rollouts import COPY, watch_rollouts
 from hardwatt.engine.studymodel import Exclusion, Study
 from hardwatt.engine.workload import BRANCH, KUSTOMIZATION, WorkingCopy, base_kustomization, kustomization, manifests
+from hardwatt.gitops import git_remote
 from hardwatt.machines import choice
 from hardwatt.mirror import fill
 from hardwatt.provision import git_keys
@@ -64,7 +65,7 @@ class KubePlant:
         self._cluster = KubeCluster(api, lab.dir / DISCOVERY)
         self._exporter = Exporter(api, self.clock.wall_ms)
         self._remote = git_keys.remote(endpoint)
-        workload = gitops.repository(lab, "workload", endpoint)
+        workload = git_remote.repository(lab, "workload", endpoint)
         self._copy = WorkingCopy(lab.dir / "workload", workload.url, workload.ssh_command)
         self._first = hostlook.look(endpoint)
         self._sensors = hostlook.reader(endpoint, self._first)

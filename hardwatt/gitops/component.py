@@ -10,7 +10,7 @@ import yaml
 from hardwatt.config.settings import Settings
 from hardwatt.config.versions import lock
 from hardwatt.core.errors import SettingsError
-from hardwatt.gitops import cadence
+from hardwatt.gitops import scrape_interval
 from hardwatt.mirror.index import Image, Index
 
 REQUIRED = ("source-controller", "kustomize-controller", "prometheus", "node-exporter")
@@ -19,7 +19,7 @@ REQUIRED = ("source-controller", "kustomize-controller", "prometheus", "node-exp
 NOT_FLUXS = ("node", "ci")
 """Groups of images that nothing in clusters/ names."""
 MODELLED_SYSFS = "/var/lib/hardwatt/meter/sysfs"
-RULES = cadence.RULES.format("recreated-{}")
+RULES = scrape_interval.RULES.format("recreated-{}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Facts:
     """Optional parts whose image this lab does not have."""
 
 
-def facts(settings: Settings, index: Index, kind: str, every: str = cadence.BASE) -> Facts:
+def facts(settings: Settings, index: Index, kind: str, every: str = scrape_interval.BASE) -> Facts:
     """Return the facts of a lab whose node is of this kind (``embedded``, ``vm`` or ``ssh``), and read this often.
 
     Raises ``LabError`` where the mirror lacks an image that every lab needs, ``SettingsError`` where
@@ -147,9 +147,9 @@ def _patches(facts: Facts, base: Mapping[str, str]) -> Sequence[tuple[str, str, 
     if facts.attribution == "kepler":
         rules = base[RULES.format("kepler")]
         maps["prometheus-rules"] = {"recreated-cgroup.yaml": None, "recreated-kepler.yaml": rules}
-    if facts.every != cadence.BASE:
+    if facts.every != scrape_interval.BASE:
         kepler = "kepler" not in facts.missing
-        for name, data in cadence.config_maps(base, facts.every, facts.attribution, kepler=kepler).items():
+        for name, data in scrape_interval.config_maps(base, facts.every, facts.attribution, kepler=kepler).items():
             maps[name] = {**maps.get(name, {}), **data}
     return [*found, *(("ConfigMap", name, {"data": data}) for name, data in maps.items())]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hardwatt.core.errors import CommandError, LabError, RefusedError
 from hardwatt.core.process import Result, run
-from hardwatt.gitops.faults import explain
+from hardwatt.gitops.errors import explain
 from hardwatt.gitops.merge import Change, blob, changes
 
 TRAILER = "Hardwatt-Lab"

@@ -6,7 +6,7 @@ from typing import Any
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say
-from hardwatt.gitops import desired, home, readiness, tree
+from hardwatt.gitops import desired, git_remote, readiness, tree
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import Key, Readiness
 from hardwatt.gitops.repository import Repository
@@ -29,11 +29,11 @@ def expected(lab: Lab, index: Index | None = None, repo: Repository | None = Non
 
 
 def _fetched(lab: Lab) -> Repository:
-    last = home.copy(lab)
-    if home.asks(lab.settings.gitops):
+    last = git_remote.copy(lab)
+    if git_remote.asks(lab.settings.gitops):
         return last
     try:
-        repo = home.repository(lab, "lab")
+        repo = git_remote.repository(lab, "lab")
         repo.fetch()
     except LabError as error:
         say(f"git: {error.message}; what was fetched last is compared with")

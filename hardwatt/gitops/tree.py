@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
-from hardwatt.gitops import cadence, component
+from hardwatt.gitops import component, scrape_interval
 from hardwatt.mirror.index import Index
 
 GOTK_COMPONENTS = "gotk-components.yaml"
@@ -14,7 +14,7 @@ OPTIONAL = ("grafana", "kepler")
 _SEED = "# Written by `flux bootstrap`.\n"
 
 
-def desired(lab: Lab, index: Index, kind: str, every: str = cadence.BASE) -> dict[str, str]:
+def desired(lab: Lab, index: Index, kind: str, every: str = scrape_interval.BASE) -> dict[str, str]:
     """Return path -> text of every file that lab.up keeps in the repository.
 
     ``kind`` is the node's kind of machine, ``every`` how often its counters are read. Flux's own two files are there

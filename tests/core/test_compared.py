@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kubernetes import client as k8s
 
-from hardwatt import addons, engine, gitops, lookat
+from hardwatt import engine, lookat
 from hardwatt import up as up_module
 from hardwatt.cluster import client
 from hardwatt.cluster.changes import Undo
@@ -17,6 +17,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.process import Result
 from hardwatt.engine.journal import JOURNAL, Journal, State
+from hardwatt.gitops import control, kubeadm_addons, state
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import KUBEADM, Lack, Readiness
 
@@ -62,7 +63,7 @@ def test_what_lacks_and_what_is_suspended_is_said(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     found: Readiness, following: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(gitops, "compared", lambda *_: found)
+    monkeypatch.setattr(control, "compared", lambda *_: found)
     assert lookat._compared(lab) == following
     said = capsys.readouterr().err
     assert all(f"lacks: {lack}" in said for lack in found.lacks)
@@ -73,7 +74,7 @@ def test_a_running_experiments_doing_is_no_fault_and_a_killed_ones_is(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     switch_off(lab)
-    monkeypatch.setattr(gitops, "compared", lambda *_: Readiness((OFF,)))
+    monkeypatch.setattr(control, "compared", lambda *_: Readiness((OFF,)))
     with lab.lock("experiment.run"):
         assert lookat._compared(lab) == ""
     assert lookat._compared(lab) == "invoke lab.up"
@@ -85,7 +86,7 @@ def test_git_that_cannot_be_built_is_not_ready(
     def broken(*_: Any) -> Readiness:
         raise LabError("the Kustomization apps in git cannot be built", hint="invoke lab.status")
 
-    monkeypatch.setattr(gitops, "compared", broken)
+    monkeypatch.setattr(control, "compared", broken)
     assert lookat._compared(lab) == "invoke lab.up"
     assert "cannot be built" in capsys.readouterr().err
 
@@ -93,8 +94,10 @@ def test_git_that_cannot_be_built_is_not_ready(
 def ready(lab: Lab, monkeypatch: pytest.MonkeyPatch, found: Readiness) -> None:
     """Run lab.up's last step on a cluster whose pods are all well."""
     status = client.Status({"n": True}, (client.Pod("a", "p", "Running", True, 0, {}, "1", False),))
-    monkeypatch.setattr(gitops, "expected", lambda *_: ())
-    monkeypatch.setattr(gitops, "look", lambda *_: found)
+    monkeypatch.setattr(control, "expected", lambda *_: ())
+    monkeypatch.setattr(state, "expected", lambda *_: ())
+    monkeypatch.setattr(control, "look", lambda *_: found)
+    monkeypatch.setattr(state, "look", lambda *_: found)
     monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(client, "read", lambda _: status)
     monkeypatch.setattr(up_module, "READY_TIMEOUT", 0.0)
@@ -139,23 +142,24 @@ def test_kubeadms_own_is_scaled_or_made_again(lab: Lab, monkeypatch: pytest.Monk
             return Result((), 0, "", "", 0)
 
     scaled: list[Any] = []
-    monkeypatch.setattr(addons, "Ssh", FakeSsh)
+    monkeypatch.setattr(kubeadm_addons, "Ssh", FakeSsh)
     monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(gitops, "look", lambda *_: found)
+    monkeypatch.setattr(control, "look", lambda *_: found)
+    monkeypatch.setattr(state, "look", lambda *_: found)
     apps = type("Apps", (), {
         "patch_namespaced_deployment_scale": lambda _, *words, **__: scaled.append(words[:2]),
         "patch_namespaced_stateful_set_scale": lambda *_: None,
     })()  # fmt: skip
     monkeypatch.setattr(k8s, "AppsV1Api", lambda _: apps)
-    assert addons.planned(lab) == [
+    assert kubeadm_addons.planned(lab) == [
         "would be put back: Deployment kube-system/coredns is scaled to 0, kubeadm has 2",
         "would be put back: DaemonSet kube-system/kube-proxy is missing",
     ]
     assert not ran and not scaled, "a plan changes nothing"
     end = Endpoint("unit", "embedded", "10.77.4.2", 22, "root", lab.dir / "k", lab.dir / "kh", "", "10.77.4.2")
-    assert addons.restore(lab, end) == [
+    assert kubeadm_addons.restore(lab, end) == [
         "Deployment kube-system/coredns scaled back to 2 (it was scaled to 0)",
         "kubeadm made DaemonSet kube-system/kube-proxy again (it was missing)",
     ]
     assert scaled == [("coredns", "kube-system")]
-    assert ran == [f"kubeadm init phase addon kube-proxy --config {addons.CONFIG}"]
+    assert ran == [f"kubeadm init phase addon kube-proxy --config {kubeadm_addons.CONFIG}"]

@@ -101,8 +101,8 @@ if sys.argv[1] == "spawn":
     time.sleep(60)
 argv = ["sh", "-c", "echo started; exec sleep 61"]
 if sys.argv[1] == "beside an agent":
-    from hardwatt.gitops import fluxcli
-    argv = fluxcli.with_key(argv, Path(sys.argv[2] + ".key"))
+    from hardwatt.gitops import flux_cli
+    argv = flux_cli.with_key(argv, Path(sys.argv[2] + ".key"))
 process.run(argv, log=Path(sys.argv[2]), tied=True)
 """
 

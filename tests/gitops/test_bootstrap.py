@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from hardwatt import gitops
 from hardwatt.cluster import client
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError, RefusedError
-from hardwatt.gitops import drift, flux, fluxcli, home, place, tree
+from hardwatt.gitops import control, deployment, drift, flux, flux_cli, git_remote, state, tree
+from hardwatt.gitops.control import GitopsOutcome
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.flux import Wanted
 from hardwatt.gitops.readiness import Lack, Readiness
@@ -88,16 +88,19 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(end))
     monkeypatch.setattr(client, "client", lambda _: FakeApi())
-    monkeypatch.setattr(gitops, "repository", lambda lab, name: repo)
-    monkeypatch.setattr(home, "repository", lambda lab, name, endpoint: repo)
+    monkeypatch.setattr(control, "repository", lambda lab, name: repo)
+    monkeypatch.setattr(git_remote, "repository", lambda lab, name: repo)
+    monkeypatch.setattr(git_remote, "repository", lambda lab, name, endpoint: repo)
     monkeypatch.setattr(flux, "Cluster", lambda _: FakeCluster(world))
-    monkeypatch.setattr(fluxcli, "version", lambda _: "v2.9.5")
+    monkeypatch.setattr(flux_cli, "version", lambda _: "v2.9.5")
     monkeypatch.setattr(flux, "outdated_files", lambda *_: "")
-    monkeypatch.setattr(fluxcli, "bootstrap", bootstrap)
+    monkeypatch.setattr(flux_cli, "bootstrap", bootstrap)
     monkeypatch.setattr(flux, "synced", lambda _: [])
     monkeypatch.setattr(flux, "wait_for", lambda _, commit, respect=False: world.log.append("wait"))
-    monkeypatch.setattr(gitops, "expected", lambda *_, **__: ())
-    monkeypatch.setattr(gitops, "look", lambda *_: world.ready)
+    monkeypatch.setattr(control, "expected", lambda *_, **__: ())
+    monkeypatch.setattr(state, "expected", lambda *_, **__: ())
+    monkeypatch.setattr(control, "look", lambda *_: world.ready)
+    monkeypatch.setattr(state, "look", lambda *_: world.ready)
     monkeypatch.setattr(drift, "repair", lambda *_: [])
     yield world
 
@@ -110,7 +113,7 @@ def full(index: Index) -> Index:
 def test_flux_gets_a_key_that_may_only_read_and_the_host_key_that_the_lab_knows(
     lab: Lab, full: Index, world: World
 ) -> None:
-    outcome = gitops.bootstrap(lab, full)
+    outcome = control.bootstrap(lab, full)
     assert world.log == ["store secret", "flux bootstrap", "request", "wait"]
     assert world.stored["identity"] == git_keys.path(lab, "flux").read_text()
     assert world.stored["known_hosts"] == f"[10.77.0.2]:2222 ssh-ed25519 {HOST_KEY}\n"
@@ -124,7 +127,7 @@ def test_flux_gets_a_key_that_may_only_read_and_the_host_key_that_the_lab_knows(
 def test_a_bootstrap_that_fails_is_told(lab: Lab, full: Index, world: World) -> None:
     world.fails = True
     with pytest.raises(CommandError):
-        gitops.bootstrap(lab, full)
+        control.bootstrap(lab, full)
     assert world.log == ["store secret", "flux bootstrap"]
 
 
@@ -132,12 +135,12 @@ def test_with_flux_as_it_should_be_it_is_not_run(
     lab: Lab, full: Index, world: World, repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.outdated = ""
-    first = gitops.bootstrap(lab, full)
+    first = control.bootstrap(lab, full)
     assert world.log == ["request", "wait"]
     world.log.clear()
     monkeypatch.setattr(flux, "moved_to", lambda found, commit: commit == first.head)
-    again = gitops.bootstrap(lab, full)
-    assert again == gitops.GitopsOutcome((), first.head)
+    again = control.bootstrap(lab, full)
+    assert again == GitopsOutcome((), first.head)
     assert world.log == ["wait"]
     assert repo.git("rev-list", "--count", first.head).stdout.strip() == "1"
 
@@ -145,22 +148,23 @@ def test_with_flux_as_it_should_be_it_is_not_run(
 def test_another_stored_host_key_stops_everything(lab: Lab, full: Index, world: World) -> None:
     world.known_hosts = "[10.77.0.2]:2222 ssh-ed25519 AAAAother"
     with pytest.raises(RefusedError, match="AAAAother"):
-        gitops.bootstrap(lab, full)
+        control.bootstrap(lab, full)
     assert world.log == ["store secret", "flux bootstrap"]
 
 
 def test_a_clone_into_an_existing_folder_is_refused(lab: Lab, tmp_path: Path, world: World) -> None:
     with pytest.raises(LabError, match="exists already"):
-        gitops.clone(lab, tmp_path)
+        control.clone(lab, tmp_path)
 
 
 def test_a_clone_can_pull_and_push_by_itself(
     lab: Lab, full: Index, world: World, repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gitops.bootstrap(lab, full)
+    control.bootstrap(lab, full)
     over_ssh = dataclasses.replace(repo, env={"GIT_SSH_COMMAND": "ssh -i key"})
-    monkeypatch.setattr(gitops, "repository", lambda lab, name: over_ssh)
-    folder = gitops.clone(lab, tmp_path / "mine")
+    monkeypatch.setattr(control, "repository", lambda lab, name: over_ssh)
+    monkeypatch.setattr(git_remote, "repository", lambda lab, name: over_ssh)
+    folder = control.clone(lab, tmp_path / "mine")
     assert (folder / "clusters/lab/monitoring.yaml").exists()
     assert "sshcommand = ssh -i key" in (folder / ".git/config").read_text()
 
@@ -169,11 +173,11 @@ def test_reconcile_asks_waits_for_the_head_and_applies_again(
     lab: Lab, full: Index, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(LabError, match="is empty"):
-        gitops.reconcile(lab)
-    head = gitops.bootstrap(lab, full).head
+        control.reconcile(lab)
+    head = control.bootstrap(lab, full).head
     world.log.clear()
     monkeypatch.setattr(drift, "reapply", lambda _: world.log.append("apply again"))
-    assert gitops.reconcile(lab) == head
+    assert control.reconcile(lab) == head
     assert world.log == ["request", "wait", "apply again"]
 
 
@@ -199,20 +203,20 @@ AT_ZERO = Lack(CONTROLLER, "scaled", "is scaled to 0, git has 1")
 def test_reconcile_names_at_once_what_keeps_flux_from_it(
     lab: Lab, full: Index, world: World, ready: Readiness, says: str, hint: str
 ) -> None:
-    gitops.bootstrap(lab, full)
+    control.bootstrap(lab, full)
     world.log.clear()
     world.ready = ready
     with pytest.raises(LabError, match=says) as caught:
-        gitops.reconcile(lab)
+        control.reconcile(lab)
     assert caught.value.hint == hint
     assert world.log == [], "Flux was not asked, and not waited for"
 
 
 def test_show_prints_the_generated_file_and_who_changed_it(lab: Lab, full: Index, world: World) -> None:
     with pytest.raises(LabError, match="holds no clusters/generated/lab"):
-        gitops.show(lab)
-    gitops.bootstrap(lab, full)
-    text = gitops.show(lab)
+        control.show(lab)
+    control.bootstrap(lab, full)
+    text = control.show(lab)
     assert "by hardwatt" in text.splitlines()[0]
     assert "kind: Component" in text
 
@@ -224,7 +228,7 @@ def test_status_tells_each_object(lab: Lab, world: World, monkeypatch: pytest.Mo
         flux.Sync("monitoring-configs", True, "main@sha1:1", "applied", True, True),
     ]
     monkeypatch.setattr(flux, "synced", lambda _: found)
-    states = {row["name"]: row["state"] for row in gitops.status_rows(lab)}
+    states = {row["name"]: row["state"] for row in control.status_rows(lab)}
     assert states == {
         "flux-system": "ready",
         "monitoring-controllers": "not ready",
@@ -236,7 +240,7 @@ def test_status_tells_each_object(lab: Lab, world: World, monkeypatch: pytest.Mo
         Lack(prometheus, "scaled", "is scaled to 0, git has 1"),
         Lack(Item("Deployment", "kube-system", "coredns"), "late", "has 0 of 2 replicas ready"),
     ))  # fmt: skip
-    states = {row["name"]: row["state"] for row in gitops.status_rows(lab)[3:]}
+    states = {row["name"]: row["state"] for row in control.status_rows(lab)[3:]}
     assert states == {"apps": "missing", "prometheus-k8s": "not ready"}
 
 
@@ -256,15 +260,15 @@ def test_controllers_run_where_image_and_manifests_are_there(
     tool.write_text(f"#!/bin/sh\n{loop}\n")
     tool.chmod(0o755)
     held = extra(extra(full, "helm-controller"), "notification-controller")
-    assert place.Place(lab, held).wanted().components == (*flux.COMPONENTS, *carried)
+    assert deployment.Place(lab, held).wanted().components == (*flux.COMPONENTS, *carried)
     said = capsys.readouterr().err
     for name in flux.MORE_COMPONENTS:
         assert (f"{name} is left out" in said) is (name not in carried)
-    assert place.Place(lab, full).wanted().components == flux.COMPONENTS
+    assert deployment.Place(lab, full).wanted().components == flux.COMPONENTS
 
 
 def test_lab_up_says_what_is_left_out(lab: Lab, full: Index, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    gitops.bootstrap(lab, full)
+    control.bootstrap(lab, full)
     assert (
         "left out, for want of an image (invoke mirror.import): grafana, helm-controller, kepler"
         in capsys.readouterr().err
@@ -275,8 +279,8 @@ def test_a_command_beside_an_agent_has_one_key_and_its_own_exit_status(lab: Lab)
     """Tried with the real ssh-agent and ssh-add."""
     public = git_keys.ensure(lab)["controller"]
     key = git_keys.path(lab, "controller")
-    listed = process.run(fluxcli.with_key(["ssh-add", "-L"], key)).stdout
+    listed = process.run(flux_cli.with_key(["ssh-add", "-L"], key)).stdout
     assert [" ".join(line.split()[:2]) for line in listed.splitlines()] == [public]
-    assert process.run(fluxcli.with_key(["sh", "-c", "exit 7"], key), check=False).returncode == 7
+    assert process.run(flux_cli.with_key(["sh", "-c", "exit 7"], key), check=False).returncode == 7
     with pytest.raises(CommandError):
-        process.run(fluxcli.with_key(["true"], lab.dir / "no-such-key"))
+        process.run(flux_cli.with_key(["true"], lab.dir / "no-such-key"))

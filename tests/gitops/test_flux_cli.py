@@ -24,12 +24,13 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
-from hardwatt.gitops import bootstrap, flux, fluxcli, plan, tree
+from hardwatt.gitops import flux, flux_cli, tree
+from hardwatt.gitops.control import bootstrap, plan
 from hardwatt.machines import choice
 from hardwatt.mirror.index import Artefact, Index
 from tests.gitops.conftest import find_tool, locked_index
 from tests.gitops.github import NAME, OWNER, TOKEN, StandIn, served
-from tests.gitops.test_optional import held
+from tests.gitops.test_addons import held
 
 pytestmark = pytest.mark.mirror
 AUTH = {"Authorization": "Bearer secret"}
@@ -214,7 +215,7 @@ def labs(plane: Plane, standin: StandIn, tmp_path: Path, monkeypatch: pytest.Mon
     )  # fmt: skip
     machine = type("Machine", (), {"endpoint": lambda self: end, "obstacle": lambda self: ""})()
     monkeypatch.setattr(choice, "machine_for", lambda _: machine)
-    monkeypatch.setattr(fluxcli, "BOOTSTRAP_MINUTES", 2)
+    monkeypatch.setattr(flux_cli, "BOOTSTRAP_MINUTES", 2)
     monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
     monkeypatch.setenv("GIT_PASSWORD", TOKEN)
     return Labs(plane, standin, tmp_path)

@@ -13,7 +13,7 @@ import yaml
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
 from hardwatt.config.versions import load
-from hardwatt.gitops import cadence, tree
+from hardwatt.gitops import scrape_interval, tree
 from hardwatt.mirror.index import Index
 from tests.gitops.conftest import find_tool, locked_index
 
@@ -177,7 +177,7 @@ def test_no_secret_is_kept_in_clusters() -> None:
 
 
 def test_the_measured_jobs_are_scraped_every_second_within_a_second() -> None:
-    config = yaml.safe_load((ROOT / cadence.PROMETHEUS).read_text())
+    config = yaml.safe_load((ROOT / scrape_interval.PROMETHEUS).read_text())
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     for name in ("meter", "cadvisor"):
         assert (jobs[name]["scrape_interval"], jobs[name]["scrape_timeout"]) == ("1s", "1s")
@@ -188,7 +188,7 @@ def test_the_measured_jobs_are_scraped_every_second_within_a_second() -> None:
 @pytest.mark.parametrize(
     ("check", "path"),
     [
-        ("config", cadence.PROMETHEUS),
+        ("config", scrape_interval.PROMETHEUS),
         ("rules", "clusters/base/monitoring/configs/lab-alerts.yaml"),
     ],
 )

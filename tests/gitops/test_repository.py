@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.core.errors import CommandError, RefusedError
-from hardwatt.gitops.faults import GitServerError
+from hardwatt.gitops.errors import GitServerError
 from hardwatt.gitops.repository import Repository
 from tests.gitops.conftest import GENERATED, User
 

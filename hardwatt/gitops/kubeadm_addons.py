@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from hardwatt import gitops
 from hardwatt.cluster import client
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
-from hardwatt.gitops import putback
+from hardwatt.gitops import put_back, state
 from hardwatt.gitops.readiness import KUBEADM, Key, Lack, Readiness
 
 CONFIG = "/etc/hardwatt/kubeadm.yaml"
@@ -19,8 +18,8 @@ PHASE_TIMEOUT = 120.0
 def restore(lab: Lab, endpoint: Endpoint, switched_off: Mapping[Key, str] | None = None) -> list[str]:
     """Put back what lacks of kubeadm's own; return what was done, as sentences. Raises ``LabError``."""
     with client.client(lab) as api:
-        lacks = _lacks(gitops.look(api, KUBEADM, switched_off))
-        done = putback.scale(api, tuple(lack for lack in lacks if lack.why == "scaled"))
+        lacks = _lacks(state.look(api, KUBEADM, switched_off))
+        done = put_back.scale(api, tuple(lack for lack in lacks if lack.why == "scaled"))
     again = [lack for lack in lacks if lack.why != "scaled"]
     if again:
         with Ssh(endpoint) as ssh:
@@ -35,7 +34,7 @@ def restore(lab: Lab, endpoint: Endpoint, switched_off: Mapping[Key, str] | None
 def planned(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list[str]:
     """Return what ``restore`` would put back; changes nothing. Raises ``LabError``."""
     with client.client(lab) as api:
-        return [f"would be put back: {lack}" for lack in _lacks(gitops.look(api, KUBEADM, switched_off))]
+        return [f"would be put back: {lack}" for lack in _lacks(state.look(api, KUBEADM, switched_off))]
 
 
 def _lacks(found: Readiness) -> list[Lack]:

@@ -14,7 +14,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
 from hardwatt.config.versions import load, machine_arch
 from hardwatt.core.errors import LabError
-from hardwatt.gitops import optional, tree
+from hardwatt.gitops import addons, tree
 from hardwatt.machines import choice
 from hardwatt.mirror import fill, image_import
 from hardwatt.mirror.index import Artefact, Index
@@ -69,7 +69,7 @@ def test_kepler_reads_the_tree_that_the_lab_measures_with(
     assert "livenessProbe" not in pod["containers"][0]
     config = next(o for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"].startswith("kepler-config-"))
     assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]
-    assert optional.fake_meter(config["data"]["config.yaml"], pod["containers"][0]["args"]) == ""
+    assert addons.fake_meter(config["data"]["config.yaml"], pod["containers"][0]["args"]) == ""
 
 
 def test_keplers_settings_are_those_that_experiments_need() -> None:
@@ -106,7 +106,7 @@ def test_kepler_is_told_of_kubernetes_as_it_takes_it() -> None:
     ],
 )
 def test_a_fake_meter_is_seen_in_the_configuration(config: str, arguments: list[str], reason: str) -> None:
-    found = optional.fake_meter(config, arguments)
+    found = addons.fake_meter(config, arguments)
     # Go's YAML is strict about the case of keys, this check is not: it may refuse too much, never too little.
     assert reason in found if reason else found in ("", "dev.fake-cpu-meter is enabled")
 
@@ -142,16 +142,16 @@ class FakeCore:
 
 def test_the_running_configuration_is_what_counts() -> None:
     fake = "dev: {fake-cpu-meter: {enabled: true}}"
-    assert optional.running_fake_meter(FakeCore(fake)) == "monitoring/kepler-1: dev.fake-cpu-meter is enabled"
-    assert optional.running_fake_meter(FakeCore(CONFIG)) == ""
+    assert addons.running_fake_meter(FakeCore(fake)) == "monitoring/kepler-1: dev.fake-cpu-meter is enabled"
+    assert addons.running_fake_meter(FakeCore(CONFIG)) == ""
 
 
 def test_grafanas_password_is_made_once_and_is_long() -> None:
     core = FakeCore("")
-    assert optional.ensure_grafana_password(core) is True
+    assert addons.ensure_grafana_password(core) is True
     first = core.made["secret"]
     assert len(str(first)) >= 32
-    assert optional.ensure_grafana_password(core) is False
+    assert addons.ensure_grafana_password(core) is False
     assert core.made["secret"] == first
 
 
@@ -189,7 +189,7 @@ def test_grafana_has_its_boards_and_takes_its_password_from_the_secret(
     assert container["image"] == full.image("grafana").reference
     environment = {item["name"]: item for item in container["env"]}
     reference = environment["GF_SECURITY_ADMIN_PASSWORD"]["valueFrom"]["secretKeyRef"]
-    assert reference == {"name": optional.SECRET, "key": "password"}
+    assert reference == {"name": addons.SECRET, "key": "password"}
     assert not [item for item in objects if item["kind"] == "Secret"]
     maps = {item["metadata"]["name"]: item["data"] for item in objects if item["kind"] == "ConfigMap"}
     mounted = {volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume}

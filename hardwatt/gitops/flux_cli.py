@@ -10,7 +10,7 @@ from hardwatt.core import process
 from hardwatt.core.errors import CommandError
 from hardwatt.core.process import run
 from hardwatt.core.wait import patience
-from hardwatt.gitops.faults import explain
+from hardwatt.gitops.errors import explain
 from hardwatt.gitops.flux import COMPONENTS, Wanted
 
 BOOTSTRAP_MINUTES = 5

@@ -7,9 +7,9 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.progress import say
-from hardwatt.gitops import flux, fluxcli, github, home, tree
+from hardwatt.gitops import flux, flux_cli, git_remote, github, tree
 from hardwatt.gitops.flux import Cluster, Wanted
-from hardwatt.gitops.home import Home
+from hardwatt.gitops.git_remote import Home
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines import choice
 from hardwatt.mirror.index import Index
@@ -26,11 +26,11 @@ class Place:
 
     @functools.cached_property
     def home(self) -> Home:
-        return home.home(self._lab, self.endpoint)
+        return git_remote.home(self._lab, self.endpoint)
 
     @functools.cached_property
     def repository(self) -> Repository:
-        return home.repository(self._lab, "lab", self.endpoint)
+        return git_remote.repository(self._lab, "lab", self.endpoint)
 
     @functools.cached_property
     def github(self) -> github.GitHub:
@@ -49,7 +49,7 @@ class Place:
 
     def answers(self) -> bool:
         """Return whether there is a repository to look at. Makes nothing; raises ``LabError``."""
-        if home.kind(self._settings) == "node":
+        if git_remote.kind(self._settings) == "node":
             return git_keys.path(self._lab, "controller").exists() and ssh_routes.ssh_answers(
                 self.endpoint, git_keys.PORT
             )
@@ -65,7 +65,7 @@ class Place:
         elif login is None:
             public = (git_keys.ensure(self._lab)["flux" if where.on_node else "controller"],)
         return Wanted(
-            version=fluxcli.version(self._flux),
+            version=flux_cli.version(self._flux),
             url=where.sync,
             branch=settings.branch,
             path=tree.cluster_path(self._lab),
@@ -78,20 +78,20 @@ class Place:
 
     def _components(self) -> tuple[str, ...]:
         held = [name for name in flux.MORE_COMPONENTS if self._index.has_image(name)]
-        carried = fluxcli.carried(self._flux, held)
+        carried = flux_cli.carried(self._flux, held)
         for name in sorted(set(held) - set(carried)):
             say(f"{name} is left out: its image is in the mirror, but the flux CLI built here has no manifests of it")
         return (*flux.COMPONENTS, *carried)
 
     def bootstrap(self, cluster: Cluster, wanted: Wanted) -> None:
         """Run ``flux bootstrap``. Raises ``LabError`` with what it said last."""
-        argv = fluxcli.bootstrap_argv(self._flux, self._lab.kubeconfig, wanted, self._source())
+        argv = flux_cli.bootstrap_argv(self._flux, self._lab.kubeconfig, wanted, self._source())
         if self.home.on_node:
             self._bootstrap_on_node(cluster, argv)
             return
         if wanted.secret_differs(cluster.secret()):
             cluster.forget_secret()
-        fluxcli.bootstrap(argv, self._secrets(), self.home.url, self._lab.logs / "flux.log")
+        flux_cli.bootstrap(argv, self._secrets(), self.home.url, self._lab.logs / "flux.log")
 
     def _bootstrap_on_node(self, cluster: Cluster, argv: list[str]) -> None:
         """Bootstrap from the node's own server, whose host key is known and whose keys are the lab's.
@@ -103,8 +103,8 @@ class Place:
         public, private = git_keys.ensure(lab)["flux"], git_keys.path(lab, "flux").read_text()
         cluster.store_secret({"identity": private, "identity.pub": f"{public}\n", "known_hosts": f"{known}\n"})
         with tunnels.socks(self.endpoint, logs / "socks.log") as proxy:
-            command = fluxcli.with_key(argv, git_keys.path(lab, "controller"))
-            fluxcli.bootstrap(command, {**self.home.env, **proxy}, self.home.url, logs / "flux.log")
+            command = flux_cli.with_key(argv, git_keys.path(lab, "controller"))
+            flux_cli.bootstrap(command, {**self.home.env, **proxy}, self.home.url, logs / "flux.log")
 
     def _source(self) -> list[str]:
         """Return the arguments that say where the repository is: no secret is among them."""

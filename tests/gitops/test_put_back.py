@@ -7,7 +7,7 @@ import pytest
 from kubernetes import client as k8s
 
 from hardwatt.core.errors import WaitError
-from hardwatt.gitops import drift, putback
+from hardwatt.gitops import drift, put_back
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.flux import KUSTOMIZE, SOURCE
 from hardwatt.gitops.readiness import Lack, Readiness
@@ -75,7 +75,7 @@ def apps(monkeypatch: pytest.MonkeyPatch) -> FakeApps:
 
 def test_replicas_are_put_back_directly_and_told(apps: FakeApps) -> None:
     lacks = (Lack(CONTROLLER, "scaled", SCALED), Lack(PROMETHEUS, "scaled", SCALED))
-    assert putback.scale(None, lacks) == [
+    assert put_back.scale(None, lacks) == [
         "Deployment flux-system/source-controller scaled back to 1 (it was scaled to 0)",
         "StatefulSet monitoring/prometheus-k8s scaled back to 1 (it was scaled to 0)",
     ]
@@ -88,7 +88,7 @@ def test_replicas_are_put_back_directly_and_told(apps: FakeApps) -> None:
 
 def test_the_owner_of_what_is_missing_applies_again_and_its_owner_first(apps: FakeApps) -> None:
     flux: Any = FakeFlux(Lack(CHILD, "missing", "is missing"), Lack(PROMETHEUS, "missing", "is missing"))
-    assert putback.by_flux(flux, None, flux.look) == [
+    assert put_back.by_flux(flux, None, flux.look) == [
         "Flux repaired Kustomization flux-system/controllers (it was missing)",
         "Flux repaired StatefulSet monitoring/prometheus-k8s (it was missing)",
     ]
@@ -97,13 +97,13 @@ def test_the_owner_of_what_is_missing_applies_again_and_its_owner_first(apps: Fa
 
 def test_with_nothing_missing_nothing_is_asked(apps: FakeApps) -> None:
     flux: Any = FakeFlux(Lack(CONTROLLER, "late", "has 0 of 1 replicas ready"))
-    assert putback.by_flux(flux, None, flux.look) == []
+    assert put_back.by_flux(flux, None, flux.look) == []
     assert flux.requests == [] and apps.done == []
 
 
 def test_what_is_left_by_choice_is_not_put_back(apps: FakeApps) -> None:
     flux: Any = FakeFlux(Lack(PROMETHEUS, "missing", "is missing", left="suspended"))
-    assert putback.by_flux(flux, None, flux.look) == []
+    assert put_back.by_flux(flux, None, flux.look) == []
     assert flux.requests == []
 
 
@@ -115,7 +115,7 @@ def test_a_daemonset_that_applying_does_not_put_right_is_made_again(apps: FakeAp
         flux.lacks.clear()
 
     apps.delete_namespaced_daemon_set = delete  # type: ignore[attr-defined]
-    assert putback.by_flux(flux, None, flux.look)
+    assert put_back.by_flux(flux, None, flux.look)
     assert apps.done == [("deleted", "monitoring", "node-exporter")]
     assert flux.requests == ["controllers", "controllers"], "applied first, and again after it was deleted"
 
@@ -124,7 +124,7 @@ def test_what_does_not_come_back_is_named(apps: FakeApps, monkeypatch: pytest.Mo
     monkeypatch.setattr(drift, "REPAIR_TIMEOUT", 0.0)
     flux: Any = FakeFlux(Lack(PROMETHEUS, "missing", "is missing"), applies=False)
     with pytest.raises(WaitError, match="StatefulSet monitoring/prometheus-k8s is missing"):
-        putback.by_flux(flux, None, flux.look)
+        put_back.by_flux(flux, None, flux.look)
 
 
 def test_what_is_being_deleted_is_waited_for_and_released_where_flux_is_gone() -> None:
@@ -135,26 +135,26 @@ def test_what_is_being_deleted_is_waited_for_and_released_where_flux_is_gone() -
             released.append(True)
 
     cluster: Any = Cluster()
-    putback.settle(cluster, lambda: Readiness(()))
+    put_back.settle(cluster, lambda: Readiness(()))
     deleting = Lack(Item("Namespace", "", "monitoring", "controllers"), "deleting", "is being deleted")
     states = iter([Readiness((deleting,)), Readiness((deleting,)), Readiness(())])
-    putback.settle(cluster, lambda: next(states))
+    put_back.settle(cluster, lambda: next(states))
     assert released == [], "Flux itself does it"
     states = iter([Readiness((Lack(SPACE, "deleting", "is being deleted"),)), Readiness(())])
-    putback.settle(cluster, lambda: next(states))
+    put_back.settle(cluster, lambda: next(states))
     assert released == [True]
 
 
 def test_what_is_deleted_for_ever_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(putback, "GONE_TIMEOUT", 0.0)
+    monkeypatch.setattr(put_back, "GONE_TIMEOUT", 0.0)
     deleting = Lack(Item("Namespace", "", "monitoring", "controllers"), "deleting", "is being deleted")
     cluster: Any = None
     with pytest.raises(WaitError, match="Namespace monitoring is being deleted"):
-        putback.settle(cluster, lambda: Readiness((deleting,)))
+        put_back.settle(cluster, lambda: Readiness((deleting,)))
 
 
 def test_what_flux_applied_and_is_scaled_all_the_same_is_an_error_at_once() -> None:
     with pytest.raises(WaitError, match="prometheus-k8s is scaled to 0") as caught:
-        putback.complete(lambda: Readiness((Lack(PROMETHEUS, "scaled", SCALED),)))
+        put_back.complete(lambda: Readiness((Lack(PROMETHEUS, "scaled", SCALED),)))
     assert caught.value.hint == "invoke lab.up"
-    putback.complete(lambda: Readiness((Lack(PROMETHEUS, "scaled", SCALED, left="suspended"),)))
+    put_back.complete(lambda: Readiness((Lack(PROMETHEUS, "scaled", SCALED, left="suspended"),)))

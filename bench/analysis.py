@@ -78,7 +78,7 @@ def timed(way: str, bundle: Path, repeats: int) -> dict[str, float]:
 
 def measure(samples: int, windows: int, repeats: int) -> None:
     """Make the bundle and time both ways on it."""
-    from hardwatt.bundle.synthetic import Spec, make_bundle
+    from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 
     seconds = round(samples / windows / PODS) - MARGINS
     spec = Spec(pairs=windows // 2, commits=20, window_seconds=float(seconds), pods=PODS)

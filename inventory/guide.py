@@ -1,7 +1,7 @@
 """The guide that a person can follow by hand, made from the deploys.
 
 ``python -m inventory.guide >docs/the-hard-way.md``. The host is RHEL 8.6 as it comes, constructed from
-its documentation (inventory/hosts.py); packages and images come from upstream, as they do without a
+its documentation (hardwatt/testing/constructed_hosts.py); packages and images come from upstream, as they do without a
 mirror.
 """
 
@@ -20,7 +20,7 @@ from hardwatt.mirror.index import Index
 from hardwatt.mirror.plan import upstream_index
 from hardwatt.provision import guide as provision_guide
 from hardwatt.provision import node_data
-from inventory import hosts
+from hardwatt.testing import constructed_hosts
 
 HEAD = """\
 # The hard way, by hand
@@ -80,10 +80,10 @@ def guide() -> Iterable[str]:
     yield from HEAD.split("\n")
     yield "## Before the reboot"
     yield ""
-    first = explain.explain(*hosts.host("rhel-8.6", data))
+    first = explain.explain(*constructed_hosts.host("rhel-8.6", data))
     yield from provision_guide.guide(first)
     yield from BETWEEN.split("\n")
-    after = [step for step in explain.explain(*hosts.host("rhel-8.6-rebooted", data))
+    after = [step for step in explain.explain(*constructed_hosts.host("rhel-8.6-rebooted", data))
              if step["step"] not in LEFT_OUT]  # fmt: skip
     yield from provision_guide.guide(after, first=len(provision_guide.by_hand(first)) + 1)
     yield from TAIL.rstrip("\n").split("\n")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hardwatt.analysis import analyse
-from hardwatt.bundle.synthetic import Spec, Truth, make_bundle
+from hardwatt.testing.synthetic_bundle import Spec, Truth, make_bundle
 
 
 @pytest.fixture(scope="session")

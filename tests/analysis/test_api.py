@@ -18,7 +18,7 @@ from hardwatt.analysis import Otherwise, analyse, analyse_table
 from hardwatt.analysis.comparison import side_by_side
 from hardwatt.analysis.figures import text
 from hardwatt.bundle import Provenance, Run, Writer
-from hardwatt.bundle.synthetic import Truth
+from hardwatt.testing.synthetic_bundle import Truth
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "hardwatt" / "data"

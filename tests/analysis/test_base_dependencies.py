@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hardwatt.bundle.synthetic import Truth
+from hardwatt.testing.synthetic_bundle import Truth
 
 ROOT = Path(__file__).parents[2]
 BLOCKED = (

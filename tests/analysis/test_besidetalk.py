@@ -6,8 +6,8 @@ import pytest
 
 from hardwatt.analysis import besidetalk
 from hardwatt.bundle import Bundle
-from hardwatt.bundle.synthetic import Spec, make_bundle
 from hardwatt.core.errors import LabError
+from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 
 
 def test_the_nodes_difference_by_second_and_the_talks_table_stand_side_by_side(

@@ -14,10 +14,10 @@ from hardwatt.analysis import Otherwise, analyse
 from hardwatt.analysis.comparison import compare, side_by_side
 from hardwatt.analysis.otherwise import apply
 from hardwatt.analysis.pooling import pool, welch
-from hardwatt.bundle.synthetic import Spec, Truth, make_bundle
 from hardwatt.cli import main
 from hardwatt.core.errors import LabError
 from hardwatt.report import comparison
+from hardwatt.testing.synthetic_bundle import Spec, Truth, make_bundle
 
 # Colditz et al. (1994), 13 trials of the BCG vaccine: cases and others, vaccinated and control (R: metadat::dat.bcg).
 BCG = np.array(

@@ -24,11 +24,12 @@ from hardwatt.analysis.paired import mean_difference
 from hardwatt.analysis.robustness import memory_check, robustness
 from hardwatt.analysis.serial import block_bootstrap, hac_error, hac_interval, lag_one
 from hardwatt.analysis.table import Pair, Table, build
-from hardwatt.bundle import Run, synthetic
-from hardwatt.bundle.synthetic import Spec
+from hardwatt.bundle import Run
 from hardwatt.core.errors import LabError
 from hardwatt.instruments import Figure, Measured, Outcome
 from hardwatt.report import report
+from hardwatt.testing import synthetic_bundle
+from hardwatt.testing.synthetic_bundle import Spec
 
 Floats = NDArray[np.float64]
 # Penicillin yield, 4 treatments in 5 blocks of corn steep liquor (Box, Hunter and Hunter 1978, table 7.1).
@@ -295,8 +296,8 @@ def test_memory_and_trend_behave_under_swap_of_arms_and_change_of_unit(d: list[f
 
 
 def test_a_bundle_of_three_arms_reports_every_contrast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "ARMS", ("push", "pull", "idle"))
-    bundle = synthetic.make_bundle(tmp_path / "bundle", Spec(pairs=6, window_seconds=30, commits=2)).path
+    monkeypatch.setattr(synthetic_bundle, "ARMS", ("push", "pull", "idle"))
+    bundle = synthetic_bundle.make_bundle(tmp_path / "bundle", Spec(pairs=6, window_seconds=30, commits=2)).path
     page = report(bundle)
     found = json.loads(page.with_name("results.json").read_text())
     assert [row["direction"] for row in found["several"]["contrasts"]] == ["pull minus push", "idle minus push"]
@@ -323,7 +324,7 @@ def test_keplers_joules_stand_apart_and_are_not_tested() -> None:
 def test_a_bundle_whose_blocks_have_different_commits_finds_its_break_even_rate(tmp_path: Path) -> None:
     # push costs 3 CPU-seconds less by the minute and 0.5 more by the commit: both are equal at 6 commits a minute.
     spec = Spec(pairs=9, effect=-3.0, by_commit=0.5, noise=0.1, commits_by_block=(1, 6, 14))
-    page = report(synthetic.make_bundle(tmp_path / "bundle", spec).path)
+    page = report(synthetic_bundle.make_bundle(tmp_path / "bundle", spec).path)
     found = json.loads(page.with_name("results.json").read_text())
     rate = found["break_even"]["rate"]
     assert found["break_even"]["word"] == "above"

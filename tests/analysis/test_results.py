@@ -20,10 +20,10 @@ from hardwatt.analysis import Otherwise, analyse, destination
 from hardwatt.analysis.figures import figure, text
 from hardwatt.analysis.table import build
 from hardwatt.bundle import Bundle, Provenance, Run, Writer
-from hardwatt.bundle.synthetic import Truth
 from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.instruments import Measured, crosschecks, measure
 from hardwatt.report import report
+from hardwatt.testing.synthetic_bundle import Truth
 
 FIGURE = {"value", "unit", "source", "low", "high"}
 

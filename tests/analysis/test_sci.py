@@ -10,8 +10,8 @@ import pytest
 
 from hardwatt.analysis import analyse, sci
 from hardwatt.bundle import Bundle
-from hardwatt.bundle.synthetic import Truth
 from hardwatt.core.errors import LabError, SettingsError
+from hardwatt.testing.synthetic_bundle import Truth
 
 
 def test_embodied_carbon_of_a_quarter_of_an_hour_is_the_published_value() -> None:

@@ -28,11 +28,11 @@ from hardwatt.analysis.serial import block_bootstrap, worrying
 from hardwatt.analysis.signedrank import hodges_lehmann, rank_biserial, wilcoxon
 from hardwatt.analysis.table import Pair, Table, noise, signed_places, vector
 from hardwatt.bundle import Run
-from hardwatt.bundle.synthetic import Truth
 from hardwatt.engine.qualification import Recovered
 from hardwatt.instruments import Figure
 from hardwatt.instruments.crosschecks import Crosscheck
 from hardwatt.report import table
+from hardwatt.testing.synthetic_bundle import Truth
 
 TENTHS = (
     ("1.0", "1.1"),

@@ -29,8 +29,8 @@ from hardwatt.bundle import (
     tables,
 )
 from hardwatt.bundle import manifest as manifests
-from hardwatt.bundle.synthetic import Spec, make_bundle
 from hardwatt.core.errors import RefusedError, VerifyError
+from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 
 PLAN: dict[str, Any] = {
     "schema_version": 1,

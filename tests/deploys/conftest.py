@@ -24,7 +24,7 @@ with unittest.mock.patch("gevent.monkey.patch_all"):
     importlib.import_module("pyinfra_cli")
 
 ROOT = Path(__file__).resolve().parents[2]
-FAKE = runpy.run_path(str(ROOT / "inventory/fake.py"))
+FAKE = runpy.run_path(str(ROOT / "hardwatt/testing/fake_host.py"))
 
 
 @dataclasses.dataclass

@@ -1,6 +1,6 @@
 """The exact commands of a full ``lab.up`` on five distributions, as files that are read like a page.
 
-The hosts are constructed from documentation (inventory/hosts.py): nobody has recorded them. After a
+The hosts are constructed from documentation (hardwatt/testing/constructed_hosts.py): nobody has recorded them. After a
 change that is meant: ``HARDWATT_WRITE_PLANS=1 pytest tests/deploys/test_plans.py``, then read the diff.
 """
 
@@ -14,7 +14,7 @@ import pytest
 
 from deploys import explain
 from hardwatt.provision import guide, runner
-from inventory import hosts
+from hardwatt.testing import constructed_hosts
 from tests.deploys.conftest import ROOT
 
 FOLDER = Path(__file__).parent / "plans"
@@ -28,8 +28,8 @@ def plan(name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(ROOT)
     if name in _plans:
         return _plans[name]
-    lines = [f"# constructed, not recorded: {hosts.HOSTS[name].constructed_from}"]
-    for step in explain.explain(*hosts.host(name, hosts.lab(name))):
+    lines = [f"# constructed, not recorded: {constructed_hosts.HOSTS[name].constructed_from}"]
+    for step in explain.explain(*constructed_hosts.host(name, constructed_hosts.lab(name))):
         for operation in step["operations"]:
             lines += ["", f"[{operation['name']}]"]
             for command in operation["commands"]:
@@ -37,7 +37,7 @@ def plan(name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return _plans.setdefault(name, "\n".join(lines).split("\n"))
 
 
-@pytest.mark.parametrize("name", sorted(hosts.HOSTS))
+@pytest.mark.parametrize("name", sorted(constructed_hosts.HOSTS))
 def test_the_exact_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = plan(name, monkeypatch)
     file = FOLDER / f"{name}.txt"
@@ -47,7 +47,7 @@ def test_the_exact_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_host_is_there_and_marked_as_constructed() -> None:
-    assert {file.stem for file in FOLDER.glob("*.txt")} == set(hosts.HOSTS)
+    assert {file.stem for file in FOLDER.glob("*.txt")} == set(constructed_hosts.HOSTS)
     for name in ("rhel-8.6", "rocky-8.10", "rocky-9", "debian-12", "ubuntu-24.04"):
         assert (FOLDER / f"{name}.txt").read_text().startswith("# constructed, not recorded")
 
@@ -61,7 +61,7 @@ def test_rhel_86_comes_to_its_cluster_in_two_runs_with_one_reboot_between(monkey
 
 
 def test_no_plan_ignores_a_check_or_weakens_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in hosts.HOSTS:
+    for name in constructed_hosts.HOSTS:
         text = "\n".join(plan(name, monkeypatch))
         for word in ("ignore-preflight", "setenforce", "disable --now firewalld", "stop firewalld", "nogpgcheck",
                      "allow-unauthenticated", "dnf update", "apt-get upgrade"):  # fmt: skip
@@ -92,7 +92,7 @@ def test_every_block_of_the_guide_is_a_script_that_a_shell_can_read() -> None:
 
 
 def test_a_real_inventory_is_explained_as_json() -> None:
-    argv = [sys.executable, "-m", "deploys.explain", "inventory/fake.py"]
+    argv = [sys.executable, "-m", "deploys.explain", "hardwatt/testing/fake_host.py"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
     explained = runner.payload(done.stdout, ROOT, "explained")["explained"]
     assert explained[0]["step"] == "host_record"

@@ -202,7 +202,7 @@ def test_deploys_that_do_not_end_name_the_host(
 
 
 def test_the_plan_of_a_bare_machine_by_the_real_pyinfra(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "pyinfra", "inventory/fake.py", "deploys/node.py", "--dry", "--json"]
+    argv = [sys.executable, "-m", "pyinfra", "hardwatt/testing/fake_host.py", "deploys/node.py", "--dry", "--json"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
     rows = runner.payload(done.stdout, tmp_path)["plan"]
     assert len(rows) > 15
@@ -213,7 +213,15 @@ def test_the_plan_of_a_bare_machine_by_the_real_pyinfra(tmp_path: Path) -> None:
 
 def test_the_report_of_the_checks_by_the_real_pyinfra(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    argv = [sys.executable, "-m", "pyinfra", "inventory/fake.py", "deploys.preflight.report", "--dry", "--json"]
+    argv = [
+        sys.executable,
+        "-m",
+        "pyinfra",
+        "hardwatt/testing/fake_host.py",
+        "deploys.preflight.report",
+        "--dry",
+        "--json",
+    ]
     subprocess.run(argv, cwd=ROOT, env={runner.REPORT: str(report)}, capture_output=True, check=True)
     assert json.loads(report.read_text()) == []
 

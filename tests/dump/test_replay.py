@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 from hardwatt.bundle import Bundle, Provenance, Run, SeriesSamples, Writer
-from hardwatt.bundle.synthetic import Spec, make_bundle
 from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
@@ -25,6 +24,7 @@ from hardwatt.dump.openmetrics import metric_text, series_text
 from hardwatt.dump.replay import Programs, replayed
 from hardwatt.dump.stream import Options
 from hardwatt.instruments import measure
+from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 
 CPU = "hardwatt_node_cpu_seconds_total"
 ROOT = Path(__file__).parents[2]

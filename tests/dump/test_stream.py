@@ -257,7 +257,7 @@ def test_moments() -> None:
 
 
 def test_a_window_of_a_run(tmp_path: Path) -> None:
-    from hardwatt.bundle.synthetic import Spec, make_bundle
+    from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 
     truth = make_bundle(tmp_path / "b", Spec(pairs=1))
     run = Bundle.open(truth.path).runs[0]

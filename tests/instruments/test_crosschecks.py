@@ -8,10 +8,10 @@ import pytest
 
 from hardwatt.bundle import Bundle, Run, SeriesSamples, Writer
 from hardwatt.bundle.model import Provenance
-from hardwatt.bundle.synthetic import Spec, make_bundle
 from hardwatt.instruments import Figure, Measured, Outcome, judged, measure
 from hardwatt.instruments.crosschecks import KINDS
 from hardwatt.instruments.node import CPU, STEAL
+from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 
 T0 = 1_790_000_000_000
 POD_CPU = "container_cpu_usage_seconds_total"

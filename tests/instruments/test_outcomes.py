@@ -8,11 +8,11 @@ import pytest
 
 from hardwatt.bundle import Bundle, Edge, Run, SeriesSamples, Writer
 from hardwatt.bundle.model import Provenance
-from hardwatt.bundle.synthetic import Spec, Truth, make_bundle
 from hardwatt.core.errors import RefusedError, VerifyError
 from hardwatt.dump import DEFAULT
 from hardwatt.instruments import INSTRUMENTS, Figure, measure, outcomes
 from hardwatt.instruments.node import CPU, JOULES
+from hardwatt.testing.synthetic_bundle import Spec, Truth, make_bundle
 
 T0 = 1_790_000_000_000
 

@@ -20,8 +20,8 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser import Parser, ParserContext
 
 import tasks
-from hardwatt.bundle.synthetic import Spec, make_bundle
 from hardwatt.cli import SHIPPED, _parser
+from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 from tests.pages.commands import OTHERS, OWN, PAGES, ROOT, SCRIPTS, Shown, blocks, shown
 
 PROGRAMS = Path(sys.executable).parent

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from hardwatt.analysis import Asked
-from hardwatt.bundle import Provenance, Run, Writer, synthetic
-from hardwatt.bundle.synthetic import Spec
+from hardwatt.bundle import Provenance, Run, Writer
 from hardwatt.cli import SHIPPED
 from hardwatt.report import comparison, report, table
+from hardwatt.testing import synthetic_bundle
+from hardwatt.testing.synthetic_bundle import Spec
 from tests.report.realistic import STUDY, realistic
 
 
@@ -49,7 +50,7 @@ def shipped(folder: Path) -> Path:
 
 def three_arms(folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "ARMS", ("push", "pull", "idle"))
+        patch.setattr(synthetic_bundle, "ARMS", ("push", "pull", "idle"))
         return report(realistic(folder / "bundle", Spec(pairs=7, window_seconds=30, commits=2), levels=(1, 10, 100)))
 
 

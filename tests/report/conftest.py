@@ -11,7 +11,7 @@ import pytest
 from selenium import webdriver
 
 from hardwatt.analysis import analyse
-from hardwatt.bundle.synthetic import Spec
+from hardwatt.testing.synthetic_bundle import Spec
 from tests.report.cases import CASES
 from tests.report.chrome import chromium
 from tests.report.realistic import realistic

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardwatt.bundle import Run, Writer, synthetic
-from hardwatt.bundle.synthetic import Spec
+from hardwatt.bundle import Run, Writer
 from hardwatt.core.files import write_json
+from hardwatt.testing import synthetic_bundle
+from hardwatt.testing.synthetic_bundle import Spec
 
 STUDY = Path(__file__).parents[2] / "experiments" / "studies" / "push-vs-pull.toml"
 
@@ -21,15 +22,15 @@ def realistic(path: Path, spec: Spec, *, failed: bool = False, levels: tuple[int
 
     With *failed* a run failed on the way; with *levels* the arms are levels of the number of applications.
     """
-    plan, finish = synthetic._plan, Writer.finish
+    plan, finish = synthetic_bundle._plan, Writer.finish
 
     def with_study(spec: Spec, rng: np.random.Generator) -> dict[str, Any]:
         study = tomllib.loads(STUDY.read_text())
         if levels:
             study["factors"] = {"applications": list(levels)}
-            named = zip(synthetic.ARMS, levels, strict=True)
+            named = zip(synthetic_bundle.ARMS, levels, strict=True)
             study["arm"] = {arm: {"levels": {"applications": level}} for arm, level in named}
-            study["estimand"]["arms"] = {arm: f"{arm}, as a test has it" for arm in synthetic.ARMS}
+            study["estimand"]["arms"] = {arm: f"{arm}, as a test has it" for arm in synthetic_bundle.ARMS}
         return plan(spec, rng) | {"definition": study}
 
     def with_notes(writer: Writer) -> Any:
@@ -47,6 +48,6 @@ def realistic(path: Path, spec: Spec, *, failed: bool = False, levels: tuple[int
         return finish(writer)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "_plan", with_study)
+        patch.setattr(synthetic_bundle, "_plan", with_study)
         patch.setattr(Writer, "finish", with_notes)
-        return synthetic.make_bundle(path, spec).path
+        return synthetic_bundle.make_bundle(path, spec).path

@@ -1,6 +1,6 @@
 """A host that is not there: scripted answers of a bare Debian 12 machine, for plans and tests.
 
-``pyinfra inventory/fake.py deploys/node.py --dry`` shows the whole list without any machine. The
+``pyinfra hardwatt/testing/fake_host.py deploys/node.py --dry`` shows the whole list without any machine. The
 answers are constructed from Debian 12's own tools, and every other command succeeds silently.
 """
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-_FAKE = runpy.run_path(str(Path(__file__).with_name("fake.py")))
+_FAKE = runpy.run_path(str(Path(__file__).with_name("fake_host.py")))
 
 _RAPL = "read=yes\nfirst package-0@intel-rapl:0 1000\nsecond package-0@intel-rapl:0 2500\ndriver intel_rapl_msr"
 _FIREWALLD = "read=yes\nactive=yes\nzone=public\nflush=yes"

@@ -81,14 +81,14 @@ def _output(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def _report(given: argparse.Namespace) -> None:
-    from hardwatt.report import report
+    from hardwatt.report.render import report
 
     print(report(given.bundle, output=given.output, carbon=given.sci))
 
 
 def _analyse(given: argparse.Namespace) -> None:
     from hardwatt.analysis import Otherwise
-    from hardwatt.report import report
+    from hardwatt.report.render import report
 
     names = ("outcome", "confidence", "margin", "without_flagged", "without_repeated")
     wanted = Otherwise(**{name: getattr(given, name) for name in names})
@@ -96,14 +96,14 @@ def _analyse(given: argparse.Namespace) -> None:
 
 
 def _compare(given: argparse.Namespace) -> None:
-    from hardwatt.report import comparison
+    from hardwatt.report.render import comparison
 
     print(comparison(given.bundles, output=given.output or Path("results") / "compare"))
 
 
 def _table(given: argparse.Namespace) -> None:
     from hardwatt.analysis import Asked, Columns, Otherwise
-    from hardwatt.report import table
+    from hardwatt.report.render import table
 
     Otherwise(confidence=given.confidence, margin=given.margin)  # refuses a level or a margin that is none
     columns = Columns(value=given.value, arm=given.arm, pair=given.pair)
@@ -112,7 +112,7 @@ def _table(given: argparse.Namespace) -> None:
 
 
 def _verify(given: argparse.Namespace) -> None:
-    from hardwatt.bundle import Bundle
+    from hardwatt.bundle.reader import Bundle
 
     bundle = Bundle.open(given.bundle)
     bundle.verify()

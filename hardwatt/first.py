@@ -26,7 +26,7 @@ def first(lab: Lab, shipped: Path) -> int:
 
     Returns the exit code: 0, or ``NO_LAB`` where only the shipped bundle could be reported.
     """
-    from hardwatt.report import report
+    from hardwatt.report.render import report
 
     if reason := obstacle(lab):
         say(f"no lab here: {reason}")

@@ -12,7 +12,7 @@ from hardwatt.analysis import equivalence, paired, resample, signedrank
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
 from hardwatt.analysis.table import Table, vector
 from hardwatt.core.errors import LabError
-from hardwatt.instruments import Figure
+from hardwatt.instruments.figure import Figure
 
 _SHOWN = "The interval does not hold zero: on this machine and for these commits, a difference is shown."
 ESTIMATOR = "mean paired difference"

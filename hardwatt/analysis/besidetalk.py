@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from hardwatt.analysis.talk import published
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
-from hardwatt.instruments import Figure, measure
+from hardwatt.instruments.figure import Figure
+from hardwatt.instruments.outcomes import measure
 
 STUDY = "talk-at-rest"
 NAMESPACE = "cpu_seconds.flux-system"

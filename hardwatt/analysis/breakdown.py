@@ -12,8 +12,8 @@ from hardwatt.analysis import equivalence, paired, resample
 from hardwatt.analysis.answer import mean_of
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
 from hardwatt.analysis.table import Table, noise, vector
-from hardwatt.bundle import Delivery
-from hardwatt.instruments import Figure
+from hardwatt.bundle.model import Delivery
+from hardwatt.instruments.figure import Figure
 
 NODE = "node_cpu_seconds"
 NAMESPACE = "cpu_seconds."

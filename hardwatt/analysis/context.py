@@ -7,7 +7,7 @@ from typing import Any
 
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure
 from hardwatt.analysis.table import Table
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 
 _CPU = "CPU-seconds"

@@ -8,8 +8,9 @@ import numpy as np
 
 from hardwatt.analysis.figures import Json, figure
 from hardwatt.analysis.table import Table
-from hardwatt.bundle import Bundle
-from hardwatt.instruments import Crosscheck, Measured, judged
+from hardwatt.bundle.reader import Bundle
+from hardwatt.instruments.crosschecks import Crosscheck, judged
+from hardwatt.instruments.figure import Measured
 
 BY_SAMPLES = "check.node_cpu_seconds_by_samples"
 NAME = "instruments agree within their limits, in every window"

@@ -18,10 +18,10 @@ from pathlib import Path
 from hardwatt.analysis import answer, distribution, further, robustness, table, ties
 from hardwatt.analysis.figures import Json, count, figure, text
 from hardwatt.analysis.paired import LEVEL
-from hardwatt.bundle import Run
+from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import sha256, write_atomic
-from hardwatt.instruments import Figure, Measured, Outcome
+from hardwatt.instruments.figure import Figure, Measured, Outcome
 
 SCHEMA = "hardwatt.table/1"
 _REPETITION = re.compile(r"^run_(\d+)_repetition_(\d+)$")

@@ -12,7 +12,7 @@ from hardwatt.analysis import ties
 from hardwatt.analysis.arms import Several, several
 from hardwatt.analysis.figures import Json, count, figure, of_estimate
 from hardwatt.analysis.table import Table, complete, vector
-from hardwatt.bundle import Run
+from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError
 
 RATE = "commits per hour"

@@ -16,7 +16,7 @@ from hardwatt.analysis import paired, ties
 from hardwatt.analysis.breakeven import fieller
 from hardwatt.analysis.figures import Json, count, figure, of_estimate
 from hardwatt.analysis.table import complete
-from hardwatt.bundle import Run
+from hardwatt.bundle.model import Run
 
 STATES = ("on", "zero", "sleep")
 

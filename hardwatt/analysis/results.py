@@ -26,10 +26,10 @@ from hardwatt.analysis import (
 )
 from hardwatt.analysis.figures import Json, figure, text
 from hardwatt.analysis.otherwise import Otherwise, apply
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
-from hardwatt.instruments import measure
+from hardwatt.instruments.outcomes import measure
 
 SCHEMA = "hardwatt.results/1"
 _BOUNDS = ("value", "low", "high")

@@ -12,7 +12,7 @@ from hardwatt.analysis import order, paired, resample, serial, signedrank, ties
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, figure, of_estimate
 from hardwatt.analysis.paired import Estimate
 from hardwatt.analysis.table import Pair, Table, noise, signed_places, vector
-from hardwatt.instruments import Figure
+from hardwatt.instruments.figure import Figure
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from hardwatt.analysis.figures import Json, count, figure
 from hardwatt.analysis.table import Table
-from hardwatt.bundle import Bundle, Run
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core.files import read_json
 
 _SERVER = "log of the git server, by key"

@@ -13,7 +13,7 @@ import numpy as np
 from hardwatt.analysis import order, paired, ties
 from hardwatt.analysis.figures import Json, count, figure, of_estimate
 from hardwatt.analysis.table import complete
-from hardwatt.bundle import Run
+from hardwatt.bundle.model import Run
 
 FEWEST_LEVELS = 3
 

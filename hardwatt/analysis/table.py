@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from hardwatt.analysis import ties
 from hardwatt.analysis.paired import LEVEL
-from hardwatt.bundle import Run
+from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError
-from hardwatt.instruments import Figure, Measured
+from hardwatt.instruments.figure import Figure, Measured
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt.bundle import tables
+from hardwatt.bundle.frames import pl
 from hardwatt.bundle.manifest import SCHEMA_VERSION, Manifest, Plan, parse
 from hardwatt.bundle.model import Delivery, Edge, RawBody, Run
 from hardwatt.bundle.writer import file_entries
 from hardwatt.core.errors import VerifyError
 from hardwatt.core.files import sha256
-from hardwatt.frames import pl
 
 _AGAIN = "copy the bundle again from where it was made"
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hardwatt.bundle.frames import pl
 from hardwatt.bundle.model import Delivery, Run
 from hardwatt.core.files import sync_folder, write_atomic
-from hardwatt.frames import pl
 
 RUNS = {
     "run_id": pl.String,

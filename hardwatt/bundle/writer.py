@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hardwatt.bundle import tables
+from hardwatt.bundle.frames import pl
 from hardwatt.bundle.manifest import FileEntry, Manifest, Plan, parse, plan_sha256, plan_text
 from hardwatt.bundle.model import (
     Block,
@@ -26,7 +27,6 @@ from hardwatt.bundle.model import (
 )
 from hardwatt.core.errors import RefusedError, VerifyError
 from hardwatt.core.files import read_json, sha256, write_atomic, write_json
-from hardwatt.frames import pl
 
 _STATE = ".unfinished.json"
 INSIDE = Path(__file__).with_name("inside.md")

@@ -60,6 +60,6 @@ def collection(name: str, *modules: ModuleType) -> Collection:
 
 def report_path(bundle: Path) -> Path:
     """Analyse a bundle, write its report, and return the report's path."""
-    from hardwatt.report import report
+    from hardwatt.report.render import report
 
     return report(bundle)

@@ -97,7 +97,7 @@ def experiment_analyse(
 )
 def experiment_compare(lab: Lab, first: str, second: str, also: list[str] | None = None) -> None:
     """Put bundles side by side: machines, versions, repeats; prints the path of the page."""
-    from hardwatt.report import comparison
+    from hardwatt.report.render import comparison
 
     print(comparison([first, second, *(also or [])], output=Path("results") / "compare"))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import SettingsError
@@ -12,7 +12,8 @@ from hardwatt.core.progress import say
 from hardwatt.dump import imports, job
 from hardwatt.dump.client import Client
 from hardwatt.dump.stream import Options
-from hardwatt.instruments import judged, measure
+from hardwatt.instruments.crosschecks import judged
+from hardwatt.instruments.outcomes import measure
 from hardwatt.machines import reach_host
 
 

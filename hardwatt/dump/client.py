@@ -13,7 +13,7 @@ from requests.exceptions import RetryError
 from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 from urllib3.util.retry import Retry
 
-from hardwatt.bundle import Block, RawBody, SeriesSamples
+from hardwatt.bundle.model import Block, RawBody, SeriesSamples
 from hardwatt.core.errors import RefusedError
 from hardwatt.dump import parse
 from hardwatt.dump.errors import IncompleteError, QueryError, TooMuchError, UnreachableError

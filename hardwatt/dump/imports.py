@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hardwatt.bundle import Run, SeriesSamples, Writer, provenance
+from hardwatt.bundle.checkout import provenance
+from hardwatt.bundle.model import Run, SeriesSamples
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import LabError, SettingsError, VerifyError
 from hardwatt.core.files import sha256
 from hardwatt.dump import parse

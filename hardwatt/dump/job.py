@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from hardwatt.bundle import Bundle, Run, Writer, provenance
+from hardwatt.bundle.checkout import provenance
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import LabError, RefusedError, SettingsError
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError

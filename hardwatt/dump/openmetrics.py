@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hardwatt.bundle import Bundle
-from hardwatt.frames import pl
+from hardwatt.bundle.frames import pl
+from hardwatt.bundle.reader import Bundle
 
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 

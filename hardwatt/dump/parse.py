@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardwatt.bundle import Block, SeriesSamples
-from hardwatt.frames import pl
+from hardwatt.bundle.frames import pl
+from hardwatt.bundle.model import Block, SeriesSamples
 
 _START = '"resultType":"matrix","result":['
 _METRIC, _VALUES, _END = '{"metric":', ',"values":[[', "]]"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardwatt.bundle import RawBody, SeriesSamples
+from hardwatt.bundle.model import RawBody, SeriesSamples
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError, TooMuchError
 

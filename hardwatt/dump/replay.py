@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import Lab
 from hardwatt.core import process
 from hardwatt.core.errors import LabError, VerifyError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardwatt.bundle import Writer
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.wait import wait
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from isal import igzip
 
-from hardwatt.bundle import Block, Writer
-from hardwatt.bundle.writer import packed
+from hardwatt.bundle.model import Block
+from hardwatt.bundle.writer import Writer, packed
 from hardwatt.core.errors import WaitError
 from hardwatt.core.wait import wait
 from hardwatt.dump.client import Client

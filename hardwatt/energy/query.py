@@ -15,8 +15,9 @@ from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.dump import Client
-from hardwatt.instruments import WindowError, live
+from hardwatt.instruments import live
 from hardwatt.instruments.live import Energy
+from hardwatt.instruments.windows import WindowError
 
 NAMESPACE = "flux-system"
 """What the talk looked at."""

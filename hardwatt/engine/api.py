@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from hardwatt.bundle import Writer, provenance
+from hardwatt.bundle.checkout import provenance
+from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Cluster, perform
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError

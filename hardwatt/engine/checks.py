@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hardwatt.bundle import Check
+from hardwatt.bundle.model import Check
 from hardwatt.cluster.changes import Manifest
 from hardwatt.core.errors import RefusedError
 

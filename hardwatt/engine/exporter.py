@@ -5,7 +5,8 @@ from typing import Any
 
 from kubernetes import client
 
-from hardwatt.bundle import Edge, labels_of, parse_exposition
+from hardwatt.bundle.exposition import labels_of, parse_exposition
+from hardwatt.bundle.model import Edge
 from hardwatt.cluster.objects import api_errors
 from hardwatt.core.errors import LabError
 

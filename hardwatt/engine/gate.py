@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hardwatt.bundle import Edge, labels_of
+from hardwatt.bundle.exposition import labels_of
+from hardwatt.bundle.model import Edge
 from hardwatt.core.errors import WaitError
 from hardwatt.engine.plant import Plant
 from hardwatt.engine.studymodel import Gate, Study

@@ -7,8 +7,7 @@ shows it. Only what makes the figures wrong fails.
 
 from collections.abc import Sequence
 
-from hardwatt.bundle import Check
-from hardwatt.bundle.model import CheckStatus
+from hardwatt.bundle.model import Check, CheckStatus
 from hardwatt.engine import hostlook
 from hardwatt.engine.hostlook import Facts
 

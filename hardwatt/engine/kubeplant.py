@@ -8,7 +8,8 @@ from typing import Any
 from kubernetes import client
 
 from hardwatt import dump
-from hardwatt.bundle import Edge, Writer
+from hardwatt.bundle.model import Edge
+from hardwatt.bundle.writer import Writer
 from hardwatt.cluster import client as cluster_client
 from hardwatt.cluster import port_forward
 from hardwatt.cluster.changes import Changes, Log

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hardwatt.bundle import Run
-from hardwatt.bundle import plan_sha256 as hash_of
+from hardwatt.bundle.manifest import plan_sha256 as hash_of
+from hardwatt.bundle.model import Run
 from hardwatt.config.settings import parse
 from hardwatt.core.errors import RefusedError
 from hardwatt.engine.order import orders, stream

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from hardwatt.bundle import Check, Edge, Writer
-from hardwatt.bundle.model import Source
+from hardwatt.bundle.model import Check, Edge, Source
+from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Cluster, Log
 from hardwatt.engine.arm import BaseArm
 from hardwatt.engine.plan import Row

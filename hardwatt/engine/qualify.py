@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
@@ -96,7 +96,7 @@ def conclude(studies: dict[str, Study], bundles: dict[str, Path], hours: float) 
 def _differences(bundle: Bundle, outcome: str) -> list[float]:
     """Return the paired differences of an outcome, second arm minus first; empty where it was not measured."""
     from hardwatt.analysis import table
-    from hardwatt.instruments import measure
+    from hardwatt.instruments.outcomes import measure
 
     found = table.vector(table.build(bundle.runs, measure(bundle), bundle.plan.arms[:2], outcome), outcome)
     return [] if found is None else [float(value) for value in found]

@@ -5,7 +5,7 @@ from typing import Any
 
 from kubernetes import client
 
-from hardwatt.bundle import parse_exposition
+from hardwatt.bundle.exposition import parse_exposition
 from hardwatt.cluster.changes import Manifest
 from hardwatt.cluster.objects import api_errors
 

@@ -5,7 +5,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from hardwatt.bundle import Check, Writer
+from hardwatt.bundle.model import Check
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json, sha256, write_json
 from hardwatt.engine.journal import State

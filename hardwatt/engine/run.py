@@ -5,7 +5,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hardwatt.bundle import Run, Writer
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.engine.gate import Baseline, Passed, baseline, pass_gate, settle

@@ -3,7 +3,8 @@
 import time
 from pathlib import Path
 
-from hardwatt.bundle import Run, Writer
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.writer import Writer
 from hardwatt.config.lab import Lab
 from hardwatt.engine import resume as resuming
 from hardwatt.engine.journal import JOURNAL, RUNNING, Journal, State

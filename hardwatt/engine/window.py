@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
-from hardwatt.bundle import Delivery, Edge
+from hardwatt.bundle.model import Delivery, Edge
 from hardwatt.core.errors import LabError, WaitError
 from hardwatt.engine.arm import Action, BaseArm, Commit
 from hardwatt.engine.plan import Row

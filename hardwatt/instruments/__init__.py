@@ -5,11 +5,15 @@ UNIT_cpu_seconds (kubelet, containerd, ssh), cpu_seconds.NAMESPACE, deliveries_r
 cross-checks start with ``check.`` or ``closure.``; what Kepler says starts with ``kepler_``.
 """
 
-from hardwatt.instruments.crosschecks import Crosscheck, judged
-from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
-from hardwatt.instruments.interface import Instrument
-from hardwatt.instruments.outcomes import INSTRUMENTS, measure, outcomes
-from hardwatt.instruments.windows import Rule, WindowError, integrate
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hardwatt.instruments.crosschecks import Crosscheck, judged
+    from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
+    from hardwatt.instruments.interface import Instrument
+    from hardwatt.instruments.outcomes import INSTRUMENTS, measure
+    from hardwatt.instruments.windows import Rule, WindowError, integrate
 
 __all__ = [
     "INSTRUMENTS",
@@ -24,5 +28,25 @@ __all__ = [
     "integrate",
     "judged",
     "measure",
-    "outcomes",
 ]
+_LEAF = {
+    "Crosscheck": "hardwatt.instruments.crosschecks",
+    "Figure": "hardwatt.instruments.figure",
+    "INSTRUMENTS": "hardwatt.instruments.outcomes",
+    "Instrument": "hardwatt.instruments.interface",
+    "Measured": "hardwatt.instruments.figure",
+    "Outcome": "hardwatt.instruments.figure",
+    "Refusal": "hardwatt.instruments.figure",
+    "Rule": "hardwatt.instruments.windows",
+    "WindowError": "hardwatt.instruments.windows",
+    "integrate": "hardwatt.instruments.windows",
+    "judged": "hardwatt.instruments.crosschecks",
+    "measure": "hardwatt.instruments.outcomes",
+}
+"""Public name -> the module that defines it, which is imported when the name is first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LEAF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LEAF[name]), name)

@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from hardwatt.bundle import Bundle, Run
-from hardwatt.frames import pl
+from hardwatt.bundle.frames import pl
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.node import cpus
 from hardwatt.instruments.readings import scraped

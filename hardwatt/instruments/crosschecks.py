@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments.figure import Figure, Measured
 from hardwatt.instruments.node import scrape_gap_ms
 

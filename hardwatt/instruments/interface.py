@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from hardwatt.bundle import Bundle, Run
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments.figure import Figure
 
 Found = Iterator[tuple[str, Figure | str]]

@@ -8,8 +8,9 @@ to the pods that are. So every figure here comes with ``closure.kepler_pods_of_a
 
 from collections.abc import Iterator
 
-from hardwatt.bundle import Bundle, Run
-from hardwatt.frames import pl
+from hardwatt.bundle.frames import pl
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments import cgroup
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.node import MAX_WATTS, cpus

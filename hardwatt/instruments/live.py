@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hardwatt.bundle import SeriesSamples
-from hardwatt.frames import pl
+from hardwatt.bundle.frames import pl
+from hardwatt.bundle.model import SeriesSamples
 from hardwatt.instruments import cgroup, node
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.windows import Rule, WindowError, integrate

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hardwatt.bundle import Bundle, Run
-from hardwatt.frames import pl
+from hardwatt.bundle.frames import pl
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments import formula
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.power import integrate_power

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from hardwatt.bundle import Bundle, Run
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import RefusedError
 from hardwatt.instruments import cgroup, kepler, node
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from hardwatt.frames import pl
+from hardwatt.bundle.frames import pl
 from hardwatt.instruments.windows import WindowError
 
 Floats = npt.NDArray[np.float64]

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hardwatt.bundle import Bundle, Edge, Run, labels_of
-from hardwatt.frames import pl
+from hardwatt.bundle.exposition import labels_of
+from hardwatt.bundle.frames import pl
+from hardwatt.bundle.model import Edge, Run
+from hardwatt.bundle.reader import Bundle
 
 _TARGET = ("__name__", "instance", "job", "endpoint", "service", "namespace", "pod", "node", "container")
 READ_AT = "hardwatt_meter_read_timestamp_seconds"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hardwatt.bundle.frames import pl
 from hardwatt.core.errors import RefusedError
-from hardwatt.frames import pl
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -17,7 +17,8 @@ import yaml
 from hardwatt.analysis import Otherwise, analyse, analyse_table
 from hardwatt.analysis.comparison import side_by_side
 from hardwatt.analysis.figures import text
-from hardwatt.bundle import Provenance, Run, Writer
+from hardwatt.bundle.model import Provenance, Run
+from hardwatt.bundle.writer import Writer
 from hardwatt.testing.synthetic_bundle import Truth
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.analysis import besidetalk
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 

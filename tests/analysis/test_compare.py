@@ -16,7 +16,7 @@ from hardwatt.analysis.otherwise import apply
 from hardwatt.analysis.pooling import pool, welch
 from hardwatt.cli import main
 from hardwatt.core.errors import LabError
-from hardwatt.report import comparison
+from hardwatt.report.render import comparison
 from hardwatt.testing.synthetic_bundle import Spec, Truth, make_bundle
 
 # Colditz et al. (1994), 13 trials of the BCG vaccine: cases and others, vaccinated and control (R: metadat::dat.bcg).

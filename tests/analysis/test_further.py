@@ -24,10 +24,10 @@ from hardwatt.analysis.paired import mean_difference
 from hardwatt.analysis.robustness import memory_check, robustness
 from hardwatt.analysis.serial import block_bootstrap, hac_error, hac_interval, lag_one
 from hardwatt.analysis.table import Pair, Table, build
-from hardwatt.bundle import Run
+from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError
-from hardwatt.instruments import Figure, Measured, Outcome
-from hardwatt.report import report
+from hardwatt.instruments.figure import Figure, Measured, Outcome
+from hardwatt.report.render import report
 from hardwatt.testing import synthetic_bundle
 from hardwatt.testing.synthetic_bundle import Spec
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hardwatt.analysis.offtime import off_time
-from hardwatt.bundle import Run
-from hardwatt.instruments import Figure
+from hardwatt.bundle.model import Run
+from hardwatt.instruments.figure import Figure
 
 OUTCOME = "node_cpu_seconds"
 ARMS = ("running", "suspended", "none", "nap")

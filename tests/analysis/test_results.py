@@ -19,10 +19,14 @@ import hardwatt
 from hardwatt.analysis import Otherwise, analyse, destination
 from hardwatt.analysis.figures import figure, text
 from hardwatt.analysis.table import build
-from hardwatt.bundle import Bundle, Provenance, Run, Writer
+from hardwatt.bundle.model import Provenance, Run
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import LabError, VerifyError
-from hardwatt.instruments import Measured, crosschecks, measure
-from hardwatt.report import report
+from hardwatt.instruments import crosschecks
+from hardwatt.instruments.figure import Measured
+from hardwatt.instruments.outcomes import measure
+from hardwatt.report.render import report
 from hardwatt.testing.synthetic_bundle import Truth
 
 FIGURE = {"value", "unit", "source", "low", "high"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hardwatt.analysis import analyse, sci
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.testing.synthetic_bundle import Truth
 

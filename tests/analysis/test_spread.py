@@ -16,9 +16,9 @@ from hardwatt.analysis.resample import bootstrap_t
 from hardwatt.analysis.scaling import levels, scaling
 from hardwatt.analysis.signedrank import hodges_lehmann
 from hardwatt.analysis.table import vector
-from hardwatt.bundle import Run
+from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError
-from hardwatt.instruments import Figure
+from hardwatt.instruments.figure import Figure
 from tests.analysis.test_further import table_of
 
 PUSH = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.0]

@@ -27,11 +27,11 @@ from hardwatt.analysis.resample import bootstrap_t, sign_flip
 from hardwatt.analysis.serial import block_bootstrap, worrying
 from hardwatt.analysis.signedrank import hodges_lehmann, rank_biserial, wilcoxon
 from hardwatt.analysis.table import Pair, Table, noise, signed_places, vector
-from hardwatt.bundle import Run
+from hardwatt.bundle.model import Run
 from hardwatt.engine.qualification import Recovered
-from hardwatt.instruments import Figure
 from hardwatt.instruments.crosschecks import Crosscheck
-from hardwatt.report import table
+from hardwatt.instruments.figure import Figure
+from hardwatt.report.render import table
 from hardwatt.testing.synthetic_bundle import Truth
 
 TENTHS = (

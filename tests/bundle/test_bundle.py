@@ -10,25 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardwatt.bundle import (
-    Bundle,
-    Check,
-    Delivery,
-    Edge,
-    Manifest,
-    Plan,
-    Provenance,
-    RawBody,
-    Run,
-    SeriesSamples,
-    Writer,
-    labels_of,
-    parse_exposition,
-    plan_sha256,
-    provenance,
-    tables,
-)
 from hardwatt.bundle import manifest as manifests
+from hardwatt.bundle import tables
+from hardwatt.bundle.checkout import provenance
+from hardwatt.bundle.exposition import labels_of, parse_exposition
+from hardwatt.bundle.manifest import Manifest, Plan, plan_sha256
+from hardwatt.bundle.model import Check, Delivery, Edge, Provenance, RawBody, Run, SeriesSamples
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import RefusedError, VerifyError
 from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 

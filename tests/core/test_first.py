@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from hardwatt import engine, first
-from hardwatt import report as report_module
 from hardwatt import up as up_module
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Host, Settings
@@ -19,6 +18,7 @@ from hardwatt.machines import choice
 from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.vm import facts
 from hardwatt.meter import sources
+from hardwatt.report import render
 
 
 def lab(tmp_path: Path, **settings: object) -> Lab:
@@ -36,7 +36,7 @@ def no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_shipped_bundle_is_reported_and_said_to_be_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(report_module, "report", lambda bundle: bundle / "results" / "report.html")
+    monkeypatch.setattr(render, "report", lambda bundle: bundle / "results" / "report.html")
     assert first.first(lab(tmp_path), tmp_path / "shipped") == first.NO_LAB != 0
     out = capsys.readouterr()
     assert out.out.splitlines() == [str(tmp_path / "shipped/results/report.html"), "shipped bundle, no lab"]
@@ -100,7 +100,7 @@ def test_a_counter_of_this_machine_is_told_at_the_start_and_at_the_end(
         monkeypatch.setattr("os.geteuid", lambda: 1000)
         monkeypatch.setattr(process, "root", lambda argv: ["env", *argv])
     monkeypatch.setattr(choice, "embedded_problems", lambda _: [])
-    monkeypatch.setattr(report_module, "report", lambda bundle: bundle / "report.html")
+    monkeypatch.setattr(render, "report", lambda bundle: bundle / "report.html")
     monkeypatch.setattr(up_module, "up", lambda _: say("lab.up"))
     monkeypatch.setattr(engine, "run", lambda *_: tmp_path)
     assert first.first(lab(tmp_path, machine="embedded"), tmp_path) == 0

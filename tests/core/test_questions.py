@@ -28,7 +28,7 @@ import sys
 from invoke import Collection, Program
 from hardwatt.core import credentials
 from hardwatt.commands import command
-from hardwatt.frames import pl
+from hardwatt.bundle.frames import pl
 
 @command()
 def word(lab):
@@ -42,7 +42,7 @@ CLEANS_UP = """
 import time
 from invoke import Collection, Program
 from hardwatt.commands import command
-from hardwatt.frames import pl
+from hardwatt.bundle.frames import pl
 
 @command()
 def work(lab):
@@ -173,7 +173,7 @@ def test_ctrl_c_ends_hardwatt_itself(tmp_path: Path) -> None:
 
 
 def test_polars_is_imported_in_one_place() -> None:
-    """Its import has the kernel restart what Ctrl-C interrupts; ``hardwatt.frames`` takes that back."""
+    """Its import has the kernel restart what Ctrl-C interrupts; ``hardwatt.bundle.frames`` takes that back."""
     wrong = []
     for path in sorted((ROOT / "hardwatt").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -181,4 +181,4 @@ def test_polars_is_imported_in_one_place() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.partition(".")[0] == "polars" for name in names):
                 wrong.append(str(path.relative_to(ROOT)))
-    assert wrong == ["hardwatt/frames.py"]
+    assert wrong == ["hardwatt/bundle/frames.py"]

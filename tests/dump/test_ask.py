@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.dump import ask

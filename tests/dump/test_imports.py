@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError, SettingsError, VerifyError
 from hardwatt.dump import ask, imports
 from hardwatt.dump.imports import Options
-from hardwatt.instruments import Figure, measure
+from hardwatt.instruments.figure import Figure
+from hardwatt.instruments.outcomes import measure
 
 T0 = 1_790_000_000
 RAPL = Options("rapl")

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from bench.dump import BEGIN, METRIC, plant
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait

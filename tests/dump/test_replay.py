@@ -11,7 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardwatt.bundle import Bundle, Provenance, Run, SeriesSamples, Writer
+from hardwatt.bundle.model import Provenance, Run, SeriesSamples
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
@@ -23,7 +25,7 @@ from hardwatt.dump.job import Wanted, dump
 from hardwatt.dump.openmetrics import metric_text, series_text
 from hardwatt.dump.replay import Programs, replayed
 from hardwatt.dump.stream import Options
-from hardwatt.instruments import measure
+from hardwatt.instruments.outcomes import measure
 from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 
 CPU = "hardwatt_node_cpu_seconds_total"

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardwatt.bundle import Bundle, Provenance, Run, Writer
+from hardwatt.bundle.model import Provenance, Run
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import WaitError
 from hardwatt.core.wait import wait
 from hardwatt.dump import DEFAULT, IncompleteError, dump_run
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import UnreachableError
-from hardwatt.instruments import outcomes
+from hardwatt.instruments.outcomes import outcomes
 from tests.dump.conftest import T0, Server
 
 PLAN: dict[str, Any] = {

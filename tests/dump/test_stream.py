@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import RefusedError, SettingsError
 from hardwatt.dump import Client, IncompleteError, TooMuchError, UnreachableError
 from hardwatt.dump.job import Wanted, dump, expanded, moment, read_token, window_of

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from hardwatt.bundle import Bundle, Run, Writer
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.cluster import client as cluster_client
 from hardwatt.core.wait import wait
 from hardwatt.engine.journal import JOURNAL, Journal, State

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.cluster import client as cluster_client
 from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait

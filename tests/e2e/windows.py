@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hardwatt.bundle import Bundle, Edge, Provenance, Run, Writer
+from hardwatt.bundle.model import Edge, Provenance, Run
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.cluster import client as cluster_client
 from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
@@ -13,7 +15,9 @@ from hardwatt.core.wait import wait
 from hardwatt.dump import dump_run
 from hardwatt.engine.exporter import meter_info
 from hardwatt.engine.kubeplant import KubePlant, open_plant
-from hardwatt.instruments import Crosscheck, Figure, judged, measure
+from hardwatt.instruments.crosschecks import Crosscheck, judged
+from hardwatt.instruments.figure import Figure
+from hardwatt.instruments.outcomes import measure
 from hardwatt.meter import models
 from hardwatt.mirror import fill
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardwatt.bundle import SeriesSamples
-from hardwatt.instruments import WindowError, live
+from hardwatt.bundle.model import SeriesSamples
+from hardwatt.instruments import live
+from hardwatt.instruments.windows import WindowError
 
 T0, T1 = 1_000_000, 1_600_000
 TIMES = np.arange(T0 - 20_000, T1 + 16_000, 1000, dtype=np.int64)

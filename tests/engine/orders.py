@@ -21,7 +21,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from hardwatt.bundle import Run, Writer
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Log
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError

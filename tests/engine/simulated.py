@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hardwatt.bundle import Check, Edge, SeriesSamples, Writer
+from hardwatt.bundle.model import Check, Edge, SeriesSamples
+from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Changes, Log, Manifest, replaced
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from hardwatt.bundle import Edge
+from hardwatt.bundle.model import Edge
 from hardwatt.core.errors import WaitError
 from hardwatt.engine import gate, rest
 from hardwatt.engine.studymodel import Study, override

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt.bundle import Check
+from hardwatt.bundle.model import Check
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.engine import hostchecks, hostlook
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardwatt.bundle import Run, validate_plan
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.writer import validate_plan
 from hardwatt.config.settings import ROOT
 from hardwatt.engine.plan import Plan, Row, complete, make_plan, next_row
 from hardwatt.engine.study import Study, read_study

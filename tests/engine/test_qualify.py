@@ -10,7 +10,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from hardwatt.bundle import SeriesSamples, Writer
+from hardwatt.bundle.model import SeriesSamples
+from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Log
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, RefusedError

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.bundle import Bundle, Run, Writer
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Undo
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardwatt.bundle import Bundle, Run, SeriesSamples, Writer
-from hardwatt.bundle.model import Provenance
-from hardwatt.instruments import WindowError
+from hardwatt.bundle.model import Provenance, Run, SeriesSamples
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.instruments.cgroup import CPU, attribution
+from hardwatt.instruments.windows import WindowError
 
 T0 = 1_790_000_000_000
 RUN = Run("r", 0, 0, "push", 0, "done", "", T0, T0 + 60_000)

@@ -13,10 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.bundle import Bundle, Edge, Provenance, Run, Writer, parse_exposition
+from hardwatt.bundle.exposition import parse_exposition
+from hardwatt.bundle.model import Edge, Provenance, Run
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.wait import wait
 from hardwatt.dump import Client, dump_run
-from hardwatt.instruments import Figure, measure
+from hardwatt.instruments.figure import Figure
+from hardwatt.instruments.outcomes import measure
 from hardwatt.meter import hardwatt_meter
 
 IDLE, BURST = 0.2, 2.2

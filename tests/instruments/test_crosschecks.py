@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardwatt.bundle import Bundle, Run, SeriesSamples, Writer
-from hardwatt.bundle.model import Provenance
-from hardwatt.instruments import Figure, Measured, Outcome, judged, measure
-from hardwatt.instruments.crosschecks import KINDS
+from hardwatt.bundle.model import Provenance, Run, SeriesSamples
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
+from hardwatt.instruments.crosschecks import KINDS, judged
+from hardwatt.instruments.figure import Figure, Measured, Outcome
 from hardwatt.instruments.node import CPU, STEAL
+from hardwatt.instruments.outcomes import measure
 from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 
 T0 = 1_790_000_000_000

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardwatt.bundle import Bundle, Provenance, Run, SeriesSamples, Writer
-from hardwatt.instruments import Figure, measure
+from hardwatt.bundle.model import Provenance, Run, SeriesSamples
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.instruments.cgroup import CPU
+from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.kepler import ACTIVE, NOT_VALID, POD
+from hardwatt.instruments.outcomes import measure
 
 T0 = 1_790_000_000_000
 RUN = Run("r", 0, 0, "push", 0, "done", "", T0, T0 + 60_000)

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardwatt.bundle import Bundle, Edge, Run, SeriesSamples, Writer
-from hardwatt.bundle.model import Provenance
+from hardwatt.bundle.model import Edge, Provenance, Run, SeriesSamples
+from hardwatt.bundle.reader import Bundle
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import RefusedError, VerifyError
 from hardwatt.dump import DEFAULT
-from hardwatt.instruments import INSTRUMENTS, Figure, measure, outcomes
+from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.node import CPU, JOULES
+from hardwatt.instruments.outcomes import INSTRUMENTS, measure, outcomes
 from hardwatt.testing.synthetic_bundle import Spec, Truth, make_bundle
 
 T0 = 1_790_000_000_000

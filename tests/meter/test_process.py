@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.bundle import parse_exposition
+from hardwatt.bundle.exposition import parse_exposition
 from hardwatt.core.errors import SettingsError, VerifyError
 from hardwatt.core.wait import wait
 from hardwatt.meter import hardwatt_meter as daemon

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from hardwatt.analysis import Asked
-from hardwatt.bundle import Provenance, Run, Writer
+from hardwatt.bundle.model import Provenance, Run
+from hardwatt.bundle.writer import Writer
 from hardwatt.cli import SHIPPED
-from hardwatt.report import comparison, report, table
+from hardwatt.report.render import comparison, report, table
 from hardwatt.testing import synthetic_bundle
 from hardwatt.testing.synthetic_bundle import Spec
 from tests.report.realistic import STUDY, realistic

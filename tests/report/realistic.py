@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardwatt.bundle import Run, Writer
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.files import write_json
 from hardwatt.testing import synthetic_bundle
 from hardwatt.testing.synthetic_bundle import Spec

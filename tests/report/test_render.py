@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from hardwatt.core import files
-from hardwatt.report import html, markdown, numbers, plots
+from hardwatt.report import numbers, plots
+from hardwatt.report.render import html, markdown
 from tests.analysis.test_results import numbers_outside_figures
 from tests.report.cases import CASES
 

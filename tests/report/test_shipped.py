@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.cli import SHIPPED, main
 from tests.report.test_render import bare_numbers
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt.bundle import Bundle
+from hardwatt.bundle.reader import Bundle
 from hardwatt.config.settings import ROOT
 from hardwatt.engine.journal import Journal
 from hardwatt.engine.kubeplant import open_plant

@@ -76,7 +76,7 @@ def serving(folder: Path, prometheus: Path) -> Iterator[tuple[str, int]]:
 def ours(url: str, folder: Path, end: int, *, raw: bool = True) -> int:
     """Dump by hardwatt: raw answers and parquet, resumable."""
     from hardwatt.bundle.reader import Bundle
-    from hardwatt.dump import Client
+    from hardwatt.dump.client import Client
     from hardwatt.dump.job import Wanted, dump
     from hardwatt.dump.stream import Options
 

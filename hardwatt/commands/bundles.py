@@ -56,10 +56,12 @@ def experiment_dump(
     no_raw: bool = False,
 ) -> None:
     """Dump raw samples from Prometheus into a bundle; the same command goes on after an interruption."""
-    from hardwatt.dump import ask
+    from hardwatt.dump import request
 
-    asked = ask.Asked(match or [], start, end, run, bundle, url, token_file, ca_file, source, out, parallel, not no_raw)
-    print(ask.dump(lab, asked))
+    asked = request.Asked(
+        match or [], start, end, run, bundle, url, token_file, ca_file, source, out, parallel, not no_raw
+    )
+    print(request.dump(lab, asked))
 
 
 @command(
@@ -128,7 +130,7 @@ def experiment_import(
     interval: float = 0.0, range_joules: float = 0.0,
 ) -> None:  # fmt: skip
     """Make a bundle of data that was measured elsewhere, and say what the instruments make of it."""
-    from hardwatt.dump import ask
+    from hardwatt.dump import request
 
-    words = ask.Imported(file, source, out, runs, unit, metric, interval, range_joules)
-    print(ask.import_(lab, words))
+    words = request.Imported(file, source, out, runs, unit, metric, interval, range_joules)
+    print(request.import_(lab, words))

@@ -17,7 +17,7 @@ from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import LabError, RefusedError, SettingsError
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError
-from hardwatt.dump.ledger import Ledger
+from hardwatt.dump.resume_log import Ledger
 from hardwatt.dump.selectors import DEFAULT, selector
 from hardwatt.dump.stream import Options, Progress, Stream
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from hardwatt.bundle.writer import Writer
 from hardwatt.core.wait import wait
+from hardwatt.dump.chunks import LONGEST_MS, Pieces, fetch
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError
-from hardwatt.dump.pieces import LONGEST_MS, Pieces, fetch
 from hardwatt.dump.selectors import DEFAULT, REQUIRED, selector
 
 BEFORE_MS = 30_000

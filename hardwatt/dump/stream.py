@@ -18,10 +18,10 @@ from hardwatt.bundle.model import Block
 from hardwatt.bundle.writer import Writer, packed
 from hardwatt.core.errors import WaitError
 from hardwatt.core.wait import wait
+from hardwatt.dump.chunks import SHORTEST_MS
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import TooMuchError, UnreachableError
-from hardwatt.dump.ledger import Ledger, Stretch
-from hardwatt.dump.pieces import SHORTEST_MS
+from hardwatt.dump.resume_log import Ledger, Stretch
 
 FIRST_MS = 120_000
 LONGEST_MS = 6 * 3_600_000

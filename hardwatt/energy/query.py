@@ -14,7 +14,7 @@ from rich.table import Table
 from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, SettingsError
-from hardwatt.dump import Client
+from hardwatt.dump.client import Client
 from hardwatt.instruments import live
 from hardwatt.instruments.live import Energy
 from hardwatt.instruments.windows import WindowError

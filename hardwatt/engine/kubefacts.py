@@ -6,7 +6,6 @@ from typing import Any
 from kubernetes import client
 
 import hardwatt
-from hardwatt import dump
 from hardwatt.bundle.model import Source
 from hardwatt.cluster import port_forward
 from hardwatt.cluster.changes import Manifest, first_arguments
@@ -15,6 +14,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.config.versions import lock
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import RefusedError
+from hardwatt.dump.client import Client
 from hardwatt.engine import checks, hostchecks, hostlook
 from hardwatt.engine.exporter import Exporter, meter_info
 from hardwatt.engine.plant import NO_JITTER, Facts
@@ -126,7 +126,7 @@ class Inspection:
 
     def _prometheus(self) -> tuple[dict[str, float], list[str]]:
         """Return (job -> up, paths of Kepler's zones) as Prometheus has them now."""
-        with dump.Client(port_forward.prometheus_url(self._lab), timeout=10) as server:
+        with Client(port_forward.prometheus_url(self._lab), timeout=10) as server:
             up, _ = server.query("min by (job) (up)")
             kepler, _ = server.query("group by (path) (kepler_node_cpu_joules_total)")
         jobs = {item["metric"].get("job", ""): float(item["value"][1]) for item in up}

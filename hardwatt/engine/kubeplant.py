@@ -7,7 +7,6 @@ from typing import Any
 
 from kubernetes import client
 
-from hardwatt import dump
 from hardwatt.bundle.model import Edge
 from hardwatt.bundle.writer import Writer
 from hardwatt.cluster import client as cluster_client
@@ -18,6 +17,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.dump import run
 from hardwatt.engine import hostlook
 from hardwatt.engine.arm import BaseArm, Bench, Git, load_arm
 from hardwatt.engine.exporter import Exporter
@@ -167,7 +167,7 @@ class KubePlant:
 
     def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
         """Store the window's samples from Prometheus."""
-        dump.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
+        run.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
 
     def _images(self, study: Study) -> dict[str, str]:
         app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")

@@ -22,7 +22,8 @@ from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.dump import Client, replay
+from hardwatt.dump import replay
+from hardwatt.dump.client import Client
 from hardwatt.dump.job import Wanted, dump
 from hardwatt.dump.replay import Programs
 from hardwatt.dump.stream import Options

@@ -19,11 +19,12 @@ from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.dump import Client, dump_run
 from hardwatt.dump import replay as replaying
+from hardwatt.dump.client import Client
 from hardwatt.dump.job import Wanted, dump
 from hardwatt.dump.openmetrics import metric_text, series_text
 from hardwatt.dump.replay import Programs, replayed
+from hardwatt.dump.run import dump_run
 from hardwatt.dump.stream import Options
 from hardwatt.instruments.outcomes import measure
 from hardwatt.testing.synthetic_bundle import Spec, make_bundle

@@ -15,9 +15,10 @@ from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import WaitError
 from hardwatt.core.wait import wait
-from hardwatt.dump import DEFAULT, IncompleteError, dump_run
 from hardwatt.dump.client import Client
-from hardwatt.dump.errors import UnreachableError
+from hardwatt.dump.errors import IncompleteError, UnreachableError
+from hardwatt.dump.run import dump_run
+from hardwatt.dump.selectors import DEFAULT
 from hardwatt.instruments.outcomes import outcomes
 from tests.dump.conftest import T0, Server
 

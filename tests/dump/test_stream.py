@@ -11,7 +11,8 @@ import pytest
 
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import RefusedError, SettingsError
-from hardwatt.dump import Client, IncompleteError, TooMuchError, UnreachableError
+from hardwatt.dump.client import Client
+from hardwatt.dump.errors import IncompleteError, TooMuchError, UnreachableError
 from hardwatt.dump.job import Wanted, dump, expanded, moment, read_token, window_of
 from hardwatt.dump.stream import Options, Progress
 from tests.dump.conftest import T0, Server

@@ -19,7 +19,7 @@ from kubernetes import client as kubernetes
 
 from hardwatt.cluster import client
 from hardwatt.core.wait import wait
-from hardwatt.dump import Client
+from hardwatt.dump.client import Client
 from hardwatt.energy import query as energy
 from hardwatt.gitops import flux
 from hardwatt.instruments import live

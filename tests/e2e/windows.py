@@ -12,7 +12,7 @@ from hardwatt.cluster import client as cluster_client
 from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.wait import wait
-from hardwatt.dump import dump_run
+from hardwatt.dump.run import dump_run
 from hardwatt.engine.exporter import meter_info
 from hardwatt.engine.kubeplant import KubePlant, open_plant
 from hardwatt.instruments.crosschecks import Crosscheck, judged

@@ -18,7 +18,8 @@ from hardwatt.bundle.model import Edge, Provenance, Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer
 from hardwatt.core.wait import wait
-from hardwatt.dump import Client, dump_run
+from hardwatt.dump.client import Client
+from hardwatt.dump.run import dump_run
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.outcomes import measure
 from hardwatt.meter import hardwatt_meter

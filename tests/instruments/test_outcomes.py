@@ -10,7 +10,7 @@ from hardwatt.bundle.model import Edge, Provenance, Run, SeriesSamples
 from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import RefusedError, VerifyError
-from hardwatt.dump import DEFAULT
+from hardwatt.dump.selectors import DEFAULT
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.node import CPU, JOULES
 from hardwatt.instruments.outcomes import INSTRUMENTS, measure, outcomes

@@ -18,7 +18,7 @@ from hardwatt.cluster import port_forward
 from hardwatt.connect import boot
 from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait
-from hardwatt.dump import Client
+from hardwatt.dump.client import Client
 from hardwatt.machines import choice
 from hardwatt.machines.embedded import host_record
 from hardwatt.machines.embedded.host_snapshot import Snapshot

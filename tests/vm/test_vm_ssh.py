@@ -16,7 +16,7 @@ from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect import boot, sudo
-from hardwatt.dump import Client
+from hardwatt.dump.client import Client
 from hardwatt.machines import choice, identity
 from hardwatt.machines.embedded import host_record
 from hardwatt.machines.embedded.host_snapshot import Snapshot

@@ -10,10 +10,10 @@ import pytest
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError, SettingsError
-from hardwatt.dump import ask
-from hardwatt.dump.ask import Asked
+from hardwatt.dump import request
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import UnreachableError
+from hardwatt.dump.request import Asked
 from hardwatt.instruments.node import CPU
 from tests.dump.conftest import T0, Server
 
@@ -29,7 +29,7 @@ def asked(url: str, folder: Path, **more: object) -> Asked:
 def test_a_dump_by_its_address_with_a_token_file(prometheus: Server, tmp_path: Path) -> None:
     prometheus.add({"__name__": "up"}, T0, 1000, ["1"] * 61)
     (tmp_path / "token").write_text("sesame\n")
-    folder = ask.dump(open_lab(), asked(prometheus.url, tmp_path, token_file=str(tmp_path / "token")))
+    folder = request.dump(open_lab(), asked(prometheus.url, tmp_path, token_file=str(tmp_path / "token")))
     assert Bundle.open(folder).samples("up").collect().height == 61
     assert {seen.get("Authorization") for seen in prometheus.headers_seen} == {"Bearer sesame"}
     stored = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
@@ -40,7 +40,7 @@ def test_a_dump_of_all_says_how_the_instruments_agree(
     prometheus: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prometheus.add({"__name__": CPU, "job": "meter"}, T0, 1000, [str(at / 2) for at in range(61)])
-    ask.dump(open_lab(), asked(prometheus.url, tmp_path, match=[]))
+    request.dump(open_lab(), asked(prometheus.url, tmp_path, match=[]))
     told = capsys.readouterr()
     assert "longest silence between two scrapes: 1 s; asked for at most 2.5: holds" in told.out + told.err
 
@@ -58,7 +58,7 @@ def test_a_dump_of_all_says_how_the_instruments_agree(
 )
 def test_what_cannot_be_meant_is_told(tmp_path: Path, more: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        ask.dump(open_lab(), asked("http://127.0.0.1:9", tmp_path, **more))
+        request.dump(open_lab(), asked("http://127.0.0.1:9", tmp_path, **more))
 
 
 def test_a_certificate_is_checked_against_the_given_authority(prometheus: Server, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_certificate_is_checked_against_the_given_authority(prometheus: Server
     thread.start()
     url = f"https://localhost:{server.server_address[1]}"
     try:
-        folder = ask.dump(open_lab(), asked(url, tmp_path, ca_file=str(certificate)))
+        folder = request.dump(open_lab(), asked(url, tmp_path, ca_file=str(certificate)))
         assert Bundle.open(folder).samples("up").collect().height == 61
         with Client(url, retries=0) as stranger, pytest.raises(UnreachableError, match="certificate verify failed"):
             stranger.query("1")
@@ -90,4 +90,4 @@ def test_a_certificate_is_checked_against_the_given_authority(prometheus: Server
 def test_without_an_address_it_is_the_labs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARDWATT_LAB", "no-such-lab")
     with pytest.raises(LabError, match="the lab no-such-lab has no machine"):
-        ask.dump(open_lab(), asked("", tmp_path))
+        request.dump(open_lab(), asked("", tmp_path))

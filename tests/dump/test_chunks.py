@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hardwatt.dump import Client, IncompleteError, QueryError, TooMuchError, UnreachableError
-from hardwatt.dump.pieces import fetch
+from hardwatt.dump.chunks import fetch
+from hardwatt.dump.client import Client
+from hardwatt.dump.errors import IncompleteError, QueryError, TooMuchError, UnreachableError
 from tests.dump.conftest import T0, Server
 
 BUSY = (503, '{"status":"error","errorType":"unavailable","error":"starting"}')

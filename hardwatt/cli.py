@@ -87,7 +87,7 @@ def _report(given: argparse.Namespace) -> None:
 
 
 def _analyse(given: argparse.Namespace) -> None:
-    from hardwatt.analysis import Otherwise
+    from hardwatt.analysis.deviations import Otherwise
     from hardwatt.report.render import report
 
     names = ("outcome", "confidence", "margin", "without_flagged", "without_repeated")
@@ -102,7 +102,8 @@ def _compare(given: argparse.Namespace) -> None:
 
 
 def _table(given: argparse.Namespace) -> None:
-    from hardwatt.analysis import Asked, Columns, Otherwise
+    from hardwatt.analysis.deviations import Otherwise
+    from hardwatt.analysis.external_table import Asked, Columns
     from hardwatt.report.render import table
 
     Otherwise(confidence=given.confidence, margin=given.margin)  # refuses a level or a margin that is none

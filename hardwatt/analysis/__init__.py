@@ -1,8 +1,29 @@
 """From a bundle to results.json: the statistics, and nothing that needs a lab, a cluster or root."""
 
-from hardwatt.analysis.comparison import compare
-from hardwatt.analysis.foreign import Asked, Columns, analyse_table
-from hardwatt.analysis.otherwise import Otherwise
-from hardwatt.analysis.results import SCHEMA, analyse, destination
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hardwatt.analysis.comparison import compare
+    from hardwatt.analysis.deviations import Otherwise
+    from hardwatt.analysis.external_table import Asked, Columns, analyse_table
+    from hardwatt.analysis.results import SCHEMA, analyse, destination
 
 __all__ = ["SCHEMA", "Asked", "Columns", "Otherwise", "analyse", "analyse_table", "compare", "destination"]
+_LEAF = {
+    "Asked": "hardwatt.analysis.external_table",
+    "Columns": "hardwatt.analysis.external_table",
+    "Otherwise": "hardwatt.analysis.deviations",
+    "SCHEMA": "hardwatt.analysis.results",
+    "analyse": "hardwatt.analysis.results",
+    "analyse_table": "hardwatt.analysis.external_table",
+    "compare": "hardwatt.analysis.comparison",
+    "destination": "hardwatt.analysis.results",
+}
+"""Public name -> the module that defines it, which is imported when the name is first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LEAF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LEAF[name]), name)

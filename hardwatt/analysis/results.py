@@ -15,7 +15,7 @@ from hardwatt.analysis import (
     context,
     crosschecks,
     distribution,
-    further,
+    extra_sections,
     offtime,
     paired,
     robustness,
@@ -24,8 +24,8 @@ from hardwatt.analysis import (
     sci,
     table,
 )
+from hardwatt.analysis.deviations import Otherwise, apply
 from hardwatt.analysis.figures import Json, figure, text
-from hardwatt.analysis.otherwise import Otherwise, apply
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
@@ -117,8 +117,8 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
         "robustness": robustness.robustness(data, seed, level),
         "equivalence": equal,
         "sci": sci.section(data, carbon, breakdown.floor_watts(kind, model), kind == "modelled", level),
-        "break_even": further.break_even(data, level),
-        "several": further.further_arms(
+        "break_even": extra_sections.break_even(data, level),
+        "several": extra_sections.further_arms(
             bundle.runs, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
         ),
         **_by_levels(bundle, data),

@@ -120,7 +120,7 @@ def build(runs: Sequence[Run], measured: Measured, arms: Sequence[str], outcome:
     A run counts if it is done and has the primary outcome; of repeats in a block the last one that
     counts is taken, so a pair that was run again replaces the failed one.
 
-    Raises `LabError` where *arms* are not two: more are compared two by two (`hardwatt.analysis.further`).
+    Raises `LabError` where *arms* are not two: more are compared two by two (`hardwatt.analysis.extra_sections`).
     """
     if len(arms) != 2:
         raise LabError(f"this analysis compares two arms, the plan has {len(arms)}: {', '.join(arms)}")

@@ -18,7 +18,7 @@ def experiment_report(lab: Lab, bundle: str) -> None:
 @command(help={"bundle": "a bundle of the study talk-at-rest"})
 def experiment_talk(lab: Lab, bundle: str) -> None:
     """Print what Flux's controllers cost at rest here, beside the table of the talk of 2022."""
-    from hardwatt.analysis.besidetalk import beside_the_talk
+    from hardwatt.analysis.talk_comparison import beside_the_talk
 
     print(beside_the_talk(Path(bundle)))
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from hardwatt.analysis import Otherwise, analyse, destination
 from hardwatt.analysis.comparison import compare
-from hardwatt.analysis.foreign import Asked, analyse_table
+from hardwatt.analysis.deviations import Otherwise
+from hardwatt.analysis.external_table import Asked, analyse_table
+from hardwatt.analysis.results import analyse, destination
 from hardwatt.core.files import read_json, write_atomic
 from hardwatt.report import numbers, plots, spread
 
@@ -27,7 +28,8 @@ def report(
     """Analyse a bundle, write report.html and report.md beside results.json, return report.html.
 
     They go to ``BUNDLE/results``, to *output* where it is given, and to ``./results/NAME`` where the
-    bundle is not ours to write; see `hardwatt.analysis.analyse` for *carbon* and *otherwise*, and for what is raised.
+    bundle is not ours to write; see `hardwatt.analysis.results.analyse` for *carbon* and *otherwise*, and for what is
+    raised.
     """
     bundle = Path(bundle_path)
     made = analyse(bundle, output=output, carbon=carbon, otherwise=otherwise)
@@ -61,7 +63,7 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
 def table(path: Path | str, asked: Asked | None = None, *, output: Path) -> Path:
     """Analyse somebody else's table; write results.json, report.md and report.html into *output*, return report.html.
 
-    Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.foreign.analyse_table` does.
+    Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.external_table.analyse_table` does.
     """
     analyse_table(path, asked, output)
     results = read_json(output / "results.json")

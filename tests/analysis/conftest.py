@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hardwatt.analysis import analyse
+from hardwatt.analysis.results import analyse
 from hardwatt.testing.synthetic_bundle import Spec, Truth, make_bundle
 
 

@@ -14,9 +14,11 @@ import jsonschema
 import pytest
 import yaml
 
-from hardwatt.analysis import Otherwise, analyse, analyse_table
 from hardwatt.analysis.comparison import side_by_side
+from hardwatt.analysis.deviations import Otherwise
+from hardwatt.analysis.external_table import analyse_table
 from hardwatt.analysis.figures import text
+from hardwatt.analysis.results import analyse
 from hardwatt.bundle.model import Provenance, Run
 from hardwatt.bundle.writer import Writer
 from hardwatt.testing.synthetic_bundle import Truth

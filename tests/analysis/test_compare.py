@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hardwatt.analysis import Otherwise, analyse
 from hardwatt.analysis.comparison import compare, side_by_side
-from hardwatt.analysis.otherwise import apply
+from hardwatt.analysis.deviations import Otherwise, apply
 from hardwatt.analysis.pooling import pool, welch
+from hardwatt.analysis.results import analyse
 from hardwatt.cli import main
 from hardwatt.core.errors import LabError
 from hardwatt.report.render import comparison

@@ -16,8 +16,9 @@ import pytest
 from scipy import stats
 
 import hardwatt
-from hardwatt.analysis import Otherwise, analyse, destination
+from hardwatt.analysis.deviations import Otherwise
 from hardwatt.analysis.figures import figure, text
+from hardwatt.analysis.results import analyse, destination
 from hardwatt.analysis.table import build
 from hardwatt.bundle.model import Provenance, Run
 from hardwatt.bundle.reader import Bundle
@@ -172,7 +173,7 @@ def test_the_same_bundle_gives_the_same_bytes_elsewhere(three: Truth, tmp_path: 
     for target in (first, second):
         shutil.copytree(three.path, target, ignore=shutil.ignore_patterns("results"))
     analyse(first)
-    script = f"from hardwatt.analysis import analyse; analyse({str(second)!r})"
+    script = f"from hardwatt.analysis.results import analyse; analyse({str(second)!r})"
     environment = {"PYTHONPATH": str(Path(hardwatt.__file__).parents[1]), "PYTHONHASHSEED": "7", "HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=environment)
     one, two = ((target / "results" / "results.json").read_bytes() for target in (first, second))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardwatt.analysis import analyse, sci
+from hardwatt.analysis import sci
+from hardwatt.analysis.results import analyse
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.testing.synthetic_bundle import Truth

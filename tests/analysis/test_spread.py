@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from hardwatt.analysis import answer, breakdown
-from hardwatt.analysis.arms import several
 from hardwatt.analysis.distribution import distribution, normal_scores
+from hardwatt.analysis.multi_arm import several
 from hardwatt.analysis.resample import bootstrap_t
 from hardwatt.analysis.scaling import levels, scaling
 from hardwatt.analysis.signedrank import hodges_lehmann
@@ -19,7 +19,7 @@ from hardwatt.analysis.table import vector
 from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError
 from hardwatt.instruments.figure import Figure
-from tests.analysis.test_further import table_of
+from tests.analysis.test_extra_sections import table_of
 
 PUSH = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.0]
 PULL = [2.0, 7.0, 1.0, 8.0, 2.5, 8.0, 1.0]

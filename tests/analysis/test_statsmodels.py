@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hardwatt.analysis.arms import several
 from hardwatt.analysis.equivalence import holm, tost
+from hardwatt.analysis.multi_arm import several
 from hardwatt.analysis.pooling import pool
 from hardwatt.analysis.serial import hac_error, newey_west_lags
 

@@ -15,15 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardwatt.analysis import analyse, answer, ties
-from hardwatt.analysis.arms import several
+from hardwatt.analysis import answer, ties
 from hardwatt.analysis.breakeven import break_even
 from hardwatt.analysis.equivalence import tost
-from hardwatt.analysis.foreign import Asked, analyse_table
+from hardwatt.analysis.external_table import Asked, analyse_table
+from hardwatt.analysis.multi_arm import several
 from hardwatt.analysis.offtime import off_time
 from hardwatt.analysis.order import theil_sen
 from hardwatt.analysis.paired import mean_difference, standard_error
 from hardwatt.analysis.resample import bootstrap_t, sign_flip
+from hardwatt.analysis.results import analyse
 from hardwatt.analysis.serial import block_bootstrap, worrying
 from hardwatt.analysis.signedrank import hodges_lehmann, rank_biserial, wilcoxon
 from hardwatt.analysis.table import Pair, Table, noise, signed_places, vector

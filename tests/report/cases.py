@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.analysis import Asked
+from hardwatt.analysis.external_table import Asked
 from hardwatt.bundle.model import Provenance, Run
 from hardwatt.bundle.writer import Writer
 from hardwatt.cli import SHIPPED

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from selenium import webdriver
 
-from hardwatt.analysis import analyse
+from hardwatt.analysis.results import analyse
 from hardwatt.testing.synthetic_bundle import Spec
 from tests.report.cases import CASES
 from tests.report.chrome import chromium

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from hardwatt.analysis import Asked, Columns, analyse_table
+from hardwatt.analysis.external_table import Asked, Columns, analyse_table
 from hardwatt.cli import main
 from hardwatt.core.errors import LabError
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from hardwatt.analysis import breakeven as crossing
 from hardwatt.analysis import ties
-from hardwatt.analysis.arms import Several, several
 from hardwatt.analysis.figures import Json, count, figure, of_estimate
+from hardwatt.analysis.multi_arm import Several, several
 from hardwatt.analysis.table import Table, complete, vector
 from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hardwatt.analysis import breakdown
-from hardwatt.analysis.arms import several
 from hardwatt.analysis.breakeven import break_even, fieller
-from hardwatt.analysis.further import break_even as section
-from hardwatt.analysis.further import further_arms
+from hardwatt.analysis.extra_sections import break_even as section
+from hardwatt.analysis.extra_sections import further_arms
+from hardwatt.analysis.multi_arm import several
 from hardwatt.analysis.order import crossover, theil_sen
 from hardwatt.analysis.paired import mean_difference
 from hardwatt.analysis.robustness import memory_check, robustness

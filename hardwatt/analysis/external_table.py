@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hardwatt.analysis import answer, distribution, further, robustness, table, ties
+from hardwatt.analysis import answer, distribution, extra_sections, robustness, table, ties
 from hardwatt.analysis.figures import Json, count, figure, text
 from hardwatt.analysis.paired import LEVEL
 from hardwatt.bundle.model import Run
@@ -197,8 +197,8 @@ def _results(data: table.Table, runs: Sequence[Run], arms: Sequence[str], asked:
         "distribution": distribution.distribution(data),
         "equivalence": equal,
         "robustness": robustness.robustness(data, asked.seed, asked.level),
-        "several": further.further_arms(runs, data.figures, arms, data.outcome, options),
-        "break_even": further.break_even(data, asked.level) if commits else None,
+        "several": extra_sections.further_arms(runs, data.figures, arms, data.outcome, options),
+        "break_even": extra_sections.break_even(data, asked.level) if commits else None,
         "scaling": None,
         "checks": robustness.memory_check(data),
         "exclusions": [{"run": e.run_id, "arm": e.arm, "reason": e.reason} for e in data.exclusions],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.analysis import besidetalk
+from hardwatt.analysis import talk_comparison
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.testing.synthetic_bundle import Spec, make_bundle
@@ -15,8 +15,8 @@ def test_the_nodes_difference_by_second_and_the_talks_table_stand_side_by_side(
 ) -> None:
     truth = make_bundle(tmp_path / "bundle", Spec(pairs=3, window_seconds=60))
     bundle = Bundle.open(truth.path)
-    monkeypatch.setattr(besidetalk, "STUDY", bundle.plan.study)
-    text = besidetalk.beside_the_talk(truth.path)
+    monkeypatch.setattr(talk_comparison, "STUDY", bundle.plan.study)
+    text = talk_comparison.beside_the_talk(truth.path)
     first, second = bundle.plan.arms[:2]
     by_arm = {
         arm: [truth.values[run.run_id]["node_cpu_seconds"] / run.seconds for run in bundle.runs if run.arm == arm]
@@ -32,5 +32,5 @@ def test_the_nodes_difference_by_second_and_the_talks_table_stand_side_by_side(
 
 def test_a_bundle_of_another_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="is of the study") as error:
-        besidetalk.beside_the_talk(make_bundle(tmp_path / "bundle").path)
+        talk_comparison.beside_the_talk(make_bundle(tmp_path / "bundle").path)
     assert "experiment.run talk-at-rest" in error.value.hint

@@ -38,14 +38,14 @@ def first(lab: Lab, shipped: Path) -> int:
             say(str(error))
         print("shipped bundle, no lab")
         return NO_LAB
-    from hardwatt import engine
+    from hardwatt.experiment import operations
     from hardwatt.up import up
 
     counter = own_counter(lab)
     if counter:
         say(counter)
     up(lab)
-    path = report(engine.run(lab, STUDY))
+    path = report(operations.run(lab, STUDY))
     if counter:
         say(counter)
     print(path)

@@ -4,7 +4,6 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from hardwatt import engine
 from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
@@ -12,6 +11,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, next_after
 from hardwatt.core.progress import cells, console, say, table
+from hardwatt.experiment.run import status as run_status
 from hardwatt.gitops import control, kubeadm_addons
 from hardwatt.machines import choice, reach_host
 from hardwatt.meter import show, sources
@@ -94,7 +94,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
         planned = runner.plan(lab)
     for line in planned.lines:
         say(f"node: {line}")
-    off = engine.switched_off(lab)
+    off = run_status.switched_off(lab)
     own = kubeadm_addons.planned(lab, off) if lab.kubeconfig.exists() else []
     for line in own:
         say(f"cluster: {line}")
@@ -136,7 +136,7 @@ def status(lab: Lab) -> int:
     say(f"gitops: {control.status(lab)}")
     following = _compared(lab)
     say(f"forward: {port_forward.status(lab)}")
-    say(f"experiment: {engine.status(lab)}")
+    say(f"experiment: {run_status.status(lab)}")
     following = following or ("" if cluster.ready else "invoke lab.up")
     if following:
         say(f"next: {following}")
@@ -148,7 +148,7 @@ def _compared(lab: Lab) -> str:
 
     What a running experiment switched off is its business; after one that was killed it lacks.
     """
-    off = engine.switched_off(lab)
+    off = run_status.switched_off(lab)
     try:
         found = control.compared(lab, off)
     except LabError as error:

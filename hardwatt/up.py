@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubernetes import client as kubernetes
 
-from hardwatt import engine
 from hardwatt.cluster import api_tunnel, client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
@@ -19,6 +18,8 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
+from hardwatt.experiment import operations
+from hardwatt.experiment.run import status
 from hardwatt.gitops import control, kubeadm_addons
 from hardwatt.gitops import state as gitops_state
 from hardwatt.gitops.readiness import Readiness
@@ -54,7 +55,7 @@ class State:
 
 def _restore(state: State) -> None:
     """Put back what a killed experiment had switched off."""
-    state.changes += engine.restore(state.lab)
+    state.changes += operations.restore(state.lab)
 
 
 def _mirror(state: State) -> None:
@@ -118,17 +119,17 @@ def _kubeconfig(state: State) -> None:
 
 
 def _gitops(state: State) -> None:
-    state.changes += control.bootstrap(state.lab, state.need_index(), engine.switched_off(state.lab)).changed
+    state.changes += control.bootstrap(state.lab, state.need_index(), status.switched_off(state.lab)).changed
 
 
 def _addons(state: State) -> None:
     """Put back what kubeadm put into the cluster: DNS and kube-proxy, without which Flux cannot work."""
-    state.changes += kubeadm_addons.restore(state.lab, state.need_endpoint(), engine.switched_off(state.lab))
+    state.changes += kubeadm_addons.restore(state.lab, state.need_endpoint(), status.switched_off(state.lab))
 
 
 def _ready(state: State) -> None:
     """Wait until the node is Ready, every pod runs, and the lab has what it should have; name what is left out."""
-    lab, off = state.lab, engine.switched_off(state.lab)
+    lab, off = state.lab, status.switched_off(state.lab)
     items = gitops_state.expected(lab, state.need_index())
 
     def poll() -> tuple[client.Status, Readiness]:
@@ -236,4 +237,4 @@ def down(lab: Lab, *, keep_packages: bool = False) -> None:
             choice.machine_for(lab).destroy()
         for path in (lab.kubeconfig, node_data.node_file(lab)):
             path.unlink(missing_ok=True)
-        engine.forget(lab)
+        operations.forget(lab)

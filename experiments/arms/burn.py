@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterator, Sequence
 
 from hardwatt.delivery import Burner, Runner, flux_off
-from hardwatt.engine.arm import Action, BaseArm, Commit
+from hardwatt.experiment.arm import Action, BaseArm, Commit
 
 
 class Arm(BaseArm):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hardwatt.delivery import Runner, flux_off
-from hardwatt.engine.arm import BaseArm, Commit
+from hardwatt.experiment.arm import BaseArm, Commit
 
 
 class Arm(BaseArm):

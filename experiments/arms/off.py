@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from hardwatt.core.errors import LabError
 from hardwatt.delivery import Flux, deployment_patch
-from hardwatt.engine.arm import Action, BaseArm, Bench, Commit
+from hardwatt.experiment.arm import Action, BaseArm, Bench, Commit
 
 STATES = ("on", "suspended", "zero", "sleep")
 

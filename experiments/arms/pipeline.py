@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 
 from hardwatt.delivery import Flux, Runner, flux_off
-from hardwatt.engine.arm import BaseArm, Commit
+from hardwatt.experiment.arm import BaseArm, Commit
 
 
 class Arm(BaseArm):

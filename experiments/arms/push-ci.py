@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from hardwatt.delivery import Buildbot, flux_off
-from hardwatt.engine.arm import BaseArm, Bench, Commit
+from hardwatt.experiment.arm import BaseArm, Bench, Commit
 
 
 class Arm(BaseArm):

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from hardwatt.delivery import Runner, flux_off
-from hardwatt.engine.arm import Action, BaseArm, Bench, Commit
+from hardwatt.experiment.arm import Action, BaseArm, Bench, Commit
 
 
 class Arm(BaseArm):

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from hardwatt.delivery import Flux
-from hardwatt.engine.arm import BaseArm, Commit
+from hardwatt.experiment.arm import BaseArm, Commit
 
 
 class Arm(BaseArm):

@@ -36,9 +36,9 @@ def experiment_run(
     no_report: bool = False,
 ) -> None:
     """Run a paired experiment and report it; the last line is the report's path."""
-    from hardwatt import engine
+    from hardwatt.experiment import operations
 
-    bundle = engine.run(lab, study, pairs=pairs or None, seed=seed or None, size=size_of(quick, full))
+    bundle = operations.run(lab, study, pairs=pairs or None, seed=seed or None, size=size_of(quick, full))
     print(bundle if no_report else report_path(bundle))
 
 
@@ -46,17 +46,17 @@ def experiment_run(
 @on_host(root=True)
 def experiment_resume(lab: Lab, despite_changes: bool = False) -> None:
     """Go on with an experiment that was interrupted."""
-    from hardwatt import engine
+    from hardwatt.experiment import operations
 
-    print(report_path(engine.run(lab, "", resume=True, despite_changes=despite_changes)))
+    print(report_path(operations.run(lab, "", resume=True, despite_changes=despite_changes)))
 
 
 @command()
 def experiment_abandon(lab: Lab) -> None:
     """Give up an interrupted experiment: put back what it switched off; its bundle stays unfinished."""
-    from hardwatt import engine
+    from hardwatt.experiment import operations
 
-    for line in engine.abandon(lab):
+    for line in operations.abandon(lab):
         say(line)
 
 
@@ -65,31 +65,32 @@ def experiment_plan(
     lab: Lab, study: str, pairs: int = 0, seed: int = 0, quick: bool = False, full: bool = False, export: str = ""
 ) -> None:
     """Print a plan's run table, how long it takes, and the smallest effect that it can see; runs nothing."""
-    from hardwatt import engine
+    from hardwatt.experiment import operations
+    from hardwatt.experiment.plan import preregistration, qualification
 
     size = size_of(quick, full) or "quick"
-    planned = engine.plan(lab, study, pairs=pairs or None, seed=seed or None, size=size)
-    for line in engine.printed(planned, engine.qualified(lab)):
+    planned = operations.plan(lab, study, pairs=pairs or None, seed=seed or None, size=size)
+    for line in preregistration.printed(planned, qualification.load(lab)):
         print(line)
     if export:
-        print(engine.export(planned, engine.qualified(lab), Path(export)))
+        print(operations.export(planned, qualification.load(lab), Path(export)))
 
 
 @command(help={"study": "a study of experiments/studies"}, positional=["study"])
 def experiment_show(lab: Lab, study: str) -> None:
     """Print a study in words: what is compared, how, and what is decided in advance."""
-    from hardwatt import engine
+    from hardwatt.experiment import operations
 
-    for line in engine.show(lab, study):
+    for line in operations.show(lab, study):
         print(line)
 
 
 @command()
 def experiment_list(lab: Lab) -> None:
     """List the studies."""
-    from hardwatt import engine
+    from hardwatt.experiment import operations
 
-    for name, line in engine.listed(lab).items():
+    for name, line in operations.listed(lab).items():
         print(f"{name}  {line}")
 
 
@@ -103,15 +104,15 @@ def experiment_list(lab: Lab) -> None:
 @on_host(root=True)
 def experiment_qualify(lab: Lab, hours: float = 8.0, pairs: int = 0, anew: bool = False) -> None:
     """Find out what this machine can detect: host checks, an A/A series and a positive control."""
-    from hardwatt import engine
+    from hardwatt.experiment import qualify
 
-    for line in engine.qualify(lab, hours=hours, pairs=pairs or None, anew=anew):
+    for line in qualify.qualify(lab, hours=hours, pairs=pairs or None, anew=anew):
         print(line)
 
 
 @command()
 def experiment_status(lab: Lab) -> None:
     """Print what the running experiment does."""
-    from hardwatt import engine
+    from hardwatt.experiment.run import status
 
-    print(engine.status(lab))
+    print(status.status(lab))

@@ -41,11 +41,11 @@ def gitops_resume(lab: Lab) -> None:
 @on_host()
 def gitops_status(lab: Lab, as_json: bool = False) -> None:
     """Print each object of Flux: ready or not, at which commit, what it says; the exit code says whether all are."""
-    from hardwatt import engine
     from hardwatt.energy.query import table
+    from hardwatt.experiment.run import status
     from hardwatt.gitops import control
 
-    rows = control.status_rows(lab, engine.switched_off(lab))
+    rows = control.status_rows(lab, status.switched_off(lab))
     print(json.dumps(rows, indent=2) if as_json else table(rows) if rows else "Flux is not in the cluster")
     raise Exit(code=int(not rows or any(row["state"] != "ready" for row in rows)))
 
@@ -54,11 +54,11 @@ def gitops_status(lab: Lab, as_json: bool = False) -> None:
 @on_host()
 def gitops_reconcile(lab: Lab) -> None:
     """Have Flux fetch and apply now, and wait until all of it is healthy; prints the commit."""
-    from hardwatt import engine
+    from hardwatt.experiment.run import status
     from hardwatt.gitops import control
 
     with lab.lock("gitops.reconcile"):
-        print(control.reconcile(lab, engine.switched_off(lab)))
+        print(control.reconcile(lab, status.switched_off(lab)))
 
 
 @command()

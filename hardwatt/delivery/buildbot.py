@@ -12,7 +12,7 @@ from typing import Any
 from hardwatt.cluster.conditions import wait_condition
 from hardwatt.core.errors import LabError
 from hardwatt.delivery.runner import USER, Runner
-from hardwatt.engine.arm import Bench, Commit
+from hardwatt.experiment.arm import Bench, Commit
 
 NAME = "buildbot"
 PORT = 8010

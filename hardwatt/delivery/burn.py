@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hardwatt.delivery.runner import USER
-from hardwatt.engine.arm import Bench
+from hardwatt.experiment.arm import Bench
 
 NAME = "burn"
 SCRIPT = '[ "$CPU_SECONDS" = 0 ] || (ulimit -t "$CPU_SECONDS"; while :; do :; done) || true\n'

@@ -7,8 +7,8 @@ from typing import Any
 
 from hardwatt.cluster.changes import Manifest
 from hardwatt.cluster.conditions import wait_condition
-from hardwatt.engine.arm import Bench, Commit
-from hardwatt.engine.rollouts import COPY
+from hardwatt.experiment.arm import Bench, Commit
+from hardwatt.experiment.testbed.rollouts import COPY
 
 NAME = "hardwatt-workload"
 CONTROLLERS = ("source-controller", "kustomize-controller")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hardwatt.core.errors import LabError
-from hardwatt.engine.arm import Bench, Commit
+from hardwatt.experiment.arm import Bench, Commit
 
 NAME = "runner"
 USER = 65534

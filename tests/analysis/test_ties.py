@@ -29,7 +29,7 @@ from hardwatt.analysis.serial import block_bootstrap, worrying
 from hardwatt.analysis.signedrank import hodges_lehmann, rank_biserial, wilcoxon
 from hardwatt.analysis.table import Pair, Table, noise, signed_places, vector
 from hardwatt.bundle.model import Run
-from hardwatt.engine.qualification import Recovered
+from hardwatt.experiment.plan.qualification import Recovered
 from hardwatt.instruments.crosschecks import Crosscheck
 from hardwatt.instruments.figure import Figure
 from hardwatt.report.render import table

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kubernetes import client as k8s
 
-from hardwatt import engine, lookat
+from hardwatt import lookat
 from hardwatt import up as up_module
 from hardwatt.cluster import client
 from hardwatt.cluster.changes import Undo
@@ -16,7 +16,8 @@ from hardwatt.config.settings import Settings
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.process import Result
-from hardwatt.engine.journal import JOURNAL, Journal, State
+from hardwatt.experiment.run import status
+from hardwatt.experiment.run.journal import JOURNAL, Journal, State
 from hardwatt.gitops import control, kubeadm_addons, state
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import KUBEADM, Lack, Readiness
@@ -44,9 +45,9 @@ def switch_off(lab: Lab) -> None:
 
 
 def test_the_journal_says_what_an_experiment_scaled_and_suspended(lab: Lab) -> None:
-    assert engine.switched_off(lab) == {}
+    assert status.switched_off(lab) == {}
     switch_off(lab)
-    assert set(engine.switched_off(lab)) == {CONTROLLER.key, ("Kustomization", "flux-system", "flux-system")}
+    assert set(status.switched_off(lab)) == {CONTROLLER.key, ("Kustomization", "flux-system", "flux-system")}
 
 
 @pytest.mark.parametrize(

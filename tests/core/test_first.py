@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import engine, first
+from hardwatt import first
 from hardwatt import up as up_module
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Host, Settings
 from hardwatt.core import process
 from hardwatt.core.progress import say
+from hardwatt.experiment import operations
 from hardwatt.machines import choice
 from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.vm import facts
@@ -102,7 +103,7 @@ def test_a_counter_of_this_machine_is_told_at_the_start_and_at_the_end(
     monkeypatch.setattr(choice, "embedded_problems", lambda _: [])
     monkeypatch.setattr(render, "report", lambda bundle: bundle / "report.html")
     monkeypatch.setattr(up_module, "up", lambda _: say("lab.up"))
-    monkeypatch.setattr(engine, "run", lambda *_: tmp_path)
+    monkeypatch.setattr(operations, "run", lambda *_: tmp_path)
     assert first.first(lab(tmp_path, machine="embedded"), tmp_path) == 0
     out = capsys.readouterr()
     start, middle, end = out.err.splitlines()

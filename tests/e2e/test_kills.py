@@ -1,6 +1,7 @@
 """Three kills at random moments of an experiment on a real cluster: no run is lost or counted twice.
 
-The simulated plant has thirty (``tests/engine/test_run.py``); here the cluster, its API and the git server are real.
+The simulated plant has thirty (``tests/experiment/test_run.py``); here the cluster, its API and the git server are
+real.
 """
 
 import json
@@ -18,8 +19,8 @@ from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer
 from hardwatt.cluster import client as cluster_client
 from hardwatt.core.wait import wait
-from hardwatt.engine.journal import JOURNAL, Journal, State
-from hardwatt.engine.plant import NO_JITTER
+from hardwatt.experiment.run.journal import JOURNAL, Journal, State
+from hardwatt.experiment.testbed.interface import NO_JITTER
 from tests.e2e.support import Story, kill_session
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]

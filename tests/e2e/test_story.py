@@ -198,8 +198,8 @@ def test_ten_cpu_seconds_in_a_window_are_ten_cpu_seconds(story: Story) -> None:
     """A pod that burns 10 CPU-seconds raises the window's figure by 10 +- 1, against the windows around it."""
     from kubernetes import client
 
-    from hardwatt.engine.gate import node_cpu
-    from hardwatt.engine.kubeplant import open_plant
+    from hardwatt.experiment.run.gate import node_cpu
+    from hardwatt.experiment.testbed.kubernetes_testbed import open_plant
     from hardwatt.mirror import fill
 
     image = fill.load(story.lab).image("hardwatt.dev/runner").reference

@@ -13,8 +13,8 @@ from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.wait import wait
 from hardwatt.dump.run import dump_run
-from hardwatt.engine.exporter import meter_info
-from hardwatt.engine.kubeplant import KubePlant, open_plant
+from hardwatt.experiment.testbed.kubernetes_testbed import KubePlant, open_plant
+from hardwatt.experiment.testbed.node_exporter import meter_info
 from hardwatt.instruments.crosschecks import Crosscheck, judged
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.outcomes import measure

@@ -50,7 +50,7 @@ def test_deploys_import_pyinfra_and_each_other_only() -> None:
 
 
 def test_the_engine_does_not_import_deploys() -> None:
-    for path in python_files("hardwatt/engine", "experiments"):
+    for path in python_files("hardwatt/experiment", "experiments"):
         assert not starts(imports(path), ("deploys", "pyinfra")), path
 
 

@@ -4,16 +4,16 @@ import pytest
 
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import RefusedError
-from hardwatt.engine import checks
-from hardwatt.engine.kubefacts import refuse_missing
-from hardwatt.engine.study import load_study
+from hardwatt.experiment.plan.study_file import load_study
+from hardwatt.experiment.testbed import cluster_checks
+from hardwatt.experiment.testbed.inspection import refuse_missing
 
 
 def test_the_images_on_a_node_are_known_by_their_repositories() -> None:
     names = ["hardwatt.dev/app@sha256:aa", "quay.io:443/prometheus/node-exporter:v1.12.1_lab.1", "pause:3.10"]
     node = {"status": {"images": [{"names": names}, {"names": []}]}}
     wanted = {"hardwatt.dev/app", "quay.io:443/prometheus/node-exporter", "pause"}
-    assert checks.repositories([node, {"status": {}}]) == wanted
+    assert cluster_checks.repositories([node, {"status": {}}]) == wanted
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import pytest
 
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.settings import ROOT
-from hardwatt.engine.journal import Journal
-from hardwatt.engine.kubeplant import open_plant
-from hardwatt.engine.plan import Row
-from hardwatt.engine.plant import Plant
-from hardwatt.engine.rollouts import REVISION
-from hardwatt.engine.study import Study, list_studies, load_study
-from hardwatt.engine.window import Window, deliver_first, deliveries, measure, push_first
+from hardwatt.experiment.plan.run_table import Row
+from hardwatt.experiment.plan.study_file import Study, list_studies, load_study
+from hardwatt.experiment.run.journal import Journal
+from hardwatt.experiment.run.window import Window, deliver_first, deliveries, measure, push_first
+from hardwatt.experiment.testbed.interface import Plant
+from hardwatt.experiment.testbed.kubernetes_testbed import open_plant
+from hardwatt.experiment.testbed.rollouts import REVISION
 from tests.e2e.support import Story
 from tests.studies.figures import rows, table
 

@@ -9,11 +9,11 @@ import pytest
 from hardwatt.cluster.changes import Changes
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import SettingsError
-from hardwatt.engine.arm import Bench, Commit, Git, load_arm
-from hardwatt.engine.plan import make_plan
-from hardwatt.engine.study import list_studies, load_study
-from hardwatt.engine.studymodel import ARMS, Study
-from tests.engine.test_arms import Objects, Pages
+from hardwatt.experiment.arm import Bench, Commit, Git, load_arm
+from hardwatt.experiment.plan.run_table import make_plan
+from hardwatt.experiment.plan.study_file import list_studies, load_study
+from hardwatt.experiment.plan.study_model import ARMS, Study
+from tests.experiment.test_arms import Objects, Pages
 
 STUDIES = list_studies(ROOT)
 QUICK_MINUTES = 12

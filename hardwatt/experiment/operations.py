@@ -1,0 +1,269 @@
+"""Run, resume, restore, status: the engine as the tasks call it."""
+
+import datetime
+import secrets
+import shlex
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from hardwatt.bundle.checkout import provenance
+from hardwatt.bundle.writer import Writer
+from hardwatt.cluster.changes import Cluster, perform
+from hardwatt.config.lab import Lab
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_atomic
+from hardwatt.core.progress import say
+from hardwatt.experiment.host.host_checks import printed
+from hardwatt.experiment.plan import study_file as studies
+from hardwatt.experiment.plan.preregistration import described, duration, markdown
+from hardwatt.experiment.plan.qualification import Qualification, blocks_for
+from hardwatt.experiment.plan.qualification import load as load_qualification
+from hardwatt.experiment.plan.run_table import FULL, QUICK, Plan, make_plan
+from hardwatt.experiment.plan.study_file import load_study
+from hardwatt.experiment.plan.study_model import ARMS, WORKLOADS, Study
+from hardwatt.experiment.run import resume as resuming
+from hardwatt.experiment.run.journal import ABANDONED, FINISHED, JOURNAL, RUNNING, Journal, State
+from hardwatt.experiment.run.loop import Engine
+from hardwatt.experiment.testbed.interface import Facts, Plant
+from hardwatt.experiment.testbed.workload import code_hashes
+from hardwatt.machines.lab_lock import locked
+
+OpenPlant = Callable[[Lab], AbstractContextManager[Plant]]
+OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]
+
+
+def listed(lab: Lab) -> dict[str, str]:
+    """Return name -> one line for every study; one with a mistake says which, and hides no other."""
+    found = {}
+    for name in studies.list_studies(lab.root):
+        try:
+            study = load_study(lab.root, name)
+        except LabError as error:
+            found[name] = f"cannot be read: {error.message}"
+            continue
+        quick = duration(make_plan(study, seed=0).estimated_seconds())
+        needs = f"; needs {', '.join(study.needs)}" if study.needs else ""
+        found[name] = f"{study.title} ({', '.join(study.arms)}; quick {quick}{needs})"
+    return found
+
+
+def show(lab: Lab, study: str) -> list[str]:
+    """Return a study in words, one line each."""
+    return described(load_study(lab.root, study))
+
+
+def export(wanted: Plan, found: Qualification | None, path: Path) -> Path:
+    """Write a plan as preregistration text; return the file."""
+    write_atomic(path, markdown(wanted, found))
+    return path
+
+
+def plan(lab: Lab, study: str, *, pairs: int | None = None, seed: int | None = None, size: str = QUICK) -> Plan:
+    """Return the plan of a study; without a seed of its own or one given, a new one is drawn.
+
+    Raises ``LabError`` where a full run's number follows from a target and the machine is not qualified.
+    """
+    found = load_study(lab.root, study)
+    if size == FULL:
+        found = found.in_full()
+    chosen = seed if seed is not None else found.design.seed
+    return make_plan(
+        found,
+        seed=secrets.randbelow(2**31) if chosen is None else chosen,
+        pairs=pairs or (blocks_for(found, load_qualification(lab)) if size == FULL else found.design.pairs),
+        code=_code(lab.root, found),
+        size=size,
+    )
+
+
+def run(
+    lab: Lab,
+    study: str = "",
+    *,
+    pairs: int | None = None,
+    seed: int | None = None,
+    size: str = "",
+    resume: bool = False,
+    despite_changes: bool = False,
+    open_plant: OpenPlant | None = None,
+) -> Path:
+    """Run a study and return its finished bundle; ``size`` is ``quick`` (where none is given) or ``full``.
+
+    An experiment that was interrupted is gone on with, if it is of the same plan: what it switched
+    off is put back first, the run that was cut short is a failed row, and its pair is repeated.
+
+    Raises ``RefusedError`` where another experiment is unfinished, or where code, study or versions have
+    changed since it started (unless ``despite_changes``, which is then written into the bundle);
+    ``LabError`` where too few pairs are complete at the end.
+    """
+    if study:
+        load_study(lab.root, study)  # a mistake in it is told before anything is opened
+    with locked(lab, "experiment.run"), (open_plant or _real_plant)(lab) as plant:
+        journal = Journal.load(lab.dir / JOURNAL)
+        for line in _undo(journal, plant.cluster) if journal is not None else ():
+            say(line)
+        if journal is not None and journal.state.state == RUNNING:
+            resuming.refuse_another(journal.state, study, pairs, seed, size)
+            if (Path(journal.state.bundle) / "manifest.json").exists():  # killed right after the last step
+                journal.close(FINISHED)
+                return Path(journal.state.bundle)
+            wanted, facts, writer = _go_on(lab, journal, plant, despite=despite_changes)
+        else:
+            if resume:
+                raise LabError("no experiment is unfinished", hint="invoke experiment.run STUDY")
+            wanted = plan(lab, study, pairs=pairs, seed=seed, size=size or QUICK)
+            facts = plant.facts(wanted.study)
+            journal, writer = _start(lab, wanted, facts)
+        return _finish(Engine(wanted, plant, journal, writer, say), facts)
+
+
+def _go_on(lab: Lab, journal: Journal, plant: Plant, *, despite: bool) -> tuple[Plan, Facts, Writer]:
+    """Open an unfinished experiment again, by the plan that its bundle holds."""
+    state, folder = journal.state, Path(journal.state.bundle)
+    wanted = resuming.plan_of(folder)
+    if wanted is None:  # killed before the bundle was there: nothing was run
+        wanted = plan(lab, state.study, pairs=state.pairs, seed=state.seed, size=state.size)
+        facts = plant.facts(wanted.study)
+        shutil.rmtree(folder, ignore_errors=True)
+        say(f"starting the experiment in {folder}")
+        return wanted, facts, _create(folder, wanted, facts)
+    facts = plant.facts(wanted.study)
+    writer = _open(folder, wanted, facts)
+    found = resuming.changes(lab.root, wanted, state, _versions(facts))
+    resuming.accept(writer, found, despite=despite)
+    say(f"going on with the experiment in {folder}")
+    return wanted, facts, writer
+
+
+def restore(lab: Lab) -> list[str]:
+    """Put back what a killed experiment had switched off; return what was done, as sentences.
+
+    The caller holds the lab's lock. Where the cluster cannot be reached nothing is lost: the journal
+    keeps its list, and this says so.
+    """
+    journal = Journal.load(lab.dir / JOURNAL)
+    if journal is None or not journal.state.undo:
+        return []
+    try:
+        with _real_cluster(lab) as cluster:
+            return _undo(journal, cluster)
+    except LabError as error:
+        say(f"what an experiment switched off is not put back yet: {error.message}")
+        return []
+
+
+def abandon(lab: Lab, *, open_cluster: OpenCluster | None = None) -> list[str]:
+    """Give up an unfinished experiment: put back what it changed; its bundle stays, unfinished."""
+    with locked(lab, "experiment.abandon", lost_host=True):
+        journal = Journal.load(lab.dir / JOURNAL)
+        if journal is None or journal.state.state != RUNNING:
+            raise LabError("no experiment is unfinished", hint="invoke experiment.status")
+        done: list[str] = []
+        if journal.state.undo:
+            with (open_cluster or _real_cluster)(lab) as cluster:
+                done = _undo(journal, cluster)
+        journal.close(ABANDONED)
+        return done
+
+
+def forget(lab: Lab) -> None:
+    """Give up an unfinished experiment of a lab whose cluster is gone: there is nothing to put back."""
+    journal = Journal.load(lab.dir / JOURNAL)
+    if journal is None:
+        return
+    for undo in journal.state.undo:
+        journal.pop(undo)
+    if journal.state.state == RUNNING:
+        journal.close(ABANDONED)
+
+
+def _real_plant(lab: Lab) -> AbstractContextManager[Plant]:
+    from hardwatt.experiment.testbed.kubernetes_testbed import (
+        open_plant,  # the kubernetes client takes a second to import
+    )
+
+    return open_plant(lab)
+
+
+def _real_cluster(lab: Lab) -> AbstractContextManager[Cluster]:
+    from hardwatt.experiment.testbed.kubernetes_testbed import open_cluster
+
+    return open_cluster(lab)
+
+
+def _code(root: Path, study: Study) -> dict[str, str]:
+    folder = root / WORKLOADS / study.workload.manifests
+    arms = sorted({root / ARMS / f"{study.code_of(arm)}.py" for arm in study.arms})
+    if missing := [path for path in arms if not path.exists()]:
+        raise LabError(
+            f"the study {study.name} needs {missing[0]}, which is not there", hint="see experiments/README.md"
+        )
+    return code_hashes(root, [*arms, *folder.glob("*.yaml")])
+
+
+def _versions(facts: Facts) -> dict[str, str]:
+    """Return everything that must be the same from the first run to the last."""
+    return {**facts.versions, resuming.TOOLKIT: resuming.toolkit_version()}
+
+
+def _start(lab: Lab, wanted: Plan, facts: Facts) -> tuple[Journal, Writer]:
+    """Begin an experiment: the journal first, so that a bundle without one is never left behind."""
+    now = datetime.datetime.now(datetime.UTC)
+    folder = lab.results / f"{wanted.study.name}-{now:%Y%m%d-%H%M%S}-{wanted.sha256[:6]}"
+    state = State(
+        wanted.study.name, wanted.seed, wanted.pairs, wanted.sha256, str(folder), _versions(facts), wanted.size
+    )
+    journal = Journal.start(lab.dir / JOURNAL, state)
+    return journal, _create(folder, wanted, facts)
+
+
+def _open(folder: Path, wanted: Plan, facts: Facts) -> Writer:
+    """Open an unfinished bundle, or make it again where the process was killed before it was whole."""
+    if not any((folder / name).exists() for name in ("runs.parquet", "edges", "samples")):
+        shutil.rmtree(folder, ignore_errors=True)
+        return _create(folder, wanted, facts)
+    return Writer.open(folder, wanted.to_dict())
+
+
+def _create(folder: Path, wanted: Plan, facts: Facts) -> Writer:
+    about = provenance(
+        seed=wanted.seed, source=facts.source, versions=facts.versions, host=facts.host,
+        power_model=facts.power_model, checks=facts.checks,
+    )  # fmt: skip
+    return Writer.create(folder, wanted.to_dict(), about)
+
+
+def _finish(engine: Engine, facts: Facts) -> Path:
+    """Run what is left, put back what is still off, and finish the bundle."""
+    plan_, writer = engine.plan, engine.writer
+    say(
+        f"{plan_.study.name} ({plan_.size}): {plan_.pairs} pairs, seed {plan_.seed}, plan {plan_.sha256[:12]}, "
+        f"about {duration(plan_.estimated_seconds())}"
+    )
+    for line in printed(facts.checks):
+        say(f"  {line}")
+    try:
+        pairs = engine.run()
+    finally:
+        _undo(engine.journal, engine.plant.cluster)
+    writer.finish()
+    engine.journal.close(FINISHED)
+    if pairs < plan_.pairs:
+        reasons = sorted({f"{run.run_id}: {run.reason}" for run in writer.runs if run.status == "failed"})
+        raise LabError(
+            f"only {pairs} of {plan_.pairs} pairs are complete: " + "; ".join(reasons),
+            hint=f"invoke experiment.report {shlex.quote(str(writer.path))} shows what there is",
+        )
+    return writer.path
+
+
+def _undo(journal: Journal, cluster: Cluster) -> list[str]:
+    """Put back what the journal lists, newest first; return it as sentences."""
+    done = []
+    for undo in reversed(journal.state.undo):
+        perform(undo, cluster)
+        journal.pop(undo)
+        done.append(f"put back: {undo}")
+    return done

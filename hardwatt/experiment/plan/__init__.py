@@ -1,0 +1,1 @@
+"""Before anything runs: studies, the run table, sample sizes, the preregistration."""

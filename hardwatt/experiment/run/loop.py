@@ -1,0 +1,253 @@
+"""The loop: baseline, gate, arm, transient, phase, window, clean-up, dump, record; then the next run."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hardwatt.bundle.model import Run
+from hardwatt.bundle.writer import Writer
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import read_json, write_json
+from hardwatt.experiment.plan.run_table import KILLED, STOPPED, Plan, Row, all_rows, complete, next_row
+from hardwatt.experiment.plan.study_model import EXCLUSIONS, Exclusion, Study
+from hardwatt.experiment.run.gate import Baseline, Passed, baseline, pass_gate, settle
+from hardwatt.experiment.run.journal import Journal
+from hardwatt.experiment.run.window import Window, check_length, deliver_first, deliveries, measure, push_first
+from hardwatt.experiment.testbed.interface import Fetch, Plant
+
+BASELINES = "baselines.json"
+
+
+@dataclasses.dataclass
+class Engine:
+    """Runs a plan on a plant, from where the journal and the bundle say it stands."""
+
+    plan: Plan
+    plant: Plant
+    journal: Journal
+    writer: Writer
+    say: Callable[[str], None]
+    _idle: Baseline | None = None
+    _ended: int = 0
+    _took: float = 0.0
+
+    def run(self) -> int:
+        """Do every run that is still to be done; return how many pairs are complete."""
+        self.recover()
+        if (row := next_row(self.plan, self.writer.runs)) is not None:
+            with self.plant.quiet(self.plan.study, self.journal):
+                self.journal.note("baseline", self.plan.estimated_seconds())
+                self._rest(row.block, "before")
+                while row is not None:
+                    self.attempt(row)
+                    row = next_row(self.plan, self.writer.runs)
+                self._close_last_block()
+        return complete(self.plan, self.writer.runs)
+
+    def _rest(self, block: int, place: str) -> Baseline:
+        """Take the idle baseline before a block or after the last one, and store it.
+
+        Raises ``WaitError`` where the node does not come to rest.
+        """
+        self._idle = baseline(self.plant, self.plan.study, block, place, self._doing)
+        self.say(f"baseline {place} block {block}: the idle node uses {self._idle.cores:.2f} cores")
+        self._store_baseline(self._idle.to_dict())
+        return self._idle
+
+    def _store_baseline(self, entry: dict[str, Any]) -> None:
+        path = self.writer.path / "log" / BASELINES
+        write_json(path, [*read_json(path, []), entry])
+
+    def _close_last_block(self) -> None:
+        """Take the baseline after the last block; a node that does not come to rest any more loses no run."""
+        block = self._idle.block if self._idle else 0
+        try:
+            self._rest(block, "after")
+        except LabError as error:
+            self.say(f"no baseline after the last block: {error.message}")
+            self._store_baseline({"block": block, "place": "after", "reason": error.message})
+
+    def _doing(self, text: str) -> None:
+        """Say what is done between runs, here and for ``experiment.status``."""
+        self.journal.note(text, self._left_seconds())
+        self.say(text)
+
+    def recover(self) -> None:
+        """Record the run during which an earlier process was killed as failed."""
+        run_id = self.journal.state.current
+        if not run_id:
+            return
+        if not any(run.run_id == run_id for run in self.writer.runs):
+            self._fail(self._row(run_id), KILLED)
+        self.journal.end()
+
+    def attempt(self, row: Row) -> None:
+        """Do one run. What goes wrong in it is a failed row with its reason, never a silent gap."""
+        started = self.plant.clock.monotonic()
+        self.journal.begin(row.run_id)
+        try:
+            self._one(row)
+        except BaseException as error:
+            reason = _reason(error)
+            self._fail(row, reason)
+            self.journal.end()
+            if _interrupted(error):
+                raise KeyboardInterrupt from error
+            if not isinstance(error, LabError):
+                raise
+            self.say(f"{row.run_id}: failed: {reason}")
+            self._refuse_to_go_on_alone()
+        self.journal.end()
+        self._ended += 1
+        self._took += self.plant.clock.monotonic() - started
+
+    def _refuse_to_go_on_alone(self) -> None:
+        """Stop after a failed run where the lab is gone: its pairs would only fail one after the other."""
+        try:
+            self.plant.unsettled(self.plan.study)
+        except LabError as error:
+            raise LabError(
+                f"the lab does not answer any more: {error.message}",
+                hint="invoke lab.up, then invoke experiment.resume",
+            ) from error
+
+    def _one(self, row: Row) -> None:
+        study, plant = self.plan.study.for_arm(row.arm), self.plant
+        idle = self._idle
+        if idle is None or idle.block != row.block:
+            self._progress(row, f"baseline before block {row.block}")
+            idle = self._rest(row.block, "before")
+        self._progress(row, "gate")
+        passed = pass_gate(plant, study, idle, lambda text: self._progress(row, text))
+        with contextlib.ExitStack() as stack:
+            stack.callback(plant.reset, study)
+            arm = plant.arm(study, row, self.journal)
+            rollouts = stack.enter_context(plant.rollouts(study))
+            self._progress(row, f"gate open after {passed.waited_seconds:.0f} s; preparing {row.arm}")
+            first = push_first(plant, study, row)
+            stack.enter_context(arm.prepare())
+            self._progress(row, "first delivery")
+            deliver_first(plant, study, row, arm, rollouts, first)
+            before = self._to_the_window(row, study)
+            window = measure(plant, study, row, arm, rollouts)
+            after = plant.marks()
+        check_length(window, study.estimand.window_seconds)
+        _refuse_disturbed(study, before, after)
+        self._progress(row, "dump")
+        self._record(row, passed, window)
+
+    def _to_the_window(self, row: Row, study: Study) -> Mapping[Exclusion, float]:
+        """Throw the restart's transient away, wait for rest, and let the seeded delay pass; return the marks."""
+        self._progress(row, f"transient {study.timing.transient_seconds:g} s")
+        self.plant.clock.sleep(study.timing.transient_seconds)
+        settle(self.plant, study, lambda text: self._progress(row, text))
+        before = self.plant.marks()
+        self._progress(row, f"phase {row.phase_seconds:.1f} s, then the window of {study.estimand.window_seconds:g} s")
+        self.plant.clock.sleep(row.phase_seconds)
+        return before
+
+    def _record(self, row: Row, passed: Passed, window: Window) -> None:
+        """Store a run; its row in the runs table comes last, and only then the run counts."""
+        writer, t0, t1 = self.writer, window.start.node_ms, window.end.node_ms
+        self.plant.dump(row.run_id, t0, t1, writer)
+        fetches = self.plant.fetches(t0, t1)
+        found = deliveries(window, row.run_id)
+        ready = sum(one.status == "ready" for one in found)
+        writer.add_edge(window.start)
+        writer.add_edge(window.end)
+        writer.add_deliveries(row.run_id, found)
+        write_json(writer.path / "log" / f"{row.run_id}.json", _log(row, passed, window, fetches))
+        missed = len(found) - ready
+        flags = (f"{missed} of {len(found)} revisions not ready in the window",) if missed else ()
+        writer.add_run(self._run(row, "done", "", t0, t1, flags, len(found), ready))
+        self.say(f"{row.run_id}: {ready} of {len(found)} revisions Ready")
+
+    def _fail(self, row: Row, reason: str) -> None:
+        self.writer.discard(row.run_id)
+        (self.writer.path / "log" / f"{row.run_id}.json").unlink(missing_ok=True)
+        now = self.plant.clock.wall_ms()
+        self.writer.add_run(self._run(row, "failed", reason, now, now))
+
+    @staticmethod
+    def _run(
+        row: Row,
+        status: Any,
+        reason: str,
+        t0: int,
+        t1: int,
+        flags: tuple[str, ...] = (),
+        commits: int = 0,
+        ready: int = 0,
+    ) -> Run:
+        return Run(
+            row.run_id, row.block, row.position, row.arm, row.repeat, status, reason, t0, t1, flags, commits, ready
+        )
+
+    def _row(self, run_id: str) -> Row:
+        return next(row for row in all_rows(self.plan, self.writer.runs) if row.run_id == run_id)
+
+    def _progress(self, row: Row, doing: str) -> None:
+        """Say what runs, how much is done and how long the rest takes."""
+        done, left = sum(run.status == "done" for run in self.writer.runs), self._left_runs()
+        seconds = self._left_seconds()
+        self.journal.note(doing, seconds)
+        self.say(f"{row.run_id}  {done} done, {left} to do, about {_minutes(seconds)} left: {doing}")
+
+    def _left_runs(self) -> int:
+        return runs_left(self.plan, self.writer.runs, self.journal.state.current)
+
+    def _left_seconds(self) -> float:
+        """Return how long the rest takes: as runs took so far, or as planned before the first has ended."""
+        first = self.plan.rows[0]
+        each = self._took / self._ended if self._ended else self.plan.run_seconds(first)
+        return self._left_runs() * each
+
+
+def runs_left(plan: Plan, runs: Sequence[Run], current: str) -> int:
+    """Return how many runs are still to be done, the one under way (``current``) included."""
+    blocks = len(plan.study.arms) * (plan.pairs - complete(plan, runs))
+    here = next((row.block for row in all_rows(plan, runs) if row.run_id == current), None)
+    return max(0, blocks - sum(run.block == here and run.status == "done" for run in runs))
+
+
+def _refuse_disturbed(study: Study, before: Mapping[Exclusion, float], after: Mapping[Exclusion, float]) -> None:
+    """Raise ``LabError`` where something happened for which the study said in advance that a run does not count."""
+    grown = [cause for cause in study.exclusions if after.get(cause, 0) > before.get(cause, 0)]
+    if grown:
+        raise LabError("excluded, as declared: " + "; ".join(EXCLUSIONS[cause] for cause in grown))
+
+
+def _log(row: Row, passed: Passed, window: Window, fetches: Sequence[Fetch]) -> dict[str, Any]:
+    """Return what only the engine knows about a run; times in the controller's clock."""
+    return {
+        "run_id": row.run_id,
+        "gate": dataclasses.asdict(passed),
+        "phase_seconds": row.phase_seconds,
+        "clock_offset_ms": window.offset_ms,
+        "commits": [dataclasses.asdict(one) for one in window.sent],
+        "ready_ms": window.ready_ms,
+        "revisions_seen": list(window.seen),
+        "fetches": [dataclasses.asdict(one) for one in fetches],
+    }
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a run failed, in one line."""
+    if _interrupted(error):
+        return STOPPED
+    text = error.message if isinstance(error, LabError) else repr(error)
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C is what happened, also where the clean-up after it failed with an error of its own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,92 @@
+"""Going on with an interrupted experiment: what may have changed meanwhile, and what is said about it."""
+
+import datetime
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from hardwatt.bundle.model import Check
+from hardwatt.bundle.writer import Writer
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.files import read_json, sha256, write_json
+from hardwatt.experiment.plan.run_table import FULL, Plan, stored_plan
+from hardwatt.experiment.plan.study_file import load_study
+from hardwatt.experiment.run.journal import State
+
+RESUME = "invoke experiment.resume goes on with it; invoke experiment.abandon gives it up"
+DESPITE = (
+    "invoke experiment.resume --despite-changes goes on all the same and writes this into the bundle; "
+    "invoke experiment.abandon gives the experiment up"
+)
+LOG = "resumed.json"
+TOOLKIT = "toolkit (engine, dump, meter)"
+_DECIDING = ("experiment", "cluster", "dump", "meter")
+
+
+def toolkit_version() -> str:
+    """Return a hash over the files of the toolkit that decide what a run does and what is stored of it."""
+    package = Path(__file__).parents[2]
+    files = [file for folder in _DECIDING for file in sorted((package / folder).rglob("*.py"))]
+    return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()[:12]
+
+
+def plan_of(bundle: Path) -> Plan | None:
+    """Return the plan of an unfinished bundle, or None where the process was killed before it was stored."""
+    data = read_json(bundle / "plan.json")
+    return None if data is None else stored_plan(data)
+
+
+def refuse_another(state: State, study: str, pairs: int | None, seed: int | None, size: str) -> None:
+    """Raise ``RefusedError`` where somebody asks for another experiment than the unfinished one."""
+    asked = {"study": study or None, "pairs": pairs, "seed": seed, "size": size or None}
+    other = [
+        f"{name} {value}, not {getattr(state, name)}"
+        for name, value in asked.items()
+        if value is not None and value != getattr(state, name)
+    ]
+    if other:
+        raise RefusedError(
+            f"an experiment is unfinished ({state.study}, {state.size}, seed {state.seed}, {state.pairs} pairs) and "
+            f"has another plan: {', '.join(other)}",
+            hint=RESUME,
+        )
+
+
+def changes(root: Path, plan: Plan, state: State, versions: Mapping[str, str]) -> list[str]:
+    """Return what is not as it was when the experiment began, one sentence each."""
+    found = [
+        f"{name}: {state.versions.get(name, 'none')} -> {versions.get(name, 'none')}"
+        for name in sorted(set(versions) | set(state.versions))
+        if versions.get(name) != state.versions.get(name)
+    ]
+    for path, before in sorted(plan.code.items()):
+        file = root / path
+        if not file.exists() or sha256(file) != before:
+            found.append(f"{path} has changed" if file.exists() else f"{path} is gone")
+    return found + _study_changes(root, plan)
+
+
+def _study_changes(root: Path, plan: Plan) -> list[str]:
+    """Say whether the study file has changed; the bundle's plan is what is gone on with in any case."""
+    try:
+        now = load_study(root, plan.study.name)
+        now = now.in_full() if plan.size == FULL else now
+    except LabError as error:
+        return [f"the study file cannot be read any more ({error.message}); the bundle's plan is used"]
+    return [] if now == plan.study else ["the study file has changed; the bundle's plan is used"]
+
+
+def accept(writer: Writer, found: list[str], *, despite: bool) -> None:
+    """Note in the bundle that it is gone on with, and what had changed.
+
+    Raises ``RefusedError`` where something has changed and nobody said that it does not matter.
+    """
+    if found and not despite:
+        raise RefusedError("something has changed since the experiment began: " + "; ".join(found), hint=DESPITE)
+    path = writer.path / "log" / LOG
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    done = [run.run_id for run in writer.runs]
+    write_json(path, [*read_json(path, []), {"at": now, "after_runs": done, "changes": found}])
+    if found:
+        said = f"after {len(done)} runs: {'; '.join(found)}"
+        writer.add_checks([Check("nothing has changed between the first run and the last", "warning", said)])

@@ -1,0 +1,1 @@
+"""What an experiment runs on: the interface, and the real lab behind it."""

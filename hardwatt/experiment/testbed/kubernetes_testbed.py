@@ -1,0 +1,225 @@
+"""The plant of a real lab: its cluster, its git server, its Prometheus."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kubernetes import client
+
+from hardwatt.bundle.model import Edge
+from hardwatt.bundle.writer import Writer
+from hardwatt.cluster import client as cluster_client
+from hardwatt.cluster import port_forward
+from hardwatt.cluster.changes import Changes, Log
+from hardwatt.cluster.objects import KubeCluster
+from hardwatt.config.lab import Lab
+from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.ssh import Ssh
+from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.dump import run
+from hardwatt.experiment.arm import BaseArm, Bench, Git, load_arm
+from hardwatt.experiment.host import probe
+from hardwatt.experiment.plan.run_table import Row
+from hardwatt.experiment.plan.study_model import Exclusion, Study
+from hardwatt.experiment.testbed.git_log import PATH, parse_fetches
+from hardwatt.experiment.testbed.inspection import FLUX, Inspection
+from hardwatt.experiment.testbed.interface import JITTERED, NO_JITTER, Facts, Fetch, Rollouts
+from hardwatt.experiment.testbed.node_exporter import Exporter
+from hardwatt.experiment.testbed.rest import pod_problems, queue_problems, restarts
+from hardwatt.experiment.testbed.rollouts import COPY, watch_rollouts
+from hardwatt.experiment.testbed.workload import (
+    BRANCH,
+    KUSTOMIZATION,
+    WorkingCopy,
+    base_kustomization,
+    kustomization,
+    manifests,
+)
+from hardwatt.gitops import git_remote
+from hardwatt.machines import choice
+from hardwatt.mirror import fill
+from hardwatt.provision import git_keys
+
+CI = "ci"
+FLUX_KINDS = (
+    ("kustomize.toolkit.fluxcd.io/v1", "Kustomization"),
+    ("source.toolkit.fluxcd.io/v1", "GitRepository"),
+)
+OURS = "hardwatt.dev/experiment"
+DISCOVERY = "discovery.json"
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class KubePlant:
+    """``hardwatt.experiment.testbed.interface.Plant`` of a lab that is up; made by ``open_plant``."""
+
+    def __init__(self, lab: Lab, api: client.ApiClient, endpoint: Endpoint) -> None:
+        self.clock = SystemClock()
+        self._lab, self._api, self._endpoint = lab, api, endpoint
+        self._index = fill.load(lab)
+        self._cluster = KubeCluster(api, lab.dir / DISCOVERY)
+        self._exporter = Exporter(api, self.clock.wall_ms)
+        self._remote = git_keys.remote(endpoint)
+        workload = git_remote.repository(lab, "workload", endpoint)
+        self._copy = WorkingCopy(lab.dir / "workload", workload.url, workload.ssh_command)
+        self._first = probe.look(endpoint)
+        self._sensors = probe.reader(endpoint, self._first)
+
+    @property
+    def cluster(self) -> KubeCluster:
+        return self._cluster
+
+    def facts(self, study: Study) -> Facts:
+        """Look at host and cluster; changes nothing.
+
+        Raises ``RefusedError`` where a part that the study needs is missing, or where what would be
+        measured is not what the study says.
+        """
+        inspection = Inspection(self._lab, self._cluster, self._exporter, self._endpoint, self._first)
+        return inspection.facts(study, self._images(study), self.unsettled(study))
+
+    @contextlib.contextmanager
+    def quiet(self, study: Study, log: Log) -> Iterator[None]:
+        """Hold the state between runs: the lab's Flux objects suspended, Flux off, namespaces there."""
+        changes = Changes(self._cluster, log)
+        spaces = [_namespace(name) for name in (study.workload.namespace, CI)]
+        self._refuse_foreign(spaces)
+        self._copy.open()
+        with contextlib.ExitStack() as stack:
+            for api_version, kind in FLUX_KINDS:
+                stack.enter_context(changes.suspended(api_version, kind))
+            for name in self._controllers():
+                stack.enter_context(changes.scaled(FLUX, name, 0))
+                if name in JITTERED:
+                    stack.enter_context(changes.argument(FLUX, name, NO_JITTER))
+            stack.enter_context(changes.removed("v1", "Namespace", "", f"{OURS}=true"))
+            for space in spaces:
+                self._cluster.apply(space)
+            yield
+
+    def arm(self, study: Study, row: Row, log: Log) -> BaseArm:
+        """Return the arm of a run; nothing happens yet."""
+        git = Git(
+            url=self._remote.url("workload"),
+            branch=BRANCH,
+            folder=study.workload.manifests,
+            known_hosts=f"{self._remote.known_host}\n",
+            keys={name: git_keys.path(self._lab, name).read_text() for name in ("flux", "runner")},
+        )
+        spaces = {"workload": study.workload.namespace, "ci": CI, "flux": FLUX}
+        bench = Bench(
+            study, row.run_id, Changes(self._cluster, log), git, self._images(study), spaces, study.levels_of(row.arm)
+        )
+        return load_arm(self._lab.root, study.code_of(row.arm))(bench)
+
+    def rollouts(self, study: Study) -> contextlib.AbstractContextManager[Rollouts]:
+        """Watch the application's Deployment."""
+        workload = study.workload
+        name = workload.app if workload.copies == 1 else ""
+        return watch_rollouts(self._api, workload.namespace, name, self.clock.wall_ms, copies=workload.copies)
+
+    def commit(self, study: Study, revision: str) -> str:
+        """Commit the workload's manifests with this revision."""
+        workload = study.workload
+        digest = self._images(study)["app"].partition("@")[2]
+        text = kustomization(base_kustomization(self._lab.root, workload), workload, digest, revision)
+        files = {**manifests(self._lab.root, workload), KUSTOMIZATION: text}
+        return self._copy.commit({f"{workload.manifests}/{name}": body for name, body in files.items()}, revision)
+
+    def push(self) -> None:
+        """Push over SSH with the controller's key."""
+        self._copy.push()
+
+    def reset(self, study: Study) -> None:
+        """Remove the application, all copies of it, and wait until its pods are gone."""
+        self._cluster.delete("apps/v1", "Deployment", study.workload.namespace, study.workload.app)
+        self._cluster.delete_all("apps/v1", "Deployment", study.workload.namespace, COPY)
+
+    def unsettled(self, study: Study) -> Sequence[str]:
+        """Return why pods and the queues of Flux's controllers are not at rest."""
+        pods = self._cluster.list("v1", "Pod")
+        return [*pod_problems(pods), *queue_problems(self._api, FLUX, pods, study.gate.queue_depth)]
+
+    def celsius(self) -> float | None:
+        """Read the processor's temperature."""
+        return probe.celsius(self._sensors())
+
+    def marks(self) -> Mapping[Exclusion, float]:
+        """Count the restarts of all containers, and how often heat slowed the processor down."""
+        found: dict[Exclusion, float] = {"pod-restarted": restarts(self._cluster.list("v1", "Pod"))}
+        throttles = probe.throttles(self._sensors())
+        return found if throttles is None else {**found, "throttled": throttles}
+
+    def edge(self, run_id: str, edge: str) -> Edge:
+        """Read the counters once, directly."""
+        return self._exporter.read(run_id, edge)
+
+    def fetches(self, since_ms: int, until_ms: int) -> Sequence[Fetch]:
+        """Read the git server's log over SSH."""
+        with Ssh(self._endpoint) as ssh:
+            return parse_fetches(ssh.read(PATH).decode(errors="replace"), since_ms, until_ms)
+
+    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
+        """Store the window's samples from Prometheus."""
+        run.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
+
+    def _images(self, study: Study) -> dict[str, str]:
+        app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")
+        if not (app.digest and runner.digest):
+            raise LabError("the mirror's index holds no digest of the app or the runner", hint="invoke mirror.fill")
+        found = {"app": app, "runner": runner}
+        if self._index.has_image("hardwatt.dev/buildbot"):
+            found["buildbot"] = self._index.image("hardwatt.dev/buildbot")
+        return {name: f"{image.name}@{image.digest}" for name, image in found.items()}
+
+    def _controllers(self) -> list[str]:
+        """Return Flux's Deployments, kustomize-controller first: otherwise it could start the others again."""
+        names = [found["metadata"]["name"] for found in self._cluster.list("apps/v1", "Deployment", FLUX)]
+        return sorted(names, key=lambda name: (name != "kustomize-controller", name))
+
+    def _refuse_foreign(self, spaces: Sequence[dict[str, Any]]) -> None:
+        for space in spaces:
+            name = space["metadata"]["name"]
+            found = self._cluster.get("v1", "Namespace", "", name)
+            if found is not None and OURS not in (found["metadata"].get("labels") or {}):
+                raise RefusedError(
+                    f"the namespace {name} is there and was not made by an experiment",
+                    hint="choose another workload.namespace in the study",
+                )
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {OURS: "true"}}}
+
+
+@contextlib.contextmanager
+def open_plant(lab: Lab) -> Iterator[KubePlant]:
+    """Open the plant of a lab that is up.
+
+    Raises ``LabError`` where the cluster cannot be reached.
+    """
+    with cluster_client.client(lab) as api:
+        yield KubePlant(lab, api, choice.machine_for(lab).endpoint())
+
+
+@contextlib.contextmanager
+def open_cluster(lab: Lab) -> Iterator[KubeCluster]:
+    """Open the cluster alone, which is all that putting things back needs.
+
+    Raises ``LabError`` where it cannot be reached.
+    """
+    with cluster_client.client(lab) as api:
+        yield KubeCluster(api, lab.dir / DISCOVERY)

@@ -8,7 +8,9 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 
-from hardwatt.delivery import Burner, Runner, flux_off
+from hardwatt.delivery.burn import Burner
+from hardwatt.delivery.flux import flux_off
+from hardwatt.delivery.runner import Runner
 from hardwatt.experiment.arm import Action, BaseArm, Commit
 
 

@@ -3,7 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-from hardwatt.delivery import Runner, flux_off
+from hardwatt.delivery.flux import flux_off
+from hardwatt.delivery.runner import Runner
 from hardwatt.experiment.arm import BaseArm, Commit
 
 

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterator, Sequence
 
 from hardwatt.core.errors import LabError
-from hardwatt.delivery import Flux, deployment_patch
+from hardwatt.delivery.flux import Flux, deployment_patch
 from hardwatt.experiment.arm import Action, BaseArm, Bench, Commit
 
 STATES = ("on", "suspended", "zero", "sleep")

@@ -6,7 +6,8 @@ Levels: ``steps`` (checkout, build, test, deploy, wait, separated by blanks) and
 import contextlib
 from collections.abc import Iterator
 
-from hardwatt.delivery import Flux, Runner, flux_off
+from hardwatt.delivery.flux import Flux, flux_off
+from hardwatt.delivery.runner import Runner
 from hardwatt.experiment.arm import BaseArm, Commit
 
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from hardwatt.delivery import Flux
+from hardwatt.delivery.flux import Flux
 from hardwatt.experiment.arm import BaseArm, Commit
 
 

@@ -3,7 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-from hardwatt.delivery import Buildbot, flux_off
+from hardwatt.delivery.buildbot import Buildbot
+from hardwatt.delivery.flux import flux_off
 from hardwatt.experiment.arm import BaseArm, Bench, Commit
 
 

@@ -7,7 +7,8 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from hardwatt.delivery import Runner, flux_off
+from hardwatt.delivery.flux import flux_off
+from hardwatt.delivery.runner import Runner
 from hardwatt.experiment.arm import Action, BaseArm, Bench, Commit
 
 

@@ -12,7 +12,10 @@ import yaml
 from hardwatt.cluster.changes import Changes, Undo, perform
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
-from hardwatt.delivery import Buildbot, Burner, Flux, Runner
+from hardwatt.delivery.buildbot import Buildbot
+from hardwatt.delivery.burn import Burner
+from hardwatt.delivery.flux import Flux
+from hardwatt.delivery.runner import Runner
 from hardwatt.experiment.arm import Bench, Commit, Git, load_arm
 from hardwatt.experiment.plan.study_model import ARMS, Study
 

@@ -18,7 +18,7 @@ from hardwatt.core.progress import say
 @command(help={"only": "a step to run alone (may be given several times)"}, iterable=["only"])
 def lab_up(lab: Lab, only: list[str] | None = None) -> None:
     """Bring the lab up: mirror, machine, node, GitOps. Run again: "No changes"."""
-    from hardwatt.up import up
+    from hardwatt.lifecycle.up import up
 
     up(lab, only or [])
 
@@ -26,7 +26,7 @@ def lab_up(lab: Lab, only: list[str] | None = None) -> None:
 @command(help={"yes": "do not ask", "keep_packages": "leave installed packages on somebody's host"})
 def lab_down(lab: Lab, yes: bool = False, keep_packages: bool = False) -> None:
     """Take the lab down; caches and results stay. Somebody's host is given back as it was: listed first."""
-    from hardwatt.up import down, undone
+    from hardwatt.lifecycle.up import down, undone
 
     for line in undone(lab, keep_packages=keep_packages):
         say(f"on the host: {line}")
@@ -39,7 +39,7 @@ def lab_down(lab: Lab, yes: bool = False, keep_packages: bool = False) -> None:
 @command()
 def lab_first(lab: Lab) -> None:
     """Lab up, the first experiment, its report: what `make lab` runs."""
-    from hardwatt.first import first
+    from hardwatt.lifecycle.quickstart import first
 
     raise Exit(code=first(lab, SHIPPED))
 
@@ -61,7 +61,7 @@ def lab_show(lab: Lab, as_json: bool = False) -> None:
 @command(help={"as_json": "print JSON"})
 def lab_check(lab: Lab, as_json: bool = False) -> None:
     """Check host and node, change nothing; the exit code says whether lab.up would go on."""
-    from hardwatt.lookat import check
+    from hardwatt.lifecycle.inspect import check
 
     raise Exit(code=check(lab, as_json=as_json))
 
@@ -69,7 +69,7 @@ def lab_check(lab: Lab, as_json: bool = False) -> None:
 @command(help={"explain": "print each step's commands, and why"})
 def lab_plan(lab: Lab, explain: bool = False) -> None:
     """Print what lab.up would change; changes nothing."""
-    from hardwatt.lookat import plan
+    from hardwatt.lifecycle.inspect import plan
 
     plan(lab, explain=explain)
 
@@ -101,7 +101,7 @@ def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
 @command()
 def lab_status(lab: Lab) -> None:
     """Print machine, cluster, GitOps, forwards and a running experiment."""
-    from hardwatt.lookat import status
+    from hardwatt.lifecycle.inspect import status
 
     raise Exit(code=status(lab))
 

@@ -10,7 +10,7 @@ from hardwatt.core.errors import SettingsError
 @on_host()
 def meter_status(lab: Lab) -> None:
     """Print what the meter on the node says: unit, source, model, counters."""
-    from hardwatt.lookat import meter
+    from hardwatt.lifecycle.inspect import meter
 
     print(meter(lab))
 
@@ -18,7 +18,7 @@ def meter_status(lab: Lab) -> None:
 @command(help={"here": "look at this machine instead of the node", "as_json": "print JSON"})
 def meter_list(lab: Lab, here: bool = False, as_json: bool = False) -> None:
     """Watch every energy counter for two seconds: watts, updates, what it covers, and which of them count."""
-    from hardwatt.lookat import zones
+    from hardwatt.lifecycle.inspect import zones
     from hardwatt.meter import show
 
     found = zones(lab, here=here)
@@ -36,7 +36,7 @@ def meter_list(lab: Lab, here: bool = False, as_json: bool = False) -> None:
 )
 def meter_model(lab: Lab, action: str, name: str = "", file: str = "", here: bool = False) -> None:
     """Power models: show them, or one in full; check a file of them."""
-    from hardwatt.lookat import processor
+    from hardwatt.lifecycle.inspect import processor
     from hardwatt.meter import show
 
     if action not in ("show", "check"):

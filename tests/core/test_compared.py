@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from kubernetes import client as k8s
 
-from hardwatt import lookat
-from hardwatt import up as up_module
 from hardwatt.cluster import client
 from hardwatt.cluster.changes import Undo
 from hardwatt.config.lab import Lab
@@ -21,6 +19,8 @@ from hardwatt.experiment.run.journal import JOURNAL, Journal, State
 from hardwatt.gitops import control, kubeadm_addons, state
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import KUBEADM, Lack, Readiness
+from hardwatt.lifecycle import inspect
+from hardwatt.lifecycle import up as up_module
 
 CONTROLLER = Item("Deployment", "flux-system", "source-controller", "flux-system")
 AT_ZERO = Lack(CONTROLLER, "scaled", "is scaled to 0, git has 1")
@@ -65,7 +65,7 @@ def test_what_lacks_and_what_is_suspended_is_said(
     found: Readiness, following: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(control, "compared", lambda *_: found)
-    assert lookat._compared(lab) == following
+    assert inspect._compared(lab) == following
     said = capsys.readouterr().err
     assert all(f"lacks: {lack}" in said for lack in found.lacks)
     assert all(f"suspended: {name} (invoke gitops.resume)" in said for name in found.suspended)
@@ -77,8 +77,8 @@ def test_a_running_experiments_doing_is_no_fault_and_a_killed_ones_is(
     switch_off(lab)
     monkeypatch.setattr(control, "compared", lambda *_: Readiness((OFF,)))
     with lab.lock("experiment.run"):
-        assert lookat._compared(lab) == ""
-    assert lookat._compared(lab) == "invoke lab.up"
+        assert inspect._compared(lab) == ""
+    assert inspect._compared(lab) == "invoke lab.up"
 
 
 def test_git_that_cannot_be_built_is_not_ready(
@@ -88,7 +88,7 @@ def test_git_that_cannot_be_built_is_not_ready(
         raise LabError("the Kustomization apps in git cannot be built", hint="invoke lab.status")
 
     monkeypatch.setattr(control, "compared", broken)
-    assert lookat._compared(lab) == "invoke lab.up"
+    assert inspect._compared(lab) == "invoke lab.up"
     assert "cannot be built" in capsys.readouterr().err
 
 

@@ -19,7 +19,7 @@ import pytest
 from invoke import Context, Exit
 
 import tasks
-from hardwatt import commands, lookat
+from hardwatt import commands
 from hardwatt.commands import bundles, energy, experiment, gitops, lab, meter
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Host, Settings
@@ -27,6 +27,7 @@ from hardwatt.connect import sudo
 from hardwatt.connect.ssh import fingerprint
 from hardwatt.core import credentials
 from hardwatt.core.files import write_json
+from hardwatt.lifecycle import inspect
 from hardwatt.meter import sources
 from hardwatt.provision import node_data, runner
 from tests.connect.test_ssh import Server
@@ -255,7 +256,7 @@ def test_the_next_command_of_an_unknown_or_changed_key_leads_on(
     assert road.run(lambda: lab.lab_trust(Context(), name, fingerprint=printed)) == (
         0, f"known now: {printed}\nnext: invoke lab.check\n",
     )  # fmt: skip
-    monkeypatch.setattr(lookat, "_problems", lambda _: [])
+    monkeypatch.setattr(inspect, "_problems", lambda _: [])
     assert road.run(CONCERNED["lab.check"]) == (0, "no problems\n")
 
 
@@ -274,7 +275,7 @@ def test_the_order_of_the_readme_is_the_one_that_each_command_names(
     following = text.partition("next: ")[2].strip()
     assert following.startswith("ssh-copy-id ") and following.endswith(" && invoke lab.check")
     road.server.user_key = paramiko.Ed25519Key.from_private_key_file(str(road.lab.keys / "ssh"))
-    monkeypatch.setattr(lookat, "_problems", lambda _: [])
+    monkeypatch.setattr(inspect, "_problems", lambda _: [])
     assert road.run(CONCERNED["lab.check"]) == (0, "no problems\n")
     assert road.run(CONCERNED["lab.plan"])[1].endswith("next: invoke mirror.fill && invoke lab.plan\n")
 

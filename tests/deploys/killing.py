@@ -8,9 +8,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-from hardwatt import up
 from hardwatt.config.settings import ROOT
 from hardwatt.core.wait import wait
+from hardwatt.lifecycle import up
 from hardwatt.provision import runner
 
 SEED = int(os.environ.get("HARDWATT_KILL_SEED", "20261125"))

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from hardwatt import up
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
+from hardwatt.lifecycle import up
 from hardwatt.machines import choice
 from hardwatt.machines.base import Status
 from hardwatt.provision import node_data, runner

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import up
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect import boot, ssh_routes, sudo
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.core.process import Result
+from hardwatt.lifecycle import up
 from hardwatt.provision import reboot, runner
 from hardwatt.provision.runner import Outcome
 

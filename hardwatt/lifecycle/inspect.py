@@ -13,12 +13,12 @@ from hardwatt.core.errors import LabError, next_after
 from hardwatt.core.progress import cells, console, say, table
 from hardwatt.experiment.run import status as run_status
 from hardwatt.gitops import control, kubeadm_addons
+from hardwatt.lifecycle.up import described
 from hardwatt.machines import choice, reach_host
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
 from hardwatt.mirror import fill
 from hardwatt.provision import guide, node_data, runner, selinux_denials
-from hardwatt.up import described
 
 METER_PAGE = "/var/lib/hardwatt/meter/textfile/hardwatt.prom"
 

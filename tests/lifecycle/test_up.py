@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import up as up_module
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json
-from hardwatt.up import STEPS, State, Step, select, up
+from hardwatt.lifecycle import up as up_module
+from hardwatt.lifecycle.up import STEPS, State, Step, select, up
 
 
 @pytest.fixture

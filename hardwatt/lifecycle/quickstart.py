@@ -39,7 +39,7 @@ def first(lab: Lab, shipped: Path) -> int:
         print("shipped bundle, no lab")
         return NO_LAB
     from hardwatt.experiment import operations
-    from hardwatt.up import up
+    from hardwatt.lifecycle.up import up
 
     counter = own_counter(lab)
     if counter:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt import first
-from hardwatt import up as up_module
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Host, Settings
 from hardwatt.core import process
 from hardwatt.core.progress import say
 from hardwatt.experiment import operations
+from hardwatt.lifecycle import quickstart
+from hardwatt.lifecycle import up as up_module
 from hardwatt.machines import choice
 from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.vm import facts
@@ -38,7 +38,7 @@ def test_the_shipped_bundle_is_reported_and_said_to_be_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(render, "report", lambda bundle: bundle / "results" / "report.html")
-    assert first.first(lab(tmp_path), tmp_path / "shipped") == first.NO_LAB != 0
+    assert quickstart.first(lab(tmp_path), tmp_path / "shipped") == quickstart.NO_LAB != 0
     out = capsys.readouterr()
     assert out.out.splitlines() == [str(tmp_path / "shipped/results/report.html"), "shipped bundle, no lab"]
     assert "no lab here: this machine runs Darwin" in out.err
@@ -47,9 +47,9 @@ def test_the_shipped_bundle_is_reported_and_said_to_be_that(
 
 @pytest.mark.usefixtures("no_machine")
 def test_somebody_s_host_is_never_in_the_way(tmp_path: Path) -> None:
-    assert first.obstacle(lab(tmp_path)) == "this machine runs Darwin"
-    assert first.obstacle(lab(tmp_path, machine="ssh", host=Host(address="192.0.2.1"))) == ""
-    assert first.obstacle(lab(tmp_path, host=Host(address="192.0.2.1"))) == ""
+    assert quickstart.obstacle(lab(tmp_path)) == "this machine runs Darwin"
+    assert quickstart.obstacle(lab(tmp_path, machine="ssh", host=Host(address="192.0.2.1"))) == ""
+    assert quickstart.obstacle(lab(tmp_path, host=Host(address="192.0.2.1"))) == ""
 
 
 LINE = "this machine's own RAPL counts (intel-rapl:0)"
@@ -104,7 +104,7 @@ def test_a_counter_of_this_machine_is_told_at_the_start_and_at_the_end(
     monkeypatch.setattr(render, "report", lambda bundle: bundle / "report.html")
     monkeypatch.setattr(up_module, "up", lambda _: say("lab.up"))
     monkeypatch.setattr(operations, "run", lambda *_: tmp_path)
-    assert first.first(lab(tmp_path, machine="embedded"), tmp_path) == 0
+    assert quickstart.first(lab(tmp_path, machine="embedded"), tmp_path) == 0
     out = capsys.readouterr()
     start, middle, end = out.err.splitlines()
     assert start == end
@@ -115,7 +115,7 @@ def test_a_counter_of_this_machine_is_told_at_the_start_and_at_the_end(
 
 @pytest.mark.usefixtures("counter")
 def test_a_virtual_machine_has_no_counter_of_its_own(tmp_path: Path) -> None:
-    line = first.own_counter(lab(tmp_path, machine="vm"))
+    line = quickstart.own_counter(lab(tmp_path, machine="vm"))
     assert line.startswith(LINE)
     assert 'machine = "embedded", and source = "rapl" in [meter]' in line
 
@@ -124,19 +124,19 @@ def test_nothing_is_told_where_the_counter_is_used_or_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counter: Counter
 ) -> None:
     powercap = counter.zone
-    assert first.own_counter(lab(tmp_path, machine="embedded"))
-    assert not first.own_counter(lab(tmp_path, machine="embedded", meter={"source": "rapl"}))
-    assert not first.own_counter(lab(tmp_path, machine="ssh", host=Host(address="192.0.2.1")))
+    assert quickstart.own_counter(lab(tmp_path, machine="embedded"))
+    assert not quickstart.own_counter(lab(tmp_path, machine="embedded", meter={"source": "rapl"}))
+    assert not quickstart.own_counter(lab(tmp_path, machine="ssh", host=Host(address="192.0.2.1")))
     (powercap / "name").write_text("psys\n")
-    assert not first.own_counter(lab(tmp_path, machine="embedded"))
+    assert not quickstart.own_counter(lab(tmp_path, machine="embedded"))
     (powercap / "name").write_text("package-0\n")
     counter.stop()
-    assert not first.own_counter(lab(tmp_path, machine="embedded")), "it stands still"
+    assert not quickstart.own_counter(lab(tmp_path, machine="embedded")), "it stands still"
     (powercap / "energy_uj").unlink()
-    assert not first.own_counter(lab(tmp_path, machine="embedded")), "it cannot be read"
+    assert not quickstart.own_counter(lab(tmp_path, machine="embedded")), "it cannot be read"
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr(process, "root", lambda argv: ["false", *argv])
-    assert not first.own_counter(lab(tmp_path, machine="embedded")), "nobody may read it"
+    assert not quickstart.own_counter(lab(tmp_path, machine="embedded")), "nobody may read it"
 
 
 def test_problems_have_the_fields_that_are_shown() -> None:

@@ -1,0 +1,1 @@
+"""A lab's life: up and down, a look at it, and the first experiment."""

@@ -1,4 +1,4 @@
-"""The command line: what ``invoke`` finds here. The tasks are in ``hardwatt/commands``, one file a collection.
+"""The command line: what ``invoke`` finds here. The tasks are in ``hardwatt/cli``, one file a collection.
 
 invoke --list
 invoke lab.up --help
@@ -6,7 +6,8 @@ invoke lab.up --help
 
 from invoke import Collection
 
-from hardwatt.commands import bundles, collection, energy, experiment, gitops, lab, meter, mirror
+from hardwatt.cli import bundles, energy, experiment, gitops, lab, meter, mirror
+from hardwatt.cli.tasks import collection
 
 ns = Collection()
 _lab = collection("lab", lab)

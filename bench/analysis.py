@@ -44,7 +44,7 @@ def scan(bundle: Path) -> int:
 
 def report(bundle: Path) -> int:
     """Verify, analyse and report the bundle, as ``hardwatt report`` does."""
-    from hardwatt.cli import main
+    from hardwatt.cli.console import main
 
     return main(["report", str(bundle)])
 

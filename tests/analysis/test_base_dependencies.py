@@ -22,7 +22,7 @@ class Blocker:
             raise ImportError(name + " is not a base dependency")
 
 sys.meta_path.insert(0, Blocker())
-from hardwatt.cli import main
+from hardwatt.cli.console import main
 sys.exit(main({argv!r}))
 """
 

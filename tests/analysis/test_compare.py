@@ -14,7 +14,7 @@ from hardwatt.analysis.comparison import compare, side_by_side
 from hardwatt.analysis.deviations import Otherwise, apply
 from hardwatt.analysis.pooling import pool, welch
 from hardwatt.analysis.results import analyse
-from hardwatt.cli import main
+from hardwatt.cli.console import main
 from hardwatt.core.errors import LabError
 from hardwatt.report.render import comparison
 from hardwatt.testing.synthetic_bundle import Spec, Truth, make_bundle

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from hardwatt.analysis.external_table import Asked, Columns, analyse_table
-from hardwatt.cli import main
+from hardwatt.cli.console import main
 from hardwatt.core.errors import LabError
 
 # Student (1908): extra hours of sleep of ten patients with two drugs; R: data(sleep).

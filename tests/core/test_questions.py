@@ -27,7 +27,7 @@ ASKS_FOR_A_SECRET = """
 import sys
 from invoke import Collection, Program
 from hardwatt.core import credentials
-from hardwatt.commands import command
+from hardwatt.cli.tasks import command
 from hardwatt.bundle.frames import pl
 
 @command()
@@ -41,7 +41,7 @@ Program(namespace=made).run(["invoke", "word"])
 CLEANS_UP = """
 import time
 from invoke import Collection, Program
-from hardwatt.commands import command
+from hardwatt.cli.tasks import command
 from hardwatt.bundle.frames import pl
 
 @command()
@@ -165,7 +165,9 @@ def test_a_second_ctrl_c_ends_what_the_first_one_left_running() -> None:
 def test_ctrl_c_ends_hardwatt_itself(tmp_path: Path) -> None:
     table = tmp_path / "endless.csv"
     os.mkfifo(table)
-    run = "import sys; from hardwatt import cli; print('here', flush=True); sys.exit(cli.main(sys.argv[1:]))"
+    run = (
+        "import sys; from hardwatt.cli import console; print('here', flush=True); sys.exit(console.main(sys.argv[1:]))"
+    )
     code, output, _ = typed([sys.executable, "-c", run, "table", str(table)], {"here": CTRL_C}, cwd=tmp_path)
     assert code == 130
     assert "interrupted" in output

@@ -19,8 +19,8 @@ import pytest
 from invoke import Context, Exit
 
 import tasks
-from hardwatt import commands
-from hardwatt.commands import bundles, energy, experiment, gitops, lab, meter
+from hardwatt.cli import bundles, energy, experiment, gitops, lab, meter
+from hardwatt.cli import tasks as cli_tasks
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Host, Settings
 from hardwatt.connect import sudo
@@ -117,7 +117,7 @@ def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.delenv(sudo.PASSWORD, raising=False)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     monkeypatch.setattr(os, "execvp", lambda *_: pytest.fail("a shell was opened"))
-    monkeypatch.setattr(commands, "open_lab", lambda: made.lab)
+    monkeypatch.setattr(cli_tasks, "open_lab", lambda: made.lab)
     monkeypatch.setattr(sources, "here", lambda *_, **__: pytest.fail("this machine was taken for the host"))
     yield made
     sudo._forget_all()

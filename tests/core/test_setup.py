@@ -90,7 +90,7 @@ def test_another_program_in_pyproject_is_installed_and_the_requirements_stay(mac
     machine.setup()
     project = machine.root / "pyproject.toml"
     project.write_text(
-        project.read_text().replace("[project.scripts]\n", '[project.scripts]\nhw = "hardwatt.cli:main"\n')
+        project.read_text().replace("[project.scripts]\n", '[project.scripts]\nhw = "hardwatt.cli.console:main"\n')
     )
     code, done = machine.setup()
     assert code == 0

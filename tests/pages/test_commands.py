@@ -20,7 +20,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser import Parser, ParserContext
 
 import tasks
-from hardwatt.cli import SHIPPED, _parser
+from hardwatt.cli.console import SHIPPED, _parser
 from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 from tests.pages.commands import OTHERS, OWN, PAGES, ROOT, SCRIPTS, Shown, blocks, shown
 

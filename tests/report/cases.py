@@ -11,7 +11,7 @@ import pytest
 from hardwatt.analysis.external_table import Asked
 from hardwatt.bundle.model import Provenance, Run
 from hardwatt.bundle.writer import Writer
-from hardwatt.cli import SHIPPED
+from hardwatt.cli.console import SHIPPED
 from hardwatt.report.render import comparison, report, table
 from hardwatt.testing import synthetic_bundle
 from hardwatt.testing.synthetic_bundle import Spec

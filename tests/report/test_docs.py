@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from hardwatt.cli import _parser
+from hardwatt.cli.console import _parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = (

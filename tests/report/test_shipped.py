@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.bundle.reader import Bundle
-from hardwatt.cli import SHIPPED, main
+from hardwatt.cli.console import SHIPPED, main
 from tests.report.test_render import bare_numbers
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ import pytest
 from invoke import Program
 
 import tasks
-from hardwatt import cli, commands
+from hardwatt.cli import console
+from hardwatt.cli import tasks as cli_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXTS = {context.name: context for context in tasks.ns.to_contexts()}
@@ -25,7 +26,7 @@ def nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise AssertionError("a task ran")
 
-    monkeypatch.setattr(commands, "open_lab", refuse)
+    monkeypatch.setattr(cli_tasks, "open_lab", refuse)
     monkeypatch.chdir(ROOT)
 
 
@@ -96,7 +97,7 @@ def test_wrong_usage_is_named_and_ends_with_two(argv: str, words: str) -> None:
 
 def test_a_value_may_begin_with_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(commands, "open_lab", lambda: None)
+    monkeypatch.setattr(cli_tasks, "open_lab", lambda: None)
     monkeypatch.setattr("hardwatt.energy.units.convert", lambda *given: seen.append(given))
     Program(name="Invoke", binary="invoke").run(["invoke", "energy.convert", "--quantity=-5J", "--unit", "-x"])
     assert seen == [("-5J", "-x")]
@@ -109,11 +110,11 @@ def test_a_value_may_begin_with_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hardwatt_answers_help_in_any_place(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for before in ([], ["some-file"]):
         with pytest.raises(SystemExit) as ended:
-            cli.main([*([command, *before] if command else []), "--help"])
+            console.main([*([command, *before] if command else []), "--help"])
         assert ended.value.code == 0
         assert capsys.readouterr().out.startswith("usage: hardwatt")
     with pytest.raises(SystemExit) as ended:
-        cli.main([*([command, "some-file"] if command else []), "--no-such-option"])
+        console.main([*([command, "some-file"] if command else []), "--no-such-option"])
     assert ended.value.code == 2
 
 

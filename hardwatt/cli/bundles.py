@@ -4,8 +4,8 @@ from pathlib import Path
 
 from invoke import Exit
 
-from hardwatt.cli import SHIPPED
-from hardwatt.commands import command, report_path
+from hardwatt.cli.console import SHIPPED
+from hardwatt.cli.tasks import command, report_path
 from hardwatt.config.lab import Lab
 
 
@@ -84,7 +84,7 @@ def experiment_analyse(
     without_repeated: bool = False,
 ) -> None:
     """Analyse a bundle, other than planned where options ask for it; its report then says so first."""
-    from hardwatt.cli import main
+    from hardwatt.cli.console import main
 
     options = {"--outcome": outcome, "--confidence": confidence, "--margin": margin}
     argv = ["analyse", bundle, *(f"{name}={value}" for name, value in options.items() if value)]

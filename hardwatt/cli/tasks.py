@@ -13,7 +13,7 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, task
 
-from hardwatt.commands import parsing
+from hardwatt.cli import parsing
 from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError, next_after
 

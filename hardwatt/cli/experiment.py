@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from hardwatt.commands import command, report_path
-from hardwatt.commands.onhost import on_host
+from hardwatt.cli.on_host import on_host
+from hardwatt.cli.tasks import command, report_path
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import SettingsError
 from hardwatt.core.progress import say

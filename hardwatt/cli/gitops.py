@@ -5,8 +5,8 @@ from pathlib import Path
 
 from invoke import Exit
 
-from hardwatt.commands import command
-from hardwatt.commands.onhost import on_host
+from hardwatt.cli.on_host import on_host
+from hardwatt.cli.tasks import command
 from hardwatt.config.lab import Lab
 
 

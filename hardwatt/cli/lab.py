@@ -6,9 +6,9 @@ from typing import Any
 
 from invoke import Context, Exit
 
-from hardwatt.cli import SHIPPED
-from hardwatt.commands import command
-from hardwatt.commands.onhost import on_host
+from hardwatt.cli.console import SHIPPED
+from hardwatt.cli.on_host import on_host
+from hardwatt.cli.tasks import command
 from hardwatt.config.lab import Lab
 from hardwatt.core import questions
 from hardwatt.core.errors import LabError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.commands import _typed
+from hardwatt.cli.tasks import _typed
 from hardwatt.core.errors import next_after
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from hardwatt.commands import command
+from hardwatt.cli.tasks import command
 from hardwatt.config.lab import Lab
 
 

@@ -1,7 +1,7 @@
 """energy.*: the talk's queries and its units."""
 
-from hardwatt.commands import command
-from hardwatt.commands.onhost import on_host
+from hardwatt.cli.on_host import on_host
+from hardwatt.cli.tasks import command
 from hardwatt.config.lab import Lab
 
 

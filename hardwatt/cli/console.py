@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hardwatt.core.errors import LabError
 
-SHIPPED = Path(__file__).parent / "data" / "shipped-bundle"
+SHIPPED = Path(__file__).parent.parent / "data" / "shipped-bundle"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,1 @@
+"""The command lines: the tasks of Invoke, one file a collection, and the console script ``hardwatt``."""

@@ -66,10 +66,10 @@ long: setup $(MIRROR)
 down:  ## Take the lab down again
 	@$(INVOKE) lab.down --yes
 
-bench: setup  ## Timings of the lab (see bench/README.md)
-	@$(PY) bench/run.py
-	@$(PY) bench/dump.py
-	@$(PY) bench/analysis.py
+bench: setup  ## Timings of the lab (see benchmarks/README.md)
+	@$(PY) benchmarks/run.py
+	@$(PY) benchmarks/dump.py
+	@$(PY) benchmarks/analysis.py
 
 format: setup  ## Format the code
 	$(RUFF) format .

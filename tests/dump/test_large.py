@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 import requests
 
-from bench.dump import BEGIN, METRIC, plant
+from benchmarks.dump import BEGIN, METRIC, plant
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
 from hardwatt.core.process import Process

@@ -15,7 +15,7 @@ PAGES = (
     "experiments/README.md",
     "experiments/arms/README.md",
     "clusters/README.md",
-    "bench/README.md",
+    "benchmarks/README.md",
 )
 OWN = ("make", "invoke", "hardwatt")
 OTHERS = frozenset(

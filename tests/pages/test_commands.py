@@ -122,7 +122,7 @@ def test_the_pages_show_what_is_looked_for() -> None:
         ("docs/energy.md", "invoke energy.convert 394mJ kWh"),
         ("docs/fork.md", "invoke gitops.status"),
         ("experiments/README.md", "invoke experiment.run slow-poll --pairs 3"),
-        ("bench/README.md", "python bench/run.py warm"),
+        ("benchmarks/README.md", "python benchmarks/run.py warm"),
     } <= found
     assert sum(one.program in OWN for one in EVERY) > 100
 
@@ -140,7 +140,7 @@ def test_the_pages_show_what_is_looked_for() -> None:
         "make labs",
         "make lab COLOUR=red",
         "python -m hardwatt.nothing",
-        "python bench/nothing.py",
+        "python benchmarks/nothing.py",
         "frobnicate the lab",
     ],
 )

@@ -1,9 +1,9 @@
 """Timings of the lab, on the machine you sit at, with a lab of their own.
 
-    .venv/bin/python bench/run.py warm          lab.up from no machine, and again with nothing to do
-    .venv/bin/python bench/run.py cold-mirror   mirror.fill with an empty cache (a quarter of an hour)
+    .venv/bin/python benchmarks/run.py warm          lab.up from no machine, and again with nothing to do
+    .venv/bin/python benchmarks/run.py cold-mirror   mirror.fill with an empty cache (a quarter of an hour)
 
-Prints one JSON object a line; bench/README.md holds the last figures with date and commit.
+Prints one JSON object a line; benchmarks/README.md holds the last figures with date and commit.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """How long the analysis of a large bundle takes and how much memory, beside a plain scan of the same files by duckdb.
 
-    .venv/bin/python bench/analysis.py                 100 million samples (about 1 GB in the temporary folder)
-    .venv/bin/python bench/analysis.py --windows 6     the same samples in few long windows: each has 17 million
+    .venv/bin/python benchmarks/analysis.py                 100 million samples (about 1 GB in the temporary folder)
+    .venv/bin/python benchmarks/analysis.py --windows 6     the same samples in few long windows: each has 17 million
 
 The bundle is synthetic: pairs of windows of a node with some thousand pods, each counter scraped every second. It has
 no raw answers, so that both read the same files. Each way runs in a process of its own with two threads, first to warm

@@ -1,8 +1,8 @@
 """Timings of a lab in the virtual machine: ``lab.up`` and its no-change run, by step and by part of the deploys.
 
-    nice .venv/bin/python bench/vm.py           half an hour by emulation, minutes by KVM
+    nice .venv/bin/python benchmarks/vm.py           half an hour by emulation, minutes by KVM
 
-Prints one JSON object a line; bench/README.md holds the last figures, and what each step waits for.
+Prints one JSON object a line; benchmarks/README.md holds the last figures, and what each step waits for.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.run import INVOKE, ROOT, machine
+from benchmarks.run import INVOKE, ROOT, machine
 
 _STEP = re.compile(r"^(?P<depth> *)  (?P<what>[A-Z][^:]*): (?:(?P<minutes>\d+) min )?(?P<seconds>[\d.]+) s(?:, |$)")
 _PART = re.compile(r"^ +(?P<at>\d+) s  (?P<what>\S.*)$")

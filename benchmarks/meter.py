@@ -1,7 +1,7 @@
 """What the meter itself costs: its own processor time while it ticks ten times a second.
 
-    .venv/bin/python bench/meter.py              a minute for each way
-    .venv/bin/python bench/meter.py --seconds 20
+    .venv/bin/python benchmarks/meter.py              a minute for each way
+    .venv/bin/python benchmarks/meter.py --seconds 20
 
 Runs the daemon as the node does (the same file, its own files in memory), with a counter of a cgroup and with
 /proc/stat, with one zone and with two, and prints one JSON object a line.

@@ -1,7 +1,7 @@
 """How fast samples come out of Prometheus, and how much memory that takes.
 
-    .venv/bin/python bench/dump.py                            200 series x 2 h at 15 s: seconds
-    .venv/bin/python bench/dump.py --series 10000 --hours 24  58 million samples: a quarter of an hour or more
+    .venv/bin/python benchmarks/dump.py                            200 series x 2 h at 15 s: seconds
+    .venv/bin/python benchmarks/dump.py --series 10000 --hours 24  58 million samples: a quarter of an hour or more
 
 Plants series in the blocks of a Prometheus of its own on loopback, then dumps the same samples by
 ``hardwatt.dump``, by prometheus-api-client's own range query, by a loop of curl, and by ``promtool tsdb dump`` on the

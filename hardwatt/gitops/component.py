@@ -23,7 +23,7 @@ RULES = scrape_interval.RULES.format("recreated-{}")
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class ComponentInputs:
     """What the generated kustomization says about one lab."""
 
     lab: str
@@ -40,7 +40,7 @@ class Facts:
     """Optional parts whose image this lab does not have."""
 
 
-def facts(settings: Settings, index: Index, kind: str, every: str = scrape_interval.BASE) -> Facts:
+def facts(settings: Settings, index: Index, kind: str, every: str = scrape_interval.BASE) -> ComponentInputs:
     """Return the facts of a lab whose node is of this kind (``embedded``, ``vm`` or ``ssh``), and read this often.
 
     Raises ``LabError`` where the mirror lacks an image that every lab needs, ``SettingsError`` where
@@ -61,7 +61,7 @@ def facts(settings: Settings, index: Index, kind: str, every: str = scrape_inter
     missing = left_out(index)
     if settings.prometheus.attribution == "kepler":
         _need_kepler(kind, missing)
-    return Facts(
+    return ComponentInputs(
         settings.name,
         held,
         modelled=is_modelled(settings, kind),
@@ -102,7 +102,7 @@ def folder(cluster: str) -> str:
     return posixpath.join(parent, "generated", name)
 
 
-def render(facts: Facts, base: Mapping[str, str]) -> str:
+def render(facts: ComponentInputs, base: Mapping[str, str]) -> str:
     """Return the text of the component's kustomization.yaml.
 
     ``base`` holds the texts of clusters/base by path: where a setting changes a file inside a
@@ -117,7 +117,7 @@ def render(facts: Facts, base: Mapping[str, str]) -> str:
     return _header(facts) + yaml.dump(component, Dumper=_Dumper, sort_keys=False, width=120)
 
 
-def _header(facts: Facts) -> str:
+def _header(facts: ComponentInputs) -> str:
     lines = [
         f"# What differs between labs, for the lab {facts.lab}. Written by lab.up from lab.toml and the mirror.",
         "# A file of this folder that somebody else changed is not overwritten: lab.up stops and shows both.",
@@ -132,7 +132,7 @@ def _image(image: Image) -> dict[str, str]:
     return {key: value for key, value in entry.items() if value}
 
 
-def _patches(facts: Facts, base: Mapping[str, str]) -> Sequence[tuple[str, str, Mapping[str, Any]]]:
+def _patches(facts: ComponentInputs, base: Mapping[str, str]) -> Sequence[tuple[str, str, Mapping[str, Any]]]:
     found: list[tuple[str, str, Mapping[str, Any]]] = [
         ("StatefulSet", "prometheus-k8s", _containers("prometheus", facts))
     ]
@@ -154,7 +154,7 @@ def _patches(facts: Facts, base: Mapping[str, str]) -> Sequence[tuple[str, str, 
     return [*found, *(("ConfigMap", name, {"data": data}) for name, data in maps.items())]
 
 
-def _containers(name: str, facts: Facts) -> dict[str, Any]:
+def _containers(name: str, facts: ComponentInputs) -> dict[str, Any]:
     environment = [
         {"name": "RETENTION_TIME", "value": facts.retention},
         {"name": "RETENTION_SIZE", "value": facts.retention_size},

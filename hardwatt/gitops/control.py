@@ -12,7 +12,7 @@ from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.process import run
 from hardwatt.core.progress import say
 from hardwatt.gitops import addons, component, drift, flux, mock_app, put_back, tree
-from hardwatt.gitops.deployment import Place
+from hardwatt.gitops.deployment import GitOpsDeployment
 from hardwatt.gitops.errors import explain
 from hardwatt.gitops.git_remote import repository
 from hardwatt.gitops.readiness import Key, Lack, Readiness
@@ -42,7 +42,7 @@ def bootstrap(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = N
     Raises ``RefusedError`` where a person's commit and lab.up's files conflict, or where Flux
     stored another host key than the lab knows; ``GitServerError`` where the git server is down or refuses.
     """
-    place = Place(lab, index)
+    place = GitOpsDeployment(lab, index)
     if missing := component.left_out(index):
         say(f"  left out, for want of an image (invoke mirror.import): {', '.join(missing)}")
     changed = place.prepare()
@@ -50,7 +50,7 @@ def bootstrap(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = N
     changed += _summary(repo.publish(place.files, generated=_folder(lab)))
     wanted = place.wanted()
     with client.client(lab) as api:
-        cluster = flux.Cluster(api)
+        cluster = flux.FluxObjects(api)
 
         def seen() -> Readiness:
             return look(api, items, switched_off)
@@ -107,7 +107,7 @@ def _summary(paths: list[str]) -> list[str]:
 
 def plan(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = None) -> str:
     """Return what ``bootstrap`` would change, as text with a diff; empty: nothing. Changes nothing."""
-    place = Place(lab, index)
+    place = GitOpsDeployment(lab, index)
     if not place.answers():
         return f"the lab's repository would be made, with {len(place.files)} files; flux bootstrap would run\n"
     repo = place.repository
@@ -119,7 +119,7 @@ def plan(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = None) 
     if not lab.kubeconfig.exists():
         return text + "flux bootstrap would run, because the cluster is not known yet\n"
     with client.client(lab) as api:
-        cluster = flux.Cluster(api)
+        cluster = flux.FluxObjects(api)
         if reason := _why_bootstrap(lab, repo, cluster, place.wanted()):
             text += f"flux bootstrap would run, because {reason}\n"
         lacks = look(api, expected(lab, index, repo), switched_off).of("scaled", "missing", "placed", "deleting")
@@ -133,7 +133,7 @@ def plan(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = None) 
 
 def generated(lab: Lab, index: Index) -> dict[str, str]:
     """Return path -> text of the generated files of the lab's repository."""
-    files = Place(lab, index).files
+    files = GitOpsDeployment(lab, index).files
     return {path: text for path, text in files.items() if path.startswith(f"{_folder(lab)}/")}
 
 
@@ -163,7 +163,7 @@ def app(lab: Lab, state: str) -> str:
     if not mock_app.switch(lab, repo, state):
         return f"the mock application is {state} already"
     with client.client(lab) as api:
-        cluster = flux.Cluster(api)
+        cluster = flux.FluxObjects(api)
         cluster.request()
         flux.wait_for(cluster, repo.head())
     return f"the mock application is {state}, by commit {repo.head()[:10]}"
@@ -181,7 +181,7 @@ def resume(lab: Lab) -> None:
 
 def _suspend(lab: Lab, value: bool | None) -> None:
     with client.client(lab) as api:
-        cluster = flux.Cluster(api)
+        cluster = flux.FluxObjects(api)
         for kind in (flux.KUSTOMIZE, flux.SOURCE):
             for name, item in cluster.items(kind).items():
                 if bool(item["spec"].get("suspend")) != bool(value):
@@ -191,13 +191,13 @@ def _suspend(lab: Lab, value: bool | None) -> None:
 def status(lab: Lab) -> str:
     """Return one sentence about Flux."""
     with client.client(lab) as api:
-        return flux.describe(flux.synced(flux.Cluster(api)))
+        return flux.describe(flux.synced(flux.FluxObjects(api)))
 
 
 def status_rows(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list[dict[str, str]]:
     """Return each object of Flux that concerns the lab, and what of git lacks: name, state, revision and message."""
     with client.client(lab) as api:
-        found = flux.synced(flux.Cluster(api))
+        found = flux.synced(flux.FluxObjects(api))
         state = look(api, expected(lab), switched_off)
     states = {True: "suspended", False: ""}
     rows = [
@@ -232,7 +232,7 @@ def reconcile(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> str:
     if not head:
         raise LabError("the lab's repository is empty", hint="invoke lab.up")
     with client.client(lab) as api:
-        cluster = flux.Cluster(api)
+        cluster = flux.FluxObjects(api)
         items = expected(lab, repo=repo)
         put_back.refuse(look(api, items, switched_off))
         cluster.request()
@@ -259,7 +259,7 @@ def _folder(lab: Lab) -> str:
     return component.folder(tree.cluster_path(lab))
 
 
-def _why_bootstrap(lab: Lab, repo: Repository, cluster: flux.Cluster, wanted: flux.Wanted) -> str:
+def _why_bootstrap(lab: Lab, repo: Repository, cluster: flux.FluxObjects, wanted: flux.DesiredFlux) -> str:
     folder = f"{tree.cluster_path(lab)}/flux-system"
     head = repo.head()
     components = repo.text(head, f"{folder}/{tree.GOTK_COMPONENTS}")

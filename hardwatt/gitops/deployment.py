@@ -8,15 +8,15 @@ from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.progress import say
 from hardwatt.gitops import flux, flux_cli, git_remote, github, tree
-from hardwatt.gitops.flux import Cluster, Wanted
-from hardwatt.gitops.git_remote import Home
+from hardwatt.gitops.flux import DesiredFlux, FluxObjects
+from hardwatt.gitops.git_remote import GitRemote
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines import choice
 from hardwatt.mirror.index import Index
 from hardwatt.provision import git_keys, node_data
 
 
-class Place:
+class GitOpsDeployment:
     """Where a lab's repository is, and what of it is asked for only once a command."""
 
     def __init__(self, lab: Lab, index: Index) -> None:
@@ -25,8 +25,8 @@ class Place:
         self.files = tree.desired(lab, index, self.endpoint.kind, node_data.reading_interval(lab, self.endpoint))
 
     @functools.cached_property
-    def home(self) -> Home:
-        return git_remote.home(self._lab, self.endpoint)
+    def home(self) -> GitRemote:
+        return git_remote.git_remote_of(self._lab, self.endpoint)
 
     @functools.cached_property
     def repository(self) -> Repository:
@@ -55,7 +55,7 @@ class Place:
             )
         return self.home.kind != "github" or self.github.exists()
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> DesiredFlux:
         """Return what ``flux bootstrap`` is asked for. Raises ``LabError``."""
         where, settings = self.home, self._settings
         known, public = where.known_hosts, tuple[str, ...]()
@@ -64,7 +64,7 @@ class Place:
             known, public = known or self.github.host_keys(), self.github.deploy_keys()
         elif login is None:
             public = (git_keys.ensure(self._lab)["flux" if where.on_node else "controller"],)
-        return Wanted(
+        return DesiredFlux(
             version=flux_cli.version(self._flux),
             url=where.sync,
             branch=settings.branch,
@@ -83,7 +83,7 @@ class Place:
             say(f"{name} is left out: its image is in the mirror, but the flux CLI built here has no manifests of it")
         return (*flux.COMPONENTS, *carried)
 
-    def bootstrap(self, cluster: Cluster, wanted: Wanted) -> None:
+    def bootstrap(self, cluster: FluxObjects, wanted: DesiredFlux) -> None:
         """Run ``flux bootstrap``. Raises ``LabError`` with what it said last."""
         argv = flux_cli.bootstrap_argv(self._flux, self._lab.kubeconfig, wanted, self._source())
         if self.home.on_node:
@@ -93,7 +93,7 @@ class Place:
             cluster.forget_secret()
         flux_cli.bootstrap(argv, self._secrets(), self.home.url, self._lab.logs / "flux.log")
 
-    def _bootstrap_on_node(self, cluster: Cluster, argv: list[str]) -> None:
+    def _bootstrap_on_node(self, cluster: FluxObjects, argv: list[str]) -> None:
         """Bootstrap from the node's own server, whose host key is known and whose keys are the lab's.
 
         flux pushes with the controller's key, so that Flux's own key never may. It names the repository as the cluster

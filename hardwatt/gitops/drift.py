@@ -7,7 +7,7 @@ from typing import Any
 from kubernetes import client as kubernetes
 
 from hardwatt.core.wait import wait
-from hardwatt.gitops.flux import KUSTOMIZE, REQUESTED, Cluster, Sync, from_lab, held
+from hardwatt.gitops.flux import KUSTOMIZE, REQUESTED, FluxObjects, Sync, from_lab, held
 
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet")
 REPAIR_TIMEOUT = 120.0
@@ -32,7 +32,7 @@ def present(api: Any) -> set[str]:
     return {f"{kind} {o.metadata.namespace}/{o.metadata.name}" for kind, found in lists.items() for o in found.items}
 
 
-def missing(cluster: Cluster, there: set[str]) -> dict[str, list[str]]:
+def missing(cluster: FluxObjects, there: set[str]) -> dict[str, list[str]]:
     """Return Kustomization -> its workloads that are gone; a suspended one is somebody's own business."""
     found = {
         name: [workload for workload in applied(item) if workload not in there]
@@ -42,7 +42,7 @@ def missing(cluster: Cluster, there: set[str]) -> dict[str, list[str]]:
     return {name: gone for name, gone in found.items() if gone}
 
 
-def repair(cluster: Cluster, api: Any) -> list[str]:
+def repair(cluster: FluxObjects, api: Any) -> list[str]:
     """Have Flux apply again what is gone, and wait until it is there; return what was (none: nothing).
 
     Raises ``WaitError``.
@@ -62,7 +62,7 @@ def repair(cluster: Cluster, api: Any) -> list[str]:
     return [f"Flux repaired {workload}" for workloads in gone.values() for workload in workloads]
 
 
-def reapply(cluster: Cluster) -> None:
+def reapply(cluster: FluxObjects) -> None:
     """Have Flux apply everything of the lab again, also where the commit is the same, and wait until it did.
 
     Raises ``WaitError``.
@@ -82,7 +82,7 @@ def reapply(cluster: Cluster) -> None:
     )
 
 
-def request(cluster: Cluster, names: Sequence[str]) -> str:
+def request(cluster: FluxObjects, names: Sequence[str]) -> str:
     """Ask Kustomizations to apply again now; return the mark by which they say that they did."""
     now = datetime.datetime.now(datetime.UTC).isoformat()
     for name in names:
@@ -90,7 +90,7 @@ def request(cluster: Cluster, names: Sequence[str]) -> str:
     return now
 
 
-def _waiting(cluster: Cluster, names: Mapping[str, Sequence[str]], request: str) -> list[str]:
+def _waiting(cluster: FluxObjects, names: Mapping[str, Sequence[str]], request: str) -> list[str]:
     """Return the Kustomizations that have not handled the request yet."""
     items = cluster.items(KUSTOMIZE)
     return [

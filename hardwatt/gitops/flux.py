@@ -29,7 +29,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class DesiredFlux:
     """What ``flux bootstrap`` is asked for."""
 
     version: str
@@ -62,7 +62,7 @@ def seconds(duration: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h)", duration))
 
 
-def outdated_files(wanted: Wanted, components: str, sync: str) -> str:
+def outdated_files(wanted: DesiredFlux, components: str, sync: str) -> str:
     """Return why the two files that bootstrap writes must be written (again); empty if they need not.
 
     ``components`` and ``sync`` are the texts of gotk-components.yaml and gotk-sync.yaml.
@@ -78,7 +78,7 @@ def outdated_files(wanted: Wanted, components: str, sync: str) -> str:
     return _outdated_sync(wanted, documents.get("GitRepository", {}), documents.get("Kustomization", {}))
 
 
-def _outdated_sync(wanted: Wanted, source: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+def _outdated_sync(wanted: DesiredFlux, source: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     found = {
         "url": (source.get("url"), wanted.url),
         "branch": (source.get("ref", {}).get("branch"), wanted.branch),
@@ -88,7 +88,7 @@ def _outdated_sync(wanted: Wanted, source: Mapping[str, Any], root: Mapping[str,
     return "; ".join(f"{name} is {has}, wanted is {want}" for name, (has, want) in found.items() if has != want)
 
 
-def known_host_differs(wanted: Wanted, secret: Mapping[str, str]) -> str:
+def known_host_differs(wanted: DesiredFlux, secret: Mapping[str, str]) -> str:
     """Return what is wrong with the host keys that Flux stored; empty if they are known ones."""
     if not wanted.known_hosts:
         return ""
@@ -101,7 +101,7 @@ def known_host_differs(wanted: Wanted, secret: Mapping[str, str]) -> str:
     return ""
 
 
-class Cluster:
+class FluxObjects:
     """The objects of Flux in a cluster, read and patched through the kubernetes client."""
 
     def __init__(self, api: Any) -> None:
@@ -144,7 +144,7 @@ class Cluster:
         found = cast(Any, self._apps.list_namespaced_deployment(NAMESPACE).items)
         return {item.metadata.name: bool(item.status.available_replicas) for item in found}
 
-    def outdated(self, wanted: Wanted) -> str:
+    def outdated(self, wanted: DesiredFlux) -> str:
         """Return why the cluster needs a bootstrap; empty if it does not."""
         source = self.items(SOURCE).get(NAMESPACE)
         root = self.items(KUSTOMIZE).get(NAMESPACE)
@@ -243,7 +243,7 @@ class Sync:
         return self.ready and self.current and self.revision.endswith(commit)
 
 
-def synced(cluster: Cluster) -> list[Sync]:
+def synced(cluster: FluxObjects) -> list[Sync]:
     """Return the state of the lab's source and of every Kustomization that is applied from it.
 
     Other sources (an experiment's workload) are not the lab's business.
@@ -280,7 +280,7 @@ def moved_to(found: Sequence[Sync], commit: str) -> bool:
     return len(found) > 1 and all(item.at(commit) for item in found if item not in kept)
 
 
-def wait_for(cluster: Cluster, commit: str, *, respect: bool = False) -> None:
+def wait_for(cluster: FluxObjects, commit: str, *, respect: bool = False) -> None:
     """Wait until Flux has applied ``commit`` everywhere and all of it is healthy.
 
     ``respect``: what somebody has suspended is not waited for. Raises ``WaitError`` with what each of them said last.
@@ -319,7 +319,7 @@ def describe(found: Sequence[Sync]) -> str:
     return f"{len(found) - len(waiting)} of {len(found)} objects Ready at {revision}; {what}"
 
 
-def verify_host_key(cluster: Cluster, wanted: Wanted) -> None:
+def verify_host_key(cluster: FluxObjects, wanted: DesiredFlux) -> None:
     """Compare the host key that Flux fetches with, which it took on trust, with the lab's own.
 
     Raises ``RefusedError`` on a difference.

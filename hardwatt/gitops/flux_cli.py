@@ -11,7 +11,7 @@ from hardwatt.core.errors import CommandError
 from hardwatt.core.process import run
 from hardwatt.core.wait import patience
 from hardwatt.gitops.errors import explain
-from hardwatt.gitops.flux import COMPONENTS, Wanted
+from hardwatt.gitops.flux import COMPONENTS, DesiredFlux
 
 BOOTSTRAP_MINUTES = 5
 """For a machine that is not emulated (``minutes``)."""
@@ -45,7 +45,7 @@ def with_key(argv: Sequence[str], key: Path) -> list[str]:
     return ["ssh-agent", "sh", "-c", 'ssh-add -q "$0" && exec "$@"', str(key), *process.with_us(argv)]
 
 
-def bootstrap_argv(flux: Path, kubeconfig: Path, wanted: Wanted, source: Sequence[str]) -> list[str]:
+def bootstrap_argv(flux: Path, kubeconfig: Path, wanted: DesiredFlux, source: Sequence[str]) -> list[str]:
     """Return the command line of ``flux bootstrap`` from ``source`` (``git --url=...`` or ``github ...``)."""
     return [
         str(flux), "bootstrap", *source,

@@ -24,7 +24,7 @@ _HELPER = f"""!f() {{ test "$1" != get || printf 'username=%s\\npassword=%s\\n' 
 
 
 @dataclasses.dataclass(frozen=True)
-class Home:
+class GitRemote:
     """How this machine and Flux reach the lab's repository."""
 
     kind: Kind
@@ -53,7 +53,7 @@ def kind(settings: Gitops) -> Kind:
     return "node" if not settings.url else "https" if settings.url.startswith("https:") else "ssh"
 
 
-def home(lab: Lab, endpoint: Endpoint | None = None) -> Home:
+def git_remote_of(lab: Lab, endpoint: Endpoint | None = None) -> GitRemote:
     """Return where the lab's repository is. Asks for the token or password where one is needed; raises ``LabError``."""
     settings = lab.settings.gitops
     where = kind(settings)
@@ -64,13 +64,15 @@ def home(lab: Lab, endpoint: Endpoint | None = None) -> Home:
         key = git_keys.path(lab, "controller")
         known_hosts = _known_hosts(lab, "url_known_hosts", settings.known_host)
         env = {"GIT_SSH_COMMAND": git_keys.ssh_command(key, known_hosts, settings.known_host.split()[1])}
-        return Home(where, settings.url, settings.url, env, key, (settings.known_host,))
+        return GitRemote(where, settings.url, settings.url, env, key, (settings.known_host,))
     if where == "https":
         password = credentials.ask("GIT_PASSWORD", f"password of {settings.username} at {settings.url}")
-        return Home(where, settings.url, settings.url, _https(settings, settings.username, password), password=password)
+        return GitRemote(
+            where, settings.url, settings.url, _https(settings, settings.username, password), password=password
+        )
     token = credentials.ask("GITHUB_TOKEN", f"token for {settings.hostname}")
     path = f"{settings.owner}/{settings.repository}"
-    return Home(
+    return GitRemote(
         where,
         f"https://{settings.hostname}/{path}.git",
         f"ssh://git@{settings.ssh_hostname or settings.hostname}/{path}",
@@ -100,7 +102,7 @@ def _copy(where: Kind) -> str:
 
 def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Repository:
     """Return the lab's repository (``lab``), or the node's one of workloads (``workload``)."""
-    found = home(lab, endpoint) if name == "lab" else None
+    found = git_remote_of(lab, endpoint) if name == "lab" else None
     if found is None:
         node = _node(lab, endpoint or choice.reached(lab).endpoint(), name)
         return Repository(lab.dir / "gitops" / f"{name}.git", node.url, "main", lab.name, node.env)
@@ -109,7 +111,7 @@ def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Reposit
     )
 
 
-def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> Home:
+def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> GitRemote:
     remote = git_keys.remote(endpoint)
     git_keys.ensure(lab)
     known_hosts = _known_hosts(lab, "known_hosts", remote.known_host)
@@ -117,7 +119,7 @@ def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> Home:
     command = git_keys.ssh_command(git_keys.path(lab, "controller"), known_hosts, way=way)
     env = {"GIT_SSH_COMMAND": command, "SSH_KNOWN_HOSTS": str(known_hosts)}
     url = remote.url(name)
-    return Home("node", url, url, env, known_hosts=(remote.known_host,))
+    return GitRemote("node", url, url, env, known_hosts=(remote.known_host,))
 
 
 def _known_hosts(lab: Lab, name: str, line: str) -> Path:

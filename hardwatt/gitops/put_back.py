@@ -9,7 +9,7 @@ from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait
 from hardwatt.gitops import drift
 from hardwatt.gitops.desired import FLUX_KINDS
-from hardwatt.gitops.flux import FIELD_MANAGER, KUSTOMIZE, NAMESPACE, READY_TIMEOUT, Cluster
+from hardwatt.gitops.flux import FIELD_MANAGER, KUSTOMIZE, NAMESPACE, READY_TIMEOUT, FluxObjects
 from hardwatt.gitops.readiness import ROOT, Lack, Readiness
 
 GONE_TIMEOUT = 120.0
@@ -36,7 +36,7 @@ def scale(api: Any, lacks: tuple[Lack, ...]) -> list[str]:
     return done
 
 
-def settle(cluster: Cluster, look: Look) -> None:
+def settle(cluster: FluxObjects, look: Look) -> None:
     """Wait until nothing of the lab is being deleted any more: it could not be made again before.
 
     Where Flux itself is being deleted nobody takes its finalizers from its objects: they are taken here.
@@ -61,7 +61,7 @@ def _no_controller(state: Readiness) -> bool:
     return any(lack.item.key == ("Deployment", NAMESPACE, "kustomize-controller") for lack in state.of("missing"))
 
 
-def by_flux(cluster: Cluster, api: Any, look: Look) -> list[str]:
+def by_flux(cluster: FluxObjects, api: Any, look: Look) -> list[str]:
     """Have Flux apply again what is missing or placed elsewhere, and wait until it is there; return what it was.
 
     Raises ``WaitError`` naming what does not come back.
@@ -85,7 +85,7 @@ def _for_flux(state: Readiness) -> list[Lack]:
     return [lack for lack in state.of("missing", "placed", "deleting") if lack.item.owner]
 
 
-def _ask(cluster: Cluster, api: Any, lacks: list[Lack], requests: dict[str, str]) -> list[Lack]:
+def _ask(cluster: FluxObjects, api: Any, lacks: list[Lack], requests: dict[str, str]) -> list[Lack]:
     """Ask the owners of what lacks to apply again, unless they are at it; return what lacks."""
     items = cluster.items(KUSTOMIZE)
     for owner in dict.fromkeys(lack.item.owner for lack in lacks):

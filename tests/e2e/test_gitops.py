@@ -133,7 +133,7 @@ def curl(url: str, query: str, at: float = 0) -> float:
 def busy(story: Story) -> tuple[float, float]:
     """A minute in which Flux fetches and applies without a pause: its two edges, in seconds."""
     with client.client(story.lab) as api:
-        cluster = flux.Cluster(api)
+        cluster = flux.FluxObjects(api)
         rounds: list[float] = []
 
         def once() -> float:
@@ -278,8 +278,8 @@ def test_flux_bootstrap_github_makes_a_repository_and_flux_reads_it(story: Story
     (key,) = on_github.standin.keys
     assert key["read_only"] is True
     with client.client(story.lab) as api:
-        source = flux.Cluster(api).items(flux.SOURCE)["flux-system"]
-        secret = flux.Cluster(api).secret()
+        source = flux.FluxObjects(api).items(flux.SOURCE)["flux-system"]
+        secret = flux.FluxObjects(api).secret()
     assert source["spec"]["url"] == f"ssh://git@{on_github.standin.ssh_hostname}/{OWNER}/{NAME}"
     assert set(secret) == {"identity", "identity.pub", "known_hosts"}
     assert "No changes" in on_github.up().stderr
@@ -298,14 +298,14 @@ def test_the_token_is_nowhere_but_with_its_owner(story: Story, on_github: OnGitH
 def test_flux_bootstrap_git_over_https(story: Story, on_github: OnGitHub) -> None:
     assert "flux bootstrap v" in on_github.up_over_https().stderr
     with client.client(story.lab) as api:
-        secret = flux.Cluster(api).secret()
-        source = flux.Cluster(api).items(flux.SOURCE)["flux-system"]
+        secret = flux.FluxObjects(api).secret()
+        source = flux.FluxObjects(api).items(flux.SOURCE)["flux-system"]
     assert source["spec"]["url"] == on_github.standin.url
     assert set(secret) == {"username", "password", "ca.crt"}
     assert "No changes" in on_github.up_over_https().stderr
     assert "flux bootstrap v" in on_github.up().stderr
     with client.client(story.lab) as api:
-        assert "password" not in flux.Cluster(api).secret()
+        assert "password" not in flux.FluxObjects(api).secret()
 
 
 def test_every_fault_is_one_clear_error_and_the_lab_goes_on(story: Story, on_github: OnGitHub) -> None:

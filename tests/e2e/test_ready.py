@@ -72,7 +72,7 @@ def test_a_deleted_kustomization_is_named_and_comes_back(story: Story) -> None:
 
 def test_a_suspended_kustomization_is_named_and_left_so(story: Story) -> None:
     with client.client(story.lab) as api:
-        cluster = flux.Cluster(api)
+        cluster = flux.FluxObjects(api)
         cluster.patch(flux.KUSTOMIZE, "monitoring-configs", {"spec": {"suspend": True}})
     name = "Kustomization flux-system/monitoring-configs"
     assert f"suspended: {name} (invoke gitops.resume)" in story.invoke("lab.status").stderr
@@ -80,7 +80,7 @@ def test_a_suspended_kustomization_is_named_and_left_so(story: Story) -> None:
     assert f"suspended, and left so: {name}" in done
     assert "No changes" in done
     with client.client(story.lab) as api:
-        assert flux.Cluster(api).items(flux.KUSTOMIZE)["monitoring-configs"]["spec"]["suspend"] is True
+        assert flux.FluxObjects(api).items(flux.KUSTOMIZE)["monitoring-configs"]["spec"]["suspend"] is True
     story.invoke("gitops.resume")
     assert "suspended" not in story.invoke("lab.status").stderr
 

@@ -15,7 +15,7 @@ from hardwatt.core.errors import CommandError, LabError, RefusedError
 from hardwatt.gitops import control, deployment, drift, flux, flux_cli, git_remote, state, tree
 from hardwatt.gitops.control import GitopsOutcome
 from hardwatt.gitops.desired import Item
-from hardwatt.gitops.flux import Wanted
+from hardwatt.gitops.flux import DesiredFlux
 from hardwatt.gitops.readiness import Lack, Readiness
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines import choice
@@ -43,7 +43,7 @@ class FakeCluster:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def outdated(self, wanted: Wanted) -> str:
+    def outdated(self, wanted: DesiredFlux) -> str:
         return self._world.outdated
 
     def secret(self) -> dict[str, str]:
@@ -91,7 +91,7 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(control, "repository", lambda lab, name: repo)
     monkeypatch.setattr(git_remote, "repository", lambda lab, name: repo)
     monkeypatch.setattr(git_remote, "repository", lambda lab, name, endpoint: repo)
-    monkeypatch.setattr(flux, "Cluster", lambda _: FakeCluster(world))
+    monkeypatch.setattr(flux, "FluxObjects", lambda _: FakeCluster(world))
     monkeypatch.setattr(flux_cli, "version", lambda _: "v2.9.5")
     monkeypatch.setattr(flux, "outdated_files", lambda *_: "")
     monkeypatch.setattr(flux_cli, "bootstrap", bootstrap)
@@ -260,11 +260,11 @@ def test_controllers_run_where_image_and_manifests_are_there(
     tool.write_text(f"#!/bin/sh\n{loop}\n")
     tool.chmod(0o755)
     held = extra(extra(full, "helm-controller"), "notification-controller")
-    assert deployment.Place(lab, held).wanted().components == (*flux.COMPONENTS, *carried)
+    assert deployment.GitOpsDeployment(lab, held).wanted().components == (*flux.COMPONENTS, *carried)
     said = capsys.readouterr().err
     for name in flux.MORE_COMPONENTS:
         assert (f"{name} is left out" in said) is (name not in carried)
-    assert deployment.Place(lab, full).wanted().components == flux.COMPONENTS
+    assert deployment.GitOpsDeployment(lab, full).wanted().components == flux.COMPONENTS
 
 
 def test_lab_up_says_what_is_left_out(lab: Lab, full: Index, world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,10 @@ from kubernetes import client as kubernetes
 
 from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.gitops import flux
-from hardwatt.gitops.flux import Cluster, Sync, Wanted
+from hardwatt.gitops.flux import DesiredFlux, FluxObjects, Sync
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKnown"
-WANTED = Wanted(
+WANTED = DesiredFlux(
     version="v2.9.5",
     url="ssh://git@10.77.0.2:2222/srv/git/lab.git",
     branch="main",
@@ -148,8 +148,8 @@ def crashing_pod() -> Any:
     )
 
 
-def cluster(sources: list[dict[str, Any]], kustomizations: list[dict[str, Any]]) -> tuple[Cluster, FakeObjects]:
-    found = Cluster(kubernetes.ApiClient(kubernetes.Configuration(host="http://127.0.0.1:9")))
+def cluster(sources: list[dict[str, Any]], kustomizations: list[dict[str, Any]]) -> tuple[FluxObjects, FakeObjects]:
+    found = FluxObjects(kubernetes.ApiClient(kubernetes.Configuration(host="http://127.0.0.1:9")))
     found._core = FakeCore()  # type: ignore[assignment]
     fake = FakeObjects(sources, kustomizations)
     found._objects = fake  # type: ignore[assignment]

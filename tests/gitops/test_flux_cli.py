@@ -223,7 +223,7 @@ def labs(plane: Plane, standin: StandIn, tmp_path: Path, monkeypatch: pytest.Mon
 
 def secret(lab: Lab) -> dict[str, str]:
     with client.client(lab) as api:
-        return flux.Cluster(api).secret()
+        return flux.FluxObjects(api).secret()
 
 
 def test_from_no_repository_to_flux_ready_and_then_no_changes(labs: Labs, index: Index) -> None:

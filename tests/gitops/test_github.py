@@ -67,7 +67,7 @@ def test_nothing_that_can_be_read_holds_the_token(standin: StandIn, tmp_path: Pa
     standin.make()
     repo = repository(tmp_path, settings(standin))
     repo.publish(FILES, generated=GENERATED)
-    assert TOKEN not in repr(repo) + repr(git_remote.home(lab(tmp_path, settings(standin))))
+    assert TOKEN not in repr(repo) + repr(git_remote.git_remote_of(lab(tmp_path, settings(standin))))
     for path in (tmp_path / "lab").rglob("*"):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
 
@@ -224,7 +224,7 @@ def test_settings_that_cannot_work_are_refused(gitops: dict[str, str], says: str
 
 def test_a_server_of_ones_own_over_ssh_is_reached_with_the_labs_key_and_its_host_key(tmp_path: Path) -> None:
     given = Gitops(url="ssh://git@git.example.org/lab.git", known_host="git.example.org ssh-rsa AAAA")
-    found = git_remote.home(lab(tmp_path, given))
+    found = git_remote.git_remote_of(lab(tmp_path, given))
     assert found.kind == "ssh"
     assert "HostKeyAlgorithms=rsa-sha2-512" in found.env["GIT_SSH_COMMAND"]
     assert (tmp_path / "lab/gitops/url_known_hosts").read_text() == "git.example.org ssh-rsa AAAA\n"
@@ -268,9 +268,9 @@ def argv(tmp_path: Path) -> Callable[[Gitops], tuple[list[str], dict[str, str]]]
     """What ``flux bootstrap`` would be called with."""
 
     def found(gitops: Gitops) -> tuple[list[str], dict[str, str]]:
-        made = deployment.Place.__new__(deployment.Place)
+        made = deployment.GitOpsDeployment.__new__(deployment.GitOpsDeployment)
         made._lab, made._settings = lab(tmp_path, gitops), gitops
-        made.__dict__["home"] = git_remote.home(made._lab)
+        made.__dict__["home"] = git_remote.git_remote_of(made._lab)
         return made._source(), made._secrets()
 
     return found

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from hardwatt.core.errors import LabError
 from hardwatt.delivery.flux import Flux, deployment_patch
-from hardwatt.experiment.arm import Action, BaseArm, Bench, Commit
+from hardwatt.experiment.arm import Action, BaseArm, Commit, RunContext
 
 STATES = ("on", "suspended", "zero", "sleep")
 
@@ -18,7 +18,7 @@ STATES = ("on", "suspended", "zero", "sleep")
 class Arm(BaseArm):
     """Flux delivers the application; then it is left on, or switched off as the level says."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: RunContext) -> None:
         super().__init__(bench)
         self._state = str(bench.level("state"))
         if self._state not in STATES:

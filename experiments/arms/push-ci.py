@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 from hardwatt.delivery.buildbot import Buildbot
 from hardwatt.delivery.flux import flux_off
-from hardwatt.experiment.arm import BaseArm, Bench, Commit
+from hardwatt.experiment.arm import BaseArm, Commit, RunContext
 
 
 class Arm(BaseArm):
     """Flux is off; a webhook tells the master, and its worker applies the commit."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: RunContext) -> None:
         super().__init__(bench)
         self._server = Buildbot(bench)
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from hardwatt.delivery.flux import flux_off
 from hardwatt.delivery.runner import Runner
-from hardwatt.experiment.arm import Action, BaseArm, Bench, Commit
+from hardwatt.experiment.arm import Action, BaseArm, Commit, RunContext
 
 
 class Arm(BaseArm):
     """Flux is off; Jobs deliver commits, and again by the clock."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: RunContext) -> None:
         super().__init__(bench)
         self._last: Commit | None = None
         self._again = 0

@@ -12,7 +12,7 @@ from typing import Any
 from hardwatt.cluster.conditions import wait_condition
 from hardwatt.core.errors import LabError
 from hardwatt.delivery.runner import USER, Runner
-from hardwatt.experiment.arm import Bench, Commit
+from hardwatt.experiment.arm import Commit, RunContext
 
 NAME = "buildbot"
 PORT = 8010
@@ -124,7 +124,7 @@ kubectl apply --kustomize "$FOLDER"
 class Buildbot:
     """The CI server in one run."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: RunContext) -> None:
         self.bench = bench
         self._runner = Runner(bench)
         self._password = secrets.token_urlsafe(24)

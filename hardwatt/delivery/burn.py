@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hardwatt.delivery.runner import USER
-from hardwatt.experiment.arm import Bench
+from hardwatt.experiment.arm import RunContext
 
 NAME = "burn"
 SCRIPT = '[ "$CPU_SECONDS" = 0 ] || (ulimit -t "$CPU_SECONDS"; while :; do :; done) || true\n'
@@ -15,7 +15,7 @@ SCRIPT = '[ "$CPU_SECONDS" = 0 ] || (ulimit -t "$CPU_SECONDS"; while :; do :; do
 class Burner:
     """Jobs with one pod each, which is gone from the node when it has burnt its share."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: RunContext) -> None:
         self.bench = bench
 
     @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from hardwatt.cluster.changes import Manifest
 from hardwatt.cluster.conditions import wait_condition
-from hardwatt.experiment.arm import Bench, Commit
+from hardwatt.experiment.arm import Commit, RunContext
 from hardwatt.experiment.testbed.rollouts import COPY
 
 NAME = "hardwatt-workload"
@@ -19,7 +19,7 @@ REQUESTED = "reconcile.fluxcd.io/requestedAt"
 
 
 @contextlib.contextmanager
-def flux_off(bench: Bench) -> Iterator[None]:
+def flux_off(bench: RunContext) -> Iterator[None]:
     """Have no Flux controller run while the context lasts.
 
     kustomize-controller goes first: otherwise it could start the other again.
@@ -33,7 +33,7 @@ def flux_off(bench: Bench) -> Iterator[None]:
 class Flux:
     """Flux as it watches the workload repository in one run."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: RunContext) -> None:
         self.bench = bench
 
     @contextlib.contextmanager
@@ -125,7 +125,7 @@ class Flux:
         return {"name": name, "namespace": self.bench.namespaces["flux"], "labels": self.bench.labels}
 
 
-def deployment_patch(bench: Bench, *, replicas: int, annotations: dict[str, str] | None = None) -> Manifest:
+def deployment_patch(bench: RunContext, *, replicas: int, annotations: dict[str, str] | None = None) -> Manifest:
     """Return what changes the application's Deployment by hand, behind the back of whoever delivers it."""
     workload = bench.study.workload
     meta: dict[str, Any] = {"name": workload.app, "namespace": workload.namespace}

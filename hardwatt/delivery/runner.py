@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hardwatt.core.errors import LabError
-from hardwatt.experiment.arm import Bench, Commit
+from hardwatt.experiment.arm import Commit, RunContext
 
 NAME = "runner"
 USER = 65534
@@ -51,7 +51,7 @@ def script(steps: tuple[str, ...]) -> str:
 class Runner:
     """What a CI system's runner is in one run: an account with few rights, a key, and Jobs."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: RunContext) -> None:
         self.bench = bench
 
     @contextlib.contextmanager

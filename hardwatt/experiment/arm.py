@@ -1,6 +1,6 @@
 """What an arm is: a small class in ``experiments/arms/NAME.py`` called ``Arm``.
 
-An arm gets a ``Bench`` and nothing else: the study, the names of the objects that it may use, and
+An arm gets a ``RunContext`` and nothing else: the study, the names of the objects that it may use, and
 changes to the cluster that put themselves back.
 """
 
@@ -56,7 +56,7 @@ _RUN_LABEL = "hardwatt.dev/run"
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
+class RunContext:
     """What an arm works with."""
 
     study: Study
@@ -101,7 +101,7 @@ class Bench:
 class BaseArm(abc.ABC):
     """The interface of an arm. One object serves one run."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: RunContext) -> None:
         self.bench = bench
 
     @abc.abstractmethod

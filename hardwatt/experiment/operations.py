@@ -20,13 +20,13 @@ from hardwatt.experiment.plan import study_file as studies
 from hardwatt.experiment.plan.preregistration import described, duration, markdown
 from hardwatt.experiment.plan.qualification import Qualification, blocks_for
 from hardwatt.experiment.plan.qualification import load as load_qualification
-from hardwatt.experiment.plan.run_table import FULL, QUICK, Plan, make_plan
+from hardwatt.experiment.plan.run_table import FULL, QUICK, RunTable, make_plan
 from hardwatt.experiment.plan.study_file import load_study
 from hardwatt.experiment.plan.study_model import ARMS, WORKLOADS, Study
 from hardwatt.experiment.run import resume as resuming
-from hardwatt.experiment.run.journal import ABANDONED, FINISHED, JOURNAL, RUNNING, Journal, State
+from hardwatt.experiment.run.journal import ABANDONED, FINISHED, JOURNAL, RUNNING, ExperimentState, Journal
 from hardwatt.experiment.run.loop import Engine
-from hardwatt.experiment.testbed.interface import Facts, Plant
+from hardwatt.experiment.testbed.interface import Plant, TestbedFacts
 from hardwatt.experiment.testbed.workload import code_hashes
 from hardwatt.machines.lab_lock import locked
 
@@ -54,13 +54,13 @@ def show(lab: Lab, study: str) -> list[str]:
     return described(load_study(lab.root, study))
 
 
-def export(wanted: Plan, found: Qualification | None, path: Path) -> Path:
+def export(wanted: RunTable, found: Qualification | None, path: Path) -> Path:
     """Write a plan as preregistration text; return the file."""
     write_atomic(path, markdown(wanted, found))
     return path
 
 
-def plan(lab: Lab, study: str, *, pairs: int | None = None, seed: int | None = None, size: str = QUICK) -> Plan:
+def plan(lab: Lab, study: str, *, pairs: int | None = None, seed: int | None = None, size: str = QUICK) -> RunTable:
     """Return the plan of a study; without a seed of its own or one given, a new one is drawn.
 
     Raises ``LabError`` where a full run's number follows from a target and the machine is not qualified.
@@ -119,7 +119,7 @@ def run(
         return _finish(Engine(wanted, plant, journal, writer, say), facts)
 
 
-def _go_on(lab: Lab, journal: Journal, plant: Plant, *, despite: bool) -> tuple[Plan, Facts, Writer]:
+def _go_on(lab: Lab, journal: Journal, plant: Plant, *, despite: bool) -> tuple[RunTable, TestbedFacts, Writer]:
     """Open an unfinished experiment again, by the plan that its bundle holds."""
     state, folder = journal.state, Path(journal.state.bundle)
     wanted = resuming.plan_of(folder)
@@ -203,23 +203,23 @@ def _code(root: Path, study: Study) -> dict[str, str]:
     return code_hashes(root, [*arms, *folder.glob("*.yaml")])
 
 
-def _versions(facts: Facts) -> dict[str, str]:
+def _versions(facts: TestbedFacts) -> dict[str, str]:
     """Return everything that must be the same from the first run to the last."""
     return {**facts.versions, resuming.TOOLKIT: resuming.toolkit_version()}
 
 
-def _start(lab: Lab, wanted: Plan, facts: Facts) -> tuple[Journal, Writer]:
+def _start(lab: Lab, wanted: RunTable, facts: TestbedFacts) -> tuple[Journal, Writer]:
     """Begin an experiment: the journal first, so that a bundle without one is never left behind."""
     now = datetime.datetime.now(datetime.UTC)
     folder = lab.results / f"{wanted.study.name}-{now:%Y%m%d-%H%M%S}-{wanted.sha256[:6]}"
-    state = State(
+    state = ExperimentState(
         wanted.study.name, wanted.seed, wanted.pairs, wanted.sha256, str(folder), _versions(facts), wanted.size
     )
     journal = Journal.start(lab.dir / JOURNAL, state)
     return journal, _create(folder, wanted, facts)
 
 
-def _open(folder: Path, wanted: Plan, facts: Facts) -> Writer:
+def _open(folder: Path, wanted: RunTable, facts: TestbedFacts) -> Writer:
     """Open an unfinished bundle, or make it again where the process was killed before it was whole."""
     if not any((folder / name).exists() for name in ("runs.parquet", "edges", "samples")):
         shutil.rmtree(folder, ignore_errors=True)
@@ -227,7 +227,7 @@ def _open(folder: Path, wanted: Plan, facts: Facts) -> Writer:
     return Writer.open(folder, wanted.to_dict())
 
 
-def _create(folder: Path, wanted: Plan, facts: Facts) -> Writer:
+def _create(folder: Path, wanted: RunTable, facts: TestbedFacts) -> Writer:
     about = provenance(
         seed=wanted.seed, source=facts.source, versions=facts.versions, host=facts.host,
         power_model=facts.power_model, checks=facts.checks,
@@ -235,7 +235,7 @@ def _create(folder: Path, wanted: Plan, facts: Facts) -> Writer:
     return Writer.create(folder, wanted.to_dict(), about)
 
 
-def _finish(engine: Engine, facts: Facts) -> Path:
+def _finish(engine: Engine, facts: TestbedFacts) -> Path:
     """Run what is left, put back what is still off, and finish the bundle."""
     plan_, writer = engine.plan, engine.writer
     say(

@@ -15,7 +15,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.process import Result
 from hardwatt.experiment.run import status
-from hardwatt.experiment.run.journal import JOURNAL, Journal, State
+from hardwatt.experiment.run.journal import JOURNAL, ExperimentState, Journal
 from hardwatt.gitops import control, kubeadm_addons, state
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import KUBEADM, Lack, Readiness
@@ -41,7 +41,7 @@ def switch_off(lab: Lab) -> None:
         Undo("resume", "kustomize.toolkit.fluxcd.io/v1", "Kustomization", "flux-system", "flux-system"),
         Undo("delete", "v1", "Namespace", "", "ci"),
     )
-    Journal.start(lab.dir / JOURNAL, State("s", 1, 1, "0", str(lab.dir / "b"), {}, undo=undo))
+    Journal.start(lab.dir / JOURNAL, ExperimentState("s", 1, 1, "0", str(lab.dir / "b"), {}, undo=undo))
 
 
 def test_the_journal_says_what_an_experiment_scaled_and_suspended(lab: Lab) -> None:

@@ -19,7 +19,7 @@ from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer
 from hardwatt.cluster import client as cluster_client
 from hardwatt.core.wait import wait
-from hardwatt.experiment.run.journal import JOURNAL, Journal, State
+from hardwatt.experiment.run.journal import JOURNAL, ExperimentState, Journal
 from hardwatt.experiment.testbed.interface import NO_JITTER
 from tests.e2e.support import Story, kill_session
 
@@ -35,7 +35,7 @@ def up(story: Story) -> Iterator[Story]:
     story.invoke("lab.forward", "prometheus", "--stop")
 
 
-def state(story: Story) -> State:
+def state(story: Story) -> ExperimentState:
     found = Journal.load(story.lab.dir / JOURNAL)
     assert found is not None
     return found.state

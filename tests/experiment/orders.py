@@ -28,9 +28,9 @@ from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
 from hardwatt.experiment.arm import BaseArm, Commit
 from hardwatt.experiment.plan.arm_order import stream
-from hardwatt.experiment.plan.run_table import Plan, Row, make_plan
+from hardwatt.experiment.plan.run_table import Row, RunTable, make_plan
 from hardwatt.experiment.plan.study_model import Study, override
-from hardwatt.experiment.run.journal import Journal, State
+from hardwatt.experiment.run.journal import ExperimentState, Journal
 from hardwatt.experiment.run.loop import Engine
 from hardwatt.instruments.windows import Rule, integrate
 from tests.experiment.simulated import IDLE_CORES, Disk, SimPlant
@@ -185,7 +185,7 @@ class MemoryWriter(Writer):
 class MemoryJournal(Journal):
     """A journal of which only the present state is kept."""
 
-    def _write(self, state: State) -> None:
+    def _write(self, state: ExperimentState) -> None:
         self.state = state
 
 
@@ -198,7 +198,7 @@ def study_of(base: Study) -> Study:
     )
 
 
-def plan_of(study: Study, order: str, seed: int, pairs: int) -> Plan:
+def plan_of(study: Study, order: str, seed: int, pairs: int) -> RunTable:
     """Return a plan in one of the four orders; the first two are what a study cannot choose."""
     inner = "abba" if order == "abba" else "randomised"
     plan = make_plan(override(study, {"design.order": inner}, "orders"), seed=seed, pairs=pairs)
@@ -210,7 +210,7 @@ def plan_of(study: Study, order: str, seed: int, pairs: int) -> Plan:
     return dataclasses.replace(plan, rows=tuple(rows))
 
 
-def length(plan: Plan) -> float:
+def length(plan: RunTable) -> float:
     """Return how long the planned runs take on the simulated machine, where arms are ready after a second."""
     timing, gate = plan.study.timing, plan.study.gate
     around = gate.sample_seconds + timing.transient_seconds + 1.0
@@ -237,7 +237,7 @@ def session(study: Study, order: str, truth: Truth, seed: int, pairs: int = PAIR
     plant = DriftPlant(truth, length(plan), seed)
     with tempfile.TemporaryDirectory() as folder, mock.patch("hardwatt.experiment.run.loop.write_json"):
         writer = MemoryWriter(Path(folder))
-        journal = MemoryJournal(Path(folder) / "journal", State("orders", seed, pairs, "", folder, {}))
+        journal = MemoryJournal(Path(folder) / "journal", ExperimentState("orders", seed, pairs, "", folder, {}))
         done = Engine(plan, plant, journal, writer, lambda text: None).run()
     assert done == pairs, f"{done} of {pairs} pairs are complete"
     values = _values(plant, [run for run in writer.runs if run.status == "done"])

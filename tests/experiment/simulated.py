@@ -16,10 +16,10 @@ from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Changes, Log, Manifest, replaced
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
-from hardwatt.experiment.arm import BaseArm, Bench, Git, load_arm
+from hardwatt.experiment.arm import BaseArm, Git, RunContext, load_arm
 from hardwatt.experiment.plan.run_table import Row
 from hardwatt.experiment.plan.study_model import Exclusion, Study
-from hardwatt.experiment.testbed.interface import NO_JITTER, Facts, Fetch
+from hardwatt.experiment.testbed.interface import NO_JITTER, Fetch, TestbedFacts
 
 EPOCH_MS = 1_800_000_000_000
 CONTROLLERS = ("source-controller", "kustomize-controller")
@@ -209,8 +209,8 @@ class SimPlant:
             self.disk.dead = True
             raise
 
-    def facts(self, study: Study) -> Facts:
-        return Facts("modelled", self.versions, {"kind": "simulated"}, {}, (Check("meter", "ok", "simulated"),))
+    def facts(self, study: Study) -> TestbedFacts:
+        return TestbedFacts("modelled", self.versions, {"kind": "simulated"}, {}, (Check("meter", "ok", "simulated"),))
 
     @contextlib.contextmanager
     def quiet(self, study: Study, log: Log) -> Iterator[None]:
@@ -229,7 +229,7 @@ class SimPlant:
                   {"flux": "FLUX-KEY", "runner": "RUNNER-KEY"})  # fmt: skip
         spaces = {"workload": study.workload.namespace, "ci": "ci", "flux": "flux-system"}
         images = {"app": "hardwatt.dev/app@sha256:aa", "runner": "hardwatt.dev/runner@sha256:bb"}
-        bench = Bench(study, row.run_id, Changes(self.cluster, log), git, images, spaces, study.levels_of(row.arm))
+        bench = RunContext(study, row.run_id, Changes(self.cluster, log), git, images, spaces, study.levels_of(row.arm))
         return load_arm(ROOT, study.code_of(row.arm))(bench)
 
     @contextlib.contextmanager

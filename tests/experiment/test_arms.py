@@ -16,7 +16,7 @@ from hardwatt.delivery.buildbot import Buildbot
 from hardwatt.delivery.burn import Burner
 from hardwatt.delivery.flux import Flux
 from hardwatt.delivery.runner import Runner
-from hardwatt.experiment.arm import Bench, Commit, Git, load_arm
+from hardwatt.experiment.arm import Commit, Git, RunContext, load_arm
 from hardwatt.experiment.plan.study_model import ARMS, Study
 
 FLUX_KEY, RUNNER_KEY = "-----FLUX KEY-----", "-----RUNNER KEY-----"
@@ -106,15 +106,15 @@ def cluster() -> Objects:
 
 
 @pytest.fixture
-def bench(study: Study, cluster: Objects, log: Pages) -> Bench:
+def bench(study: Study, cluster: Objects, log: Pages) -> RunContext:
     git = Git("ssh://git@node:2222/srv/git/workload.git", "main", "app", "[node]:2222 ssh-ed25519 AAAA\n",
               {"flux": FLUX_KEY, "runner": RUNNER_KEY})  # fmt: skip
     images = {name: f"hardwatt.dev/{name}@sha256:{name[0] * 64}" for name in ("app", "runner", "buildbot")}
     spaces = {"workload": "workload", "ci": "ci", "flux": "flux-system"}
-    return Bench(study, "p001-1-push", Changes(cluster, log), git, images, spaces)
+    return RunContext(study, "p001-1-push", Changes(cluster, log), git, images, spaces)
 
 
-def arm(name: str, bench: Bench, **levels: Any) -> Any:
+def arm(name: str, bench: RunContext, **levels: Any) -> Any:
     return load_arm(ROOT, name)(dataclasses.replace(bench, levels=levels or LEVELS.get(name, {})))
 
 
@@ -124,7 +124,7 @@ def kinds(cluster: Objects) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / ARMS).glob("*.py")))
 def test_every_arm_delivers_settles_acts_and_leaves_nothing_behind(
-    name: str, bench: Bench, cluster: Objects, log: Pages
+    name: str, bench: RunContext, cluster: Objects, log: Pages
 ) -> None:
     one = arm(name, bench)
     with one.prepare():
@@ -141,7 +141,7 @@ def test_every_arm_delivers_settles_acts_and_leaves_nothing_behind(
     assert log.undo == []
 
 
-def test_push_switches_flux_off_kustomize_controller_first(bench: Bench, cluster: Objects, log: Pages) -> None:
+def test_push_switches_flux_off_kustomize_controller_first(bench: RunContext, cluster: Objects, log: Pages) -> None:
     with arm("push", bench).prepare():
         assert cluster.calls[:2] == ["scale kustomize-controller 0", "scale source-controller 0"]
         assert [(undo.name, undo.replicas) for undo in log.undo[:2]] == [
@@ -151,7 +151,7 @@ def test_push_switches_flux_off_kustomize_controller_first(bench: Bench, cluster
     assert cluster.calls[-2:] == ["scale source-controller 1", "scale kustomize-controller 1"]
 
 
-def test_push_starts_one_job_a_commit(bench: Bench, cluster: Objects) -> None:
+def test_push_starts_one_job_a_commit(bench: RunContext, cluster: Objects) -> None:
     push = arm("push", bench)
     with push.prepare():
         for index in range(-1, 3):
@@ -160,7 +160,7 @@ def test_push_starts_one_job_a_commit(bench: Bench, cluster: Objects) -> None:
         assert jobs == [f"Job ci/runner-p001-1-push-{number}" for number in range(4)]
 
 
-def test_the_runner_job_has_its_image_by_digest_and_its_key_from_a_secret(bench: Bench) -> None:
+def test_the_runner_job_has_its_image_by_digest_and_its_key_from_a_secret(bench: RunContext) -> None:
     runner = Runner(bench)
     job = runner.job(Commit(0, "r1", "0123abcd"))
     pod = job["spec"]["template"]["spec"]
@@ -174,7 +174,7 @@ def test_the_runner_job_has_its_image_by_digest_and_its_key_from_a_secret(bench:
     assert "StrictHostKeyChecking=yes" in json.dumps(container["env"])
 
 
-def test_keys_are_in_secrets_and_nowhere_else(bench: Bench) -> None:
+def test_keys_are_in_secrets_and_nowhere_else(bench: RunContext) -> None:
     runner, flux, server = Runner(bench), Flux(bench), Buildbot(bench)
     others = [runner.job(Commit(0, "r1", "x")), runner.account(), runner.role(), runner.binding()]
     others += [flux.repository(), flux.kustomization(), server.files(), server.service(), server.deployment()]
@@ -185,7 +185,7 @@ def test_keys_are_in_secrets_and_nowhere_else(bench: Bench) -> None:
     assert FLUX_KEY not in repr(bench)
 
 
-def test_the_runner_has_rights_in_the_workloads_namespace_alone(bench: Bench) -> None:
+def test_the_runner_has_rights_in_the_workloads_namespace_alone(bench: RunContext) -> None:
     runner = Runner(bench)
     assert runner.role()["kind"] == "Role"
     assert runner.role()["metadata"]["namespace"] == runner.binding()["metadata"]["namespace"] == "workload"
@@ -193,7 +193,7 @@ def test_the_runner_has_rights_in_the_workloads_namespace_alone(bench: Bench) ->
     assert all("*" not in rule["verbs"] + rule["resources"] for rule in runner.role()["rules"])
 
 
-def test_pull_looks_at_the_studys_interval_and_does_not_wait_for_the_rollout(bench: Bench) -> None:
+def test_pull_looks_at_the_studys_interval_and_does_not_wait_for_the_rollout(bench: RunContext) -> None:
     made, flux = Flux(bench), bench.study.flux
     assert made.repository()["spec"]["interval"] == f"{flux.interval_seconds}s"
     assert made.kustomization()["spec"]["interval"] == f"{flux.apply_interval_seconds}s"
@@ -201,7 +201,7 @@ def test_pull_looks_at_the_studys_interval_and_does_not_wait_for_the_rollout(ben
     assert made.repository()["spec"]["secretRef"]["name"] == made.secret()["metadata"]["name"]
 
 
-def test_pull_starts_flux_and_takes_its_objects_away_while_flux_still_runs(bench: Bench, cluster: Objects) -> None:
+def test_pull_starts_flux_and_takes_its_objects_away_while_flux_still_runs(bench: RunContext, cluster: Objects) -> None:
     cluster.replicas = dict.fromkeys(CONTROLLERS, 0)
     pull = arm("pull", bench)
     with pull.prepare():
@@ -212,7 +212,7 @@ def test_pull_starts_flux_and_takes_its_objects_away_while_flux_still_runs(bench
     assert cluster.objects == {}
 
 
-def test_several_copies_are_a_kustomization_each_under_a_name_of_its_own(bench: Bench, cluster: Objects) -> None:
+def test_several_copies_are_a_kustomization_each_under_a_name_of_its_own(bench: RunContext, cluster: Objects) -> None:
     workload = bench.study.workload.model_copy(update={"copies": 3})
     many = dataclasses.replace(bench, study=bench.study.model_copy(update={"workload": workload}))
     with arm("pull", many).prepare():
@@ -224,7 +224,7 @@ def test_several_copies_are_a_kustomization_each_under_a_name_of_its_own(bench: 
         pass
 
 
-def test_reconcile_asks_anew_for_each_commit(bench: Bench, cluster: Objects) -> None:
+def test_reconcile_asks_anew_for_each_commit(bench: RunContext, cluster: Objects) -> None:
     one = arm("reconcile", bench)
     asked = []
     with one.prepare():
@@ -235,7 +235,7 @@ def test_reconcile_asks_anew_for_each_commit(bench: Bench, cluster: Objects) -> 
     assert len(set(asked)) == 2
 
 
-def test_suspended_suspends_both_once_the_first_delivery_is_there(bench: Bench, cluster: Objects) -> None:
+def test_suspended_suspends_both_once_the_first_delivery_is_there(bench: RunContext, cluster: Objects) -> None:
     one = arm("suspended", bench)
     with one.prepare():
         one.deliver(Commit(-1, "r0", "x"))
@@ -247,7 +247,7 @@ def test_suspended_suspends_both_once_the_first_delivery_is_there(bench: Bench, 
 
 @pytest.mark.parametrize("name", ["none", "burn", "kepler"])
 def test_without_an_installation_only_the_commit_before_the_window_is_delivered(
-    name: str, bench: Bench, cluster: Objects
+    name: str, bench: RunContext, cluster: Objects
 ) -> None:
     one = arm(name, bench)
     with one.prepare():
@@ -257,7 +257,7 @@ def test_without_an_installation_only_the_commit_before_the_window_is_delivered(
         assert before == sum(key.startswith("Job") for key in cluster.objects) == 1
 
 
-def test_a_pipeline_does_its_steps_in_their_order(bench: Bench, cluster: Objects) -> None:
+def test_a_pipeline_does_its_steps_in_their_order(bench: RunContext, cluster: Objects) -> None:
     one = arm("pipeline", bench, steps="wait deploy checkout", flux=False)
     with one.prepare():
         one.deliver(Commit(0, "r1", "x"))
@@ -268,7 +268,7 @@ def test_a_pipeline_does_its_steps_in_their_order(bench: Bench, cluster: Objects
         arm("pipeline", bench, steps="deplyo", flux=False).deliver(Commit(0, "r1", "x"))
 
 
-def test_pods_that_burn_all_end_in_the_window_and_say_how_much(bench: Bench) -> None:
+def test_pods_that_burn_all_end_in_the_window_and_say_how_much(bench: RunContext) -> None:
     one = arm("burn", bench, pods=4, burn_seconds=5)
     times = [action.seconds for action in one.actions()]
     assert len(times) == 4
@@ -277,7 +277,7 @@ def test_pods_that_burn_all_end_in_the_window_and_say_how_much(bench: Bench) -> 
     assert container["env"] == [{"name": "CPU_SECONDS", "value": "5"}]
 
 
-def test_reapply_starts_jobs_by_the_clock_whose_names_no_commit_has(bench: Bench, cluster: Objects) -> None:
+def test_reapply_starts_jobs_by_the_clock_whose_names_no_commit_has(bench: RunContext, cluster: Objects) -> None:
     one = arm("reapply", bench, reapply_seconds=20)
     with one.prepare():
         one.deliver(Commit(-1, "r0", "sha0"))
@@ -289,7 +289,7 @@ def test_reapply_starts_jobs_by_the_clock_whose_names_no_commit_has(bench: Bench
         assert not names & {str(number) for number in range(1, bench.study.trace.commits + 1)}
 
 
-def test_sleep_scales_to_nothing_and_wakes_up_again(bench: Bench, cluster: Objects) -> None:
+def test_sleep_scales_to_nothing_and_wakes_up_again(bench: RunContext, cluster: Objects) -> None:
     one = arm("off", bench, state="sleep", sleep_from=5, sleep_until=30)
     replicas = []
     with one.prepare():
@@ -302,7 +302,7 @@ def test_sleep_scales_to_nothing_and_wakes_up_again(bench: Bench, cluster: Objec
         arm("off", bench, state="of")
 
 
-def test_the_ci_server_waits_for_commits_and_is_told_of_them_by_a_webhook(bench: Bench, cluster: Objects) -> None:
+def test_the_ci_server_waits_for_commits_and_is_told_of_them_by_a_webhook(bench: RunContext, cluster: Objects) -> None:
     one = arm("push-ci", bench)
     with one.prepare():
         assert {"Deployment", "ConfigMap", "Service", "Secret", "Role"} <= kinds(cluster)
@@ -315,7 +315,7 @@ def test_the_ci_server_waits_for_commits_and_is_told_of_them_by_a_webhook(bench:
         compile(text, name, "exec")
 
 
-def test_without_its_image_the_ci_server_names_what_is_missing(bench: Bench) -> None:
+def test_without_its_image_the_ci_server_names_what_is_missing(bench: RunContext) -> None:
     bare = dataclasses.replace(bench, images={"runner": bench.images["runner"]})
     with (
         pytest.raises(LabError, match=r"hardwatt\.dev/buildbot is not in the mirror") as error,

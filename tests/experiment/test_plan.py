@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.writer import validate_plan
 from hardwatt.config.settings import ROOT
-from hardwatt.experiment.plan.run_table import Plan, Row, complete, make_plan, next_row
+from hardwatt.experiment.plan.run_table import Row, RunTable, complete, make_plan, next_row
 from hardwatt.experiment.plan.study_file import Study, read_study
 
 STUDY = read_study(ROOT / "experiments/studies/push-vs-pull.toml")
@@ -60,11 +60,11 @@ def test_the_hash_covers_the_study_and_the_code() -> None:
 
 
 @pytest.fixture
-def plan() -> Plan:
+def plan() -> RunTable:
     return make_plan(STUDY, seed=7, pairs=2)
 
 
-def test_runs_follow_the_table(plan: Plan) -> None:
+def test_runs_follow_the_table(plan: RunTable) -> None:
     runs: list[Run] = []
     while (row := next_row(plan, runs)) is not None:
         runs.append(ended(row))
@@ -72,7 +72,7 @@ def test_runs_follow_the_table(plan: Plan) -> None:
     assert complete(plan, runs) == 2
 
 
-def test_a_failed_run_gives_its_pair_up_and_repeats_both_arms_at_the_end(plan: Plan) -> None:
+def test_a_failed_run_gives_its_pair_up_and_repeats_both_arms_at_the_end(plan: RunTable) -> None:
     runs = [ended(plan.rows[0]), ended(plan.rows[1], "failed")]
     rest = []
     while (row := next_row(plan, runs)) is not None:
@@ -83,11 +83,11 @@ def test_a_failed_run_gives_its_pair_up_and_repeats_both_arms_at_the_end(plan: P
     assert complete(plan, runs) == 2
 
 
-def test_after_a_failed_first_run_the_second_is_not_run(plan: Plan) -> None:
+def test_after_a_failed_first_run_the_second_is_not_run(plan: RunTable) -> None:
     assert next_row(plan, [ended(plan.rows[0], "failed")]) == plan.rows[2]
 
 
-def test_what_a_person_interrupted_uses_no_repeat_up(plan: Plan) -> None:
+def test_what_a_person_interrupted_uses_no_repeat_up(plan: RunTable) -> None:
     runs: list[Run] = []
     for _ in range(10):
         row = next_row(plan, runs)
@@ -98,7 +98,7 @@ def test_what_a_person_interrupted_uses_no_repeat_up(plan: Plan) -> None:
     assert complete(plan, runs) == plan.pairs
 
 
-def test_repeats_end_at_the_limit(plan: Plan) -> None:
+def test_repeats_end_at_the_limit(plan: RunTable) -> None:
     runs: list[Run] = []
     while (row := next_row(plan, runs)) is not None:
         runs.append(ended(row, "failed"))

@@ -9,7 +9,7 @@ import pytest
 from hardwatt.cluster.changes import Changes
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import SettingsError
-from hardwatt.experiment.arm import Bench, Commit, Git, load_arm
+from hardwatt.experiment.arm import Commit, Git, RunContext, load_arm
 from hardwatt.experiment.plan.run_table import make_plan
 from hardwatt.experiment.plan.study_file import list_studies, load_study
 from hardwatt.experiment.plan.study_model import ARMS, Study
@@ -28,14 +28,14 @@ def sizes(name: str) -> list[Study]:
     return [study, study.in_full()]
 
 
-def bench(study: Study, arm: str) -> Bench:
+def bench(study: Study, arm: str) -> RunContext:
     git = Git(
         "ssh://git@node:2222/srv/git/workload.git", "main", "app", "[node]:2222 key\n", {"flux": "F", "runner": "R"}
     )
     images = {name: f"hardwatt.dev/{name}@sha256:aa" for name in ("app", "runner", "buildbot")}
     spaces = {"workload": "workload", "ci": "ci", "flux": "flux-system"}
     changes = Changes(Objects(), Pages())
-    return Bench(study.for_arm(arm), f"p001-1-{arm}", changes, git, images, spaces, study.levels_of(arm))
+    return RunContext(study.for_arm(arm), f"p001-1-{arm}", changes, git, images, spaces, study.levels_of(arm))
 
 
 def test_the_studies_of_the_project_are_there() -> None:

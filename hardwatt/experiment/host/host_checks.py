@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from hardwatt.bundle.model import Check, CheckStatus
 from hardwatt.experiment.host import probe
-from hardwatt.experiment.host.probe import Facts
+from hardwatt.experiment.host.probe import ProbeAnswers
 
 LEVELS: dict[CheckStatus, str] = {"ok": "INFO", "warning": "WARN", "failed": "ERROR"}
 MEMORY_MIB, DISK_MIB = 2048, 1024
@@ -17,7 +17,7 @@ BUSY, STEAL = 0.5, 0.01
 _KIB = 1024
 
 
-def all_of(facts: Facts, source: str, before: Facts | None = None) -> list[Check]:
+def all_of(facts: ProbeAnswers, source: str, before: ProbeAnswers | None = None) -> list[Check]:
     """Return every check; ``before`` is an earlier look, for what is a rate (load, steal)."""
     return [
         _governor(facts),
@@ -54,18 +54,18 @@ def _hidden(name: str) -> Check:
     return Check(name, "ok", "not shown by this machine")
 
 
-def _told(facts: Facts, name: str, title: str) -> Check:
+def _told(facts: ProbeAnswers, name: str, title: str) -> Check:
     return Check(title, "ok", facts[name]) if name in facts else _hidden(title)
 
 
-def _setting(facts: Facts, name: str, *, good: str, says: str) -> Check:
+def _setting(facts: ProbeAnswers, name: str, *, good: str, says: str) -> Check:
     if name not in facts:
         return _hidden(name)
     bad = facts[name] != good
     return _check(name, bad, says if bad else f"off ({facts[name]})")
 
 
-def _governor(facts: Facts) -> Check:
+def _governor(facts: ProbeAnswers) -> Check:
     if "governor" not in facts:
         return _hidden("governor")
     found = sorted(set(facts["governor"].split(";")))
@@ -73,7 +73,7 @@ def _governor(facts: Facts) -> Check:
     return _check("governor", found != ["performance"], detail)
 
 
-def _turbo(facts: Facts) -> Check:
+def _turbo(facts: ProbeAnswers) -> Check:
     if "no_turbo" in facts:
         on = facts["no_turbo"] == "0"
     elif "boost" in facts:
@@ -83,18 +83,18 @@ def _turbo(facts: Facts) -> Check:
     return _check("turbo", on, "on: the clock follows heat and load" if on else "off")
 
 
-def _swap(facts: Facts) -> Check:
+def _swap(facts: ProbeAnswers) -> Check:
     areas = facts.get("swaps", "").split(";")[1:]
     return _check("swap", bool(areas), f"{len(areas)} swap areas are on")
 
 
-def _timers(facts: Facts) -> Check:
+def _timers(facts: ProbeAnswers) -> Check:
     found = [f"{name} (host)" if "node_timers" in facts else name for name in _list(facts, "timers")]
     found += _list(facts, "node_timers")
     return _check("timers", bool(found), f"may fire inside a window: {', '.join(found)}" if found else "none is active")
 
 
-def _cron(facts: Facts) -> Check:
+def _cron(facts: ProbeAnswers) -> Check:
     runs = [key for key in ("cron_runs", "node_cron_runs") if key in facts]
     jobs = sorted({*_list(facts, "cron"), *_list(facts, "node_cron")})
     if not runs:
@@ -102,11 +102,11 @@ def _cron(facts: Facts) -> Check:
     return _check("cron", bool(jobs), f"cron runs, with {', '.join(jobs) or 'no jobs'}")
 
 
-def _list(facts: Facts, name: str) -> list[str]:
+def _list(facts: ProbeAnswers, name: str) -> list[str]:
     return [value for value in facts.get(name, "").split(";") if value]
 
 
-def _load(facts: Facts) -> Check:
+def _load(facts: ProbeAnswers) -> Check:
     cores = probe.cores(facts)
     if "load" not in facts or not cores:
         return _hidden("load")
@@ -114,7 +114,7 @@ def _load(facts: Facts) -> Check:
     return _check("load", load > BUSY * cores, f"load {load:.2f} on {cores} cores before the start")
 
 
-def _shares(facts: Facts, before: Facts | None) -> list[Check]:
+def _shares(facts: ProbeAnswers, before: ProbeAnswers | None) -> list[Check]:
     shares = probe.cpu_shares(before, facts) if before else {}
     if not shares:
         return [_hidden("steal")]
@@ -125,7 +125,7 @@ def _shares(facts: Facts, before: Facts | None) -> list[Check]:
     ]
 
 
-def _thermal(facts: Facts) -> Check:
+def _thermal(facts: ProbeAnswers) -> Check:
     celsius, throttles = probe.celsius(facts), probe.throttles(facts)
     if celsius is None and throttles is None:
         return _hidden("thermal")
@@ -134,7 +134,7 @@ def _thermal(facts: Facts) -> Check:
     return _check("thermal", bool(throttles), ", ".join(parts))
 
 
-def _rapl_filter(facts: Facts, source: str) -> Check:
+def _rapl_filter(facts: ProbeAnswers, source: str) -> Check:
     name = "RAPL filtering"
     if source != "rapl":
         return Check(name, "ok", f"no part of it: joules are {source}")
@@ -144,21 +144,21 @@ def _rapl_filter(facts: Facts, source: str) -> Check:
     return _check(name, on, "on: the counter is blurred, joules of short windows are off" if on else "off")
 
 
-def _power_limits(facts: Facts) -> Check:
+def _power_limits(facts: ProbeAnswers) -> Check:
     limits = [int(value) / 1e6 for value in _list(facts, "power_limits") if value.isdigit()]
     if not limits:
         return _hidden("power limits")
     return Check("power limits", "ok", ", ".join(f"{limit:g} W" for limit in limits))
 
 
-def _clock(facts: Facts) -> Check:
+def _clock(facts: ProbeAnswers) -> Check:
     said = facts.get("clock_synchronised", "")
     if said not in ("yes", "no"):
         return _hidden("clock service")
     return _check("clock service", said == "no", "synchronised" if said == "yes" else "the clock is not synchronised")
 
 
-def _memory(facts: Facts) -> Check:
+def _memory(facts: ProbeAnswers) -> Check:
     for line in _list(facts, "memory"):
         key, _, value = line.partition(":")
         if key == "MemAvailable":
@@ -167,14 +167,14 @@ def _memory(facts: Facts) -> Check:
     return _hidden("memory")
 
 
-def _disk(facts: Facts) -> Check:
+def _disk(facts: ProbeAnswers) -> Check:
     if not facts.get("disk_free", "").isdigit():
         return _hidden("disk")
     free = int(facts["disk_free"]) // _KIB
     return _check("disk", free < DISK_MIB, f"{free} MiB are free under /var/lib")
 
 
-def _sessions(facts: Facts) -> Check:
+def _sessions(facts: ProbeAnswers) -> Check:
     count = facts.get("sessions", "")
     if not count.isdigit():
         return _hidden("sessions")

@@ -10,7 +10,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core import process
 
-Facts = Mapping[str, str]
+ProbeAnswers = Mapping[str, str]
 """Name -> what was read, lines joined by ``;``. A name that is missing was not to be had."""
 
 _CPU = "/sys/devices/system/cpu"
@@ -90,7 +90,7 @@ def look(endpoint: Endpoint) -> dict[str, str]:
     return {**local(), **{f"node_{name}": value for name, value in inside.items()}}
 
 
-def reader(endpoint: Endpoint, facts: Facts) -> Callable[[], Facts]:
+def reader(endpoint: Endpoint, facts: ProbeAnswers) -> Callable[[], ProbeAnswers]:
     """Return what reads the sensors that the first look found; without any, it asks nobody."""
     names = [name for name in SENSORS if name in facts]
     if not names:
@@ -98,19 +98,19 @@ def reader(endpoint: Endpoint, facts: Facts) -> Callable[[], Facts]:
     return (lambda: local(names)) if endpoint.kind == "embedded" else (lambda: remote(endpoint, names))
 
 
-def celsius(facts: Facts) -> float | None:
+def celsius(facts: ProbeAnswers) -> float | None:
     """Return the hottest of the processor's temperatures, or None."""
     found = [int(value) / 1000 for value in facts.get("celsius", "").split(";") if value.lstrip("-").isdigit()]
     return max(found, default=None)
 
 
-def throttles(facts: Facts) -> float | None:
+def throttles(facts: ProbeAnswers) -> float | None:
     """Return how often heat slowed the processor down since it booted, over all cores; None: not shown."""
     found = [int(value) for value in facts.get("throttles", "").split(";") if value.isdigit()]
     return float(sum(found)) if found else None
 
 
-def cpu_shares(before: Facts, after: Facts) -> dict[str, float]:
+def cpu_shares(before: ProbeAnswers, after: ProbeAnswers) -> dict[str, float]:
     """Return the shares of CPU time between two looks: ``busy`` and ``steal``, 0 to 1."""
     first, second = (_cpu_line(facts) for facts in (before, after))
     if not first or not second or sum(second) <= sum(first):
@@ -120,12 +120,12 @@ def cpu_shares(before: Facts, after: Facts) -> dict[str, float]:
     return {"busy": 1 - (moved[3] + moved[4]) / total, "steal": moved[7] / total}
 
 
-def _cpu_line(facts: Facts) -> list[int]:
+def _cpu_line(facts: ProbeAnswers) -> list[int]:
     line = facts.get("stat", "").partition(";")[0].split()
     return [int(value) for value in line[1:]] if line[:1] == ["cpu"] and len(line) >= 9 else []
 
 
-def cores(facts: Facts) -> int:
+def cores(facts: ProbeAnswers) -> int:
     """Return how many processors the machine shows; 0: not shown."""
     text = facts.get("cpus", "")
     return int(text) if text.isdigit() else 0

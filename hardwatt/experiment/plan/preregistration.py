@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from hardwatt.experiment.plan.qualification import Qualification, per_deployment
-from hardwatt.experiment.plan.run_table import FULL, Plan
+from hardwatt.experiment.plan.run_table import FULL, RunTable
 from hardwatt.experiment.plan.sample_size import FEWEST, detectable
 from hardwatt.experiment.plan.study_model import ALWAYS_EXCLUDED, EXCLUSIONS, Study
 
@@ -15,7 +15,7 @@ ORDERS = {
 }
 
 
-def detects(plan: Plan, found: Qualification | None) -> str:
+def detects(plan: RunTable, found: Qualification | None) -> str:
     """Return the smallest effect that the plan can see on this machine, in a sentence."""
     study, sd = plan.study, found.sd_for(plan.study) if found else None
     if plan.pairs < FEWEST:
@@ -36,7 +36,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def table(plan: Plan) -> Iterator[str]:
+def table(plan: RunTable) -> Iterator[str]:
     """Yield the run table, one line a run."""
     for row in plan.rows:
         commits = f"{len(row.offsets)} commits" if len(row.offsets) != 1 else "1 commit"
@@ -44,7 +44,7 @@ def table(plan: Plan) -> Iterator[str]:
         yield f"{row.run_id}  {place}  {row.arm}  {commits}  phase {row.phase_seconds:.1f} s"
 
 
-def printed(plan: Plan, found: Qualification | None) -> list[str]:
+def printed(plan: RunTable, found: Qualification | None) -> list[str]:
     """Return the lines that ``experiment.plan`` prints."""
     study = plan.study
     return [
@@ -68,7 +68,7 @@ def described(study: Study) -> list[str]:
     return lines[:-1]
 
 
-def markdown(plan: Plan, found: Qualification | None) -> str:
+def markdown(plan: RunTable, found: Qualification | None) -> str:
     """Return the preregistration: all that was decided before the first run, hash and seed included."""
     study = plan.study
     lines = [
@@ -90,7 +90,7 @@ def markdown(plan: Plan, found: Qualification | None) -> str:
     return "\n".join(lines)
 
 
-def _number(plan: Plan, found: Qualification | None) -> list[str]:
+def _number(plan: RunTable, found: Qualification | None) -> list[str]:
     study = plan.study
     why = "the study's number" if study.design.full_pairs or plan.size != FULL else (
         f"what it takes to see {study.design.target:g} {study.primary.unit} in a window on this machine"

@@ -34,7 +34,7 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class RunTable:
     """Everything that was decided before the first run. Saved and hashed first."""
 
     study: Study
@@ -111,7 +111,7 @@ class Plan:
 
 def make_plan(
     study: Study, *, seed: int, pairs: int | None = None, code: Mapping[str, str] | None = None, size: str = QUICK
-) -> Plan:
+) -> RunTable:
     """Make the plan of a study: the same study, seed and number of blocks give the same plan.
 
     Each block holds every arm once, in an order drawn from the seed, so that a steady drift cancels
@@ -121,10 +121,10 @@ def make_plan(
     rows: list[Row] = []
     for block, order in enumerate(orders(study.order, study.arms, count, seed), start=1):
         rows += _block(study, seed, block, order)
-    return Plan(study, seed, count, tuple(rows), code or {}, size)
+    return RunTable(study, seed, count, tuple(rows), code or {}, size)
 
 
-def stored_plan(data: Mapping[str, Any]) -> Plan:
+def stored_plan(data: Mapping[str, Any]) -> RunTable:
     """Return the plan that a bundle holds, whatever the study file says by now.
 
     Raises ``RefusedError`` where this version of the toolkit makes another table of it.
@@ -139,7 +139,7 @@ def stored_plan(data: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def next_row(plan: Plan, runs: Sequence[Run]) -> Row | None:
+def next_row(plan: RunTable, runs: Sequence[Run]) -> Row | None:
     """Return what is to be run next, given what was recorded; None when there is nothing more to do.
 
     A pair with a failed run is given up, and a repeated pair follows at the end, until as many pairs
@@ -159,7 +159,7 @@ def next_row(plan: Plan, runs: Sequence[Run]) -> Row | None:
     return None
 
 
-def repeats_allowed(plan: Plan, runs: Sequence[Run]) -> int:
+def repeats_allowed(plan: RunTable, runs: Sequence[Run]) -> int:
     """Return how many pairs may be repeated: the study's ``max_repeats``, and one for each interruption.
 
     A run that a person stopped says nothing about the lab.
@@ -167,7 +167,7 @@ def repeats_allowed(plan: Plan, runs: Sequence[Run]) -> int:
     return plan.study.design.max_repeats + sum(run.reason in INTERRUPTIONS for run in runs)
 
 
-def all_rows(plan: Plan, runs: Sequence[Run]) -> list[Row]:
+def all_rows(plan: RunTable, runs: Sequence[Run]) -> list[Row]:
     """Return every row that may have been run so far, repeated pairs included."""
     repeats = range(1, repeats_allowed(plan, runs) + 1)
     return [*plan.rows, *(row for number in repeats for row in plan.repeat(number))]
@@ -181,7 +181,7 @@ def complete_pairs(rows: Iterable[Row], status: Mapping[str, str]) -> int:
     return sum(all(state == "done" for state in states) for states in blocks.values())
 
 
-def complete(plan: Plan, runs: Sequence[Run]) -> int:
+def complete(plan: RunTable, runs: Sequence[Run]) -> int:
     """Return how many pairs, repeated ones included, are complete."""
     return complete_pairs(all_rows(plan, runs), {run.run_id: run.status for run in runs})
 

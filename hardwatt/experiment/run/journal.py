@@ -21,7 +21,7 @@ RUNNING, FINISHED, ABANDONED = "running", "finished", "abandoned"
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class ExperimentState:
     """What the journal says."""
 
     study: str
@@ -45,7 +45,7 @@ class State:
     undo: tuple[Undo, ...] = ()
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "State":
+    def from_dict(cls, data: Mapping[str, Any]) -> "ExperimentState":
         fields = {key: value for key, value in data.items() if key != "schema"}
         return cls(**{**fields, "undo": tuple(Undo.from_dict(item) for item in fields["undo"])})
 
@@ -53,7 +53,7 @@ class State:
 class Journal:
     """The file, and its last written state. One process writes it: the one that holds the lab's lock."""
 
-    def __init__(self, path: Path, state: State) -> None:
+    def __init__(self, path: Path, state: ExperimentState) -> None:
         self.path = path
         self.state = state
 
@@ -65,10 +65,10 @@ class Journal:
             return None
         if data.get("schema") != SCHEMA:
             raise LabError(f"{path} was written by another version of the toolkit", hint=f"move {path} away")
-        return cls(path, State.from_dict(data))
+        return cls(path, ExperimentState.from_dict(data))
 
     @classmethod
-    def start(cls, path: Path, state: State) -> "Journal":
+    def start(cls, path: Path, state: ExperimentState) -> "Journal":
         """Begin the journal of a new experiment, in place of an ended one's."""
         journal = cls(path, state)
         journal._write(state)
@@ -104,6 +104,6 @@ class Journal:
                 break
         self._write(dataclasses.replace(self.state, undo=tuple(entries)))
 
-    def _write(self, state: State) -> None:
+    def _write(self, state: ExperimentState) -> None:
         write_json(self.path, {"schema": SCHEMA, **dataclasses.asdict(state)})
         self.state = state

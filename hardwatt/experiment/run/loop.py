@@ -9,7 +9,7 @@ from hardwatt.bundle.model import Run
 from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
-from hardwatt.experiment.plan.run_table import KILLED, STOPPED, Plan, Row, all_rows, complete, next_row
+from hardwatt.experiment.plan.run_table import KILLED, STOPPED, Row, RunTable, all_rows, complete, next_row
 from hardwatt.experiment.plan.study_model import EXCLUSIONS, Exclusion, Study
 from hardwatt.experiment.run.gate import Baseline, Passed, baseline, pass_gate, settle
 from hardwatt.experiment.run.journal import Journal
@@ -23,7 +23,7 @@ BASELINES = "baselines.json"
 class Engine:
     """Runs a plan on a plant, from where the journal and the bundle say it stands."""
 
-    plan: Plan
+    plan: RunTable
     plant: Plant
     journal: Journal
     writer: Writer
@@ -204,7 +204,7 @@ class Engine:
         return self._left_runs() * each
 
 
-def runs_left(plan: Plan, runs: Sequence[Run], current: str) -> int:
+def runs_left(plan: RunTable, runs: Sequence[Run], current: str) -> int:
     """Return how many runs are still to be done, the one under way (``current``) included."""
     blocks = len(plan.study.arms) * (plan.pairs - complete(plan, runs))
     here = next((row.block for row in all_rows(plan, runs) if row.run_id == current), None)

@@ -9,9 +9,9 @@ from hardwatt.bundle.model import Check
 from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json, sha256, write_json
-from hardwatt.experiment.plan.run_table import FULL, Plan, stored_plan
+from hardwatt.experiment.plan.run_table import FULL, RunTable, stored_plan
 from hardwatt.experiment.plan.study_file import load_study
-from hardwatt.experiment.run.journal import State
+from hardwatt.experiment.run.journal import ExperimentState
 
 RESUME = "invoke experiment.resume goes on with it; invoke experiment.abandon gives it up"
 DESPITE = (
@@ -30,13 +30,13 @@ def toolkit_version() -> str:
     return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()[:12]
 
 
-def plan_of(bundle: Path) -> Plan | None:
+def plan_of(bundle: Path) -> RunTable | None:
     """Return the plan of an unfinished bundle, or None where the process was killed before it was stored."""
     data = read_json(bundle / "plan.json")
     return None if data is None else stored_plan(data)
 
 
-def refuse_another(state: State, study: str, pairs: int | None, seed: int | None, size: str) -> None:
+def refuse_another(state: ExperimentState, study: str, pairs: int | None, seed: int | None, size: str) -> None:
     """Raise ``RefusedError`` where somebody asks for another experiment than the unfinished one."""
     asked = {"study": study or None, "pairs": pairs, "seed": seed, "size": size or None}
     other = [
@@ -52,7 +52,7 @@ def refuse_another(state: State, study: str, pairs: int | None, seed: int | None
         )
 
 
-def changes(root: Path, plan: Plan, state: State, versions: Mapping[str, str]) -> list[str]:
+def changes(root: Path, plan: RunTable, state: ExperimentState, versions: Mapping[str, str]) -> list[str]:
     """Return what is not as it was when the experiment began, one sentence each."""
     found = [
         f"{name}: {state.versions.get(name, 'none')} -> {versions.get(name, 'none')}"
@@ -66,7 +66,7 @@ def changes(root: Path, plan: Plan, state: State, versions: Mapping[str, str]) -
     return found + _study_changes(root, plan)
 
 
-def _study_changes(root: Path, plan: Plan) -> list[str]:
+def _study_changes(root: Path, plan: RunTable) -> list[str]:
     """Say whether the study file has changed; the bundle's plan is what is gone on with in any case."""
     try:
         now = load_study(root, plan.study.name)

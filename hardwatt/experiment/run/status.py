@@ -8,7 +8,7 @@ from hardwatt.bundle.writer import Writer
 from hardwatt.config.lab import Lab
 from hardwatt.experiment.plan.preregistration import duration
 from hardwatt.experiment.run import resume as resuming
-from hardwatt.experiment.run.journal import JOURNAL, RUNNING, Journal, State
+from hardwatt.experiment.run.journal import JOURNAL, RUNNING, ExperimentState, Journal
 from hardwatt.experiment.run.loop import runs_left
 
 
@@ -27,7 +27,7 @@ def switched_off(lab: Lab) -> dict[tuple[str, str, str], str]:
     return {(one.kind, one.namespace, one.name): str(one) for one in undone if one.action in ("scale", "resume")}
 
 
-def status_lines(lab: Lab, state: State, now: float) -> list[str]:
+def status_lines(lab: Lab, state: ExperimentState, now: float) -> list[str]:
     """Return the lines of ``status`` at a moment (seconds since 1970)."""
     runs, holder = _runs(Path(state.bundle)), lab.holder()
     done, failed = (sum(run.status == wanted for run in runs) for wanted in ("done", "failed"))
@@ -45,7 +45,7 @@ def status_lines(lab: Lab, state: State, now: float) -> list[str]:
     return lines + [f"  to be put back: {undo}" for undo in state.undo]
 
 
-def _left(state: State, runs: list[Run], seconds: float) -> list[str]:
+def _left(state: ExperimentState, runs: list[Run], seconds: float) -> list[str]:
     wanted = resuming.plan_of(Path(state.bundle))
     if wanted is None:
         return []

@@ -18,7 +18,7 @@ from hardwatt.dump.client import Client
 from hardwatt.experiment.host import host_checks, probe
 from hardwatt.experiment.plan.study_model import Study
 from hardwatt.experiment.testbed import cluster_checks
-from hardwatt.experiment.testbed.interface import NO_JITTER, Facts
+from hardwatt.experiment.testbed.interface import NO_JITTER, TestbedFacts
 from hardwatt.experiment.testbed.node_exporter import Exporter, meter_info
 from hardwatt.gitops.addons import running_fake_meter
 from hardwatt.meter import models
@@ -31,12 +31,12 @@ class Inspection:
     """Looks at host and cluster, and changes nothing."""
 
     def __init__(
-        self, lab: Lab, cluster: KubeCluster, exporter: Exporter, endpoint: Endpoint, host: probe.Facts
+        self, lab: Lab, cluster: KubeCluster, exporter: Exporter, endpoint: Endpoint, host: probe.ProbeAnswers
     ) -> None:
         self._lab, self._cluster, self._exporter, self._endpoint = lab, cluster, exporter, endpoint
         self._first = host
 
-    def facts(self, study: Study, images: Mapping[str, str], unsettled: Sequence[str]) -> Facts:
+    def facts(self, study: Study, images: Mapping[str, str], unsettled: Sequence[str]) -> TestbedFacts:
         """Return what goes into the manifest.
 
         Raises ``RefusedError`` where a part that the study needs is missing, or where what would be
@@ -61,7 +61,7 @@ class Inspection:
         cluster_checks.refuse(found)
         cpus = int(edge.values.get("hardwatt_node_cpus", 0)) or 1
         model = models.load_models()[info["model"]].record(cpus) if info["source"] == "modelled" else {}
-        return Facts(
+        return TestbedFacts(
             source=_source(info),
             versions=self._versions(nodes, images),
             host=self._host(nodes[0], cpus),

@@ -43,7 +43,7 @@ class Fetch:
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class TestbedFacts:
     """What goes into the bundle's manifest about the machine."""
 
     source: Source
@@ -76,7 +76,7 @@ class Plant(Protocol):
     @property
     def cluster(self) -> Cluster: ...
 
-    def facts(self, study: Study) -> Facts:
+    def facts(self, study: Study) -> TestbedFacts:
         """Look at host and cluster; changes nothing."""
 
     def quiet(self, study: Study, log: Log) -> AbstractContextManager[None]:

@@ -18,13 +18,13 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.dump import run
-from hardwatt.experiment.arm import BaseArm, Bench, Git, load_arm
+from hardwatt.experiment.arm import BaseArm, Git, RunContext, load_arm
 from hardwatt.experiment.host import probe
 from hardwatt.experiment.plan.run_table import Row
 from hardwatt.experiment.plan.study_model import Exclusion, Study
 from hardwatt.experiment.testbed.git_log import PATH, parse_fetches
 from hardwatt.experiment.testbed.inspection import FLUX, Inspection
-from hardwatt.experiment.testbed.interface import JITTERED, NO_JITTER, Facts, Fetch, Rollouts
+from hardwatt.experiment.testbed.interface import JITTERED, NO_JITTER, Fetch, Rollouts, TestbedFacts
 from hardwatt.experiment.testbed.node_exporter import Exporter
 from hardwatt.experiment.testbed.rest import pod_problems, queue_problems, restarts
 from hardwatt.experiment.testbed.rollouts import COPY, watch_rollouts
@@ -82,7 +82,7 @@ class KubePlant:
     def cluster(self) -> KubeCluster:
         return self._cluster
 
-    def facts(self, study: Study) -> Facts:
+    def facts(self, study: Study) -> TestbedFacts:
         """Look at host and cluster; changes nothing.
 
         Raises ``RefusedError`` where a part that the study needs is missing, or where what would be
@@ -120,7 +120,7 @@ class KubePlant:
             keys={name: git_keys.path(self._lab, name).read_text() for name in ("flux", "runner")},
         )
         spaces = {"workload": study.workload.namespace, "ci": CI, "flux": FLUX}
-        bench = Bench(
+        bench = RunContext(
             study, row.run_id, Changes(self._cluster, log), git, self._images(study), spaces, study.levels_of(row.arm)
         )
         return load_arm(self._lab.root, study.code_of(row.arm))(bench)

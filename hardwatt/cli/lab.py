@@ -141,7 +141,7 @@ def machine_start(lab: Lab) -> None:
     from hardwatt.machines import choice
 
     with lab.lock("lab.machine.start"):
-        end = choice.settled(lab).start()
+        end = choice.resolve_machine(lab).start()
     say(f"{end.kind} machine {end.name}: {end.user}@{end.address} port {end.port}")
 
 

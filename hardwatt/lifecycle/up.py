@@ -63,7 +63,7 @@ def _mirror(state: State) -> None:
 
 
 def _machine(state: State) -> None:
-    machine = choice.settled(state.lab)
+    machine = choice.resolve_machine(state.lab)
     before, obstacle = machine.status().state, machine.obstacle()
     say(f"  {machine.kind}: {machine.why}")
     state.endpoint = machine.start()

@@ -10,7 +10,7 @@ State = Literal["absent", "stopped", "dead", "running"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Status:
+class MachineStatus:
     """How a machine is."""
 
     name: str
@@ -53,14 +53,14 @@ class Machine(Protocol):
     def start(self) -> Endpoint:
         """Make the machine where there is none, start it where it does not run, and return its endpoint."""
 
-    def status(self) -> Status:
+    def status(self) -> MachineStatus:
         """Return how the machine is; changes nothing."""
 
     def stop(self) -> None:
         """Stop the machine; its disk stays."""
 
 
-def why_not(status: Status) -> str:
+def why_not(status: MachineStatus) -> str:
     """Return why a machine cannot be reached in this state; empty: it runs."""
     texts = {
         "absent": f"the lab {status.name} has no machine",

@@ -67,7 +67,7 @@ def reached(lab: Lab) -> Machine:
     return machine
 
 
-def settled(lab: Lab) -> Machine:
+def resolve_machine(lab: Lab) -> Machine:
     """Return the lab's machine as ``machine_for`` does, but find out first whether KVM works where only trying tells.
 
     That takes a disk image, which is made where the cache has none.

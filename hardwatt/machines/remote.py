@@ -26,7 +26,7 @@ from hardwatt.core.limits import Limits
 from hardwatt.core.progress import say
 from hardwatt.core.wait import be_patient
 from hardwatt.machines import identity
-from hardwatt.machines.base import Status, ssh_argv
+from hardwatt.machines.base import MachineStatus, ssh_argv
 
 OFFER = Limits(connect=30)
 """For the host key that a host offers: the first thing that a slow one is asked for."""
@@ -53,13 +53,13 @@ class SshMachine:
     def destroy(self) -> None:
         say(f"{self._host.address} is somebody's host: nothing to remove of the machine itself")
 
-    def status(self) -> Status:
+    def status(self) -> MachineStatus:
         host = self._host
         try:
             self.start()
         except LabError as error:
-            return Status(self.lab.name, self.kind, "dead", host.address, error.message, error.hint)
-        return Status(self.lab.name, self.kind, "running", host.address)
+            return MachineStatus(self.lab.name, self.kind, "dead", host.address, error.message, error.hint)
+        return MachineStatus(self.lab.name, self.kind, "running", host.address)
 
     def endpoint(self) -> Endpoint:
         host = self._host

@@ -10,7 +10,7 @@ from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
 from hardwatt.lifecycle import up
 from hardwatt.machines import choice
-from hardwatt.machines.base import Status
+from hardwatt.machines.base import MachineStatus
 from hardwatt.provision import node_data, runner
 from tests.deploys.conftest import ROOT
 
@@ -21,8 +21,8 @@ class Machine:
     def __init__(self, kind: str = "ssh", state: Any = "running") -> None:
         self.kind, self.state = kind, state
 
-    def status(self) -> Status:
-        return Status("unit", self.kind, self.state, "192.0.2.10", "no route to host")
+    def status(self) -> MachineStatus:
+        return MachineStatus("unit", self.kind, self.state, "192.0.2.10", "no route to host")
 
 
 @pytest.fixture

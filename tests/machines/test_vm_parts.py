@@ -301,7 +301,7 @@ def test_whether_kvm_works_is_tried_once_with_our_own_kernel(tmp_path: Path, mon
     monkeypatch.setattr(choice, "embedded_problems", lambda _: [])
     monkeypatch.setattr(qemu, "acceleration", lambda *_: (answers.pop(0), "our kernel says nothing"))
     monkeypatch.setattr(vm_machine.VmMachine, "image", lambda self: Image(tmp_path))
-    machine = choice.settled(lab(tmp_path))
+    machine = choice.resolve_machine(lab(tmp_path))
     assert machine.kind == "embedded"
     assert "our kernel says nothing" in machine.why
     assert not answers

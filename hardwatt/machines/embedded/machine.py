@@ -16,7 +16,7 @@ from hardwatt.core.process import Process
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
 from hardwatt.machines import host_facts, identity, rootfs
-from hardwatt.machines.base import Status, ssh_argv, why_not
+from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
 from hardwatt.machines.embedded import network, privileged
 from hardwatt.machines.embedded.network import Addresses
 from hardwatt.machines.embedded.privileged import Spec
@@ -90,17 +90,17 @@ class EmbeddedMachine:
                 (self.lab.keys / name).unlink(missing_ok=True)
             self._file.unlink(missing_ok=True)
 
-    def status(self) -> Status:
+    def status(self) -> MachineStatus:
         state = self._state()
         if not state:
-            return Status(self.lab.name, self.kind, "absent")
+            return MachineStatus(self.lab.name, self.kind, "absent")
         address = _node_address(state)
         if not state.get("process"):
-            return Status(self.lab.name, self.kind, "stopped", address)
+            return MachineStatus(self.lab.name, self.kind, "stopped", address)
         process = Process.from_dict(state["process"])
         if process.alive():
-            return Status(self.lab.name, self.kind, "running", address, pid=process.pid)
-        return Status(self.lab.name, self.kind, "dead", address, "systemd-nspawn ended without us")
+            return MachineStatus(self.lab.name, self.kind, "running", address, pid=process.pid)
+        return MachineStatus(self.lab.name, self.kind, "dead", address, "systemd-nspawn ended without us")
 
     def endpoint(self) -> Endpoint:
         state = self._state()

@@ -21,7 +21,7 @@ from hardwatt.core.process import Process
 from hardwatt.core.progress import Step, step
 from hardwatt.core.wait import be_patient, wait
 from hardwatt.machines import identity, rootfs
-from hardwatt.machines.base import Status, ssh_argv, why_not
+from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
 from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.vm import disk, facts, qemu
 from hardwatt.machines.vm import image as vm_image
@@ -114,17 +114,19 @@ class VmMachine:
                 (self.lab.keys / name).unlink(missing_ok=True)
             self._file.unlink(missing_ok=True)
 
-    def status(self) -> Status:
+    def status(self) -> MachineStatus:
         state = self._state()
         if not state.get("endpoint"):
-            return Status(self.lab.name, self.kind, "absent")
+            return MachineStatus(self.lab.name, self.kind, "absent")
         address = f"{_LOOPBACK}:{state['ports']['ssh']}"
         if not state.get("process"):
-            return Status(self.lab.name, self.kind, "stopped", address)
+            return MachineStatus(self.lab.name, self.kind, "stopped", address)
         process = Process.from_dict(state["process"])
         if process.alive():
-            return Status(self.lab.name, self.kind, "running", address, state["accel"], pid=process.pid)
-        return Status(self.lab.name, self.kind, "dead", address, "QEMU ended without us, or the guest powered off")
+            return MachineStatus(self.lab.name, self.kind, "running", address, state["accel"], pid=process.pid)
+        return MachineStatus(
+            self.lab.name, self.kind, "dead", address, "QEMU ended without us, or the guest powered off"
+        )
 
     def endpoint(self) -> Endpoint:
         state = self._state()

@@ -73,7 +73,7 @@ class Pod:
 
 
 @dataclasses.dataclass(frozen=True)
-class Status:
+class ClusterStatus:
     """Nodes (name to Ready) and pods of a cluster."""
 
     nodes: Mapping[str, bool]
@@ -161,7 +161,7 @@ def client(lab: Lab) -> Iterator[Any]:
         raise api_errors.explained(lab, server, error) from error
 
 
-def status(lab: Lab) -> Status:
+def status(lab: Lab) -> ClusterStatus:
     """Return the cluster's nodes and pods, Job pods too.
 
     Raises ``LabError`` where the API server does not answer.
@@ -170,7 +170,7 @@ def status(lab: Lab) -> Status:
         return _read(kubernetes_client.CoreV1Api(api))
 
 
-def read(core: Any) -> Status:
+def read(core: Any) -> ClusterStatus:
     """Return nodes and pods by a client's ``CoreV1Api``.
 
     Raises ``LabError`` where the API server does not answer.
@@ -181,10 +181,10 @@ def read(core: Any) -> Status:
         raise LabError(f"the API server does not answer: {api_errors.short(error)}", hint=api_errors.UP) from error
 
 
-def _read(core: Any) -> Status:
+def _read(core: Any) -> ClusterStatus:
     nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT * patience()).items
     pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT * patience()).items
-    return Status({node.metadata.name: _ready(node) for node in nodes}, tuple(Pod.of(pod) for pod in pods))
+    return ClusterStatus({node.metadata.name: _ready(node) for node in nodes}, tuple(Pod.of(pod) for pod in pods))
 
 
 def _trouble(container: Any) -> str:

@@ -132,7 +132,7 @@ def _ready(state: State) -> None:
     lab, off = state.lab, status.switched_off(state.lab)
     items = gitops_state.expected(lab, state.need_index())
 
-    def poll() -> tuple[client.Status, Readiness]:
+    def poll() -> tuple[client.ClusterStatus, Readiness]:
         with client.client(lab) as api:
             return client.read(kubernetes.CoreV1Api(api)), gitops_state.look(api, items, off)
 

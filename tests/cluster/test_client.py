@@ -119,17 +119,17 @@ def test_a_pod_that_was_only_just_made_has_no_status_yet() -> None:
 
 def test_a_cluster_without_nodes_or_pods_is_not_ready() -> None:
     well = client.Pod.of(pod())
-    assert client.Status({"n": True}, (well,)).ready
-    assert not client.Status({}, (well,)).ready
-    assert not client.Status({"n": True}, ()).ready
-    assert not client.Status({"n": True, "m": False}, (well,)).ready
+    assert client.ClusterStatus({"n": True}, (well,)).ready
+    assert not client.ClusterStatus({}, (well,)).ready
+    assert not client.ClusterStatus({"n": True}, ()).ready
+    assert not client.ClusterStatus({"n": True, "m": False}, (well,)).ready
 
 
 def test_the_summary_names_what_is_waited_for() -> None:
     late = client.Pod.of(pod(phase="Pending", ready=False))
-    text = client.Status({"n": False}, (client.Pod.of(pod()), *[late] * 5)).summary
+    text = client.ClusterStatus({"n": False}, (client.Pod.of(pod()), *[late] * 5)).summary
     assert text == "n not Ready; 1 of 6 pods ready; waiting for " + ", ".join(["apps/web Pending"] * 3) + " and 2 more"
-    assert client.Status({"n": True}, (client.Pod.of(pod()),)).summary == "n Ready; 1 of 1 pods ready"
+    assert client.ClusterStatus({"n": True}, (client.Pod.of(pod()),)).summary == "n Ready; 1 of 1 pods ready"
 
 
 def test_the_kubeconfig_is_private_and_points_at_the_node(lab: Lab, endpoint: Endpoint) -> None:

@@ -94,7 +94,7 @@ def test_git_that_cannot_be_built_is_not_ready(
 
 def ready(lab: Lab, monkeypatch: pytest.MonkeyPatch, found: Readiness) -> None:
     """Run lab.up's last step on a cluster whose pods are all well."""
-    status = client.Status({"n": True}, (client.Pod("a", "p", "Running", True, 0, {}, "1", False),))
+    status = client.ClusterStatus({"n": True}, (client.Pod("a", "p", "Running", True, 0, {}, "1", False),))
     monkeypatch.setattr(control, "expected", lambda *_: ())
     monkeypatch.setattr(state, "expected", lambda *_: ())
     monkeypatch.setattr(control, "look", lambda *_: found)

@@ -29,8 +29,8 @@ from hardwatt.machines import choice
 from hardwatt.provision.node_data import node_file, write_node_data
 
 __all__ = [
-    "Outcome",
-    "Plan",
+    "DeployResult",
+    "PlannedChanges",
     "Problem",
     "apply",
     "check",
@@ -71,7 +71,7 @@ class Problem:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class DeployResult:
     """What a deploy did: the operations that ran a command, and how many there were in all."""
 
     changed: list[str]
@@ -81,7 +81,7 @@ class Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class PlannedChanges:
     """What a deploy would do, one line an operation."""
 
     lines: list[str]
@@ -107,7 +107,7 @@ def select(root: Path, names: Sequence[str]) -> list[str]:
     return [f"deploys.{name}.configure" for name in known if name in names] or [DEPLOY]
 
 
-def apply(lab: Lab, steps: Sequence[str] = ()) -> Outcome:
+def apply(lab: Lab, steps: Sequence[str] = ()) -> DeployResult:
     """Provision the node, or run single steps; what is already there is left alone.
 
     Raises ``LabError`` naming the operation that failed and the log.
@@ -119,16 +119,16 @@ def apply(lab: Lab, steps: Sequence[str] = ()) -> Outcome:
         changed += [f"{row['name']}" for row in results["operations"] if row["success"]]
         operations += len(results["operations"])
         waits = waits or any(row["name"] == WAITS for row in results["operations"])
-    return Outcome(changed, operations, waits)
+    return DeployResult(changed, operations, waits)
 
 
-def plan(lab: Lab) -> Plan:
+def plan(lab: Lab) -> PlannedChanges:
     """Return what ``apply`` would do now; changes nothing."""
     rows = _pyinfra(lab, DEPLOY, "--dry")["plan"]
     lines = [_planned(row) for row in rows if _planned(row)]
     if any(row["name"] == WAITS for row in rows):
         lines.append("a reboot; what follows it is planned by the next lab.plan")
-    return Plan(lines, len(rows))
+    return PlannedChanges(lines, len(rows))
 
 
 def explain(lab: Lab) -> list[dict[str, Any]]:

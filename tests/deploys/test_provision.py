@@ -110,7 +110,7 @@ def test_apply_counts_what_ran(lab: Lab, index: Index, served: Served, monkeypat
     ]
     pyinfra = Pyinfra("--> Loading config...\n" + json.dumps({"plan": [], "results": {"operations": rows}}) + "\n")
     monkeypatch.setattr(process, "run", pyinfra)
-    assert runner.apply(lab) == runner.Outcome(["A | b"], 2)
+    assert runner.apply(lab) == runner.DeployResult(["A | b"], 2)
     assert pyinfra.calls == [["inventory/lab.py", "deploys/node.py", "--json", "-y"]]
 
 
@@ -123,7 +123,7 @@ def test_plan_never_says_yes(lab: Lab, index: Index, served: Served, monkeypatch
     ]
     pyinfra = Pyinfra(json.dumps({"plan": rows, "results": None}))
     monkeypatch.setattr(process, "run", pyinfra)
-    assert runner.plan(lab) == runner.Plan(["A | b", "A | c (if needed then)"], 3)
+    assert runner.plan(lab) == runner.PlannedChanges(["A | b", "A | c (if needed then)"], 3)
     assert pyinfra.calls == [["inventory/lab.py", "deploys/node.py", "--json", "--dry"]]
 
 
@@ -136,7 +136,7 @@ def test_a_list_that_ends_with_a_reboot_says_so(
         {"name": runner.WAITS, "success": []},
     ]
     monkeypatch.setattr(process, "run", Pyinfra(json.dumps({"plan": [], "results": {"operations": rows}})))
-    assert runner.apply(lab) == runner.Outcome(["Boot arguments | For the next boot"], 2, waits=True)
+    assert runner.apply(lab) == runner.DeployResult(["Boot arguments | For the next boot"], 2, waits=True)
     planned = [
         {"name": "Boot arguments | For the next boot", "hosts_with_change": ["unit"]},
         {"name": runner.WAITS, "hosts_with_change": [], "hosts_with_conditional_change": []},

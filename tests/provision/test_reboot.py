@@ -15,7 +15,7 @@ from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.core.process import Result
 from hardwatt.lifecycle import up
 from hardwatt.provision import reboot, runner
-from hardwatt.provision.runner import Outcome
+from hardwatt.provision.runner import DeployResult
 
 END = Endpoint("n", "vm", "127.0.0.1", 40022, "lab", Path("/k"), Path("/kh"), "10.0.2.2", "10.0.2.15")
 
@@ -111,9 +111,9 @@ def test_the_reasons_are_read_from_the_node(node: Node) -> None:
 
 
 @pytest.fixture
-def outcomes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[Outcome]]:
+def outcomes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[DeployResult]]:
     """What the runs of the deploys end with, one after the other."""
-    found: list[Outcome] = []
+    found: list[DeployResult] = []
     monkeypatch.setattr(runner, "apply", lambda _: found.pop(0))
     monkeypatch.setattr(up, "described", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr("hardwatt.provision.node_data.takes_rpms", lambda _: False)
@@ -129,9 +129,9 @@ def state(tmp_path: Path) -> up.State:
 
 
 def test_the_deploys_run_again_after_the_reboot_that_they_ask_for(
-    tmp_path: Path, node: Node, outcomes: list[Outcome], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, node: Node, outcomes: list[DeployResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcomes += [Outcome(["Boot arguments"], 3, waits=True), Outcome(["kubeadm init"], 40)]
+    outcomes += [DeployResult(["Boot arguments"], 3, waits=True), DeployResult(["kubeadm init"], 40)]
     now = state(tmp_path)
     up._node(now)
     assert now.changes == ["Boot arguments", "rebooted: cgroup v2 is switched on", "kubeadm init"]
@@ -139,8 +139,8 @@ def test_the_deploys_run_again_after_the_reboot_that_they_ask_for(
     assert "cgroup v2 is switched on" in capsys.readouterr().err, "it is announced with its reason"
 
 
-def test_a_run_without_a_wish_reboots_nothing(tmp_path: Path, node: Node, outcomes: list[Outcome]) -> None:
-    outcomes += [Outcome([], 40)]
+def test_a_run_without_a_wish_reboots_nothing(tmp_path: Path, node: Node, outcomes: list[DeployResult]) -> None:
+    outcomes += [DeployResult([], 40)]
     now = state(tmp_path)
     up._node(now)
     assert now.changes == []
@@ -148,9 +148,9 @@ def test_a_run_without_a_wish_reboots_nothing(tmp_path: Path, node: Node, outcom
 
 
 def test_a_node_that_always_wants_another_reboot_is_an_error(
-    tmp_path: Path, node: Node, outcomes: list[Outcome]
+    tmp_path: Path, node: Node, outcomes: list[DeployResult]
 ) -> None:
-    outcomes += [Outcome([], 3, waits=True)] * (up.REBOOTS + 1)
+    outcomes += [DeployResult([], 3, waits=True)] * (up.REBOOTS + 1)
     with pytest.raises(LabError, match="yet another reboot after 2: cgroup v2"):
         up._node(state(tmp_path))
     assert node.ran.count("reboot") == up.REBOOTS

@@ -37,11 +37,11 @@ def lab_down(lab: Lab, yes: bool = False, keep_packages: bool = False) -> None:
 
 
 @command()
-def lab_first(lab: Lab) -> None:
+def lab_quickstart(lab: Lab) -> None:
     """Lab up, the first experiment, its report: what `make lab` runs."""
-    from hardwatt.lifecycle.quickstart import first
+    from hardwatt.lifecycle.quickstart import quickstart
 
-    raise Exit(code=first(lab, SHIPPED))
+    raise Exit(code=quickstart(lab, SHIPPED))
 
 
 @command(help={"as_json": "print JSON"})

@@ -34,7 +34,7 @@ def cells(*texts: str) -> list[Text]:
 
 
 @dataclasses.dataclass
-class Step:
+class RunningStep:
     """A step that is running: what it noted, and how much it changed."""
 
     title: str
@@ -54,7 +54,7 @@ _depth = 0
 
 
 @contextlib.contextmanager
-def step(title: str, *, folder: Path | None = None) -> Iterator[Step]:
+def step(title: str, *, folder: Path | None = None) -> Iterator[RunningStep]:
     """Announce a step with the time it took before, and say at its end how long it took.
 
     An error passes through; the step that failed is marked. With ``folder``, the time is
@@ -66,7 +66,7 @@ def step(title: str, *, folder: Path | None = None) -> Iterator[Step]:
     before = f"  (last time {_seconds(expected)})" if expected and expected >= 1 else ""
     pad = "  " * _depth
     say(f"{pad}> {title}{before}")
-    current = Step(title, _depth)
+    current = RunningStep(title, _depth)
     started = time.monotonic()
     _depth += 1
     try:

@@ -21,7 +21,7 @@ def obstacle(lab: Lab) -> str:
     return "; ".join(problem.text for problem in choice.problems(lab))
 
 
-def first(lab: Lab, shipped: Path) -> int:
+def quickstart(lab: Lab, shipped: Path) -> int:
     """Bring the lab up, run the first experiment and print the path of its report.
 
     Returns the exit code: 0, or ``NO_LAB`` where only the shipped bundle could be reported.

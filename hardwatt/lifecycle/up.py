@@ -34,7 +34,7 @@ REBOOTS = 2
 
 
 @dataclasses.dataclass
-class State:
+class LabState:
     """What a run of ``lab.up`` has made or found so far."""
 
     lab: Lab
@@ -53,16 +53,16 @@ class State:
         return self.endpoint
 
 
-def _restore(state: State) -> None:
+def _restore(state: LabState) -> None:
     """Put back what a killed experiment had switched off."""
     state.changes += operations.restore(state.lab)
 
 
-def _mirror(state: State) -> None:
+def _mirror(state: LabState) -> None:
     state.index = fill.fill(state.lab)
 
 
-def _machine(state: State) -> None:
+def _machine(state: LabState) -> None:
     machine = choice.resolve_machine(state.lab)
     before, obstacle = machine.status().state, machine.obstacle()
     say(f"  {machine.kind}: {machine.why}")
@@ -73,7 +73,7 @@ def _machine(state: State) -> None:
         state.changes.append(f"link restored ({obstacle})")
 
 
-def _node(state: State) -> None:
+def _node(state: LabState) -> None:
     """Provision the node; the mirror serves while that runs, and is not needed afterwards.
 
     Where the deploys want a reboot it comes between two runs of them: the second one has new facts.
@@ -92,7 +92,7 @@ def _node(state: State) -> None:
     raise LabError(f"the node wants yet another reboot after {REBOOTS}: {why}", hint="invoke lab.check")
 
 
-def _reboot(state: State) -> None:
+def _reboot(state: LabState) -> None:
     end = state.need_endpoint()
     why = "; ".join(reboot.reasons(end)) or "the deploys ask for it"
     with step(f"Reboot {end.name}", folder=state.lab.dir if state.lab else None) as current:
@@ -113,21 +113,21 @@ def described(lab: Lab, endpoint: Endpoint, index: Index) -> Iterator[None]:
         servers.stop_serving(lab)
 
 
-def _kubeconfig(state: State) -> None:
+def _kubeconfig(state: LabState) -> None:
     if client.fetch_kubeconfig(state.lab, state.need_endpoint()):
         state.changes.append("kubeconfig fetched")
 
 
-def _gitops(state: State) -> None:
+def _gitops(state: LabState) -> None:
     state.changes += control.bootstrap(state.lab, state.need_index(), status.switched_off(state.lab)).changed
 
 
-def _addons(state: State) -> None:
+def _addons(state: LabState) -> None:
     """Put back what kubeadm put into the cluster: DNS and kube-proxy, without which Flux cannot work."""
     state.changes += kubeadm_addons.restore(state.lab, state.need_endpoint(), status.switched_off(state.lab))
 
 
-def _ready(state: State) -> None:
+def _ready(state: LabState) -> None:
     """Wait until the node is Ready, every pod runs, and the lab has what it should have; name what is left out."""
     lab, off = state.lab, status.switched_off(state.lab)
     items = gitops_state.expected(lab, state.need_index())
@@ -152,27 +152,27 @@ def _ready(state: State) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class LabStep:
     """One named step of ``lab.up``."""
 
     name: str
     title: str
-    run: Callable[[State], None]
+    run: Callable[[LabState], None]
 
 
-STEPS: Sequence[Step] = (
-    Step("mirror", "Fill the mirror", _mirror),
-    Step("machine", "Start the machine", _machine),
-    Step("node", "Provision the node", _node),
-    Step("kubeconfig", "Fetch the kubeconfig", _kubeconfig),
-    Step("restore", "Restore what an interrupted experiment switched off", _restore),
-    Step("addons", "Restore what kubeadm put into the cluster", _addons),
-    Step("gitops", "Bootstrap Flux", _gitops),
-    Step("ready", "Wait for node and pods", _ready),
+STEPS: Sequence[LabStep] = (
+    LabStep("mirror", "Fill the mirror", _mirror),
+    LabStep("machine", "Start the machine", _machine),
+    LabStep("node", "Provision the node", _node),
+    LabStep("kubeconfig", "Fetch the kubeconfig", _kubeconfig),
+    LabStep("restore", "Restore what an interrupted experiment switched off", _restore),
+    LabStep("addons", "Restore what kubeadm put into the cluster", _addons),
+    LabStep("gitops", "Bootstrap Flux", _gitops),
+    LabStep("ready", "Wait for node and pods", _ready),
 )
 
 
-def select(names: Sequence[str]) -> Sequence[Step]:
+def select(names: Sequence[str]) -> Sequence[LabStep]:
     """Return the steps with these names, or all; an unknown name lists the right ones."""
     known = [item.name for item in STEPS]
     if unknown := sorted(set(names) - set(known)):
@@ -186,7 +186,7 @@ def up(lab: Lab, only: Sequence[str] = ()) -> list[str]:
     Raises ``LabError`` from the step that failed; running it again goes on there.
     """
     chosen = select(only)
-    state = State(lab)
+    state = LabState(lab)
     with lab_lock.locked(lab, "lab.up"):
         for item in chosen:
             with step(item.title, folder=lab.dir) as current:

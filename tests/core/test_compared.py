@@ -103,7 +103,7 @@ def ready(lab: Lab, monkeypatch: pytest.MonkeyPatch, found: Readiness) -> None:
     monkeypatch.setattr(client, "read", lambda _: status)
     monkeypatch.setattr(up_module, "READY_TIMEOUT", 0.0)
     index: Any = object()
-    up_module._ready(up_module.State(lab, index))
+    up_module._ready(up_module.LabState(lab, index))
 
 
 def test_lab_up_is_not_done_while_something_lacks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

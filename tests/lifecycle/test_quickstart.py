@@ -38,7 +38,7 @@ def test_the_shipped_bundle_is_reported_and_said_to_be_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(render, "report", lambda bundle: bundle / "results" / "report.html")
-    assert quickstart.first(lab(tmp_path), tmp_path / "shipped") == quickstart.NO_LAB != 0
+    assert quickstart.quickstart(lab(tmp_path), tmp_path / "shipped") == quickstart.NO_LAB != 0
     out = capsys.readouterr()
     assert out.out.splitlines() == [str(tmp_path / "shipped/results/report.html"), "shipped bundle, no lab"]
     assert "no lab here: this machine runs Darwin" in out.err
@@ -104,7 +104,7 @@ def test_a_counter_of_this_machine_is_told_at_the_start_and_at_the_end(
     monkeypatch.setattr(render, "report", lambda bundle: bundle / "report.html")
     monkeypatch.setattr(up_module, "up", lambda _: say("lab.up"))
     monkeypatch.setattr(operations, "run", lambda *_: tmp_path)
-    assert quickstart.first(lab(tmp_path, machine="embedded"), tmp_path) == 0
+    assert quickstart.quickstart(lab(tmp_path, machine="embedded"), tmp_path) == 0
     out = capsys.readouterr()
     start, middle, end = out.err.splitlines()
     assert start == end

@@ -9,7 +9,7 @@ from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json
 from hardwatt.lifecycle import up as up_module
-from hardwatt.lifecycle.up import STEPS, State, Step, select, up
+from hardwatt.lifecycle.up import STEPS, LabState, LabStep, select, up
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_an_unknown_step_lists_the_right_ones() -> None:
 
 def test_steps_run_in_their_own_order_whatever_was_asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
-    steps = [Step(name, name, lambda _, n=name: ran.append(n)) for name in "abc"]  # type: ignore[misc] # a default
+    steps = [LabStep(name, name, lambda _, n=name: ran.append(n)) for name in "abc"]  # type: ignore[misc] # a default
     monkeypatch.setattr(up_module, "STEPS", steps)
     assert up(lab, ["c", "a"]) == []
     assert ran == ["a", "c"]
@@ -40,14 +40,14 @@ def test_steps_run_in_their_own_order_whatever_was_asked(lab: Lab, monkeypatch: 
 def test_no_changes_is_said_when_nothing_changed(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(up_module, "STEPS", [Step("a", "Step A", lambda _: None)])
+    monkeypatch.setattr(up_module, "STEPS", [LabStep("a", "Step A", lambda _: None)])
     up(lab)
     assert capsys.readouterr().err.splitlines()[-1] == "No changes"
 
-    def change(state: State) -> None:
+    def change(state: LabState) -> None:
         state.changes.append("package kubelet installed")
 
-    monkeypatch.setattr(up_module, "STEPS", [Step("a", "Step A", change)])
+    monkeypatch.setattr(up_module, "STEPS", [LabStep("a", "Step A", change)])
     assert up(lab) == ["package kubelet installed"]
     err = capsys.readouterr().err
     assert "No changes" not in err
@@ -57,11 +57,11 @@ def test_no_changes_is_said_when_nothing_changed(
 def test_a_step_that_fails_is_marked_and_ends_it(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(_: State) -> None:
+    def fail(_: LabState) -> None:
         raise LabError("no", hint="yes")
 
-    never = Step("b", "Step B", lambda _: pytest.fail("ran after a failure"))
-    monkeypatch.setattr(up_module, "STEPS", [Step("a", "Step A", fail), never])
+    never = LabStep("b", "Step B", lambda _: pytest.fail("ran after a failure"))
+    monkeypatch.setattr(up_module, "STEPS", [LabStep("a", "Step A", fail), never])
     with pytest.raises(LabError, match="no"):
         up(lab)
     assert "x Step A: failed" in capsys.readouterr().err
@@ -70,6 +70,6 @@ def test_a_step_that_fails_is_marked_and_ends_it(
 
 
 def test_times_are_kept_for_the_next_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up_module, "STEPS", [Step("a", "Step A", lambda _: None)])
+    monkeypatch.setattr(up_module, "STEPS", [LabStep("a", "Step A", lambda _: None)])
     up(lab)
     assert "Step A" in read_json(lab.dir / "timings.json", {})

@@ -117,15 +117,15 @@ def outcomes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[Deplo
     monkeypatch.setattr(runner, "apply", lambda _: found.pop(0))
     monkeypatch.setattr(up, "described", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr("hardwatt.provision.node_data.takes_rpms", lambda _: False)
-    monkeypatch.setattr(up.State, "need_index", lambda self: None)
+    monkeypatch.setattr(up.LabState, "need_index", lambda self: None)
     monkeypatch.setattr(reboot, "reboot", lambda end: node.ran.append("reboot"))
     node.reason = "cgroup v2 is switched on\n"
     yield found
     assert not found, "the deploys ran less often than they should"
 
 
-def state(tmp_path: Path) -> up.State:
-    return up.State(Lab(Settings(name="t1"), tmp_path, tmp_path / ".lab/t1"), endpoint=END)
+def state(tmp_path: Path) -> up.LabState:
+    return up.LabState(Lab(Settings(name="t1"), tmp_path, tmp_path / ".lab/t1"), endpoint=END)
 
 
 def test_the_deploys_run_again_after_the_reboot_that_they_ask_for(

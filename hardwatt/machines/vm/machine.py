@@ -18,7 +18,7 @@ from hardwatt.core import process as core_process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
-from hardwatt.core.progress import Step, step
+from hardwatt.core.progress import RunningStep, step
 from hardwatt.core.wait import be_patient, wait
 from hardwatt.machines import identity, rootfs
 from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
@@ -169,7 +169,7 @@ class VmMachine:
         wait(lambda: qemu.running(self._disk), lambda left: not left, what="end of QEMU", timeout=20, delay=0.1)
         return len(found)
 
-    def _boot(self, image: Image, accel: Accel, current: Step) -> None:
+    def _boot(self, image: Image, accel: Accel, current: RunningStep) -> None:
         lab = self.lab
         client = identity.ensure_key(lab, identity.CLIENT_KEY)
         state = self._state() or {"kind": self.kind, "ident": identity.ident(lab), "uuid": str(uuid.uuid4())}

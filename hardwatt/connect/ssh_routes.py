@@ -102,7 +102,8 @@ def options(key: Path, known_hosts: Path) -> list[str]:
 def proxy_command(end: Endpoint, target: str = "%h:%p") -> str:
     """Return the command through which a connection to ``target`` goes; empty where none is needed.
 
-    ``%h:%p`` is what ssh itself fills in. The command is for a program that starts it as it is; ``way`` gives the form
+    ``%h:%p`` is what ssh itself fills in. The command is for a program that starts it as it is; ``proxy_options``
+    gives the form
     that ssh reads.
     """
     if not end.jump:
@@ -112,7 +113,7 @@ def proxy_command(end: Endpoint, target: str = "%h:%p") -> str:
     return f"{shlex.join(start)} -W {target} {shlex.quote(f'{hop.user}@{hop.address}')}"
 
 
-def way(end: Endpoint) -> list[str]:
+def proxy_options(end: Endpoint) -> list[str]:
     """Return ssh's options that lead through the jump host, if there is one."""
     if not end.jump:
         return []
@@ -148,13 +149,13 @@ def _for_pyinfra(path: Path, misread: re.Pattern[str]) -> Path:
     return near
 
 
-def git_way(end: Endpoint, port: int) -> list[str]:
+def git_proxy_options(end: Endpoint, port: int) -> list[str]:
     """Return ssh's options with which git, asked for the node's own address and ``port``, gets there from here."""
     here = end.port_here(port)
     if here != port:
         alias = f"[{end.node_address}]:{port}"
         return ["-o", f"HostName={end.address}", "-o", f"Port={here}", "-o", f"HostKeyAlias={alias}"]
-    return way(end)
+    return proxy_options(end)
 
 
 def direct(end: Endpoint) -> bool:

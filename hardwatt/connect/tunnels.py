@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
-from hardwatt.connect.ssh_routes import direct, options, way
+from hardwatt.connect.ssh_routes import direct, options, proxy_options
 from hardwatt.core import process as core_process
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
@@ -61,7 +61,7 @@ def _listening(ssh: Ssh, ports: Sequence[int]) -> bool:
 
 def _tunnel_argv(end: Endpoint, forwards: list[str]) -> list[str]:
     return [
-        "ssh", *options(end.key, end.known_hosts), *way(end), "-N", "-o", "ExitOnForwardFailure=yes",
+        "ssh", *options(end.key, end.known_hosts), *proxy_options(end), "-N", "-o", "ExitOnForwardFailure=yes",
         "-p", str(end.port), *forwards, f"{end.user}@{end.address}",
     ]  # fmt: skip
 

@@ -115,7 +115,7 @@ def _node(lab: Lab, endpoint: Endpoint, name: str = "lab") -> GitRemote:
     remote = git_keys.remote(endpoint)
     git_keys.ensure(lab)
     known_hosts = _known_hosts(lab, "known_hosts", remote.known_host)
-    way = ssh_routes.git_way(endpoint, git_keys.PORT)
+    way = ssh_routes.git_proxy_options(endpoint, git_keys.PORT)
     command = git_keys.ssh_command(git_keys.path(lab, "controller"), known_hosts, way=way)
     env = {"GIT_SSH_COMMAND": command, "SSH_KNOWN_HOSTS": str(known_hosts)}
     url = remote.url(name)

@@ -74,4 +74,4 @@ def why_not(status: MachineStatus) -> str:
 def ssh_argv(end: Endpoint) -> list[str]:
     """Return the ssh command to a node, with the lab's own key and known hosts and no others."""
     chosen = ssh_routes.options(end.key, end.known_hosts)
-    return ["ssh", *chosen, *ssh_routes.way(end), "-p", str(end.port), f"{end.user}@{end.address}"]
+    return ["ssh", *chosen, *ssh_routes.proxy_options(end), "-p", str(end.port), f"{end.user}@{end.address}"]

@@ -57,7 +57,7 @@ def test_both_host_keys_are_checked_and_nothing_of_the_user_s_is_used() -> None:
     for option in ("StrictHostKeyChecking=yes", "UserKnownHostsFile=/k/known_hosts", "IdentityAgent=none"):
         assert option in words
     assert words[words.index("-F") + 1] == "none"
-    assert ssh_routes.way(END) == []
+    assert ssh_routes.proxy_options(END) == []
     assert ssh_routes.ssh_config(END) == ""
     assert ssh_routes.ssh_config(JUMPED).splitlines()[0] == "Host 198.51.100.7"
     assert f"ProxyJump {ssh_routes.Hop.parse(JUMPED.jump)}" in ssh_routes.ssh_config(JUMPED)
@@ -65,11 +65,11 @@ def test_both_host_keys_are_checked_and_nothing_of_the_user_s_is_used() -> None:
 
 
 def test_git_finds_the_node_by_its_own_address_and_knows_it_by_that() -> None:
-    assert ssh_routes.git_way(FORWARDED, 2222) == [
+    assert ssh_routes.git_proxy_options(FORWARDED, 2222) == [
         "-o", "HostName=127.0.0.1", "-o", "Port=42222", "-o", "HostKeyAlias=[10.0.2.15]:2222",
     ]  # fmt: skip
-    assert ssh_routes.git_way(END, 2222) == []
-    assert ssh_routes.git_way(JUMPED, 2222)[1].startswith("ProxyCommand=ssh ")
+    assert ssh_routes.git_proxy_options(END, 2222) == []
+    assert ssh_routes.git_proxy_options(JUMPED, 2222)[1].startswith("ProxyCommand=ssh ")
 
 
 def lab(tmp_path: Path) -> Lab:

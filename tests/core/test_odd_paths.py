@@ -113,7 +113,7 @@ def test_ssh_and_paramiko_reach_a_node_behind_a_jump_host(behind: Endpoint) -> N
 
 def test_git_s_own_command_reaches_a_node(node: Endpoint, behind: Endpoint) -> None:
     for end in (node, behind):
-        command = git_keys.ssh_command(end.key, end.known_hosts, "ecdsa-sha2-nistp256", ssh_routes.way(end))
+        command = git_keys.ssh_command(end.key, end.known_hosts, "ecdsa-sha2-nistp256", ssh_routes.proxy_options(end))
         # git runs it so: with a shell, and the host and the remote command after it
         assert ran(["sh", "-c", f"{command} -p {end.port} root@127.0.0.1 'echo here'"]) == "here\n"
 
@@ -151,7 +151,7 @@ def test_pyinfra_is_named_files_of_the_checkout_from_there(monkeypatch: pytest.M
 
 
 def test_a_way_keeps_the_tokens_that_ssh_fills_in() -> None:
-    (_, option) = ssh_routes.way(dataclasses.replace(END, jump="jump", key=Path("/100%h:%p/key")))
+    (_, option) = ssh_routes.proxy_options(dataclasses.replace(END, jump="jump", key=Path("/100%h:%p/key")))
     assert option.endswith(" -W %h:%p root@jump")
     assert option.count("%h:%p") == 1
     words = shlex.split(option.partition("=")[2])

@@ -70,7 +70,7 @@ def test_git_goes_through_the_jump_host(story: Story, far: Endpoint, tmp_path: P
     # the jump host's key stands beside the git server's, as in the lab's own file
     shutil.copy(far.known_hosts, known_hosts)
     command = git_keys.ssh_command(
-        git_keys.path(story.lab, "controller"), known_hosts, way=ssh_routes.git_way(far, git_keys.PORT)
+        git_keys.path(story.lab, "controller"), known_hosts, way=ssh_routes.git_proxy_options(far, git_keys.PORT)
     )
     env = {**os.environ, "GIT_SSH_COMMAND": command}
     done = subprocess.run(["git", "ls-remote", remote.url("lab")], env=env, capture_output=True, text=True, check=True)

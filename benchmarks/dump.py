@@ -77,10 +77,10 @@ def ours(url: str, folder: Path, end: int, *, raw: bool = True) -> int:
     """Dump by hardwatt: raw answers and parquet, resumable."""
     from hardwatt.bundle.reader import Bundle
     from hardwatt.dump.client import Client
-    from hardwatt.dump.job import Wanted, dump
+    from hardwatt.dump.job import DumpSpec, dump
     from hardwatt.dump.stream import Options
 
-    wanted, options = Wanted((METRIC,), BEGIN * 1000, end * 1000), Options(keep_raw=raw)
+    wanted, options = DumpSpec((METRIC,), BEGIN * 1000, end * 1000), Options(keep_raw=raw)
     with Client(url) as client:
         out = dump(client, wanted, folder / f"ours-{raw}", source="modelled", options=options)
     return int(Bundle.open(out).samples(METRIC).select(pl.len()).collect().item())

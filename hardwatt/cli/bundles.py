@@ -58,7 +58,7 @@ def experiment_dump(
     """Dump raw samples from Prometheus into a bundle; the same command goes on after an interruption."""
     from hardwatt.dump import request
 
-    asked = request.Asked(
+    asked = request.DumpRequest(
         match or [], start, end, run, bundle, url, token_file, ca_file, source, out, parallel, not no_raw
     )
     print(request.dump(lab, asked))
@@ -132,5 +132,5 @@ def experiment_import(
     """Make a bundle of data that was measured elsewhere, and say what the instruments make of it."""
     from hardwatt.dump import request
 
-    words = request.Imported(file, source, out, runs, unit, metric, interval, range_joules)
+    words = request.ImportRequest(file, source, out, runs, unit, metric, interval, range_joules)
     print(request.import_(lab, words))

@@ -15,14 +15,14 @@ Key = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Chunks:
     """All samples of a selector, and the answers that they came from."""
 
     samples: list[SeriesSamples]
     bodies: list[RawBody]
 
 
-def fetch(client: Client, selector: str, start_ms: int, end_ms: int, *, longest_ms: int = LONGEST_MS) -> Pieces:
+def fetch(client: Client, selector: str, start_ms: int, end_ms: int, *, longest_ms: int = LONGEST_MS) -> Chunks:
     """Return every raw sample in [start_ms, end_ms], each once, at its exact millisecond.
 
     Pieces overlap by one millisecond: a range selector of Prometheus 3 leaves its left end out, one of
@@ -38,7 +38,7 @@ def fetch(client: Client, selector: str, start_ms: int, end_ms: int, *, longest_
         for series in result:
             found.setdefault(tuple(sorted(series.labels.items())), []).append(series)
     samples = [joined(key, parts, start_ms, end_ms) for key, parts in sorted(found.items())]
-    return Pieces([one for one in samples if one.ts.size], bodies)
+    return Chunks([one for one in samples if one.ts.size], bodies)
 
 
 def _answers(

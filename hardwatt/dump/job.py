@@ -17,7 +17,7 @@ from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import LabError, RefusedError, SettingsError
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError
-from hardwatt.dump.resume_log import Ledger
+from hardwatt.dump.resume_log import ResumeLog
 from hardwatt.dump.selectors import DEFAULT, selector
 from hardwatt.dump.stream import Options, Progress, Stream
 
@@ -31,7 +31,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DumpSpec:
     """What to dump: selectors (all that the toolkit itself uses, if none), from ``start_ms`` to ``end_ms``."""
 
     match: tuple[str, ...]
@@ -96,7 +96,7 @@ def window_of(bundle: Path, run_id: str) -> tuple[int, int]:
 
 def dump(
     client: Client,
-    wanted: Wanted,
+    wanted: DumpSpec,
     folder: Path,
     *,
     source: Literal["", "rapl", "modelled"] = "",
@@ -113,7 +113,7 @@ def dump(
     options = options or Options()
     say(f"to go on with this dump later: --start {wanted.start_ms / 1000} --end {wanted.end_ms / 1000}")
     writer = _writer(client, wanted, folder, source)
-    ledger = Ledger(folder / f".{RUN_ID}.jsonl", {"match": list(wanted.match), "start": wanted.start_ms,
+    ledger = ResumeLog(folder / f".{RUN_ID}.jsonl", {"match": list(wanted.match), "start": wanted.start_ms,
                                                   "end": wanted.end_ms, "raw": options.keep_raw})  # fmt: skip
     if ledger.done or ledger.rejected:
         bad = f", {ledger.rejected} were damaged and are fetched again" if ledger.rejected else ""
@@ -128,7 +128,7 @@ def dump(
     return folder
 
 
-def expanded(client: Client, wanted: Wanted) -> dict[str, str]:
+def expanded(client: Client, wanted: DumpSpec) -> dict[str, str]:
     """Return metric -> selector for all that is wanted: one selector may hold many metrics, each has its own file.
 
     Raise SettingsError where two selectors want the same metric: its parts would share samples.
@@ -148,7 +148,7 @@ def expanded(client: Client, wanted: Wanted) -> dict[str, str]:
     return found
 
 
-def _writer(client: Client, wanted: Wanted, folder: Path, source: Literal["", "rapl", "modelled"]) -> Writer:
+def _writer(client: Client, wanted: DumpSpec, folder: Path, source: Literal["", "rapl", "modelled"]) -> Writer:
     plan = {
         "study": "dump",
         "seed": 0,
@@ -168,7 +168,7 @@ def _writer(client: Client, wanted: Wanted, folder: Path, source: Literal["", "r
     return Writer.create(folder, plan, provenance(seed=0, source=known, host=facts))
 
 
-def _source(client: Client, wanted: Wanted) -> Literal["rapl", "modelled"]:
+def _source(client: Client, wanted: DumpSpec) -> Literal["rapl", "modelled"]:
     """Return what the meter says of its source; raise SettingsError where there was none to say it."""
     length = wanted.end_ms - wanted.start_ms
     rows, _ = client.query(f"last_over_time({INFO}[{length}ms])", wanted.end_ms)

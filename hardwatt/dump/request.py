@@ -18,7 +18,7 @@ from hardwatt.machines import reach_host
 
 
 @dataclass(frozen=True)
-class Asked:
+class DumpRequest:
     """The words of the command line; empty: not given."""
 
     match: list[str]
@@ -35,7 +35,7 @@ class Asked:
     keep_raw: bool
 
 
-def dump(lab: Lab, asked: Asked) -> Path:
+def dump(lab: Lab, asked: DumpRequest) -> Path:
     """Dump what was asked and return the bundle; raise LabError."""
     wanted = _wanted(asked)
     source = _source(asked.source)
@@ -63,16 +63,16 @@ def _say_crosschecks(bundle: Bundle) -> None:
         say(check.sentence)
 
 
-def _wanted(asked: Asked) -> job.Wanted:
+def _wanted(asked: DumpRequest) -> job.DumpSpec:
     if asked.run:
         if asked.start or not asked.bundle:
             raise SettingsError(
                 "--run needs --bundle, and stands instead of --start", hint="--bundle results/... --run ID"
             )
-        return job.Wanted(tuple(asked.match), *job.window_of(Path(asked.bundle), asked.run))
+        return job.DumpSpec(tuple(asked.match), *job.window_of(Path(asked.bundle), asked.run))
     if not asked.start:
         raise SettingsError("from when on?", hint="--start 1h, or --bundle results/... --run ID")
-    return job.Wanted(tuple(asked.match), job.moment(asked.start), job.moment(asked.end))
+    return job.DumpSpec(tuple(asked.match), job.moment(asked.start), job.moment(asked.end))
 
 
 def _source(text: str) -> Literal["", "rapl", "modelled"]:
@@ -82,7 +82,7 @@ def _source(text: str) -> Literal["", "rapl", "modelled"]:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportRequest:
     """The words of ``experiment.import``; empty or zero: not given."""
 
     file: str
@@ -95,7 +95,7 @@ class Imported:
     range_joules: float
 
 
-def import_(lab: Lab, words: Imported) -> Path:
+def import_(lab: Lab, words: ImportRequest) -> Path:
     """Import what was asked, say every figure and refusal, and return the bundle; raise LabError."""
     source = _source(words.source)
     if not source:

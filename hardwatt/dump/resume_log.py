@@ -25,7 +25,7 @@ class Done:
     files: Mapping[str, str]
 
 
-class Ledger:
+class ResumeLog:
     """A file of lines: what the dump is, then one line for each stretch that is done. Used by one thread."""
 
     def __init__(self, path: Path, job: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from hardwatt.bundle.writer import Writer
 from hardwatt.core.wait import wait
-from hardwatt.dump.chunks import LONGEST_MS, Pieces, fetch
+from hardwatt.dump.chunks import LONGEST_MS, Chunks, fetch
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError
 from hardwatt.dump.selectors import DEFAULT, REQUIRED, selector
@@ -77,7 +77,7 @@ def dump_run(
     return Dumped(counts, requests)
 
 
-def _inside(found: Pieces, t0_ms: int, t1_ms: int) -> bool:
+def _inside(found: Chunks, t0_ms: int, t1_ms: int) -> bool:
     return any(bool(np.any((one.ts >= t0_ms) & (one.ts <= t1_ms))) for one in found.samples)
 
 

@@ -21,7 +21,7 @@ from hardwatt.core.wait import wait
 from hardwatt.dump.chunks import SHORTEST_MS
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import TooMuchError, UnreachableError
-from hardwatt.dump.resume_log import Ledger, Stretch
+from hardwatt.dump.resume_log import ResumeLog, Stretch
 
 FIRST_MS = 120_000
 LONGEST_MS = 6 * 3_600_000
@@ -127,7 +127,7 @@ class Stream:
         self,
         client: Client,
         writer: Writer,
-        ledger: Ledger,
+        ledger: ResumeLog,
         run_id: str,
         options: Options,
         tell: Callable[[Progress], None],

@@ -131,7 +131,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, text: str, message: str) -
 def test_the_command_says_figures_and_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "plug.csv"
     file.write_text(table("watts", [10.0] * 20))
-    words = request.Imported(str(file), "rapl", str(tmp_path / "b"), "", "", "", 0.0, 0.0)
+    words = request.ImportRequest(str(file), "rapl", str(tmp_path / "b"), "", "", "", 0.0, 0.0)
     assert request.import_(open_lab(), words) == tmp_path / "b"
     assert "import node_joules: 1900 J (1900 to 1900)" in capsys.readouterr().err
     with pytest.raises(LabError, match="is not empty"):
@@ -150,4 +150,4 @@ def test_the_command_says_figures_and_refusals(tmp_path: Path, capsys: pytest.Ca
 def test_words_that_cannot_be_meant(change: dict[str, object], message: str) -> None:
     words = {"file": "x", "source": "rapl", "out": "", "runs": "", "unit": "", "metric": "", "interval": 0.0}
     with pytest.raises(SettingsError, match=message):
-        request.import_(open_lab(), request.Imported(**{**words, "range_joules": 0.0, **change}))  # type: ignore[arg-type]
+        request.import_(open_lab(), request.ImportRequest(**{**words, "range_joules": 0.0, **change}))  # type: ignore[arg-type]

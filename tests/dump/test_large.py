@@ -24,7 +24,7 @@ from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.dump import replay
 from hardwatt.dump.client import Client
-from hardwatt.dump.job import Wanted, dump
+from hardwatt.dump.job import DumpSpec, dump
 from hardwatt.dump.replay import Programs
 from hardwatt.dump.stream import Options
 
@@ -85,7 +85,7 @@ def child(place: str, hours: int, target: int) -> None:
             end = (BEGIN + hours * 3600) * 1000
             dump(
                 client,
-                Wanted((METRIC,), BEGIN * 1000, end),
+                DumpSpec((METRIC,), BEGIN * 1000, end),
                 folder / "d",
                 source="modelled",
                 options=Options(target=target),

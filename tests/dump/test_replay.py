@@ -21,7 +21,7 @@ from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.dump import replay as replaying
 from hardwatt.dump.client import Client
-from hardwatt.dump.job import Wanted, dump
+from hardwatt.dump.job import DumpSpec, dump
 from hardwatt.dump.openmetrics import metric_text, series_text
 from hardwatt.dump.replay import Programs, replayed
 from hardwatt.dump.run import dump_run
@@ -104,7 +104,7 @@ def url(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 def test_every_sample_comes_back_as_it_was(bundle: Bundle, url: str, tmp_path: Path) -> None:
     begin, end = bundle.runs[0].t0_ms - 60_000, bundle.runs[-1].t1_ms + 60_000
     with Client(url) as client:
-        wanted = Wanted(tuple(bundle.metrics), begin, end)
+        wanted = DumpSpec(tuple(bundle.metrics), begin, end)
         folder = dump(client, wanted, tmp_path / "d", source="modelled", options=Options(target=500))
     again = Bundle.open(folder)
     assert again.metrics == bundle.metrics
@@ -212,7 +212,7 @@ def test_a_prometheus_that_is_killed_and_comes_back_loses_no_sample(bundle: Bund
                 return ask(query, at_ms)
 
             client.samples = killed_once  # type: ignore[assignment, method-assign]
-            wanted = Wanted(tuple(bundle.metrics), begin, end)
+            wanted = DumpSpec(tuple(bundle.metrics), begin, end)
             out = dump(client, wanted, tmp_path / "d", source="modelled", options=Options(target=500, parallel=1))
     finally:
         process.stop()

@@ -13,17 +13,17 @@ from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.dump import request
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import UnreachableError
-from hardwatt.dump.request import Asked
+from hardwatt.dump.request import DumpRequest
 from hardwatt.instruments.node import CPU
 from tests.dump.conftest import T0, Server
 
 
-def asked(url: str, folder: Path, **more: object) -> Asked:
+def asked(url: str, folder: Path, **more: object) -> DumpRequest:
     words = {
         "match": ["up"], "start": str(T0 / 1000), "end": str(T0 / 1000 + 60), "run": "", "bundle": "", "url": url,
         "token_file": "", "ca_file": "", "source": "rapl", "out": str(folder / "d"), "parallel": 2, "keep_raw": True,
     }  # fmt: skip
-    return Asked(**{**words, **more})  # type: ignore[arg-type]
+    return DumpRequest(**{**words, **more})  # type: ignore[arg-type]
 
 
 def test_a_dump_by_its_address_with_a_token_file(prometheus: Server, tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import RefusedError, SettingsError
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError, TooMuchError, UnreachableError
-from hardwatt.dump.job import Wanted, dump, expanded, moment, read_token, window_of
+from hardwatt.dump.job import DumpSpec, dump, expanded, moment, read_token, window_of
 from hardwatt.dump.stream import Options, Progress
 from tests.dump.conftest import T0, Server
 
 HOURS = 3
 LAST = T0 + HOURS * 3_600_000
-WANTED = Wanted(("a_total", "b_total"), T0, LAST)
+WANTED = DumpSpec(("a_total", "b_total"), T0, LAST)
 
 
 def client(server: Server, **options: Any) -> Client:
@@ -200,7 +200,7 @@ def test_another_dump_is_not_mixed_into_a_folder(prometheus: Server, tmp_path: P
     unfinished(prometheus, folder)
     with client(prometheus) as asking:
         with pytest.raises(RefusedError, match="another plan"):
-            dump(asking, Wanted(("a_total",), T0, LAST), folder)
+            dump(asking, DumpSpec(("a_total",), T0, LAST), folder)
         with pytest.raises(RefusedError, match="another dump"):
             dump(asking, WANTED, folder, options=Options(keep_raw=False))
         dump(asking, WANTED, folder)
@@ -211,13 +211,13 @@ def test_another_dump_is_not_mixed_into_a_folder(prometheus: Server, tmp_path: P
 def test_a_selector_without_a_name_is_every_metric_it_has(prometheus: Server, tmp_path: Path) -> None:
     planted(prometheus)
     with client(prometheus) as asking:
-        found = expanded(asking, Wanted(('{job="x"}',), T0, LAST))
+        found = expanded(asking, DumpSpec(('{job="x"}',), T0, LAST))
         assert found["b_total"] == '{__name__="b_total",job="x"}'
         with pytest.raises(SettingsError, match="in two selectors"):
-            expanded(asking, Wanted(("a_total", '{job="x"}'), T0, LAST))
+            expanded(asking, DumpSpec(("a_total", '{job="x"}'), T0, LAST))
         with pytest.raises(SettingsError, match="no series selector"):
-            expanded(asking, Wanted(("rate(a_total[1m])",), T0, LAST))
-        folder = dump(asking, Wanted(('{job="x"}',), T0, T0 + 60_000), tmp_path / "d")
+            expanded(asking, DumpSpec(("rate(a_total[1m])",), T0, LAST))
+        folder = dump(asking, DumpSpec(('{job="x"}',), T0, T0 + 60_000), tmp_path / "d")
     assert Bundle.open(folder).metrics == ["a_total", "b_total", "hardwatt_meter_info"]
 
 
@@ -234,7 +234,7 @@ def test_joules_of_unknown_source_are_refused_until_somebody_says(prometheus: Se
 
 def test_nothing_there_is_said(prometheus: Server, tmp_path: Path) -> None:
     with client(prometheus) as asking, pytest.raises(IncompleteError, match="no such series"):
-        dump(asking, Wanted(("{x='y'}",), T0, LAST), tmp_path / "d")
+        dump(asking, DumpSpec(("{x='y'}",), T0, LAST), tmp_path / "d")
 
 
 def test_progress_tells_share_pace_and_time_left() -> None:
@@ -254,7 +254,7 @@ def test_moments() -> None:
         with pytest.raises(SettingsError, match=message):
             moment(text)
     with pytest.raises(SettingsError, match="ends before it starts"):
-        Wanted(("up",), 5, 5)
+        DumpSpec(("up",), 5, 5)
 
 
 def test_a_window_of_a_run(tmp_path: Path) -> None:

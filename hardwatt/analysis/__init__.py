@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardwatt.analysis.comparison import compare
-    from hardwatt.analysis.deviations import Otherwise
-    from hardwatt.analysis.external_table import Asked, Columns, analyse_table
+    from hardwatt.analysis.deviations import Deviations
+    from hardwatt.analysis.external_table import Columns, TableRequest, analyse_table
     from hardwatt.analysis.results import SCHEMA, analyse, destination
 
-__all__ = ["SCHEMA", "Asked", "Columns", "Otherwise", "analyse", "analyse_table", "compare", "destination"]
+__all__ = ["SCHEMA", "Columns", "Deviations", "TableRequest", "analyse", "analyse_table", "compare", "destination"]
 _LEAF = {
-    "Asked": "hardwatt.analysis.external_table",
+    "TableRequest": "hardwatt.analysis.external_table",
     "Columns": "hardwatt.analysis.external_table",
-    "Otherwise": "hardwatt.analysis.deviations",
+    "Deviations": "hardwatt.analysis.deviations",
     "SCHEMA": "hardwatt.analysis.results",
     "analyse": "hardwatt.analysis.results",
     "analyse_table": "hardwatt.analysis.external_table",

@@ -14,7 +14,7 @@ OUTCOMES = {"node_cpu_seconds": "CPU-seconds", "node_joules": "J"}
 
 
 @dataclass(frozen=True)
-class Otherwise:
+class Deviations:
     """What somebody wants other than the plan; every field left out follows the plan."""
 
     outcome: str | None = None
@@ -32,7 +32,7 @@ class Otherwise:
             raise LabError(f"the margin of an equivalence test is above zero, not {self.margin:g}")
 
 
-def apply(planned: Mapping[str, Any], wanted: Otherwise | None) -> tuple[dict[str, Any], list[str]]:
+def apply(planned: Mapping[str, Any], wanted: Deviations | None) -> tuple[dict[str, Any], list[str]]:
     """Return what to analyse by, and a sentence for each departure from the plan (none: as planned)."""
     by = dict(planned)
     said: list[str] = []

@@ -38,7 +38,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TableRequest:
     """How to analyse the table. A table carries no plan, so what is not given is the usual."""
 
     columns: Columns = field(default_factory=Columns)
@@ -50,12 +50,12 @@ class Asked:
     seed: int = 0
 
 
-def analyse_table(path: Path | str, asked: Asked | None = None, output: Path | None = None) -> Json:
+def analyse_table(path: Path | str, asked: TableRequest | None = None, output: Path | None = None) -> Json:
     """Analyse a table; with *output*, write results.json there.
 
     Raises `LabError` that names row and column of a mistake.
     """
-    file, asked = Path(path), asked or Asked()
+    file, asked = Path(path), asked or TableRequest()
     rows, foreign = _rows(file, asked)
     runs, measured = _runs(rows, asked, file.name)
     arms = _arms(runs, asked.baseline)
@@ -74,11 +74,11 @@ def analyse_table(path: Path | str, asked: Asked | None = None, output: Path | N
     return results
 
 
-def _pair_column(asked: Asked, foreign: bool) -> str:
+def _pair_column(asked: TableRequest, foreign: bool) -> str:
     return asked.columns.pair or ("repetition in __run_id" if foreign else "pair")
 
 
-def _rows(file: Path, asked: Asked) -> tuple[list[dict[str, str]], bool]:
+def _rows(file: Path, asked: TableRequest) -> tuple[list[dict[str, str]], bool]:
     """Return the rows and whether they are experiment-runner's."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
@@ -102,7 +102,7 @@ def _rows(file: Path, asked: Asked) -> tuple[list[dict[str, str]], bool]:
     return rows, foreign
 
 
-def _runs(rows: Sequence[Mapping[str, str | None]], asked: Asked, source: str) -> tuple[list[Run], Measured]:
+def _runs(rows: Sequence[Mapping[str, str | None]], asked: TableRequest, source: str) -> tuple[list[Run], Measured]:
     runs, outcomes, blocks = [], [], _Numbers()
     for number, row in enumerate(rows, start=1):
         where = f"row {number} of {source}"
@@ -141,7 +141,7 @@ class _Numbers:
         return self._known.setdefault(name, int(name) if name.isdecimal() else 1_000_000 + len(self._known))
 
 
-def _pair(row: Mapping[str, str | None], asked: Asked, where: str) -> str:
+def _pair(row: Mapping[str, str | None], asked: TableRequest, where: str) -> str:
     column = asked.columns.pair or ("pair" if "__run_id" not in row else None)
     if column is not None:
         if not (name := (row[column] or "").strip()):
@@ -182,7 +182,7 @@ def _arms(runs: Sequence[Run], baseline: str | None) -> list[str]:
     return [first, *(arm for arm in arms if arm != first)]
 
 
-def _results(data: table.Table, runs: Sequence[Run], arms: Sequence[str], asked: Asked) -> Json:
+def _results(data: table.Table, runs: Sequence[Run], arms: Sequence[str], asked: TableRequest) -> Json:
     planned = {"outcome": data.outcome, "unit": asked.unit, "confidence": asked.level, "margin": asked.margin}
     first, equal = answer.primary(data, planned), answer.equivalent(data, planned)
     options = {"level": asked.level, "seed": asked.seed}

@@ -24,7 +24,7 @@ from hardwatt.analysis import (
     sci,
     table,
 )
-from hardwatt.analysis.deviations import Otherwise, apply
+from hardwatt.analysis.deviations import Deviations, apply
 from hardwatt.analysis.figures import Json, figure, text
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
@@ -41,7 +41,7 @@ def analyse(
     write: bool = True,
     output: Path | None = None,
     carbon: Path | None = None,
-    otherwise: Otherwise | None = None,
+    otherwise: Deviations | None = None,
 ) -> dict[str, Any]:
     """Analyse a bundle and return the results; with *write*, store them as results.json.
 
@@ -78,7 +78,7 @@ def _folder(bundle: Path) -> Path:
     return bundle / "results"
 
 
-def _results(bundle: Bundle, carbon: sci.Sci, wanted: Otherwise | None) -> Json:
+def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Json:
     planned, departures = apply(bundle.plan.primary.model_dump(), wanted)
     measured = measure(bundle)
     known = sorted({one.name for one in measured.outcomes})
@@ -154,7 +154,7 @@ def _beside(bundle: Bundle, data: table.Table) -> Json:
     }
 
 
-def _without(data: table.Table, wanted: Otherwise | None) -> table.Table:
+def _without(data: table.Table, wanted: Deviations | None) -> table.Table:
     """Leave out the pairs that somebody asked to leave out, and name them among the exclusions."""
     if wanted is None:
         return data

@@ -87,11 +87,11 @@ def _report(given: argparse.Namespace) -> None:
 
 
 def _analyse(given: argparse.Namespace) -> None:
-    from hardwatt.analysis.deviations import Otherwise
+    from hardwatt.analysis.deviations import Deviations
     from hardwatt.report.render import report
 
     names = ("outcome", "confidence", "margin", "without_flagged", "without_repeated")
-    wanted = Otherwise(**{name: getattr(given, name) for name in names})
+    wanted = Deviations(**{name: getattr(given, name) for name in names})
     print(report(given.bundle, output=given.output, carbon=given.sci, otherwise=wanted))
 
 
@@ -102,13 +102,13 @@ def _compare(given: argparse.Namespace) -> None:
 
 
 def _table(given: argparse.Namespace) -> None:
-    from hardwatt.analysis.deviations import Otherwise
-    from hardwatt.analysis.external_table import Asked, Columns
+    from hardwatt.analysis.deviations import Deviations
+    from hardwatt.analysis.external_table import Columns, TableRequest
     from hardwatt.report.render import table
 
-    Otherwise(confidence=given.confidence, margin=given.margin)  # refuses a level or a margin that is none
+    Deviations(confidence=given.confidence, margin=given.margin)  # refuses a level or a margin that is none
     columns = Columns(value=given.value, arm=given.arm, pair=given.pair)
-    asked = Asked(columns, given.baseline, given.unit, given.confidence, given.margin)
+    asked = TableRequest(columns, given.baseline, given.unit, given.confidence, given.margin)
     print(table(given.file, asked, output=given.output or Path("results") / given.file.stem))
 
 

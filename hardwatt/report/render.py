@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from hardwatt.analysis.comparison import compare
-from hardwatt.analysis.deviations import Otherwise
-from hardwatt.analysis.external_table import Asked, analyse_table
+from hardwatt.analysis.deviations import Deviations
+from hardwatt.analysis.external_table import TableRequest, analyse_table
 from hardwatt.analysis.results import analyse, destination
 from hardwatt.core.files import read_json, write_atomic
 from hardwatt.report import numbers, plots, spread
@@ -23,7 +23,7 @@ def report(
     *,
     output: Path | None = None,
     carbon: Path | None = None,
-    otherwise: Otherwise | None = None,
+    otherwise: Deviations | None = None,
 ) -> Path:
     """Analyse a bundle, write report.html and report.md beside results.json, return report.html.
 
@@ -60,7 +60,7 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
     return page
 
 
-def table(path: Path | str, asked: Asked | None = None, *, output: Path) -> Path:
+def table(path: Path | str, asked: TableRequest | None = None, *, output: Path) -> Path:
     """Analyse somebody else's table; write results.json, report.md and report.html into *output*, return report.html.
 
     Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.external_table.analyse_table` does.

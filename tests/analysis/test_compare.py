@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from hardwatt.analysis.comparison import compare, side_by_side
-from hardwatt.analysis.deviations import Otherwise, apply
+from hardwatt.analysis.deviations import Deviations, apply
 from hardwatt.analysis.pooling import pool, welch
 from hardwatt.analysis.results import analyse
 from hardwatt.cli.console import main
@@ -94,7 +94,7 @@ def test_a_bundle_without_a_complete_pair_stands_beside_the_others(three_results
 def test_as_planned_there_are_no_departures(three_results: dict[str, Any]) -> None:
     assert three_results["departures"] == []
     plan = {"outcome": "node_cpu_seconds", "estimator": "mean paired difference", "confidence": 0.95}
-    same = Otherwise(outcome="node_cpu_seconds", confidence=0.95)
+    same = Deviations(outcome="node_cpu_seconds", confidence=0.95)
     assert apply(plan, same) == (plan, [])
     assert apply(plan, None) == (plan, [])
 
@@ -122,6 +122,6 @@ def test_wrong_departures_are_refused(three: Truth, capsys: pytest.CaptureFixtur
 
 
 def test_without_repeated_pairs_they_become_exclusions(three: Truth) -> None:
-    found = analyse(three.path, write=False, otherwise=Otherwise(without_repeated=True))
+    found = analyse(three.path, write=False, otherwise=Deviations(without_repeated=True))
     assert found["n"]["value"] == 3  # none was repeated
     assert found["departures"]

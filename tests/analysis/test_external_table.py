@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from hardwatt.analysis.external_table import Asked, Columns, analyse_table
+from hardwatt.analysis.external_table import Columns, TableRequest, analyse_table
 from hardwatt.cli.console import main
 from hardwatt.core.errors import LabError
 
@@ -40,7 +40,7 @@ def run_table(path: Path, done: str = "DONE") -> Path:
 
 
 def test_students_sleep_is_rs_paired_t_test(sleep: Path) -> None:
-    found = analyse_table(sleep, Asked(unit="h"))
+    found = analyse_table(sleep, TableRequest(unit="h"))
     estimate = found["primary"]["estimate"]
     assert (estimate["value"], estimate["low"], estimate["high"]) == pytest.approx(
         (1.58, 0.7001142, 2.4598858), abs=5e-8
@@ -54,13 +54,13 @@ def test_students_sleep_is_rs_paired_t_test(sleep: Path) -> None:
 
 def test_the_other_baseline_mirrors_the_answer(sleep: Path) -> None:
     there = analyse_table(sleep)["primary"]["estimate"]
-    back = analyse_table(sleep, Asked(baseline="drug 2"))["primary"]["estimate"]
+    back = analyse_table(sleep, TableRequest(baseline="drug 2"))["primary"]["estimate"]
     assert (back["value"], back["low"]) == pytest.approx((-there["value"], -there["high"]))
 
 
 def test_a_run_table_of_experiment_runner(tmp_path: Path) -> None:
     file = run_table(tmp_path / "run_table.csv", done="TODO")
-    found = analyse_table(file, Asked(Columns(value="energy", arm="framework"), unit="J"))
+    found = analyse_table(file, TableRequest(Columns(value="energy", arm="framework"), unit="J"))
     assert found["table"]["kind"] == "experiment-runner"
     assert found["n"]["value"] == 6
     d = [2.5 + 0.1 * (k % 3) for k in range(6)]
@@ -80,7 +80,7 @@ def test_the_command_writes_results_and_a_page(sleep: Path, tmp_path: Path, caps
     assert "hardwatt did not measure this" in text and "+1.6 h" in text and "## Robustness" in text
     first = (tmp_path / "out" / "results.json").read_bytes()
     assert json.loads(first)["equivalence"]["equivalent"] is True
-    analyse_table(sleep, Asked(unit="h", margin=3.0), tmp_path / "again")
+    analyse_table(sleep, TableRequest(unit="h", margin=3.0), tmp_path / "again")
     assert (tmp_path / "again" / "results.json").read_bytes() == first
 
 
@@ -129,4 +129,4 @@ def test_mistakes_are_named_with_their_row(text: str, says: str, tmp_path: Path)
 
 def test_a_baseline_that_is_not_there(sleep: Path) -> None:
     with pytest.raises(LabError, match="no row has the arm"):
-        analyse_table(sleep, Asked(baseline="placebo"))
+        analyse_table(sleep, TableRequest(baseline="placebo"))

@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 import hardwatt
-from hardwatt.analysis.deviations import Otherwise
+from hardwatt.analysis.deviations import Deviations
 from hardwatt.analysis.figures import figure, text
 from hardwatt.analysis.results import analyse, destination
 from hardwatt.analysis.table import build
@@ -115,7 +115,7 @@ def test_a_cross_check_that_does_not_hold_is_a_warning_that_names_its_windows(
 
 
 def test_the_planned_level_is_that_of_every_interval(three: Truth) -> None:
-    wide, narrow = (analyse(three.path, write=False, otherwise=Otherwise(confidence=c)) for c in (0.95, 0.5001))
+    wide, narrow = (analyse(three.path, write=False, otherwise=Deviations(confidence=c)) for c in (0.95, 0.5001))
     for path in (("joules", "difference"), ("primary", "estimate")):
         one, two = wide[path[0]][path[1]], narrow[path[0]][path[1]]
         assert one["high"] - one["low"] > 2 * (two["high"] - two["low"])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hardwatt.analysis import answer, ties
 from hardwatt.analysis.breakeven import break_even
 from hardwatt.analysis.equivalence import tost
-from hardwatt.analysis.external_table import Asked, analyse_table
+from hardwatt.analysis.external_table import TableRequest, analyse_table
 from hardwatt.analysis.multi_arm import several
 from hardwatt.analysis.offtime import off_time
 from hardwatt.analysis.order import theil_sen
@@ -227,7 +227,7 @@ def test_a_bound_that_meets_the_margin_is_not_inside(factor: float, tmp_path: Pa
     assert not tost([(0.3 - 0.2) * factor] * 6, 0.1 * factor).equivalent
     assert tost([0.1 * factor] * 6, 0.11 * factor).equivalent
     rows = scaled([(str(pair), f"{pair}.1") for pair in range(1, 7)], factor)
-    found = analyse_table(write(tmp_path / "t.csv", rows), Asked(margin=0.1 * factor))
+    found = analyse_table(write(tmp_path / "t.csv", rows), TableRequest(margin=0.1 * factor))
     assert found["equivalence"]["equivalent"] is False
     assert found["equivalence"]["p"]["value"] == 1.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.analysis.external_table import Asked
+from hardwatt.analysis.external_table import TableRequest
 from hardwatt.bundle.model import Provenance, Run
 from hardwatt.bundle.writer import Writer
 from hardwatt.cli.console import SHIPPED
@@ -67,7 +67,7 @@ def tabled(folder: Path) -> Path:
         lines += [f"{pair},push,{100 + commits + wobble},{commits},1800", f"{pair},pull,{115 - wobble},{commits},1800"]
     folder.mkdir(parents=True)
     (folder / "rates.csv").write_text("\n".join(lines) + "\n")
-    return table(folder / "rates.csv", Asked(unit="J"), output=folder / "out")
+    return table(folder / "rates.csv", TableRequest(unit="J"), output=folder / "out")
 
 
 CASES: dict[str, Callable[[Path], Path]] = {

@@ -24,7 +24,7 @@ class Supplied:
     verified: str
 
 
-class Supply:
+class BinarySource:
     """Gives each source's binaries, once, by the rules of a mode."""
 
     def __init__(self, *, mode: str, arch: str, downloads: Path, work: Path, upstream: Upstream, build: Build) -> None:

@@ -20,7 +20,7 @@ from hardwatt.core.errors import LabError
 from hardwatt.core.process import run
 from hardwatt.core.progress import say, step
 from hardwatt.mirror import apt, commit, debs, distro, images, oci, registry
-from hardwatt.mirror.binary_source import Supply
+from hardwatt.mirror.binary_source import BinarySource
 from hardwatt.mirror.build import go_build, go_family
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.index import Artefact, Index
@@ -66,7 +66,7 @@ class Filler(Publisher):
     """One run of ``fill``; its parts are arguments, so that tests can give small ones."""
 
     lock: Lock = dataclasses.field(kw_only=True)
-    supply: Supply = dataclasses.field(kw_only=True)
+    supply: BinarySource = dataclasses.field(kw_only=True)
 
     def run(self, wanted: Sequence[Job]) -> Index:
         """Make what is missing of ``wanted`` and publish it. Raises ``LabError``."""
@@ -145,7 +145,7 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
         if missing:
             _require_space(root, missing)
             say(_outlook(lab, lock, missing, len(wanted)))
-        supply = Supply(
+        supply = BinarySource(
             mode="build" if mode == "build" else "auto", arch=arch, downloads=lab.cache / "downloads",
             work=root / "tmp", upstream=Upstream(lab.settings.mirror.upstream),
             build=lambda family: go_build.build(family, cache=lab.cache, log=log),

@@ -8,7 +8,7 @@ from typing import Any
 from hardwatt.config import versions
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import parse
-from hardwatt.mirror.binary_source import Supply
+from hardwatt.mirror.binary_source import BinarySource
 from hardwatt.mirror.download import Upstream
 from hardwatt.mirror.fill import Filler
 from hardwatt.mirror.index import Index
@@ -84,7 +84,7 @@ def filler(
     """Return a run of fill over the small lock."""
     root = lab.cache / "mirror"
     (root / "tmp").mkdir(parents=True, exist_ok=True)
-    supply = Supply(
+    supply = BinarySource(
         mode=mode, arch=ARCH, downloads=lab.cache / "downloads", work=root / "tmp", upstream=Upstream(base), build=build
     )
     return Filler(root, ARCH, lab.logs / "mirror.log", lock=lock, supply=supply)

@@ -19,7 +19,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
-from hardwatt.core.wait import patience
+from hardwatt.core.wait import timeout_factor
 from hardwatt.machines import choice
 
 ADMIN = "/etc/kubernetes/admin.conf"
@@ -126,7 +126,7 @@ class _Client(kubernetes_client.ApiClient):
 
     def call_api(self, *request: Any, **more: Any) -> Any:
         if more.get("_request_timeout") is None:
-            more["_request_timeout"] = (CONNECT_TIMEOUT * patience(), READ_TIMEOUT * patience())
+            more["_request_timeout"] = (CONNECT_TIMEOUT * timeout_factor(), READ_TIMEOUT * timeout_factor())
         return super().call_api(*request, **more)
 
 
@@ -182,8 +182,8 @@ def read(core: Any) -> ClusterStatus:
 
 
 def _read(core: Any) -> ClusterStatus:
-    nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT * patience()).items
-    pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT * patience()).items
+    nodes: list[Any] = core.list_node(_request_timeout=TIMEOUT * timeout_factor()).items
+    pods: list[Any] = core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT * timeout_factor()).items
     return ClusterStatus({node.metadata.name: _ready(node) for node in nodes}, tuple(Pod.of(pod) for pod in pods))
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hardwatt.core.wait import patience
+from hardwatt.core.wait import timeout_factor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Limits:
 
     def patient(self) -> "Limits":
         """Return the limits with the patience of this process."""
-        return Limits(*(value * patience() for value in dataclasses.astuple(self)))
+        return Limits(*(value * timeout_factor() for value in dataclasses.astuple(self)))
 
 
 REMOTE = Limits()

@@ -21,7 +21,7 @@ from typing import Any
 from hardwatt.core import tied as wrapper
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.limits import LOCAL
-from hardwatt.core.wait import patience, wait
+from hardwatt.core.wait import timeout_factor, wait
 
 logger = logging.getLogger("hardwatt.core.process")
 
@@ -63,7 +63,7 @@ def run(
     seconds pass (``None``: the limit of local commands); ``LabError`` when the program is not there.
     """
     command = tuple(os.fspath(part) for part in argv)
-    limit = LOCAL.whole * patience() if timeout is None else timeout
+    limit = LOCAL.whole * timeout_factor() if timeout is None else timeout
     logger.debug("run: %s", shlex.join(command))
     started = time.monotonic()
     try:

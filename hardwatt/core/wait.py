@@ -14,13 +14,13 @@ logger = logging.getLogger("hardwatt.core.wait")
 _patience = 1.0
 
 
-def be_patient(factor: float) -> None:
+def set_timeout_factor(factor: float) -> None:
     """Make every wait of this process longer: for a machine whose processor is emulated."""
     global _patience
     _patience = factor
 
 
-def patience() -> float:
+def timeout_factor() -> float:
     """Return by how much waits are longer than they say."""
     return _patience
 

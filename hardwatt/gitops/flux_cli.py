@@ -9,7 +9,7 @@ import yaml
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError
 from hardwatt.core.process import run
-from hardwatt.core.wait import patience
+from hardwatt.core.wait import timeout_factor
 from hardwatt.gitops.errors import explain
 from hardwatt.gitops.flux import COMPONENTS, DesiredFlux
 
@@ -19,7 +19,7 @@ BOOTSTRAP_MINUTES = 5
 
 def minutes() -> int:
     """Return the minutes that a bootstrap gets."""
-    return round(BOOTSTRAP_MINUTES * patience())
+    return round(BOOTSTRAP_MINUTES * timeout_factor())
 
 
 def bootstrap(argv: Sequence[str], secrets: Mapping[str, str], where: str, log: Path) -> None:

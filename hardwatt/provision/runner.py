@@ -24,7 +24,7 @@ from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import read_json
 from hardwatt.core.progress import say
-from hardwatt.core.wait import patience
+from hardwatt.core.wait import timeout_factor
 from hardwatt.machines import choice
 from hardwatt.provision.node_data import node_file, write_node_data
 
@@ -197,7 +197,9 @@ def _pyinfra(
 def _ended(lab: Lab, argv: Sequence[str], env: Mapping[str, str], log: Path) -> process.Result:
     """Run a program on the node's deploys to its end, whatever it is. Raises ``LabError`` where that takes too long."""
     try:
-        return process.run(argv, cwd=lab.root, env=env, timeout=TIMEOUT * patience(), check=False, log=log, tied=True)
+        return process.run(
+            argv, cwd=lab.root, env=env, timeout=TIMEOUT * timeout_factor(), check=False, log=log, tied=True
+        )
     except CommandError as error:
         address = read_json(node_file(lab))["ssh"]["address"]
         raise LabError(

@@ -4,7 +4,7 @@ import pytest
 
 from hardwatt.core import wait as wait_module
 from hardwatt.core.errors import WaitError
-from hardwatt.core.wait import be_patient, patience, wait
+from hardwatt.core.wait import set_timeout_factor, timeout_factor, wait
 
 
 class Clock:
@@ -59,11 +59,11 @@ def test_an_emulated_machine_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> 
     now = [0.0]
     monkeypatch.setattr("hardwatt.core.wait.time.monotonic", lambda: now[0])
     monkeypatch.setattr("hardwatt.core.wait.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
-    be_patient(5)
+    set_timeout_factor(5)
     try:
         with pytest.raises(WaitError, match="not ready after 50 s"):
             wait(lambda: False, bool, what="it", timeout=10)
-        assert patience() == 5
+        assert timeout_factor() == 5
     finally:
-        be_patient(1)
+        set_timeout_factor(1)
     assert now[0] == 50

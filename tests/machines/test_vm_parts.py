@@ -20,7 +20,7 @@ from hardwatt.core import process as core_process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
-from hardwatt.core.wait import be_patient, patience, wait
+from hardwatt.core.wait import set_timeout_factor, timeout_factor, wait
 from hardwatt.machines import choice, host_facts, identity
 from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.rootfs import Sources
@@ -41,7 +41,7 @@ PORTS = Ports(40022, 46443, 42222)
 @pytest.fixture(autouse=True)
 def usual_patience() -> Iterator[None]:
     yield
-    be_patient(1)
+    set_timeout_factor(1)
 
 
 def lab(tmp_path: Path, **more: object) -> Lab:
@@ -224,9 +224,9 @@ def test_states_are_told_apart(tmp_path: Path) -> None:
     assert own is not None
     write_json(mine.dir / "machine.json", {**state, "process": own.to_dict()})
     assert machine.status().state == "running"
-    assert patience() == 1
+    assert timeout_factor() == 1
     assert machine.start() == end, "a machine that runs is left alone"
-    assert patience() == vm_machine.EMULATED, "and what is emulated is waited for longer"
+    assert timeout_factor() == vm_machine.EMULATED, "and what is emulated is waited for longer"
 
 
 def test_a_guest_whose_start_was_killed_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

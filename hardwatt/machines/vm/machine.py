@@ -19,7 +19,7 @@ from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.process import Process
 from hardwatt.core.progress import RunningStep, step
-from hardwatt.core.wait import be_patient, wait
+from hardwatt.core.wait import set_timeout_factor, wait
 from hardwatt.machines import identity, rootfs
 from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
 from hardwatt.machines.host_facts import Problem
@@ -133,7 +133,7 @@ class VmMachine:
         if not state.get("endpoint"):
             raise LabError(f"the lab {self.lab.name} has no machine", hint="invoke lab.machine.start")
         if state["accel"] == "tcg":
-            be_patient(EMULATED)
+            set_timeout_factor(EMULATED)
         return Endpoint.from_dict(state["endpoint"])
 
     def obstacle(self) -> str:

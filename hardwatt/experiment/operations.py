@@ -26,11 +26,11 @@ from hardwatt.experiment.plan.study_model import ARMS, WORKLOADS, Study
 from hardwatt.experiment.run import resume as resuming
 from hardwatt.experiment.run.journal import ABANDONED, FINISHED, JOURNAL, RUNNING, ExperimentState, Journal
 from hardwatt.experiment.run.loop import Engine
-from hardwatt.experiment.testbed.interface import Plant, TestbedFacts
+from hardwatt.experiment.testbed.interface import Testbed, TestbedFacts
 from hardwatt.experiment.testbed.workload import code_hashes
 from hardwatt.machines.lab_lock import locked
 
-OpenPlant = Callable[[Lab], AbstractContextManager[Plant]]
+OpenTestbed = Callable[[Lab], AbstractContextManager[Testbed]]
 OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]
 
 
@@ -87,7 +87,7 @@ def run(
     size: str = "",
     resume: bool = False,
     despite_changes: bool = False,
-    open_plant: OpenPlant | None = None,
+    open_testbed: OpenTestbed | None = None,
 ) -> Path:
     """Run a study and return its finished bundle; ``size`` is ``quick`` (where none is given) or ``full``.
 
@@ -100,36 +100,36 @@ def run(
     """
     if study:
         load_study(lab.root, study)  # a mistake in it is told before anything is opened
-    with locked(lab, "experiment.run"), (open_plant or _real_plant)(lab) as plant:
+    with locked(lab, "experiment.run"), (open_testbed or _real_testbed)(lab) as testbed:
         journal = Journal.load(lab.dir / JOURNAL)
-        for line in _undo(journal, plant.cluster) if journal is not None else ():
+        for line in _undo(journal, testbed.cluster) if journal is not None else ():
             say(line)
         if journal is not None and journal.state.state == RUNNING:
             resuming.refuse_another(journal.state, study, pairs, seed, size)
             if (Path(journal.state.bundle) / "manifest.json").exists():  # killed right after the last step
                 journal.close(FINISHED)
                 return Path(journal.state.bundle)
-            wanted, facts, writer = _go_on(lab, journal, plant, despite=despite_changes)
+            wanted, facts, writer = _go_on(lab, journal, testbed, despite=despite_changes)
         else:
             if resume:
                 raise LabError("no experiment is unfinished", hint="invoke experiment.run STUDY")
             wanted = plan(lab, study, pairs=pairs, seed=seed, size=size or QUICK)
-            facts = plant.facts(wanted.study)
+            facts = testbed.facts(wanted.study)
             journal, writer = _start(lab, wanted, facts)
-        return _finish(Engine(wanted, plant, journal, writer, say), facts)
+        return _finish(Engine(wanted, testbed, journal, writer, say), facts)
 
 
-def _go_on(lab: Lab, journal: Journal, plant: Plant, *, despite: bool) -> tuple[RunTable, TestbedFacts, Writer]:
+def _go_on(lab: Lab, journal: Journal, testbed: Testbed, *, despite: bool) -> tuple[RunTable, TestbedFacts, Writer]:
     """Open an unfinished experiment again, by the plan that its bundle holds."""
     state, folder = journal.state, Path(journal.state.bundle)
     wanted = resuming.plan_of(folder)
     if wanted is None:  # killed before the bundle was there: nothing was run
         wanted = plan(lab, state.study, pairs=state.pairs, seed=state.seed, size=state.size)
-        facts = plant.facts(wanted.study)
+        facts = testbed.facts(wanted.study)
         shutil.rmtree(folder, ignore_errors=True)
         say(f"starting the experiment in {folder}")
         return wanted, facts, _create(folder, wanted, facts)
-    facts = plant.facts(wanted.study)
+    facts = testbed.facts(wanted.study)
     writer = _open(folder, wanted, facts)
     found = resuming.changes(lab.root, wanted, state, _versions(facts))
     resuming.accept(writer, found, despite=despite)
@@ -179,12 +179,12 @@ def forget(lab: Lab) -> None:
         journal.close(ABANDONED)
 
 
-def _real_plant(lab: Lab) -> AbstractContextManager[Plant]:
+def _real_testbed(lab: Lab) -> AbstractContextManager[Testbed]:
     from hardwatt.experiment.testbed.kubernetes_testbed import (
-        open_plant,  # the kubernetes client takes a second to import
+        open_testbed,  # the kubernetes client takes a second to import
     )
 
-    return open_plant(lab)
+    return open_testbed(lab)
 
 
 def _real_cluster(lab: Lab) -> AbstractContextManager[Cluster]:
@@ -247,7 +247,7 @@ def _finish(engine: Engine, facts: TestbedFacts) -> Path:
     try:
         pairs = engine.run()
     finally:
-        _undo(engine.journal, engine.plant.cluster)
+        _undo(engine.journal, engine.testbed.cluster)
     writer.finish()
     engine.journal.close(FINISHED)
     if pairs < plan_.pairs:

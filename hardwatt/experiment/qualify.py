@@ -10,7 +10,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 from hardwatt.core.progress import say
-from hardwatt.experiment.operations import OpenPlant, run
+from hardwatt.experiment.operations import OpenTestbed, run
 from hardwatt.experiment.plan.qualification import Noise, Qualification, Recovered, save
 from hardwatt.experiment.plan.sample_size import FEWEST, sd_upper
 from hardwatt.experiment.plan.study_file import list_studies, load_study
@@ -21,7 +21,7 @@ KINDS = ("a/a", "positive")
 
 
 def qualify(
-    lab: Lab, *, hours: float, pairs: int | None = None, anew: bool = False, open_plant: OpenPlant | None = None
+    lab: Lab, *, hours: float, pairs: int | None = None, anew: bool = False, open_testbed: OpenTestbed | None = None
 ) -> list[str]:
     """Run both controls, store what the machine can detect in the lab's folder, and return it as lines.
 
@@ -38,7 +38,7 @@ def qualify(
     for kind, study in studies.items():
         if not _finished(done.get(kind, "")):
             say(f"qualify: {study.title} ({kind})")
-            bundle = run(lab, study.name, pairs=pairs or max(FEWEST, study.design.pairs), open_plant=open_plant)
+            bundle = run(lab, study.name, pairs=pairs or max(FEWEST, study.design.pairs), open_testbed=open_testbed)
             done[kind] = str(bundle)
             write_json(path, done)
     found = conclude(studies, {kind: Path(done[kind]) for kind in KINDS}, hours)

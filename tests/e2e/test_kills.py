@@ -1,6 +1,6 @@
 """Three kills at random moments of an experiment on a real cluster: no run is lost or counted twice.
 
-The simulated plant has thirty (``tests/experiment/test_run.py``); here the cluster, its API and the git server are
+The simulated testbed has thirty (``tests/experiment/test_run.py``); here the cluster, its API and the git server are
 real.
 """
 

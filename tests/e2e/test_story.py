@@ -199,14 +199,14 @@ def test_ten_cpu_seconds_in_a_window_are_ten_cpu_seconds(story: Story) -> None:
     from kubernetes import client
 
     from hardwatt.experiment.run.gate import node_cpu
-    from hardwatt.experiment.testbed.kubernetes_testbed import open_plant
+    from hardwatt.experiment.testbed.kubernetes_testbed import open_testbed
     from hardwatt.mirror import fill
 
     image = fill.load(story.lab).image("hardwatt.dev/runner").reference
     container = client.V1Container(name="burn", image=image, command=["sh", "-c", BURN])
     spec = client.V1PodSpec(containers=[container], restart_policy="Never", termination_grace_period_seconds=0)
     pod = client.V1Pod(metadata=client.V1ObjectMeta(name="burn"), spec=spec)
-    with cluster_client.client(story.lab) as api, open_plant(story.lab) as plant:
+    with cluster_client.client(story.lab) as api, open_testbed(story.lab) as testbed:
         core: Any = client.CoreV1Api(api)
         core.create_namespaced_pod("default", pod)
         try:
@@ -220,8 +220,8 @@ def test_ten_cpu_seconds_in_a_window_are_ten_cpu_seconds(story: Story) -> None:
             readings = []
             for edge in range(4):
                 if edge:
-                    plant.clock.sleep(24)
-                readings.append(node_cpu(plant.edge("burn", "start")))
+                    testbed.clock.sleep(24)
+                readings.append(node_cpu(testbed.edge("burn", "start")))
         finally:
             core.delete_namespaced_pod("burn", "default")
     windows = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(readings)]

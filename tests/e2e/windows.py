@@ -13,7 +13,7 @@ from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.wait import wait
 from hardwatt.dump.run import dump_run
-from hardwatt.experiment.testbed.kubernetes_testbed import KubePlant, open_plant
+from hardwatt.experiment.testbed.kubernetes_testbed import KubernetesTestbed, open_testbed
 from hardwatt.experiment.testbed.node_exporter import meter_info
 from hardwatt.instruments.crosschecks import Crosscheck, judged
 from hardwatt.instruments.figure import Figure
@@ -34,20 +34,20 @@ burn() { now; first=$used; while [ $used -lt $((first + $1)) ]; do now; done; ec
 class Windows:
     """Windows one after the other; ``bundle`` writes what was seen of them."""
 
-    def __init__(self, lab: Lab, plant: KubePlant, core: Any) -> None:
+    def __init__(self, lab: Lab, testbed: KubernetesTestbed, core: Any) -> None:
         self.lab, self.core = lab, core
-        self._plant = plant
+        self._testbed = testbed
         self._edges: list[tuple[Edge, Edge]] = []
 
     def during(self, name: str, act: Callable[[], object]) -> None:
         """Read the counters, do something, read them again."""
-        start = self._plant.edge(name, "start")
+        start = self._testbed.edge(name, "start")
         act()
-        self._edges.append((start, self._plant.edge(name, "end")))
+        self._edges.append((start, self._testbed.edge(name, "end")))
 
     def quiet(self, name: str, seconds: float) -> None:
         """A window in which nothing is done."""
-        self.during(name, lambda: self._plant.clock.sleep(seconds))
+        self.during(name, lambda: self._testbed.clock.sleep(seconds))
 
     def bundle(self, folder: Path) -> Bundle:
         """Dump every window and return them all."""
@@ -102,12 +102,12 @@ def windows(lab: Lab, *namespaces: str) -> Iterator[Windows]:
     """Yield windows of a lab that is up; the namespaces are there meanwhile, and gone afterwards."""
     from kubernetes import client
 
-    with cluster_client.client(lab) as api, open_plant(lab) as plant:
+    with cluster_client.client(lab) as api, open_testbed(lab) as testbed:
         core: Any = client.CoreV1Api(api)
         for name in namespaces:
             core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
         try:
-            yield Windows(lab, plant, core)
+            yield Windows(lab, testbed, core)
         finally:
             for name in namespaces:
                 core.delete_namespace(name)

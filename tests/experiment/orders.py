@@ -1,4 +1,4 @@
-"""What the order of runs does under drift: the engine on a simulated plant whose truth is known.
+"""What the order of runs does under drift: the engine on a simulated testbed whose truth is known.
 
 ``python -m tests.experiment.orders`` runs all sessions and writes ``docs/orders.json``, ``docs/orders.svg`` and the
 table in ``docs/orders.md``. The tests run few sessions, and hold the committed files against each other.
@@ -33,7 +33,7 @@ from hardwatt.experiment.plan.study_model import Study, override
 from hardwatt.experiment.run.journal import ExperimentState, Journal
 from hardwatt.experiment.run.loop import Engine
 from hardwatt.instruments.windows import Rule, integrate
-from tests.experiment.simulated import IDLE_CORES, Disk, SimPlant
+from tests.experiment.simulated import IDLE_CORES, Disk, SimulatedTestbed
 
 A, B = ARMS = ("arm-a", "arm-b")
 ORDERS = ("blocked", "shuffled", "randomised", "abba")
@@ -66,14 +66,14 @@ class Truth:
 class Spender(BaseArm):
     """An arm that spends what the truth says, and delivers at once."""
 
-    plant: "DriftPlant"
+    testbed: "DriftPlant"
 
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         yield
 
     def deliver(self, commit: Commit) -> None:
-        self.plant.delivered(commit)
+        self.testbed.delivered(commit)
 
 
 class Memory(Disk):
@@ -86,7 +86,7 @@ class Memory(Disk):
         """Keep nothing."""
 
 
-class DriftPlant(SimPlant):
+class DriftPlant(SimulatedTestbed):
     """The simulated lab with drift, noise, carry-over, failing deliveries, gaps and resets, seeded."""
 
     def __init__(self, truth: Truth, session_seconds: float, seed: int) -> None:
@@ -115,7 +115,7 @@ class DriftPlant(SimPlant):
         self._run = row.run_id
         self.samples[row.run_id] = []
         arm = Spender(mock.Mock(spec=["run_id"]))
-        arm.plant = self
+        arm.testbed = self
         return arm
 
     def delivered(self, commit: Commit) -> None:
@@ -234,25 +234,25 @@ class Outcome:
 def session(study: Study, order: str, truth: Truth, seed: int, pairs: int = PAIRS) -> Outcome:
     """Run one session through the engine and analyse it as its order asks for."""
     plan = plan_of(study, order, seed, pairs)
-    plant = DriftPlant(truth, length(plan), seed)
+    testbed = DriftPlant(truth, length(plan), seed)
     with tempfile.TemporaryDirectory() as folder, mock.patch("hardwatt.experiment.run.loop.write_json"):
         writer = MemoryWriter(Path(folder))
         journal = MemoryJournal(Path(folder) / "journal", ExperimentState("orders", seed, pairs, "", folder, {}))
-        done = Engine(plan, plant, journal, writer, lambda text: None).run()
+        done = Engine(plan, testbed, journal, writer, lambda text: None).run()
     assert done == pairs, f"{done} of {pairs} pairs are complete"
-    values = _values(plant, [run for run in writer.runs if run.status == "done"])
+    values = _values(testbed, [run for run in writer.runs if run.status == "done"])
     idle = IDLE_CORES * study.estimand.window_seconds
     failed = sum(run.status == "failed" for run in writer.runs)
     estimate, found = analysed(values, paired=order in ("randomised", "abba"))
     return Outcome(100 * estimate / idle, found, failed)
 
 
-def _values(plant: DriftPlant, runs: Sequence[Run]) -> list[tuple[Run, float]]:
+def _values(testbed: DriftPlant, runs: Sequence[Run]) -> list[tuple[Run, float]]:
     """Integrate the windows of all runs from their samples, with the product's own instrument."""
     frames = [
         pl.DataFrame({"series_id": number, "ts": ts - run.t0_ms, "value": value})
         for number, run in enumerate(runs)
-        for ts, value in [np.array(plant.samples[run.run_id]).T]
+        for ts, value in [np.array(testbed.samples[run.run_id]).T]
     ]
     length = round(statistics.median(run.t1_ms - run.t0_ms for run in runs))
     table = integrate(pl.concat(frames), 0, length, NODE).sort("series_id")

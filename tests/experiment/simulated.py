@@ -160,7 +160,7 @@ class SimCluster:
 
 
 class SimRollouts:
-    """Revisions become Ready at moments that the plant decided."""
+    """Revisions become Ready at moments that the testbed decided."""
 
     def __init__(self, clock: SimClock) -> None:
         self._clock = clock
@@ -177,8 +177,8 @@ class SimRollouts:
         return list(self.moments)
 
 
-class SimPlant:
-    """The plant. ``on`` is called with the name of everything that happens, and may raise."""
+class SimulatedTestbed:
+    """The testbed. ``on`` is called with the name of everything that happens, and may raise."""
 
     def __init__(self, path: Path, *, on: Callable[[str], None] = lambda event: None) -> None:
         self.disk = Disk(path)
@@ -302,6 +302,6 @@ class SimPlant:
 
 
 @contextlib.contextmanager
-def opened(plant: SimPlant, lab: Any) -> Iterator[SimPlant]:
-    """Give the engine a plant that the test made."""
-    yield plant
+def opened(testbed: SimulatedTestbed, lab: Any) -> Iterator[SimulatedTestbed]:
+    """Give the engine a testbed that the test made."""
+    yield testbed

@@ -22,7 +22,7 @@ from hardwatt.experiment.plan.preregistration import printed
 from hardwatt.experiment.plan.run_table import Row
 from hardwatt.experiment.plan.study_model import Study
 from hardwatt.experiment.qualify import control, qualify
-from tests.experiment.simulated import CLOCK_OFFSET_MS, SimPlant, opened
+from tests.experiment.simulated import CLOCK_OFFSET_MS, SimulatedTestbed, opened
 
 CPU, READ_AT = "hardwatt_node_cpu_seconds_total", "hardwatt_meter_read_timestamp_seconds"
 NOISE = 0.1
@@ -32,7 +32,7 @@ NOISE = 0.1
 class Burns(BaseArm):
     """Delivers at once; in a window of the arm ``burn``, a known number of CPU-seconds is spent."""
 
-    plant: "Metered"
+    testbed: "Metered"
     arm: str
 
     @contextlib.contextmanager
@@ -40,13 +40,13 @@ class Burns(BaseArm):
         yield
 
     def deliver(self, commit: Commit) -> None:
-        self.plant.deliver(commit)
+        self.testbed.deliver(commit)
 
     def actions(self) -> list[Action]:
-        return [Action(5.0, lambda: self.plant.spend(self.arm))]
+        return [Action(5.0, lambda: self.testbed.spend(self.arm))]
 
 
-class Metered(SimPlant):
+class Metered(SimulatedTestbed):
     """A simulated lab whose meter is scraped every second."""
 
     def __init__(self, path: Path, *, noise: float = NOISE, burnt: float = 5.0, seed: int = 1) -> None:
@@ -61,7 +61,7 @@ class Metered(SimPlant):
         if self.stop_after == 0:
             raise KeyboardInterrupt
         arm = Burns(mock.Mock(spec=["run_id"]))
-        arm.plant, arm.arm = self, row.arm
+        arm.testbed, arm.arm = self, row.arm
         return arm
 
     def deliver(self, commit: Commit) -> None:
@@ -92,8 +92,8 @@ def same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hardwatt.experiment.operations.secrets.randbelow", lambda limit: 7)
 
 
-def run(lab: Lab, plant: Metered, *, hours: float = 4.0, anew: bool = False) -> list[str]:
-    return qualify(lab, hours=hours, anew=anew, open_plant=lambda of: opened(plant, of))
+def run(lab: Lab, testbed: Metered, *, hours: float = 4.0, anew: bool = False) -> list[str]:
+    return qualify(lab, hours=hours, anew=anew, open_testbed=lambda of: opened(testbed, of))
 
 
 def test_the_shipped_controls_are_found(lab: Lab) -> None:
@@ -123,23 +123,23 @@ def test_a_machine_is_qualified_and_plans_use_it(lab: Lab, tmp_path: Path) -> No
 
 
 def test_an_interrupted_qualification_goes_on_where_it_was(lab: Lab, tmp_path: Path) -> None:
-    plant = Metered(tmp_path / "cluster.json")
-    plant.stop_after = 15  # in the second control: the first has twelve runs
+    testbed = Metered(tmp_path / "cluster.json")
+    testbed.stop_after = 15  # in the second control: the first has twelve runs
     with pytest.raises(KeyboardInterrupt):
-        run(lab, plant)
+        run(lab, testbed)
     assert len(list(lab.results.glob("control-aa-*"))) == 1
-    run(lab, plant)
+    run(lab, testbed)
     assert len(list(lab.results.glob("control-aa-*"))) == 1
     assert qualification.load(lab) is not None
 
 
 def test_another_experiment_that_is_unfinished_comes_first(lab: Lab, tmp_path: Path) -> None:
-    plant = Metered(tmp_path / "cluster.json")
-    plant.stop_after = 1
+    testbed = Metered(tmp_path / "cluster.json")
+    testbed.stop_after = 1
     with pytest.raises(KeyboardInterrupt):
-        operations.run(lab, "push-vs-pull", pairs=1, seed=1, open_plant=lambda of: opened(plant, of))
+        operations.run(lab, "push-vs-pull", pairs=1, seed=1, open_testbed=lambda of: opened(testbed, of))
     with pytest.raises(RefusedError, match="has another plan: study control-aa, not push-vs-pull"):
-        run(lab, plant)
+        run(lab, testbed)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from hardwatt.experiment.plan.run_table import Row
 from hardwatt.experiment.plan.study_file import Study, list_studies, load_study
 from hardwatt.experiment.run.journal import Journal
 from hardwatt.experiment.run.window import Window, deliver_first, deliveries, measure, push_first
-from hardwatt.experiment.testbed.interface import Plant
-from hardwatt.experiment.testbed.kubernetes_testbed import open_plant
+from hardwatt.experiment.testbed.interface import Testbed
+from hardwatt.experiment.testbed.kubernetes_testbed import open_testbed
 from hardwatt.experiment.testbed.rollouts import REVISION
 from tests.e2e.support import Story
 from tests.studies.figures import rows, table
@@ -92,29 +92,29 @@ class Seen:
 def deliver(node: Story, arm: str, study: Study, offsets: tuple[float, ...]) -> Seen:
     """Give a trace to one arm, as the engine does it, and look at the cluster at the end of the window."""
     row = Row(run_id="same", block=1, position=0, arm=arm, phase_seconds=0.0, offsets=offsets)
-    with node.lab.lock("a test"), open_plant(node.lab) as plant:
+    with node.lab.lock("a test"), open_testbed(node.lab) as testbed:
         journal = Journal.load(node.lab.dir / "experiment.json")
         assert journal is not None
-        with plant.quiet(study, journal):
+        with testbed.quiet(study, journal):
             try:
-                one = plant.arm(study, row, journal)
-                with plant.rollouts(study) as rollouts:
-                    first = push_first(plant, study, row)
+                one = testbed.arm(study, row, journal)
+                with testbed.rollouts(study) as rollouts:
+                    first = push_first(testbed, study, row)
                     with one.prepare():
-                        deliver_first(plant, study, row, one, rollouts, first)
-                        window = measure(plant, study, row, one, rollouts)
-                        return Seen(window, *_state(plant, study))
+                        deliver_first(testbed, study, row, one, rollouts, first)
+                        window = measure(testbed, study, row, one, rollouts)
+                        return Seen(window, *_state(testbed, study))
             finally:
-                plant.reset(study)
+                testbed.reset(study)
 
 
-def _state(plant: Plant, study: Study) -> tuple[dict[str, Any], set[str]]:
+def _state(testbed: Testbed, study: Study) -> tuple[dict[str, Any], set[str]]:
     """Return what the application is, without what names who made it or when, and its revisions' ReplicaSets."""
     space = study.workload.namespace
-    found = json.loads(json.dumps(plant.cluster.get("apps/v1", "Deployment", space, study.workload.app)))
+    found = json.loads(json.dumps(testbed.cluster.get("apps/v1", "Deployment", space, study.workload.app)))
     labels = {key: value for key, value in found["metadata"]["labels"].items() if "toolkit.fluxcd.io" not in key}
     spec = found["spec"]
-    sets = plant.cluster.list("apps/v1", "ReplicaSet", space)
+    sets = testbed.cluster.list("apps/v1", "ReplicaSet", space)
     return {"labels": labels, "spec": spec}, {one["metadata"]["annotations"][REVISION] for one in sets}
 
 

@@ -8,7 +8,7 @@ from hardwatt.bundle.exposition import labels_of
 from hardwatt.bundle.model import Edge
 from hardwatt.core.errors import WaitError
 from hardwatt.experiment.plan.study_model import Gate, Study
-from hardwatt.experiment.testbed.interface import Plant
+from hardwatt.experiment.testbed.interface import Testbed
 
 CPU = "hardwatt_node_cpu_seconds_total"
 READ_AT = "hardwatt_meter_read_timestamp_seconds"
@@ -73,17 +73,17 @@ def node_cpu(edge: Edge) -> tuple[float, float]:
     return edge.values.get(READ_AT, edge.node_ms / 1000), found[0]
 
 
-def look(plant: Plant, seconds: float) -> Look:
+def look(testbed: Testbed, seconds: float) -> Look:
     """Look at the node over the next ``seconds``."""
-    return _between(*_edges(plant, seconds), plant.celsius())
+    return _between(*_edges(testbed, seconds), testbed.celsius())
 
 
-def _edges(plant: Plant, seconds: float) -> tuple[Edge, Edge]:
+def _edges(testbed: Testbed, seconds: float) -> tuple[Edge, Edge]:
     """Read the counters twice; once more where the meter's counter began again from zero in between."""
     for _ in range(TRIES):
-        start = plant.edge("gate", "start")
-        plant.clock.sleep(seconds)
-        end = plant.edge("gate", "end")
+        start = testbed.edge("gate", "start")
+        testbed.clock.sleep(seconds)
+        end = testbed.edge("gate", "end")
         if node_cpu(end)[1] >= node_cpu(start)[1]:
             return start, end
     raise WaitError(f"the meter's counter fell in {TRIES} looks, one after the other", hint="invoke lab.status")
@@ -110,18 +110,18 @@ def _sum(edge: Edge, metric: str) -> float:
     return sum(value for series, value in edge.values.items() if series.partition("{")[0] == metric)
 
 
-def baseline(plant: Plant, study: Study, block: int, place: str, say: Say) -> Baseline:
+def baseline(testbed: Testbed, study: Study, block: int, place: str, say: Say) -> Baseline:
     """Look at the idle node, once the cluster is at rest and the two halves of the window agree.
 
     Raises ``WaitError`` with the reasons where that does not happen in time.
     """
-    gate, started = study.gate, plant.clock.monotonic()
+    gate, started = study.gate, testbed.clock.monotonic()
     last: tuple[Edge, Look] | None = None
     while True:
-        reasons = list(plant.unsettled(study))
-        start, end = _edges(plant, gate.baseline_seconds / 2)
-        now = _between(start, end, plant.celsius())
-        waited = plant.clock.monotonic() - started
+        reasons = list(testbed.unsettled(study))
+        start, end = _edges(testbed, gate.baseline_seconds / 2)
+        now = _between(start, end, testbed.celsius())
+        waited = testbed.clock.monotonic() - started
         if not reasons and last is not None and not _apart(gate, now, last[1], both=True):
             first, before = last
             return Baseline(
@@ -140,18 +140,18 @@ def _mean(first: float | None, second: float | None) -> float | None:
     return second if first is None or second is None else round((first + second) / 2, 3)
 
 
-def pass_gate(plant: Plant, study: Study, idle: Baseline, say: Say) -> Passed:
+def pass_gate(testbed: Testbed, study: Study, idle: Baseline, say: Say) -> Passed:
     """Wait until pods and queues are at rest and the node is near its baseline.
 
     Raises ``WaitError`` with the reasons when the gate does not open in time.
     """
-    gate, started = study.gate, plant.clock.monotonic()
+    gate, started = study.gate, testbed.clock.monotonic()
     waited_for: list[str] = []
     target = Look(idle.cores, idle.watts, idle.celsius)
     while True:
-        now = look(plant, gate.sample_seconds)
-        reasons = [*plant.unsettled(study), *_apart(gate, now, target)]
-        waited = plant.clock.monotonic() - started
+        now = look(testbed, gate.sample_seconds)
+        reasons = [*testbed.unsettled(study), *_apart(gate, now, target)]
+        waited = testbed.clock.monotonic() - started
         if not reasons:
             return Passed(
                 round(waited, 1), round(now.cores, 3), round(idle.cores, 3), now.watts, now.celsius, tuple(waited_for)
@@ -162,18 +162,18 @@ def pass_gate(plant: Plant, study: Study, idle: Baseline, say: Say) -> Passed:
         say(f"gate waits: {'; '.join(reasons)}")
 
 
-def settle(plant: Plant, study: Study, say: Say) -> float:
+def settle(testbed: Testbed, study: Study, say: Say) -> float:
     """Wait until pods and queues are at rest with the arm prepared; return how many seconds that took.
 
     Raises ``WaitError`` with the reasons after ``timing.ready_timeout_seconds``.
     """
-    started, timeout = plant.clock.monotonic(), study.timing.ready_timeout_seconds
-    while reasons := list(plant.unsettled(study)):
-        if plant.clock.monotonic() - started > timeout:
+    started, timeout = testbed.clock.monotonic(), study.timing.ready_timeout_seconds
+    while reasons := list(testbed.unsettled(study)):
+        if testbed.clock.monotonic() - started > timeout:
             raise _not_settled("the window", reasons, timeout)
         say(f"window waits: {'; '.join(reasons)}")
-        plant.clock.sleep(1.0)
-    return round(plant.clock.monotonic() - started, 1)
+        testbed.clock.sleep(1.0)
+    return round(testbed.clock.monotonic() - started, 1)
 
 
 def _apart(gate: Gate, now: Look, target: Look, *, both: bool = False) -> list[str]:

@@ -14,17 +14,17 @@ from hardwatt.experiment.plan.study_model import EXCLUSIONS, Exclusion, Study
 from hardwatt.experiment.run.gate import Baseline, Passed, baseline, pass_gate, settle
 from hardwatt.experiment.run.journal import Journal
 from hardwatt.experiment.run.window import Window, check_length, deliver_first, deliveries, measure, push_first
-from hardwatt.experiment.testbed.interface import Fetch, Plant
+from hardwatt.experiment.testbed.interface import Fetch, Testbed
 
 BASELINES = "baselines.json"
 
 
 @dataclasses.dataclass
 class Engine:
-    """Runs a plan on a plant, from where the journal and the bundle say it stands."""
+    """Runs a plan on a testbed, from where the journal and the bundle say it stands."""
 
     plan: RunTable
-    plant: Plant
+    testbed: Testbed
     journal: Journal
     writer: Writer
     say: Callable[[str], None]
@@ -36,7 +36,7 @@ class Engine:
         """Do every run that is still to be done; return how many pairs are complete."""
         self.recover()
         if (row := next_row(self.plan, self.writer.runs)) is not None:
-            with self.plant.quiet(self.plan.study, self.journal):
+            with self.testbed.quiet(self.plan.study, self.journal):
                 self.journal.note("baseline", self.plan.estimated_seconds())
                 self._rest(row.block, "before")
                 while row is not None:
@@ -50,7 +50,7 @@ class Engine:
 
         Raises ``WaitError`` where the node does not come to rest.
         """
-        self._idle = baseline(self.plant, self.plan.study, block, place, self._doing)
+        self._idle = baseline(self.testbed, self.plan.study, block, place, self._doing)
         self.say(f"baseline {place} block {block}: the idle node uses {self._idle.cores:.2f} cores")
         self._store_baseline(self._idle.to_dict())
         return self._idle
@@ -84,7 +84,7 @@ class Engine:
 
     def attempt(self, row: Row) -> None:
         """Do one run. What goes wrong in it is a failed row with its reason, never a silent gap."""
-        started = self.plant.clock.monotonic()
+        started = self.testbed.clock.monotonic()
         self.journal.begin(row.run_id)
         try:
             self._one(row)
@@ -100,12 +100,12 @@ class Engine:
             self._refuse_to_go_on_alone()
         self.journal.end()
         self._ended += 1
-        self._took += self.plant.clock.monotonic() - started
+        self._took += self.testbed.clock.monotonic() - started
 
     def _refuse_to_go_on_alone(self) -> None:
         """Stop after a failed run where the lab is gone: its pairs would only fail one after the other."""
         try:
-            self.plant.unsettled(self.plan.study)
+            self.testbed.unsettled(self.plan.study)
         except LabError as error:
             raise LabError(
                 f"the lab does not answer any more: {error.message}",
@@ -113,25 +113,25 @@ class Engine:
             ) from error
 
     def _one(self, row: Row) -> None:
-        study, plant = self.plan.study.for_arm(row.arm), self.plant
+        study, testbed = self.plan.study.for_arm(row.arm), self.testbed
         idle = self._idle
         if idle is None or idle.block != row.block:
             self._progress(row, f"baseline before block {row.block}")
             idle = self._rest(row.block, "before")
         self._progress(row, "gate")
-        passed = pass_gate(plant, study, idle, lambda text: self._progress(row, text))
+        passed = pass_gate(testbed, study, idle, lambda text: self._progress(row, text))
         with contextlib.ExitStack() as stack:
-            stack.callback(plant.reset, study)
-            arm = plant.arm(study, row, self.journal)
-            rollouts = stack.enter_context(plant.rollouts(study))
+            stack.callback(testbed.reset, study)
+            arm = testbed.arm(study, row, self.journal)
+            rollouts = stack.enter_context(testbed.rollouts(study))
             self._progress(row, f"gate open after {passed.waited_seconds:.0f} s; preparing {row.arm}")
-            first = push_first(plant, study, row)
+            first = push_first(testbed, study, row)
             stack.enter_context(arm.prepare())
             self._progress(row, "first delivery")
-            deliver_first(plant, study, row, arm, rollouts, first)
+            deliver_first(testbed, study, row, arm, rollouts, first)
             before = self._to_the_window(row, study)
-            window = measure(plant, study, row, arm, rollouts)
-            after = plant.marks()
+            window = measure(testbed, study, row, arm, rollouts)
+            after = testbed.marks()
         check_length(window, study.estimand.window_seconds)
         _refuse_disturbed(study, before, after)
         self._progress(row, "dump")
@@ -140,18 +140,18 @@ class Engine:
     def _to_the_window(self, row: Row, study: Study) -> Mapping[Exclusion, float]:
         """Throw the restart's transient away, wait for rest, and let the seeded delay pass; return the marks."""
         self._progress(row, f"transient {study.timing.transient_seconds:g} s")
-        self.plant.clock.sleep(study.timing.transient_seconds)
-        settle(self.plant, study, lambda text: self._progress(row, text))
-        before = self.plant.marks()
+        self.testbed.clock.sleep(study.timing.transient_seconds)
+        settle(self.testbed, study, lambda text: self._progress(row, text))
+        before = self.testbed.marks()
         self._progress(row, f"phase {row.phase_seconds:.1f} s, then the window of {study.estimand.window_seconds:g} s")
-        self.plant.clock.sleep(row.phase_seconds)
+        self.testbed.clock.sleep(row.phase_seconds)
         return before
 
     def _record(self, row: Row, passed: Passed, window: Window) -> None:
         """Store a run; its row in the runs table comes last, and only then the run counts."""
         writer, t0, t1 = self.writer, window.start.node_ms, window.end.node_ms
-        self.plant.dump(row.run_id, t0, t1, writer)
-        fetches = self.plant.fetches(t0, t1)
+        self.testbed.dump(row.run_id, t0, t1, writer)
+        fetches = self.testbed.fetches(t0, t1)
         found = deliveries(window, row.run_id)
         ready = sum(one.status == "ready" for one in found)
         writer.add_edge(window.start)
@@ -166,7 +166,7 @@ class Engine:
     def _fail(self, row: Row, reason: str) -> None:
         self.writer.discard(row.run_id)
         (self.writer.path / "log" / f"{row.run_id}.json").unlink(missing_ok=True)
-        now = self.plant.clock.wall_ms()
+        now = self.testbed.clock.wall_ms()
         self.writer.add_run(self._run(row, "failed", reason, now, now))
 
     @staticmethod

@@ -9,7 +9,7 @@ from hardwatt.core.errors import LabError, WaitError
 from hardwatt.experiment.arm import Action, BaseArm, Commit
 from hardwatt.experiment.plan.run_table import Row
 from hardwatt.experiment.plan.study_model import Study
-from hardwatt.experiment.testbed.interface import Clock, Plant, Rollouts
+from hardwatt.experiment.testbed.interface import Clock, Rollouts, Testbed
 from hardwatt.experiment.testbed.rollouts import REVISION
 
 POLL = 0.1
@@ -53,22 +53,22 @@ def revision_name(run_id: str, index: int) -> str:
     return f"{run_id}.{index + 1}"
 
 
-def push_first(plant: Plant, study: Study, row: Row) -> Commit:
+def push_first(testbed: Testbed, study: Study, row: Row) -> Commit:
     """Push revision 0, before the arm is prepared: there is then something to find, also in a new repository."""
     revision = revision_name(row.run_id, -1)
-    sha = plant.commit(study, revision)
-    plant.push()
+    sha = testbed.commit(study, revision)
+    testbed.push()
     return Commit(-1, revision, sha)
 
 
-def deliver_first(plant: Plant, study: Study, row: Row, arm: BaseArm, rollouts: Rollouts, first: Commit) -> None:
+def deliver_first(testbed: Testbed, study: Study, row: Row, arm: BaseArm, rollouts: Rollouts, first: Commit) -> None:
     """Deliver revision 0 by the arm itself, so that every window starts from the same state.
 
     Raises ``WaitError`` where it does not become Ready.
     """
     arm.deliver(first)
     timeout = study.timing.ready_timeout_seconds
-    if not wait_ready(plant.clock, rollouts, [first.revision], timeout):
+    if not wait_ready(testbed.clock, rollouts, [first.revision], timeout):
         seen = ", ".join(rollouts.seen()) or "none"
         raise WaitError(f"the first delivery of {row.arm} was not Ready after {timeout:g} s; revisions seen: {seen}")
     arm.settle()
@@ -84,14 +84,14 @@ def wait_ready(clock: Clock, rollouts: Rollouts, revisions: Sequence[str], timeo
     return True
 
 
-def measure(plant: Plant, study: Study, row: Row, arm: BaseArm, rollouts: Rollouts) -> Window:
+def measure(testbed: Testbed, study: Study, row: Row, arm: BaseArm, rollouts: Rollouts) -> Window:
     """Run one window of exactly T seconds and return what was seen."""
-    clock = plant.clock
+    clock = testbed.clock
     begin = clock.monotonic()
-    start = plant.edge(row.run_id, "start")
-    sent = _trace(plant, study, row, arm, begin)
+    start = testbed.edge(row.run_id, "start")
+    sent = _trace(testbed, study, row, arm, begin)
     sleep_until(clock, begin + study.estimand.window_seconds)
-    end = plant.edge(row.run_id, "end")
+    end = testbed.edge(row.run_id, "end")
     revisions = [one.revision for one in sent]
     if study.trace.kind == "drifts":
         base = revision_name(row.run_id, -1)
@@ -102,13 +102,13 @@ def measure(plant: Plant, study: Study, row: Row, arm: BaseArm, rollouts: Rollou
     return Window(start, end, sent, ready, tuple(rollouts.seen()))
 
 
-def _trace(plant: Plant, study: Study, row: Row, arm: BaseArm, begin: float) -> tuple[Sent, ...]:
+def _trace(testbed: Testbed, study: Study, row: Row, arm: BaseArm, begin: float) -> tuple[Sent, ...]:
     """Do what the trace and the arm's own actions ask for, by the clock."""
     send = _drift if study.trace.kind == "drifts" else _send
     todo: list[tuple[float, Callable[[], Sent | None]]] = [
-        (at, functools.partial(send, plant, study, row, arm, index, begin)) for index, at in enumerate(row.offsets)
+        (at, functools.partial(send, testbed, study, row, arm, index, begin)) for index, at in enumerate(row.offsets)
     ]
-    todo += [(one.seconds, functools.partial(_act, plant.clock, one, begin)) for one in arm.actions()]
+    todo += [(one.seconds, functools.partial(_act, testbed.clock, one, begin)) for one in arm.actions()]
     return tuple(found for _, do in sorted(todo, key=lambda one: one[0]) if (found := do()) is not None)
 
 
@@ -117,26 +117,26 @@ def _act(clock: Clock, action: Action, begin: float) -> None:
     action.do()
 
 
-def _drift(plant: Plant, study: Study, row: Row, arm: BaseArm, index: int, begin: float) -> Sent:
+def _drift(testbed: Testbed, study: Study, row: Row, arm: BaseArm, index: int, begin: float) -> Sent:
     """Change the application behind the back of whoever delivers it: one more replica, and a mark to know it by."""
-    clock, planned, workload = plant.clock, row.offsets[index], study.workload
+    clock, planned, workload = testbed.clock, row.offsets[index], study.workload
     mark = revision_name(row.run_id, index)
     sleep_until(clock, begin + planned)
     late, started = clock.monotonic() - begin - planned, clock.wall_ms()
     meta = {"name": workload.app, "namespace": workload.namespace, "annotations": {REVISION: mark}}
     spec = {"replicas": workload.replicas + 1}
-    plant.cluster.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec})
+    testbed.cluster.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec})
     return Sent(index, mark, "", planned, started, clock.wall_ms(), round(max(0.0, late), 3))
 
 
-def _send(plant: Plant, study: Study, row: Row, arm: BaseArm, index: int, begin: float) -> Sent:
+def _send(testbed: Testbed, study: Study, row: Row, arm: BaseArm, index: int, begin: float) -> Sent:
     """Make the commit ahead of its time, push it by the clock, and let the arm start its delivery."""
-    clock, planned = plant.clock, row.offsets[index]
+    clock, planned = testbed.clock, row.offsets[index]
     revision = revision_name(row.run_id, index)
-    sha = plant.commit(study, revision)
+    sha = testbed.commit(study, revision)
     sleep_until(clock, begin + planned)
     late, started = clock.monotonic() - begin - planned, clock.wall_ms()
-    plant.push()
+    testbed.push()
     pushed = clock.wall_ms()
     arm.deliver(Commit(index, revision, sha))
     return Sent(index, revision, sha, planned, started, pushed, round(max(0.0, late), 3))

@@ -67,7 +67,7 @@ class Rollouts(Protocol):
         """Return the revisions that the Deployment carried, in the order in which they were seen."""
 
 
-class Plant(Protocol):
+class Testbed(Protocol):
     """Everything that a run touches. Whatever a person can mend is raised as ``LabError``."""
 
     @property

@@ -1,4 +1,4 @@
-"""The plant of a real lab: its cluster, its git server, its Prometheus."""
+"""The testbed of a real lab: its cluster, its git server, its Prometheus."""
 
 import contextlib
 import time
@@ -63,8 +63,8 @@ class SystemClock:
         time.sleep(seconds)
 
 
-class KubePlant:
-    """``hardwatt.experiment.testbed.interface.Plant`` of a lab that is up; made by ``open_plant``."""
+class KubernetesTestbed:
+    """``hardwatt.experiment.testbed.interface.Testbed`` of a lab that is up; made by ``open_testbed``."""
 
     def __init__(self, lab: Lab, api: client.ApiClient, endpoint: Endpoint) -> None:
         self.clock = SystemClock()
@@ -206,13 +206,13 @@ def _namespace(name: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def open_plant(lab: Lab) -> Iterator[KubePlant]:
-    """Open the plant of a lab that is up.
+def open_testbed(lab: Lab) -> Iterator[KubernetesTestbed]:
+    """Open the testbed of a lab that is up.
 
     Raises ``LabError`` where the cluster cannot be reached.
     """
     with cluster_client.client(lab) as api:
-        yield KubePlant(lab, api, choice.machine_for(lab).endpoint())
+        yield KubernetesTestbed(lab, api, choice.machine_for(lab).endpoint())
 
 
 @contextlib.contextmanager

@@ -20,17 +20,17 @@ class Arm(BaseArm):
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Make sure that Flux is off; the Job's rights are for what comes before the window."""
-        with flux_off(self.bench), Runner(self.bench).allowed(), Burner(self.bench).allowed():
+        with flux_off(self.context), Runner(self.context).allowed(), Burner(self.context).allowed():
             yield
 
     def deliver(self, commit: Commit) -> None:
         """Deliver what comes before the window, and nothing else."""
         if commit.index < 0:
-            Runner(self.bench).start(commit)
+            Runner(self.context).start(commit)
 
     def actions(self) -> Sequence[Action]:
         """Start the pods: all of them have ended well before the window does."""
-        pods, seconds = int(self.bench.level("pods")), int(self.bench.level("burn_seconds"))
-        apart = self.bench.study.estimand.window_seconds / 2 / max(1, pods)
-        start = Burner(self.bench).start
+        pods, seconds = int(self.context.level("pods")), int(self.context.level("burn_seconds"))
+        apart = self.context.study.estimand.window_seconds / 2 / max(1, pods)
+        start = Burner(self.context).start
         return [Action(2 + number * apart, functools.partial(start, number, seconds)) for number in range(pods)]

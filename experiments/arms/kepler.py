@@ -16,16 +16,16 @@ class Arm(BaseArm):
     def prepare(self) -> Iterator[None]:
         """Have Kepler's pod there or not."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(flux_off(self.bench))
-            stack.enter_context(Runner(self.bench).allowed())
-            if not self.bench.level("kepler"):
-                stack.enter_context(self.bench.changes.overridden(self.nowhere()))
+            stack.enter_context(flux_off(self.context))
+            stack.enter_context(Runner(self.context).allowed())
+            if not self.context.level("kepler"):
+                stack.enter_context(self.context.changes.overridden(self.nowhere()))
             yield
 
     def deliver(self, commit: Commit) -> None:
         """Deliver what comes before the window, and nothing else."""
         if commit.index < 0:
-            Runner(self.bench).start(commit)
+            Runner(self.context).start(commit)
 
     def nowhere(self) -> dict[str, Any]:
         """What keeps the DaemonSet's pods off every node: a label that none has."""

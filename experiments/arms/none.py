@@ -14,10 +14,10 @@ class Arm(BaseArm):
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Make sure that Flux is off; the Job's rights are for what comes before the window."""
-        with flux_off(self.bench), Runner(self.bench).allowed():
+        with flux_off(self.context), Runner(self.context).allowed():
             yield
 
     def deliver(self, commit: Commit) -> None:
         """Deliver what comes before the window, and nothing else."""
         if commit.index < 0:
-            Runner(self.bench).start(commit)
+            Runner(self.context).start(commit)

@@ -18,16 +18,16 @@ STATES = ("on", "suspended", "zero", "sleep")
 class Arm(BaseArm):
     """Flux delivers the application; then it is left on, or switched off as the level says."""
 
-    def __init__(self, bench: RunContext) -> None:
-        super().__init__(bench)
-        self._state = str(bench.level("state"))
+    def __init__(self, context: RunContext) -> None:
+        super().__init__(context)
+        self._state = str(context.level("state"))
         if self._state not in STATES:
             raise LabError(f"state: there is no {self._state!r}", hint=f"one of {', '.join(STATES)}")
 
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Start the controllers and point them at the repository."""
-        with Flux(self.bench).running():
+        with Flux(self.context).running():
             yield
 
     def deliver(self, commit: Commit) -> None:
@@ -36,7 +36,7 @@ class Arm(BaseArm):
     def settle(self) -> None:
         """Switch off what is off in the whole window."""
         if self._state == "suspended":
-            Flux(self.bench).suspend()
+            Flux(self.context).suspend()
         if self._state == "zero":
             self._scale(0)
 
@@ -44,12 +44,12 @@ class Arm(BaseArm):
         """Sleep and wake, by the clock."""
         if self._state != "sleep":
             return ()
-        start, end = float(self.bench.level("sleep_from")), float(self.bench.level("sleep_until"))
-        replicas = self.bench.study.workload.replicas
+        start, end = float(self.context.level("sleep_from")), float(self.context.level("sleep_until"))
+        replicas = self.context.study.workload.replicas
         return [
             Action(start, functools.partial(self._scale, 0)),
             Action(end, functools.partial(self._scale, replicas)),
         ]
 
     def _scale(self, replicas: int) -> None:
-        self.bench.apply(deployment_patch(self.bench, replicas=replicas))
+        self.context.apply(deployment_patch(self.context, replicas=replicas))

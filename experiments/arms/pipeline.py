@@ -17,14 +17,14 @@ class Arm(BaseArm):
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Have Flux run or not, and give the runner its rights."""
-        flux = Flux(self.bench).running() if self.bench.level("flux") else flux_off(self.bench)
-        with flux, Runner(self.bench).allowed():
+        flux = Flux(self.context).running() if self.context.level("flux") else flux_off(self.context)
+        with flux, Runner(self.context).allowed():
             yield
 
     def deliver(self, commit: Commit) -> None:
         """Start the pipeline. What comes before the window is deployed by it where Flux does not."""
-        steps = tuple(str(self.bench.level("steps")).split())
+        steps = tuple(str(self.context.level("steps")).split())
         if commit.index < 0:
-            steps = () if self.bench.level("flux") else ("checkout", "deploy")
+            steps = () if self.context.level("flux") else ("checkout", "deploy")
         if steps:
-            Runner(self.bench).start(commit, steps)
+            Runner(self.context).start(commit, steps)

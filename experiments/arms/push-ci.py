@@ -11,14 +11,14 @@ from hardwatt.experiment.arm import BaseArm, Commit, RunContext
 class Arm(BaseArm):
     """Flux is off; a webhook tells the master, and its worker applies the commit."""
 
-    def __init__(self, bench: RunContext) -> None:
-        super().__init__(bench)
-        self._server = Buildbot(bench)
+    def __init__(self, context: RunContext) -> None:
+        super().__init__(context)
+        self._server = Buildbot(context)
 
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Make sure that Flux is off and start the CI server."""
-        with flux_off(self.bench), self._server.running():
+        with flux_off(self.context), self._server.running():
             yield
 
     def deliver(self, commit: Commit) -> None:

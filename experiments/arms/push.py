@@ -18,9 +18,9 @@ class Arm(BaseArm):
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Make sure that Flux is off and give the runner its rights."""
-        with flux_off(self.bench), Runner(self.bench).allowed():
+        with flux_off(self.context), Runner(self.context).allowed():
             yield
 
     def deliver(self, commit: Commit) -> None:
         """Start the Job."""
-        Runner(self.bench).start(commit)
+        Runner(self.context).start(commit)

@@ -13,9 +13,9 @@ class Arm(BaseArm):
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Start the controllers and point them at the repository."""
-        with Flux(self.bench).running():
+        with Flux(self.context).running():
             yield
 
     def deliver(self, commit: Commit) -> None:
         """Ask the source for a look now."""
-        Flux(self.bench).reconcile(commit)
+        Flux(self.context).reconcile(commit)

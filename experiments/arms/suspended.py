@@ -13,7 +13,7 @@ class Arm(BaseArm):
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Start the controllers and point them at the repository."""
-        with Flux(self.bench).running():
+        with Flux(self.context).running():
             yield
 
     def deliver(self, commit: Commit) -> None:
@@ -21,4 +21,4 @@ class Arm(BaseArm):
 
     def settle(self) -> None:
         """Suspend."""
-        Flux(self.bench).suspend()
+        Flux(self.context).suspend()

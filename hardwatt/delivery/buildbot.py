@@ -124,9 +124,9 @@ kubectl apply --kustomize "$FOLDER"
 class Buildbot:
     """The CI server in one run."""
 
-    def __init__(self, bench: RunContext) -> None:
-        self.bench = bench
-        self._runner = Runner(bench)
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self._runner = Runner(context)
         self._password = secrets.token_urlsafe(24)
 
     @contextlib.contextmanager
@@ -135,24 +135,24 @@ class Buildbot:
 
         Raises ``LabError`` where the mirror does not hold the image.
         """
-        bench = self.bench
-        if NAME not in bench.images:
+        context = self.context
+        if NAME not in context.images:
             raise LabError(
                 "the image hardwatt.dev/buildbot is not in the mirror",
                 hint="invoke mirror.fill --only ci, then invoke lab.up",
             )
         objects = (self.secret(), self.files(), self.service(), self.deployment())
-        with self._runner.allowed(), bench.changes.applied(*objects):
+        with self._runner.allowed(), context.changes.applied(*objects):
             wait_condition(
-                bench.changes.cluster, "apps/v1", "Deployment", bench.namespaces["ci"], NAME,
+                context.changes.cluster, "apps/v1", "Deployment", context.namespaces["ci"], NAME,
                 timeout=START_SECONDS, what="Available",
             )  # fmt: skip
             yield
 
     def deliver(self, commit: Commit) -> None:
         """Tell the master of a commit, as a git server's webhook does."""
-        cluster = self.bench.changes.cluster
-        cluster.post(self.bench.namespaces["ci"], NAME, PORT, f"{commit.sha}.{commit.revision}")
+        cluster = self.context.changes.cluster
+        cluster.post(self.context.namespaces["ci"], NAME, PORT, f"{commit.sha}.{commit.revision}")
 
     def secret(self) -> dict[str, Any]:
         """What the worker shows to the master; new in each run."""
@@ -223,7 +223,7 @@ class Buildbot:
     ) -> dict[str, Any]:
         return {
             "name": name,
-            "image": self.bench.images[NAME],
+            "image": self.context.images[NAME],
             "imagePullPolicy": "IfNotPresent",
             "command": ["/bin/sh", "-ec", start],
             "env": env,
@@ -232,7 +232,7 @@ class Buildbot:
 
     @property
     def _labels(self) -> dict[str, str]:
-        return {**self.bench.labels, "app.kubernetes.io/name": NAME}
+        return {**self.context.labels, "app.kubernetes.io/name": NAME}
 
     def _meta(self) -> dict[str, Any]:
-        return {"name": NAME, "namespace": self.bench.namespaces["ci"], "labels": self._labels}
+        return {"name": NAME, "namespace": self.context.namespaces["ci"], "labels": self._labels}

@@ -15,26 +15,28 @@ SCRIPT = '[ "$CPU_SECONDS" = 0 ] || (ulimit -t "$CPU_SECONDS"; while :; do :; do
 class Burner:
     """Jobs with one pod each, which is gone from the node when it has burnt its share."""
 
-    def __init__(self, bench: RunContext) -> None:
-        self.bench = bench
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
 
     @contextlib.contextmanager
     def allowed(self) -> Iterator[None]:
         """Remove the Jobs at the end."""
-        bench = self.bench
-        with bench.changes.removed("batch/v1", "Job", bench.namespaces["ci"], f"hardwatt.dev/burn={bench.run_id}"):
+        context = self.context
+        with context.changes.removed(
+            "batch/v1", "Job", context.namespaces["ci"], f"hardwatt.dev/burn={context.run_id}"
+        ):
             yield
 
     def start(self, number: int, cpu_seconds: int) -> None:
         """Start one pod that burns ``cpu_seconds``; 0: it ends at once, which costs what a pod costs."""
-        self.bench.apply(self.job(number, cpu_seconds))
+        self.context.apply(self.job(number, cpu_seconds))
 
     def job(self, number: int, cpu_seconds: int) -> dict[str, Any]:
         """The Job of one pod."""
-        labels = {"hardwatt.dev/burn": self.bench.run_id}
+        labels = {"hardwatt.dev/burn": self.context.run_id}
         container = {
             "name": NAME,
-            "image": self.bench.images["runner"],
+            "image": self.context.images["runner"],
             "imagePullPolicy": "IfNotPresent",
             "command": ["/bin/sh", "-c", SCRIPT],
             "env": [{"name": "CPU_SECONDS", "value": str(cpu_seconds)}],
@@ -46,7 +48,7 @@ class Burner:
             "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER},
             "containers": [container],
         }
-        meta = {"name": f"{NAME}-{self.bench.run_id}-{number}", "namespace": self.bench.namespaces["ci"]}
+        meta = {"name": f"{NAME}-{self.context.run_id}-{number}", "namespace": self.context.namespaces["ci"]}
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",

@@ -19,38 +19,38 @@ REQUESTED = "reconcile.fluxcd.io/requestedAt"
 
 
 @contextlib.contextmanager
-def flux_off(bench: RunContext) -> Iterator[None]:
+def flux_off(context: RunContext) -> Iterator[None]:
     """Have no Flux controller run while the context lasts.
 
     kustomize-controller goes first: otherwise it could start the other again.
     """
     with contextlib.ExitStack() as stack:
         for name in reversed(CONTROLLERS):
-            stack.enter_context(bench.changes.scaled(bench.namespaces["flux"], name, 0))
+            stack.enter_context(context.changes.scaled(context.namespaces["flux"], name, 0))
         yield
 
 
 class Flux:
     """Flux as it watches the workload repository in one run."""
 
-    def __init__(self, bench: RunContext) -> None:
-        self.bench = bench
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Start the controllers, point them at the repository, and wait until it was fetched."""
-        bench, changes = self.bench, self.bench.changes
-        space = bench.namespaces["flux"]
+        context, changes = self.context, self.context.changes
+        space = context.namespaces["flux"]
         with contextlib.ExitStack() as stack:
             for name in CONTROLLERS:
                 stack.enter_context(changes.scaled(space, name, 1))
             stack.enter_context(changes.applied(self.secret(), self.repository()))
-            stack.enter_context(changes.removed(KUSTOMIZE_API, "Kustomization", space, bench.selector))
+            stack.enter_context(changes.removed(KUSTOMIZE_API, "Kustomization", space, context.selector))
             for manifest in self.kustomizations():
-                bench.apply(manifest)
+                context.apply(manifest)
             wait_condition(
                 changes.cluster, SOURCE_API, "GitRepository", space, NAME,
-                timeout=bench.study.timing.ready_timeout_seconds,
+                timeout=context.study.timing.ready_timeout_seconds,
             )  # fmt: skip
             yield
 
@@ -62,17 +62,17 @@ class Flux:
         now = datetime.datetime.now(datetime.UTC).isoformat()
         repository = self.repository()
         repository["metadata"]["annotations"] = {REQUESTED: f"{now} {commit.revision}"}
-        self.bench.apply(repository)
+        self.context.apply(repository)
 
     def suspend(self) -> None:
         """Suspend what watches and what applies: the controllers go on running and have nothing to do."""
         for manifest in (self.repository(), *self.kustomizations()):
             manifest["spec"]["suspend"] = True
-            self.bench.apply(manifest)
+            self.context.apply(manifest)
 
     def secret(self) -> dict[str, Any]:
         """Flux's own key, read only, and the git server's host key."""
-        git = self.bench.git
+        git = self.context.git
         return {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -82,7 +82,7 @@ class Flux:
 
     def repository(self) -> dict[str, Any]:
         """Where to look, and how often."""
-        git = self.bench.git
+        git = self.context.git
         return {
             "apiVersion": SOURCE_API,
             "kind": "GitRepository",
@@ -98,15 +98,15 @@ class Flux:
 
     def kustomizations(self) -> list[dict[str, Any]]:
         """One for each copy of the application."""
-        count = self.bench.study.workload.copies
+        count = self.context.study.workload.copies
         return [self.kustomization()] if count == 1 else [self.kustomization(f"{n:04d}") for n in range(1, count + 1)]
 
     def kustomization(self, copy: str = "") -> dict[str, Any]:
         """What to apply; it does not wait for the rollout, as the arms that push do not either."""
-        flux = self.bench.study.flux
+        flux = self.context.study.flux
         spec: dict[str, Any] = {
             "interval": f"{flux.apply_interval_seconds}s",
-            "path": f"./{self.bench.git.folder}",
+            "path": f"./{self.context.git.folder}",
             "prune": flux.prune,
             "wait": False,
             "sourceRef": {"kind": "GitRepository", "name": NAME},
@@ -119,15 +119,15 @@ class Flux:
 
     @property
     def _interval(self) -> str:
-        return f"{self.bench.study.flux.interval_seconds}s"
+        return f"{self.context.study.flux.interval_seconds}s"
 
     def _meta(self, name: str) -> dict[str, Any]:
-        return {"name": name, "namespace": self.bench.namespaces["flux"], "labels": self.bench.labels}
+        return {"name": name, "namespace": self.context.namespaces["flux"], "labels": self.context.labels}
 
 
-def deployment_patch(bench: RunContext, *, replicas: int, annotations: dict[str, str] | None = None) -> Manifest:
+def deployment_patch(context: RunContext, *, replicas: int, annotations: dict[str, str] | None = None) -> Manifest:
     """Return what changes the application's Deployment by hand, behind the back of whoever delivers it."""
-    workload = bench.study.workload
+    workload = context.study.workload
     meta: dict[str, Any] = {"name": workload.app, "namespace": workload.namespace}
     if annotations:
         meta["annotations"] = annotations

@@ -51,29 +51,29 @@ def script(steps: tuple[str, ...]) -> str:
 class Runner:
     """What a CI system's runner is in one run: an account with few rights, a key, and Jobs."""
 
-    def __init__(self, bench: RunContext) -> None:
-        self.bench = bench
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
 
     @contextlib.contextmanager
     def allowed(self) -> Iterator[None]:
         """Give the runner its key and its rights; at the end its Jobs go too."""
-        bench, changes = self.bench, self.bench.changes
-        if bench.study.workload.copies != 1:
+        context, changes = self.context, self.context.changes
+        if context.study.workload.copies != 1:
             raise LabError(
                 "workload.copies: an arm that pushes delivers one copy of the application", hint="use an arm that pulls"
             )
         with contextlib.ExitStack() as stack:
             stack.enter_context(changes.applied(self.secret(), self.account(), self.role(), self.binding()))
-            stack.enter_context(changes.removed("batch/v1", "Job", bench.namespaces["ci"], bench.selector))
+            stack.enter_context(changes.removed("batch/v1", "Job", context.namespaces["ci"], context.selector))
             yield
 
     def start(self, commit: Commit, steps: tuple[str, ...] = PUSH) -> None:
         """Start the Job of one commit and do not wait for it."""
-        self.bench.apply(self.job(commit, steps))
+        self.context.apply(self.job(commit, steps))
 
     def secret(self) -> dict[str, Any]:
         """The runner's own key, read only, and the git server's host key."""
-        git = self.bench.git
+        git = self.context.git
         return {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -90,7 +90,7 @@ class Runner:
         return {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
-            "metadata": self._meta(NAME, self.bench.namespaces["workload"]),
+            "metadata": self._meta(NAME, self.context.namespaces["workload"]),
             "rules": [dict(rule) for rule in RULES],
         }
 
@@ -99,14 +99,14 @@ class Runner:
         return {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
-            "metadata": self._meta(NAME, self.bench.namespaces["workload"]),
+            "metadata": self._meta(NAME, self.context.namespaces["workload"]),
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
-            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": self.bench.namespaces["ci"]}],
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": self.context.namespaces["ci"]}],
         }
 
     def environment(self, commit: Commit) -> dict[str, str]:
         """What the steps read."""
-        git, workload = self.bench.git, self.bench.study.workload
+        git, workload = self.context.git, self.context.study.workload
         return {
             "APP": workload.app,
             "BRANCH": git.branch,
@@ -122,10 +122,10 @@ class Runner:
 
     def job(self, commit: Commit, steps: tuple[str, ...] = PUSH) -> dict[str, Any]:
         """The Job of one commit. Its key comes from a Secret that is mounted, never from an argument."""
-        bench = self.bench
+        context = self.context
         container = {
             "name": NAME,
-            "image": bench.images["runner"],
+            "image": context.images["runner"],
             "imagePullPolicy": "IfNotPresent",
             "command": ["/bin/sh", "-ec", script(steps)],
             "env": [{"name": key, "value": value} for key, value in self.environment(commit).items()],
@@ -148,13 +148,13 @@ class Runner:
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": self._meta(f"{NAME}-{bench.run_id}-{commit.index + 1}"),
+            "metadata": self._meta(f"{NAME}-{context.run_id}-{commit.index + 1}"),
             "spec": {
                 "backoffLimit": 0,
-                "activeDeadlineSeconds": int(bench.study.timing.ready_timeout_seconds),
-                "template": {"metadata": {"labels": bench.labels}, "spec": pod},
+                "activeDeadlineSeconds": int(context.study.timing.ready_timeout_seconds),
+                "template": {"metadata": {"labels": context.labels}, "spec": pod},
             },
         }
 
     def _meta(self, name: str, namespace: str = "") -> dict[str, Any]:
-        return {"name": name, "namespace": namespace or self.bench.namespaces["ci"], "labels": self.bench.labels}
+        return {"name": name, "namespace": namespace or self.context.namespaces["ci"], "labels": self.context.labels}

@@ -101,14 +101,14 @@ class RunContext:
 class BaseArm(abc.ABC):
     """The interface of an arm. One object serves one run."""
 
-    def __init__(self, bench: RunContext) -> None:
-        self.bench = bench
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
 
     @abc.abstractmethod
     def prepare(self) -> AbstractContextManager[None]:
         """Make the arm ready to deliver on entry, and take it away on exit.
 
-        Everything goes through ``bench.changes``, so that a killed run can be put back too.
+        Everything goes through ``context.changes``, so that a killed run can be put back too.
         """
 
     @abc.abstractmethod

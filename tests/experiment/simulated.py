@@ -229,8 +229,10 @@ class SimulatedTestbed:
                   {"flux": "FLUX-KEY", "runner": "RUNNER-KEY"})  # fmt: skip
         spaces = {"workload": study.workload.namespace, "ci": "ci", "flux": "flux-system"}
         images = {"app": "hardwatt.dev/app@sha256:aa", "runner": "hardwatt.dev/runner@sha256:bb"}
-        bench = RunContext(study, row.run_id, Changes(self.cluster, log), git, images, spaces, study.levels_of(row.arm))
-        return load_arm(ROOT, study.code_of(row.arm))(bench)
+        context = RunContext(
+            study, row.run_id, Changes(self.cluster, log), git, images, spaces, study.levels_of(row.arm)
+        )
+        return load_arm(ROOT, study.code_of(row.arm))(context)
 
     @contextlib.contextmanager
     def rollouts(self, study: Study) -> Iterator[SimRollouts]:

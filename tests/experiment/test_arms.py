@@ -106,7 +106,7 @@ def cluster() -> Objects:
 
 
 @pytest.fixture
-def bench(study: Study, cluster: Objects, log: Pages) -> RunContext:
+def context(study: Study, cluster: Objects, log: Pages) -> RunContext:
     git = Git("ssh://git@node:2222/srv/git/workload.git", "main", "app", "[node]:2222 ssh-ed25519 AAAA\n",
               {"flux": FLUX_KEY, "runner": RUNNER_KEY})  # fmt: skip
     images = {name: f"hardwatt.dev/{name}@sha256:{name[0] * 64}" for name in ("app", "runner", "buildbot")}
@@ -114,8 +114,8 @@ def bench(study: Study, cluster: Objects, log: Pages) -> RunContext:
     return RunContext(study, "p001-1-push", Changes(cluster, log), git, images, spaces)
 
 
-def arm(name: str, bench: RunContext, **levels: Any) -> Any:
-    return load_arm(ROOT, name)(dataclasses.replace(bench, levels=levels or LEVELS.get(name, {})))
+def arm(name: str, context: RunContext, **levels: Any) -> Any:
+    return load_arm(ROOT, name)(dataclasses.replace(context, levels=levels or LEVELS.get(name, {})))
 
 
 def kinds(cluster: Objects) -> set[str]:
@@ -124,14 +124,14 @@ def kinds(cluster: Objects) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / ARMS).glob("*.py")))
 def test_every_arm_delivers_settles_acts_and_leaves_nothing_behind(
-    name: str, bench: RunContext, cluster: Objects, log: Pages
+    name: str, context: RunContext, cluster: Objects, log: Pages
 ) -> None:
-    one = arm(name, bench)
+    one = arm(name, context)
     with one.prepare():
         one.deliver(Commit(-1, "r0", "sha0"))
         one.settle()
         for action in one.actions():
-            assert 0 <= action.seconds < bench.study.estimand.window_seconds
+            assert 0 <= action.seconds < context.study.estimand.window_seconds
             action.do()
         one.deliver(Commit(0, "r1", "sha1"))
     assert set(cluster.replicas.values()) == {1}
@@ -141,8 +141,8 @@ def test_every_arm_delivers_settles_acts_and_leaves_nothing_behind(
     assert log.undo == []
 
 
-def test_push_switches_flux_off_kustomize_controller_first(bench: RunContext, cluster: Objects, log: Pages) -> None:
-    with arm("push", bench).prepare():
+def test_push_switches_flux_off_kustomize_controller_first(context: RunContext, cluster: Objects, log: Pages) -> None:
+    with arm("push", context).prepare():
         assert cluster.calls[:2] == ["scale kustomize-controller 0", "scale source-controller 0"]
         assert [(undo.name, undo.replicas) for undo in log.undo[:2]] == [
             ("kustomize-controller", 1),
@@ -151,8 +151,8 @@ def test_push_switches_flux_off_kustomize_controller_first(bench: RunContext, cl
     assert cluster.calls[-2:] == ["scale source-controller 1", "scale kustomize-controller 1"]
 
 
-def test_push_starts_one_job_a_commit(bench: RunContext, cluster: Objects) -> None:
-    push = arm("push", bench)
+def test_push_starts_one_job_a_commit(context: RunContext, cluster: Objects) -> None:
+    push = arm("push", context)
     with push.prepare():
         for index in range(-1, 3):
             push.deliver(Commit(index, f"r{index}", f"sha{index}"))
@@ -160,12 +160,12 @@ def test_push_starts_one_job_a_commit(bench: RunContext, cluster: Objects) -> No
         assert jobs == [f"Job ci/runner-p001-1-push-{number}" for number in range(4)]
 
 
-def test_the_runner_job_has_its_image_by_digest_and_its_key_from_a_secret(bench: RunContext) -> None:
-    runner = Runner(bench)
+def test_the_runner_job_has_its_image_by_digest_and_its_key_from_a_secret(context: RunContext) -> None:
+    runner = Runner(context)
     job = runner.job(Commit(0, "r1", "0123abcd"))
     pod = job["spec"]["template"]["spec"]
     container = pod["containers"][0]
-    assert container["image"] == bench.images["runner"]
+    assert container["image"] == context.images["runner"]
     assert {one["name"]: one["value"] for one in container["env"]}["COMMIT"] == "0123abcd"
     assert job["spec"]["backoffLimit"] == 0
     assert pod["serviceAccountName"] == runner.account()["metadata"]["name"]
@@ -174,36 +174,38 @@ def test_the_runner_job_has_its_image_by_digest_and_its_key_from_a_secret(bench:
     assert "StrictHostKeyChecking=yes" in json.dumps(container["env"])
 
 
-def test_keys_are_in_secrets_and_nowhere_else(bench: RunContext) -> None:
-    runner, flux, server = Runner(bench), Flux(bench), Buildbot(bench)
+def test_keys_are_in_secrets_and_nowhere_else(context: RunContext) -> None:
+    runner, flux, server = Runner(context), Flux(context), Buildbot(context)
     others = [runner.job(Commit(0, "r1", "x")), runner.account(), runner.role(), runner.binding()]
     others += [flux.repository(), flux.kustomization(), server.files(), server.service(), server.deployment()]
     for secret in (RUNNER_KEY, FLUX_KEY, server.secret()["stringData"]["password"]):
         assert secret not in json.dumps(others)
-    assert runner.secret()["stringData"] == {"identity": RUNNER_KEY, "known_hosts": bench.git.known_hosts}
-    assert flux.secret()["stringData"] == {"identity": FLUX_KEY, "known_hosts": bench.git.known_hosts}
-    assert FLUX_KEY not in repr(bench)
+    assert runner.secret()["stringData"] == {"identity": RUNNER_KEY, "known_hosts": context.git.known_hosts}
+    assert flux.secret()["stringData"] == {"identity": FLUX_KEY, "known_hosts": context.git.known_hosts}
+    assert FLUX_KEY not in repr(context)
 
 
-def test_the_runner_has_rights_in_the_workloads_namespace_alone(bench: RunContext) -> None:
-    runner = Runner(bench)
+def test_the_runner_has_rights_in_the_workloads_namespace_alone(context: RunContext) -> None:
+    runner = Runner(context)
     assert runner.role()["kind"] == "Role"
     assert runner.role()["metadata"]["namespace"] == runner.binding()["metadata"]["namespace"] == "workload"
     assert runner.binding()["subjects"][0]["namespace"] == runner.account()["metadata"]["namespace"] == "ci"
     assert all("*" not in rule["verbs"] + rule["resources"] for rule in runner.role()["rules"])
 
 
-def test_pull_looks_at_the_studys_interval_and_does_not_wait_for_the_rollout(bench: RunContext) -> None:
-    made, flux = Flux(bench), bench.study.flux
+def test_pull_looks_at_the_studys_interval_and_does_not_wait_for_the_rollout(context: RunContext) -> None:
+    made, flux = Flux(context), context.study.flux
     assert made.repository()["spec"]["interval"] == f"{flux.interval_seconds}s"
     assert made.kustomization()["spec"]["interval"] == f"{flux.apply_interval_seconds}s"
     assert made.kustomization()["spec"]["wait"] is False
     assert made.repository()["spec"]["secretRef"]["name"] == made.secret()["metadata"]["name"]
 
 
-def test_pull_starts_flux_and_takes_its_objects_away_while_flux_still_runs(bench: RunContext, cluster: Objects) -> None:
+def test_pull_starts_flux_and_takes_its_objects_away_while_flux_still_runs(
+    context: RunContext, cluster: Objects
+) -> None:
     cluster.replicas = dict.fromkeys(CONTROLLERS, 0)
-    pull = arm("pull", bench)
+    pull = arm("pull", context)
     with pull.prepare():
         pull.deliver(Commit(0, "r1", "x"))
         assert set(cluster.replicas.values()) == {1}
@@ -212,9 +214,9 @@ def test_pull_starts_flux_and_takes_its_objects_away_while_flux_still_runs(bench
     assert cluster.objects == {}
 
 
-def test_several_copies_are_a_kustomization_each_under_a_name_of_its_own(bench: RunContext, cluster: Objects) -> None:
-    workload = bench.study.workload.model_copy(update={"copies": 3})
-    many = dataclasses.replace(bench, study=bench.study.model_copy(update={"workload": workload}))
+def test_several_copies_are_a_kustomization_each_under_a_name_of_its_own(context: RunContext, cluster: Objects) -> None:
+    workload = context.study.workload.model_copy(update={"copies": 3})
+    many = dataclasses.replace(context, study=context.study.model_copy(update={"workload": workload}))
     with arm("pull", many).prepare():
         found = [one for one in cluster.objects.values() if one["kind"] == "Kustomization"]
         assert {one["spec"]["nameSuffix"] for one in found} == {"-0001", "-0002", "-0003"}
@@ -224,8 +226,8 @@ def test_several_copies_are_a_kustomization_each_under_a_name_of_its_own(bench: 
         pass
 
 
-def test_reconcile_asks_anew_for_each_commit(bench: RunContext, cluster: Objects) -> None:
-    one = arm("reconcile", bench)
+def test_reconcile_asks_anew_for_each_commit(context: RunContext, cluster: Objects) -> None:
+    one = arm("reconcile", context)
     asked = []
     with one.prepare():
         for index in range(2):
@@ -235,8 +237,8 @@ def test_reconcile_asks_anew_for_each_commit(bench: RunContext, cluster: Objects
     assert len(set(asked)) == 2
 
 
-def test_suspended_suspends_both_once_the_first_delivery_is_there(bench: RunContext, cluster: Objects) -> None:
-    one = arm("suspended", bench)
+def test_suspended_suspends_both_once_the_first_delivery_is_there(context: RunContext, cluster: Objects) -> None:
+    one = arm("suspended", context)
     with one.prepare():
         one.deliver(Commit(-1, "r0", "x"))
         assert not any("suspend" in found.get("spec", {}) for found in cluster.objects.values())
@@ -247,9 +249,9 @@ def test_suspended_suspends_both_once_the_first_delivery_is_there(bench: RunCont
 
 @pytest.mark.parametrize("name", ["none", "burn", "kepler"])
 def test_without_an_installation_only_the_commit_before_the_window_is_delivered(
-    name: str, bench: RunContext, cluster: Objects
+    name: str, context: RunContext, cluster: Objects
 ) -> None:
-    one = arm(name, bench)
+    one = arm(name, context)
     with one.prepare():
         one.deliver(Commit(-1, "r0", "x"))
         before = sum(key.startswith("Job") for key in cluster.objects)
@@ -257,28 +259,28 @@ def test_without_an_installation_only_the_commit_before_the_window_is_delivered(
         assert before == sum(key.startswith("Job") for key in cluster.objects) == 1
 
 
-def test_a_pipeline_does_its_steps_in_their_order(bench: RunContext, cluster: Objects) -> None:
-    one = arm("pipeline", bench, steps="wait deploy checkout", flux=False)
+def test_a_pipeline_does_its_steps_in_their_order(context: RunContext, cluster: Objects) -> None:
+    one = arm("pipeline", context, steps="wait deploy checkout", flux=False)
     with one.prepare():
         one.deliver(Commit(0, "r1", "x"))
         text = cluster.objects["Job ci/runner-p001-1-push-1"]["spec"]["template"]["spec"]["containers"][0]["command"][2]
     assert text.index("git clone") < text.index("kubectl apply") < text.index("rollout status")
     assert "sha256sum" not in text
     with pytest.raises(LabError, match="no step 'deplyo'"):
-        arm("pipeline", bench, steps="deplyo", flux=False).deliver(Commit(0, "r1", "x"))
+        arm("pipeline", context, steps="deplyo", flux=False).deliver(Commit(0, "r1", "x"))
 
 
-def test_pods_that_burn_all_end_in_the_window_and_say_how_much(bench: RunContext) -> None:
-    one = arm("burn", bench, pods=4, burn_seconds=5)
+def test_pods_that_burn_all_end_in_the_window_and_say_how_much(context: RunContext) -> None:
+    one = arm("burn", context, pods=4, burn_seconds=5)
     times = [action.seconds for action in one.actions()]
     assert len(times) == 4
-    assert max(times) < bench.study.estimand.window_seconds / 2 + 2
-    container = Burner(bench).job(1, 5)["spec"]["template"]["spec"]["containers"][0]
+    assert max(times) < context.study.estimand.window_seconds / 2 + 2
+    container = Burner(context).job(1, 5)["spec"]["template"]["spec"]["containers"][0]
     assert container["env"] == [{"name": "CPU_SECONDS", "value": "5"}]
 
 
-def test_reapply_starts_jobs_by_the_clock_whose_names_no_commit_has(bench: RunContext, cluster: Objects) -> None:
-    one = arm("reapply", bench, reapply_seconds=20)
+def test_reapply_starts_jobs_by_the_clock_whose_names_no_commit_has(context: RunContext, cluster: Objects) -> None:
+    one = arm("reapply", context, reapply_seconds=20)
     with one.prepare():
         one.deliver(Commit(-1, "r0", "sha0"))
         assert [action.seconds for action in one.actions()] == [10.0, 30.0]
@@ -286,37 +288,39 @@ def test_reapply_starts_jobs_by_the_clock_whose_names_no_commit_has(bench: RunCo
             action.do()
         names = {key.rpartition("-")[2] for key in cluster.objects if key.startswith("Job")}
         assert len(names) == 3
-        assert not names & {str(number) for number in range(1, bench.study.trace.commits + 1)}
+        assert not names & {str(number) for number in range(1, context.study.trace.commits + 1)}
 
 
-def test_sleep_scales_to_nothing_and_wakes_up_again(bench: RunContext, cluster: Objects) -> None:
-    one = arm("off", bench, state="sleep", sleep_from=5, sleep_until=30)
+def test_sleep_scales_to_nothing_and_wakes_up_again(context: RunContext, cluster: Objects) -> None:
+    one = arm("off", context, state="sleep", sleep_from=5, sleep_until=30)
     replicas = []
     with one.prepare():
         one.settle()
         for action in one.actions():
             action.do()
             replicas.append(cluster.objects["Deployment workload/app"]["spec"]["replicas"])
-    assert replicas == [0, bench.study.workload.replicas]
+    assert replicas == [0, context.study.workload.replicas]
     with pytest.raises(LabError, match="state"):
-        arm("off", bench, state="of")
+        arm("off", context, state="of")
 
 
-def test_the_ci_server_waits_for_commits_and_is_told_of_them_by_a_webhook(bench: RunContext, cluster: Objects) -> None:
-    one = arm("push-ci", bench)
+def test_the_ci_server_waits_for_commits_and_is_told_of_them_by_a_webhook(
+    context: RunContext, cluster: Objects
+) -> None:
+    one = arm("push-ci", context)
     with one.prepare():
         assert {"Deployment", "ConfigMap", "Service", "Secret", "Role"} <= kinds(cluster)
         one.deliver(Commit(0, "r1", "0123abcd"))
         assert cluster.calls[-1] == "post ci/buildbot:8010/0123abcd.r1"
         pod = cluster.objects["Deployment ci/buildbot"]["spec"]["template"]["spec"]
-    assert {container["image"] for container in pod["containers"]} == {bench.images["buildbot"]}
+    assert {container["image"] for container in pod["containers"]} == {context.images["buildbot"]}
     assert not any("livenessProbe" in container or "readinessProbe" in container for container in pod["containers"])
-    for name, text in Buildbot(bench).files()["data"].items():
+    for name, text in Buildbot(context).files()["data"].items():
         compile(text, name, "exec")
 
 
-def test_without_its_image_the_ci_server_names_what_is_missing(bench: RunContext) -> None:
-    bare = dataclasses.replace(bench, images={"runner": bench.images["runner"]})
+def test_without_its_image_the_ci_server_names_what_is_missing(context: RunContext) -> None:
+    bare = dataclasses.replace(context, images={"runner": context.images["runner"]})
     with (
         pytest.raises(LabError, match=r"hardwatt\.dev/buildbot is not in the mirror") as error,
         arm("push-ci", bare).prepare(),

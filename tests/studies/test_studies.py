@@ -28,7 +28,7 @@ def sizes(name: str) -> list[Study]:
     return [study, study.in_full()]
 
 
-def bench(study: Study, arm: str) -> RunContext:
+def context(study: Study, arm: str) -> RunContext:
     git = Git(
         "ssh://git@node:2222/srv/git/workload.git", "main", "app", "[node]:2222 key\n", {"flux": "F", "runner": "R"}
     )
@@ -54,7 +54,7 @@ def test_a_quick_run_takes_minutes_and_a_full_one_has_pairs_enough(name: str) ->
 def test_every_arm_works_with_the_levels_that_its_study_gives_it(name: str) -> None:
     for study in sizes(name):
         for arm in study.arms:
-            one = load_arm(ROOT, study.code_of(arm))(bench(study, arm))
+            one = load_arm(ROOT, study.code_of(arm))(context(study, arm))
             with one.prepare():
                 times = [action.seconds for action in one.actions()]
             assert all(0 <= at < study.estimand.window_seconds for at in times)
@@ -170,7 +170,7 @@ def test_the_readmes_arm_works_as_it_stands_there(checkout: Path) -> None:
     example = re.search(r"(?s)```python\n(.*?)```", text)
     assert example
     (checkout / "experiments/arms/push-wait.py").write_text(example[1])
-    made = bench(load_study(ROOT, "push-vs-pull"), "push")
+    made = context(load_study(ROOT, "push-vs-pull"), "push")
     one = load_arm(checkout, "push-wait")(made)
     with one.prepare():
         one.deliver(Commit(0, "r1", "sha1"))

@@ -64,7 +64,7 @@ class ArmSetting(_Section):
     """The file ``experiments/arms/USE.py``; left out: the arm's own name."""
     levels: dict[str, Level] = {}
     """Level of each factor. One that is a key of the study (``flux.interval_seconds``) is set for this
-    arm alone; the arm's code reads any other with ``bench.level(NAME)``."""
+    arm alone; the arm's code reads any other with ``context.level(NAME)``."""
 
 
 class Workload(_Section):

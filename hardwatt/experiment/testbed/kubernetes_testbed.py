@@ -120,10 +120,10 @@ class KubernetesTestbed:
             keys={name: git_keys.path(self._lab, name).read_text() for name in ("flux", "runner")},
         )
         spaces = {"workload": study.workload.namespace, "ci": CI, "flux": FLUX}
-        bench = RunContext(
+        context = RunContext(
             study, row.run_id, Changes(self._cluster, log), git, self._images(study), spaces, study.levels_of(row.arm)
         )
-        return load_arm(self._lab.root, study.code_of(row.arm))(bench)
+        return load_arm(self._lab.root, study.code_of(row.arm))(context)
 
     def rollouts(self, study: Study) -> contextlib.AbstractContextManager[Rollouts]:
         """Watch the application's Deployment."""

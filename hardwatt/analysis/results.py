@@ -41,19 +41,19 @@ def analyse(
     write: bool = True,
     output: Path | None = None,
     carbon: Path | None = None,
-    otherwise: Deviations | None = None,
+    deviations: Deviations | None = None,
 ) -> dict[str, Any]:
     """Analyse a bundle and return the results; with *write*, store them as results.json.
 
     The file is ``BUNDLE/results/results.json``, or in *output* where that is given. Every number
-    in it is a figure ``{value, unit, source, low, high}``. *carbon* is a settings file for SCI. With *otherwise*
+    in it is a figure ``{value, unit, source, low, high}``. *carbon* is a settings file for SCI. With *deviations*
     the analysis departs from the plan, says so under ``departures``, and by default goes into a folder of its own.
 
     Raises `hardwatt.core.errors.LabError` where there is no bundle, or it is not what its manifest says.
     """
     bundle = Bundle.open(bundle_path)
     bundle.verify()
-    results = _results(bundle, sci.settings(carbon), otherwise)
+    results = _results(bundle, sci.settings(carbon), deviations)
     if write:
         folder = output or destination(bundle.path, results["departures"])
         write_atomic(folder / "results.json", text(results))

@@ -23,16 +23,16 @@ def report(
     *,
     output: Path | None = None,
     carbon: Path | None = None,
-    otherwise: Deviations | None = None,
+    deviations: Deviations | None = None,
 ) -> Path:
     """Analyse a bundle, write report.html and report.md beside results.json, return report.html.
 
     They go to ``BUNDLE/results``, to *output* where it is given, and to ``./results/NAME`` where the
-    bundle is not ours to write; see `hardwatt.analysis.results.analyse` for *carbon* and *otherwise*, and for what is
+    bundle is not ours to write; see `hardwatt.analysis.results.analyse` for *carbon* and *deviations*, and for what is
     raised.
     """
     bundle = Path(bundle_path)
-    made = analyse(bundle, output=output, carbon=carbon, otherwise=otherwise)
+    made = analyse(bundle, output=output, carbon=carbon, deviations=deviations)
     return write(output or destination(bundle, made["departures"]))
 
 

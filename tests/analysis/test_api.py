@@ -55,7 +55,7 @@ def test_results_of_every_kind_are_as_their_schema_says(
 ) -> None:
     check(three_results, "results")
     check(eight_results, "results")
-    check(analyse(eight.path, write=False, otherwise=Deviations(outcome="node_joules", margin=50.0)), "results")
+    check(analyse(eight.path, write=False, deviations=Deviations(outcome="node_joules", margin=50.0)), "results")
     check(side_by_side(["three", "eight", "again"], [three_results, eight_results, eight_results]), "compare")
 
 

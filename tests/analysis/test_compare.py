@@ -122,6 +122,6 @@ def test_wrong_departures_are_refused(three: Truth, capsys: pytest.CaptureFixtur
 
 
 def test_without_repeated_pairs_they_become_exclusions(three: Truth) -> None:
-    found = analyse(three.path, write=False, otherwise=Deviations(without_repeated=True))
+    found = analyse(three.path, write=False, deviations=Deviations(without_repeated=True))
     assert found["n"]["value"] == 3  # none was repeated
     assert found["departures"]

@@ -115,7 +115,7 @@ def test_a_cross_check_that_does_not_hold_is_a_warning_that_names_its_windows(
 
 
 def test_the_planned_level_is_that_of_every_interval(three: Truth) -> None:
-    wide, narrow = (analyse(three.path, write=False, otherwise=Deviations(confidence=c)) for c in (0.95, 0.5001))
+    wide, narrow = (analyse(three.path, write=False, deviations=Deviations(confidence=c)) for c in (0.95, 0.5001))
     for path in (("joules", "difference"), ("primary", "estimate")):
         one, two = wide[path[0]][path[1]], narrow[path[0]][path[1]]
         assert one["high"] - one["low"] > 2 * (two["high"] - two["low"])

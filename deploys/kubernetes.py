@@ -21,7 +21,7 @@ def defaults() -> str:
 def configure() -> None:
     """Install and hold the packages; kubeadm starts the kubelet."""
     # as often as Prometheus asks: with the default of ten seconds, cAdvisor loses a pod's last CPU-seconds
-    arguments = [f"--housekeeping-interval={lab()['reading_interval']}", f"--node-ip={lab()['node']['address']}"]
+    arguments = [f"--housekeeping-interval={lab()['scrape_interval']}", f"--node-ip={lab()['node']['address']}"]
     files.put(
         name="Arguments of the kubelet",
         src=StringIO(f"KUBELET_EXTRA_ARGS={' '.join(arguments)}\n"),

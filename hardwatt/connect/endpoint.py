@@ -31,7 +31,7 @@ class Endpoint:
     jump: str = ""
     """``USER@HOST:PORT`` of the host that connections go through; empty: directly."""
 
-    reading_interval: str = "1s"
+    scrape_interval: str = "1s"
     """How often its counters are read where lab.toml does not say: once a second is too much for an emulated one."""
     reverse: bool = False
     """``controller_address`` is the node's own loopback, to which SSH brings what is served here."""

@@ -22,7 +22,7 @@ class GitOpsDeployment:
     def __init__(self, lab: Lab, index: Index) -> None:
         self._lab, self._index, self._settings = lab, index, lab.settings.gitops
         self.endpoint: Endpoint = choice.machine_for(lab).endpoint()
-        self.files = tree.desired(lab, index, self.endpoint.kind, node_data.reading_interval(lab, self.endpoint))
+        self.files = tree.desired(lab, index, self.endpoint.kind, node_data.scrape_interval(lab, self.endpoint))
 
     @functools.cached_property
     def home(self) -> GitRemote:

@@ -123,15 +123,15 @@ def lab_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None, 
         "stack": stack(),
         "distribution_packages": _distribution(index, processor),
         "meter": _meter(lab, endpoint, processor),
-        "reading_interval": reading_interval(lab, endpoint),
+        "scrape_interval": scrape_interval(lab, endpoint),
         **_content(lab, endpoint, index, rpms=processor.takes_rpms),
         **_sources(lab, index, served, rpms=processor.takes_rpms),
     }
 
 
-def reading_interval(lab: Lab, endpoint: Endpoint) -> str:
+def scrape_interval(lab: Lab, endpoint: Endpoint) -> str:
     """Return how often cAdvisor and Prometheus read the counters that are measured with (``1s``)."""
-    return lab.settings.prometheus.scrape_interval or endpoint.reading_interval
+    return lab.settings.prometheus.scrape_interval or endpoint.scrape_interval
 
 
 def stack() -> dict[str, str]:

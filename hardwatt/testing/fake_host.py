@@ -101,7 +101,7 @@ def lab(**changed: Any) -> dict[str, Any]:
         },
         "cert_sans": ["127.0.0.1", "198.51.100.7", "localhost", "node-1"],
         "cgroup_root": "",
-        "reading_interval": "1s",
+        "scrape_interval": "1s",
         "boot": {"nokmem": False, "headers": "matching"},
         "stack": {"containerd": "2.3.4", "flux": "2.9.5", "cni": "bridge", "kepler": "v0.11.4"},
         "distribution_packages": ["conntrack", "runc"],

@@ -236,7 +236,7 @@ class VmMachine:
             node_address=USER_NETWORK.guest,
             forwards={str(there): here for here, there in ports.pairs},
             data={"cgroup_root": "/", "proc_stat": "node"},
-            reading_interval=READING[accel],
+            scrape_interval=READING[accel],
         )
 
     def _await(self, end: Endpoint, process: Process, accel: Accel) -> None:

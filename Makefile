@@ -21,7 +21,7 @@ setup:  ## Install everything that is missing (quick when nothing is)
 	@$(SETUP)
 
 lab: setup  ## A lab on this machine, the first experiment, and its report
-	@$(INVOKE) lab.first
+	@$(INVOKE) lab.quickstart
 
 check: setup  ## Format, lint, types, unit tests: in a few minutes, without a lab; all of them, then which were red
 	@MAKE='$(MAKE)' bootstrap/parts.sh formatted lint types unit

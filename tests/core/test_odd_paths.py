@@ -186,6 +186,6 @@ def test_make_runs_what_it_should_from_such_a_folder(tmp_path: Path, name: str) 
         path.chmod(0o755)
     (folder / "Makefile").write_text((ROOT / "Makefile").read_text())
     assert ran(["make", "-C", str(folder), "--no-print-directory", "lab"]).splitlines() == [
-        f"bootstrap/setup.sh  from {folder}", f".venv/bin/invoke lab.first from {folder}",
+        f"bootstrap/setup.sh  from {folder}", f".venv/bin/invoke lab.quickstart from {folder}",
     ]  # fmt: skip
     assert "lab" in ran(["make", "-C", str(folder), "--no-print-directory", "help"])

@@ -41,7 +41,7 @@ CONCERNED: dict[str, Callable[[], Any]] = {
     "experiment.run": lambda: experiment.experiment_run(Context(), "push-vs-pull"),
     "experiment.qualify": lambda: experiment.experiment_qualify(Context()),
     "experiment.resume": lambda: experiment.experiment_resume(Context()),
-    "lab.first": lambda: lab.lab_quickstart(Context()),
+    "lab.quickstart": lambda: lab.lab_quickstart(Context()),
     "lab.kubeconfig": lambda: lab.lab_kubeconfig(Context()),
 }
 """Tasks that need the host, and root there."""

@@ -138,7 +138,7 @@ def _preset(version: int, facts: Facts, lab: Mapping[str, Any]) -> Iterable[Prob
         yield Problem(
             "warning", "nokmem", f"kernel {facts.system['kernel']} may leave pods stuck on cgroup v1 without {nokmem} "
             "(kubernetes issue 138388)",
-            "set nokmem = true in [host]: lab.up then reboots the host once",
+            "set disable_kmem_accounting = true in [host]: lab.up then reboots the host once",
         )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def wanted_arguments() -> tuple[list[str], str]:
     if data["preset"] == "supported" and cgroup()["version"] == 1:
         return [UNIFIED], "cgroup v2 is switched on: Kubernetes 1.35 and later refuse cgroup v1"
     if data["preset"] == "legacy" and data["boot"]["nokmem"] and NOKMEM not in boot()["running"]:
-        return [NOKMEM], "kernel memory accounting is switched off, as [host] nokmem asks"
+        return [NOKMEM], "kernel memory accounting is switched off, as [host] disable_kmem_accounting asks"
     return [], ""
 
 

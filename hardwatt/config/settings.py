@@ -31,13 +31,15 @@ class Host(_Section):
     port: int = Field(22, ge=1, le=65535)
     user: str = "root"
     key: str = Field("", description="private key file; empty: the lab's own key")
-    headers: Literal["matching", "update", "none"] = Field(
+    kernel_headers: Literal["matching", "update", "none"] = Field(
         "matching",
         description="headers of the running kernel; update: where they are gone, update the kernel and reboot",
     )
-    nokmem: bool = Field(False, description="preset legacy: boot with cgroup.memory=nokmem (one reboot)")
+    disable_kmem_accounting: bool = Field(
+        False, description="preset legacy: boot with cgroup.memory=nokmem (one reboot)"
+    )
     jump: str = Field("", description="USER@HOST:PORT on the way to it, with the same key")
-    patience: float = Field(1, ge=1, le=20, description="by how much a slow host is waited for longer")
+    timeout_factor: float = Field(1, ge=1, le=20, description="by how much a slow host is waited for longer")
 
 
 class Vm(_Section):
@@ -150,6 +152,14 @@ class Settings(_Section):
         return value
 
 
+RENAMED = {
+    "host.patience": "host.timeout_factor",
+    "host.headers": "host.kernel_headers",
+    "host.nokmem": "host.disable_kmem_accounting",
+}
+"""Keys of older ``lab.toml`` files: refused, with the name of today."""
+
+
 def default_name(root: Path = ROOT) -> str:
     """Return the name of the lab of a checkout: another checkout has another one."""
     return "lab-" + hashlib.sha256(str(root).encode()).hexdigest()[:6]
@@ -195,6 +205,8 @@ def _problem(model: type[BaseModel], item: Any) -> str:
     key = ".".join(path)
     if item["type"] != "extra_forbidden":
         return f"{key}: {item['msg']}"
+    if key in RENAMED:
+        return f"{key} is called {RENAMED[key]} now"
     known = _keys(model, path[:-1])
     near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
     more = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"

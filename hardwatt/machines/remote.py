@@ -68,7 +68,7 @@ class SshMachine:
             raise LabError(f"the key file {key} for {host.user}@{host.address} does not exist",
                            hint=f"correct key in [host] of lab.toml; {unreachable.AGAIN}")  # fmt: skip
         jump = str(Hop.parse(host.jump)) if host.jump else ""
-        set_timeout_factor(host.patience)
+        set_timeout_factor(host.timeout_factor)
         address = numeric(host) if jump else resolve(host)
         adopt(self.lab)
         return Endpoint(

@@ -35,7 +35,7 @@ results = "{folder}/results"
 address = "{address}"
 user = "alice"
 jump = "hop@127.0.0.1:{port}"
-patience = 5
+timeout_factor = 5
 [meter]
 source = "modelled"
 [prometheus]

@@ -14,7 +14,7 @@ from hardwatt.experiment.plan.run_table import Row
 from hardwatt.experiment.plan.study_file import Study, list_studies, load_study
 from hardwatt.experiment.run.journal import Journal
 from hardwatt.experiment.run.window import Window, deliver_first, deliveries, measure, push_first
-from hardwatt.experiment.testbed.interface import Testbed
+from hardwatt.experiment.testbed import interface
 from hardwatt.experiment.testbed.kubernetes_testbed import open_testbed
 from hardwatt.experiment.testbed.rollouts import REVISION
 from tests.e2e.support import Story
@@ -108,7 +108,7 @@ def deliver(node: Story, arm: str, study: Study, offsets: tuple[float, ...]) -> 
                 testbed.reset(study)
 
 
-def _state(testbed: Testbed, study: Study) -> tuple[dict[str, Any], set[str]]:
+def _state(testbed: interface.Testbed, study: Study) -> tuple[dict[str, Any], set[str]]:
     """Return what the application is, without what names who made it or when, and its revisions' ReplicaSets."""
     space = study.workload.namespace
     found = json.loads(json.dumps(testbed.cluster.get("apps/v1", "Deployment", space, study.workload.app)))

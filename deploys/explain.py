@@ -5,12 +5,10 @@
 """
 
 import argparse
-import ast
 import importlib
 import inspect
 import json
 import runpy
-from pathlib import Path
 from typing import Any
 
 from pyinfra.api import Config, Inventory, State
@@ -19,14 +17,7 @@ from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.deploy import add_deploy
 from pyinfra.context import ctx_host, ctx_state
 
-NODE = Path(__file__).with_name("node.py")
-
-
-def steps() -> list[str]:
-    """Return the names of the node's steps, as ``deploys/node.py`` calls them."""
-    calls = [node.value.func for node in ast.parse(NODE.read_text()).body if isinstance(node, ast.Expr)
-             and isinstance(node.value, ast.Call)]  # fmt: skip
-    return [call.value.id for call in calls if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name)]
+from deploys import node
 
 
 def explain(name: str, data: dict[str, Any]) -> list[dict[str, Any]]:
@@ -42,7 +33,7 @@ def explain(name: str, data: dict[str, Any]) -> list[dict[str, Any]]:
     host = next(iter(state.inventory))
     found: list[dict[str, Any]] = []
     try:
-        for step in steps():
+        for step in node.STEPS:
             module = importlib.import_module(f"deploys.{step}")
             known = set(_order(state))
             add_deploy(state, module.configure)

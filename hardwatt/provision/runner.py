@@ -4,12 +4,12 @@ pyinfra runs as a process of its own (its gevent and Invoke do not live in one),
 from ``.lab/NAME/node.json`` by ``inventory/lab.py``, and prints its results as JSON.
 """
 
-import ast
 import contextlib
 import dataclasses
 import datetime
 import json
 import re
+import runpy
 import sys
 import tempfile
 import threading
@@ -89,11 +89,9 @@ class PlannedChanges:
 
 
 def steps(root: Path) -> tuple[str, ...]:
-    """Return the names of the node's steps, in order, as ``deploys/node.py`` calls them."""
-    tree = ast.parse((root / DEPLOY).read_text())
-    calls = [node.value.func for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
-    found = [call.value.id for call in calls if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name)]
-    return tuple(found)
+    """Return the names of the node's steps, in order: the list in ``deploys/node.py``."""
+    found: tuple[str, ...] = runpy.run_path(str(root / DEPLOY), run_name="deploys.node")["STEPS"]
+    return found
 
 
 def select(root: Path, names: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploys import explain
+from deploys import explain, node
 from hardwatt.provision import guide, runner
 from hardwatt.testing import constructed_hosts
 from tests.deploys.conftest import ROOT
@@ -68,8 +68,12 @@ def test_no_plan_ignores_a_check_or_weakens_the_host(monkeypatch: pytest.MonkeyP
             assert word not in text, f"{name}: {word}"
 
 
-def test_the_explained_steps_are_those_of_the_list() -> None:
-    assert tuple(explain.steps()) == runner.steps(ROOT)
+def test_the_explained_steps_are_those_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runner.steps(ROOT) == node.STEPS
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(node, "STEPS", ("cni", "swap", "containerd"))
+    found = explain.explain(*constructed_hosts.host("debian-12", constructed_hosts.lab("debian-12")))
+    assert [step["step"] for step in found] == ["cni", "containerd"]
 
 
 def test_the_guide_is_made_from_the_deploys() -> None:

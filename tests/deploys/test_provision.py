@@ -20,6 +20,7 @@ from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.served import Served
 from hardwatt.provision import node_data, runner
+from tests.deploys import killing
 from tests.deploys.conftest import ROOT
 
 IMAGES = {
@@ -89,9 +90,23 @@ def test_the_list_is_literal_and_each_step_has_one_file_with_one_configure() -> 
     assert names[0] == "preflight"
     assert len(names) == len(set(names)) >= 8
     body = ast.parse((ROOT / "deploys/node.py").read_text()).body
-    assert sum(isinstance(item, ast.Expr) for item in body) == len(names) + 1  # and the docstring
+    literal = [item.value for item in body if isinstance(item, ast.Assign)]
+    assert [ast.literal_eval(value) for value in literal] == [names]
     for name in names:
         assert (ROOT / f"deploys/{name}.py").read_text().count("\ndef configure(") == 1
+
+
+def test_the_list_is_read_from_the_root_that_is_given(tmp_path: Path) -> None:
+    (tmp_path / "deploys").mkdir()
+    (tmp_path / "deploys/node.py").write_text('STEPS = ("one", "two")\n')
+    assert runner.steps(tmp_path) == ("one", "two")
+    assert runner.select(tmp_path, ["two"]) == ["deploys.two.configure"]
+
+
+def test_reading_the_list_runs_no_step_and_brings_no_pyinfra() -> None:
+    script = "import sys, deploys.node; print(sorted({'pyinfra', 'gevent', 'deploys.preflight'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_steps_are_chosen_in_their_order_and_a_wrong_name_lists_the_right_ones() -> None:
@@ -206,6 +221,11 @@ def test_the_plan_of_a_bare_machine_by_the_real_pyinfra(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
     rows = runner.payload(done.stdout, tmp_path)["plan"]
     assert len(rows) > 15
+    # pyinfra sorts by the lines that called an operation, and all steps are called in one
+    titles = list(dict.fromkeys(row["name"].partition(" | ")[0] for row in rows))
+    known = [killing.title_of(name) for name in runner.steps(ROOT)]
+    assert titles == [title for title in known if title in titles]
+    assert len(titles) > 10
     # what is not there needs no change: a control plane, swap, firewalld, NetworkManager
     nothing = {"Control plane | API server answers", "Swap | Off", "Firewall | firewalld", "Firewall | NetworkManager"}
     assert {row["name"] for row in rows if not row["hosts_with_change"]} == nothing

@@ -5,15 +5,28 @@ usage with 1, and a wrong number with a traceback. It has no setting for either,
 subclass: whoever types ``invoke`` in a checkout gets it through ``tasks.py``.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
-from invoke import Exit, Task
+from invoke import Exit, ParseError, Task
+from invoke.parser import ParserContext
 from invoke.parser import parser as invokes
+
+from hardwatt.core.nearest import nearest
 
 USAGE = 2
 """Exit code of wrong usage, as argparse has it."""
 _HELP = ("--help", "-h")
 _KINDS = {int: "a whole number", float: "a number"}
+
+
+class UsageError(ParseError, Exit):
+    """Wrong usage: ends the program with its exit code; completion of a half-typed line goes on with its context."""
+
+    def __init__(self, text: str, context: ParserContext | None) -> None:
+        self.args = (text,)
+        self.context = context
+        Exit.__init__(self, code=USAGE)  # without a message: Invoke prints a ParseError already
 
 
 class LabTask(Task[Any]):
@@ -30,10 +43,14 @@ class Machine(invokes.ParseMachine):
     _helped = False
 
     def handle(self, token: str) -> None:
-        """Take one word of the command line. Raises ``Exit`` where it is an option that the task does not have."""
+        """Take one word of the command line. Raises ``UsageError`` where it is no task and no option of the task."""
         if self._helped:
             return
-        if not self._in_task() or self.current_state == "unknown":
+        if self.current_state == "unknown":
+            super().handle(token)
+        elif self._unknown_word(token):
+            self._refuse_word(token)
+        elif not self._in_task():
             super().handle(token)
         elif token in _HELP:  # in the place of a value too: whoever types it wants to read, and help changes nothing
             self.initial.flags["--help"].value = self.context.name
@@ -41,12 +58,13 @@ class Machine(invokes.ParseMachine):
         elif self._unknown_option(token):
             free = [argument.name for argument in self.context.missing_positional_args]
             dash = f" (a value that begins with a dash: --{free[0]}=VALUE)" if free else ""
-            self.error(f"{self.context.name} has no option {token}{dash}")
+            more = _asked(token, [*self.context.flags, *self.context.inverse_flags]) or dash
+            self.error(f"{self.context.name} has no option {token}{more}")
         else:
             super().handle(token)
 
     def see_value(self, value: Any) -> None:
-        """Take the value of an option. Raises ``Exit`` where a number is expected and this is not one."""
+        """Take the value of an option. Raises ``UsageError`` where a number is expected and this is not one."""
         try:
             super().see_value(value)
         except ValueError:
@@ -55,7 +73,7 @@ class Machine(invokes.ParseMachine):
             self.error(f"--{self.flag.names[0]} takes {wanted}, and {value!r} is not one")
 
     def complete_flag(self) -> None:
-        """End an option. Raises ``Exit`` where its value is missing; after ``--help`` none is.
+        """End an option. Raises ``UsageError`` where its value is missing; after ``--help`` none is.
 
         Invoke itself takes an option that may be repeated for one that may go without a value.
         """
@@ -72,9 +90,25 @@ class Machine(invokes.ParseMachine):
             super().complete_context()
 
     def error(self, msg: str) -> None:
-        """Refuse the command line. Raises ``Exit`` with the command that shows what is allowed."""
+        """Refuse the command line. Raises ``UsageError`` with the command that shows what is allowed."""
         hint = f"invoke {self.context.name} --help" if self._in_task() else "invoke --list"
-        raise Exit(f"error: {msg}\n  next: {hint}", code=USAGE)
+        raise UsageError(f"error: {msg}\n  next: {hint}", self.context)
+
+    def _unknown_word(self, token: str) -> bool:
+        """Return whether a word has no place here: no option, no value, no task."""
+        if self.ignore_unknown or self.waiting_for_flag_value or self.context.missing_positional_args:
+            return False
+        if self._in_task() and token.startswith("-"):
+            return False
+        known = (self.contexts, self.context.flags, self.context.inverse_flags, self.initial.flags)
+        return not any(token in names for names in known)
+
+    def _refuse_word(self, token: str) -> None:
+        if token.startswith("-"):
+            self.error(f"invoke has no option {token}{_asked(token, self.initial.flags)}")
+        more = _asked(token, self.contexts)
+        here = f"{self.context.name} takes no further word, and " if self._in_task() else ""
+        self.error(f"{here}there is no task {token}{more}")
 
     def _in_task(self) -> bool:
         return bool(self.context and self.context.name)
@@ -83,6 +117,13 @@ class Machine(invokes.ParseMachine):
         if len(token) == 1 or not token.startswith("-") or self.waiting_for_flag_value:
             return False
         return not any(token in known for known in (self.context.flags, self.context.inverse_flags, self.initial.flags))
+
+
+def _asked(word: str, known: Iterable[str]) -> str:
+    """Return the question after the nearest name; empty where there is none, or for a single letter."""
+    names = [name for name in known if name.startswith("--") == word.startswith("-")]
+    near = nearest(word, names) if len(word) > 2 else ""
+    return f"; did you mean {near}?" if near else ""
 
 
 # the states are kept with the class that declares them, and a subclass begins without any

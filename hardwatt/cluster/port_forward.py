@@ -12,6 +12,7 @@ from hardwatt.cluster import client
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
+from hardwatt.core.nearest import did_you_mean
 from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
 from hardwatt.machines import choice
@@ -123,7 +124,10 @@ def status(lab: Lab) -> str:
 
 def _target(name: str) -> Target:
     if name not in TARGETS:
-        raise LabError(f"unknown target {name!r}", hint=f"choose from: {', '.join(sorted(TARGETS))}")
+        raise LabError(
+            f"unknown target {name!r}; {did_you_mean(name, TARGETS, 'targets')}",
+            hint=f"choose from: {', '.join(sorted(TARGETS))}",
+        )
     return TARGETS[name]
 
 

@@ -1,6 +1,5 @@
 """What a person may set in ``lab.toml``: everything optional, nothing unknown accepted."""
 
-import difflib
 import hashlib
 import ipaddress
 import os
@@ -13,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hardwatt.core.errors import SettingsError
+from hardwatt.core.nearest import did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -208,9 +208,7 @@ def _problem(model: type[BaseModel], item: Any) -> str:
     if key in RENAMED:
         return f"{key} is called {RENAMED[key]} now"
     known = _keys(model, path[:-1])
-    near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-    more = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
-    return f"unknown key {key!r}; {more}"
+    return f"unknown key {key!r}; {did_you_mean(path[-1], sorted(known), 'known keys')}"
 
 
 def _keys(model: type[BaseModel], path: list[str]) -> list[str]:

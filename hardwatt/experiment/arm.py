@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hardwatt.cluster.changes import Changes, Manifest
 from hardwatt.core.errors import LabError
+from hardwatt.core.nearest import did_you_mean
 from hardwatt.experiment.plan.study_model import ARMS, Level, Study
 
 
@@ -130,8 +131,8 @@ def load_arm(root: Path, name: str) -> type[BaseArm]:
     """
     path = root / ARMS / f"{name}.py"
     if not path.exists():
-        known = ", ".join(sorted(file.stem for file in (root / ARMS).glob("[a-z]*.py")))
-        raise LabError(f"there is no arm {name!r}: {path} does not exist", hint=f"known arms: {known}")
+        known = sorted(file.stem for file in (root / ARMS).glob("[a-z]*.py"))
+        raise LabError(f"there is no arm {name!r}: {path} does not exist; {did_you_mean(name, known, 'arms')}")
     spec = importlib.util.spec_from_file_location(f"experiments.arms.{name}", path)
     if spec is None or spec.loader is None:
         raise LabError(f"{path} cannot be loaded as Python")

@@ -16,6 +16,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
+from hardwatt.core.nearest import did_you_mean
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
 from hardwatt.experiment import operations
@@ -176,7 +177,8 @@ def select(names: Sequence[str]) -> Sequence[LabStep]:
     """Return the steps with these names, or all; an unknown name lists the right ones."""
     known = [item.name for item in STEPS]
     if unknown := sorted(set(names) - set(known)):
-        raise LabError(f"unknown step {', '.join(unknown)}", hint=f"choose from: {', '.join(known)}")
+        near = did_you_mean(unknown[0], known, "steps")
+        raise LabError(f"unknown step {', '.join(unknown)}; {near}", hint=f"choose from: {', '.join(known)}")
     return [item for item in STEPS if not names or item.name in names]
 
 

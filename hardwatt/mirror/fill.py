@@ -17,6 +17,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.config.versions import Lock
 from hardwatt.core import files
 from hardwatt.core.errors import LabError
+from hardwatt.core.nearest import did_you_mean
 from hardwatt.core.process import run
 from hardwatt.core.progress import say, step
 from hardwatt.mirror import apt, commit, debs, distro, images, oci, registry
@@ -136,7 +137,8 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
     """
     mode, lock = mode or lab.settings.mirror.mode, lock or versions.lock()
     if only and only not in versions.GROUPS:
-        raise LabError(f"there is no group {only!r} of artefacts", hint=f"one of {', '.join(versions.GROUPS)}")
+        near = did_you_mean(only, versions.GROUPS, "groups")
+        raise LabError(f"there is no group {only!r} of artefacts; {near}", hint=f"one of {', '.join(versions.GROUPS)}")
     root, log, arch = mirror_root(lab), lab.logs / "mirror.log", versions.machine_arch()
     with held(root), disk(root):
         index = Index.read(root)

@@ -1,8 +1,6 @@
 """Help in any place, and wrong usage: every task, every command of ``hardwatt``, every script."""
 
 import ast
-import contextlib
-import io
 import runpy
 import subprocess
 import sys
@@ -15,26 +13,12 @@ from invoke import Program
 import tasks
 from hardwatt.cli import console
 from hardwatt.cli import tasks as cli_tasks
+from tests.cli.invoked import ROOT, nothing_is_opened, run
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["nothing_is_opened"]
+
 CONTEXTS = {context.name: context for context in tasks.ns.to_contexts()}
 NAMES = sorted(str(name) for name in CONTEXTS)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise AssertionError("a task ran")
-
-    monkeypatch.setattr(cli_tasks, "open_lab", refuse)
-    monkeypatch.chdir(ROOT)
-
-
-def run(*argv: str) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        Program(name="Invoke", binary="invoke").run(["invoke", *argv])
-    return int(ended.value.code or 0), out.getvalue(), err.getvalue()
 
 
 def places(name: str) -> Iterator[list[str]]:

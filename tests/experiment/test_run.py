@@ -528,7 +528,7 @@ def test_a_lab_that_is_gone_stops_the_experiment_instead_of_failing_pair_after_p
 
 
 def test_an_unknown_study_is_told_before_a_cluster_is_looked_for(lab: Lab) -> None:
-    with pytest.raises(SettingsError, match="unknown study 'push-vs-pul'"):
+    with pytest.raises(SettingsError, match=r"unknown study 'push-vs-pul'; did you mean 'push-vs-pull'\?"):
         operations.run(lab, "push-vs-pul")
     with pytest.raises(LabError, match="no machine"):
         operations.run(lab, STUDY)

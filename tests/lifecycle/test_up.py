@@ -24,7 +24,7 @@ def test_the_order_of_work() -> None:
 
 
 def test_an_unknown_step_lists_the_right_ones() -> None:
-    with pytest.raises(LabError, match="unknown step nod") as caught:
+    with pytest.raises(LabError, match=r"unknown step nod; did you mean 'node'\?") as caught:
         select(["nod"])
     assert "choose from: mirror, machine, node" in caught.value.hint
 

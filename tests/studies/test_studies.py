@@ -161,7 +161,7 @@ def test_a_mistake_in_it_is_an_error_that_names_the_key(
 def test_a_study_with_an_arm_that_does_not_exist_names_its_file(checkout: Path) -> None:
     path = own_study(checkout, **READY)
     path.write_text(path.read_text().replace('"pull"', '"pulll"').replace("\npull =", "\npulll ="))
-    with pytest.raises(SettingsError, match=r"arms: there is no experiments/arms/pulll\.py; arms: .*pull, push"):
+    with pytest.raises(SettingsError, match=r"arms: there is no experiments/arms/pulll\.py; did you mean 'pull'\?"):
         load_study(checkout, "slow-poll")
 
 

@@ -1,6 +1,5 @@
 """Reads study files: every key is known or refused, and what does not fit together is refused with its key."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Any
 
 from hardwatt.config.settings import parse
 from hardwatt.core.errors import LabError, SettingsError
+from hardwatt.core.nearest import did_you_mean
 from hardwatt.experiment.plan.study_model import ARMS, SETTABLE, STUDIES, WORKLOADS, Study, is_key
 
 OUTCOMES = (
@@ -118,8 +118,7 @@ def _margin_problems(study: Study) -> Iterator[str]:
 def _name_problems(study: Study) -> Iterator[str]:
     for name in study.secondaries:
         if name not in OUTCOMES and not _PER_NAMESPACE.fullmatch(name):
-            near = difflib.get_close_matches(name, OUTCOMES, n=1)
-            more = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(OUTCOMES)}, cpu_seconds.NAMESPACE"
+            more = did_you_mean(name, [*OUTCOMES, "cpu_seconds.NAMESPACE"])
             yield f"secondaries: unknown outcome {name!r}; {more}"
     for need in study.needs:
         if not _NEEDS.fullmatch(need):
@@ -187,7 +186,7 @@ def load_study(root: Path, name: str) -> Study:
     known = list_studies(root)
     if name not in known:
         raise SettingsError(
-            f"unknown study {name!r}; known studies: {', '.join(known) or 'none'}", hint="invoke experiment.list"
+            f"unknown study {name!r}; {did_you_mean(name, known, 'known studies')}", hint="invoke experiment.list"
         )
     study = read_study(path)
     if found := list(_missing_files(root, study)):
@@ -200,14 +199,15 @@ def _missing_files(root: Path, study: Study) -> Iterator[str]:
     for arm in study.arms:
         name = study.code_of(arm)
         if not (root / ARMS / f"{name}.py").exists():
-            arms = ", ".join(sorted(file.stem for file in (root / ARMS).glob("[a-z]*.py")))
+            arms = sorted(file.stem for file in (root / ARMS).glob("[a-z]*.py"))
             key = "arms" if name == arm else f"arm.{arm}.use"
-            yield f"{key}: there is no {ARMS}/{name}.py; arms: {arms}"
+            yield f"{key}: there is no {ARMS}/{name}.py; {did_you_mean(name, arms, 'arms')}"
     manifests = study.workload.manifests
     known = sorted(file.parent.name for file in (root / WORKLOADS).glob("*/kustomization.yaml"))
     if manifests not in known:
         yield (
-            f"workload.manifests: there is no {WORKLOADS}/{manifests}/kustomization.yaml; workloads: {', '.join(known)}"
+            f"workload.manifests: there is no {WORKLOADS}/{manifests}/kustomization.yaml; "
+            f"{did_you_mean(manifests, known, 'workloads')}"
         )
 
 

@@ -1,29 +1,34 @@
 """``versions.lock.toml``: the one place of versions, read into frozen records.
 
-A sum without the place it was read from, an unknown key, a reference to a source that is not
-there: each is refused when the file is read, not when a download fails.
+A checksum without its source, an unknown key, a reference to a missing source: each is refused when the file is
+read, not when a download fails.
 """
 
-import dataclasses
 import functools
 import platform
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hardwatt.core.errors import LabError, VerifyError
 
 PATH = Path(__file__).resolve().parent.parent.parent / "versions.lock.toml"
 UNRESOLVED = "unresolved"
-GROUPS = ("node", "gitops", "ci")
+Group = Literal["node", "gitops", "ci"]
+Kind = Literal["file", "archive", "image", "own"]
+Arch = Annotated[str, Field(pattern="^(amd64|arm64)$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+GROUPS = get_args(Group)
 OPTIONAL = ("ci",)
 """Groups that are made only where somebody asks for them by name."""
-KINDS = ("file", "archive", "image", "own")
+SCHEMA = 1
+ENTRIES = ("source", "package", "image", "tool", "foreign", "legacy")
+"""Tables of named entries."""
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 _MACHINES = {"amd64": "x86_64", "arm64": "arm64"}  # as release archives are named that say x86_64
-
-T = TypeVar("T")
 
 
 def machine_arch() -> str:
@@ -37,13 +42,45 @@ def machine_arch() -> str:
     return _ARCHES[machine]
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Where a set of binaries comes from: a verified file of upstream's, or a build."""
+def _resolved(sums: Any) -> Any:
+    """Return the checksums by architecture; an unresolved entry has none."""
+    if sums == UNRESOLVED:
+        return {}
+    if not isinstance(sums, dict) or not sums:
+        raise ValueError('neither "unresolved" nor a table of SHA-256 checksums by architecture')
+    return sums
+
+
+Sums = Annotated[Mapping[Arch, Sha256], BeforeValidator(_resolved)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Download(_Entry):
+    """Anything with checksums: each is kept with the document it was read from."""
 
     name: str
     version: str
-    kind: str
+    sha256: Sums
+    """Architecture to hexadecimal SHA-256; empty where the lock says "unresolved"."""
+    place: str = ""
+    """Where the checksums were read."""
+
+    @model_validator(mode="after")
+    def _sums_have_a_place(self) -> Self:
+        if self.place and not self.sha256:
+            raise ValueError("a place without a checksum")
+        if self.sha256 and not self.place:
+            raise ValueError("a checksum without the place it was read from")
+        return self
+
+
+class Source(_Download):
+    """Where a set of binaries comes from: a verified file of upstream's, or a build."""
+
+    kind: Kind
     binaries: Mapping[str, str]
     """Binary name to its path inside the archive ("" where the file itself is the binary)."""
     family: str = ""
@@ -54,10 +91,14 @@ class Source:
     """Upstream's address, with {version}, {arch} and {machine}."""
     sums: str = ""
     """Where upstream publishes the checksums, with {url} too: what resolving the lock reads."""
-    sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Architecture to hexadecimal sum; empty where the lock says "unresolved"."""
-    place: str = ""
-    """Where the sums were read."""
+
+    @model_validator(mode="after")
+    def _obtainable(self) -> Self:
+        if self.kind in ("file", "archive") and not self.url:
+            raise ValueError(f"a {self.kind} without a url")
+        if not self.family and not self.sha256:
+            raise ValueError("it can be neither downloaded nor built")
+        return self
 
     def fill(self, template: str, arch: str) -> str:
         """Return ``template`` with version, architecture and machine put in."""
@@ -76,22 +117,20 @@ class Source:
         return bool(self.url) and arch in self.sha256
 
 
-@dataclasses.dataclass(frozen=True)
-class Package:
+class Package(_Entry):
     """A .deb made of a source's binaries, under upstream's name."""
 
     name: str
-    group: str
+    group: Group
     source: str
     upstream: str
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageEntry:
+class ImageEntry(_Entry):
     """A container image made of a source's binaries, under upstream's name."""
 
     name: str
-    group: str
+    group: Group
     source: str
     repository: str
     tag: str
@@ -101,17 +140,15 @@ class ImageEntry:
     digest: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Tool:
+class Tool(_Entry):
     """A program that runs on the controller."""
 
     name: str
-    group: str
+    group: Group
     source: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Foreign:
+class Foreign(_Entry):
     """An image that can be neither downloaded as a file nor built: it is imported, or left out."""
 
     name: str
@@ -120,30 +157,37 @@ class Foreign:
     digest: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Legacy:
+class Legacy(_Download):
     """A binary of the legacy preset: upstream's packages only, never built."""
 
-    name: str
-    version: str
     url: str
-    sha256: Mapping[str, str]
-    place: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Lock:
+class Lock(_Entry):
     """The whole lock."""
 
     go: str
     revision: int
-    places: Mapping[str, str]
-    sources: Mapping[str, Source]
-    packages: Mapping[str, Package]
-    images: Mapping[str, ImageEntry]
-    tools: Mapping[str, Tool]
-    foreign: Mapping[str, Foreign]
-    legacy: Mapping[str, Legacy]
+    places: Mapping[str, str] = {}
+    sources: Mapping[str, Source] = Field({}, alias="source")
+    packages: Mapping[str, Package] = Field({}, alias="package")
+    images: Mapping[str, ImageEntry] = Field({}, alias="image")
+    tools: Mapping[str, Tool] = Field({}, alias="tool")
+    foreign: Mapping[str, Foreign] = {}
+    legacy: Mapping[str, Legacy] = {}
+
+    @model_validator(mode="after")
+    def _sources_exist(self) -> Self:
+        tables: dict[str, Mapping[str, Package | ImageEntry | Tool]] = {
+            "package": self.packages,
+            "image": self.images,
+            "tool": self.tools,
+        }
+        for table, entries in tables.items():
+            for entry in entries.values():
+                if entry.source not in self.sources:
+                    raise ValueError(f"{table}.{entry.name}: there is no source {entry.source!r}")
+        return self
 
     def package_version(self, name: str) -> str:
         """Return the version of a package made here, as in ``1.36.3+lab.1``."""
@@ -179,92 +223,39 @@ def lock() -> Lock:
 
 
 def parse(data: Mapping[str, Any]) -> Lock:
-    """Turn the parsed file into a ``Lock``. Raises ``VerifyError``."""
-    names = ("schema", "go", "revision", "places", "source", "package", "image", "tool", "foreign", "legacy")
-    if unknown := sorted(set(data) - set(names)):
-        raise _wrong("the file", f"unknown key {unknown[0]!r}")
-    if data.get("schema") != 1:
-        raise _wrong("the file", f"schema {data.get('schema')!r}, but this toolkit reads 1")
-    places = dict(data.get("places", {}))
-    found = Lock(
-        go=str(data["go"]),
-        revision=int(data["revision"]),
-        places=places,
-        sources={name: _source(name, entry, places) for name, entry in data.get("source", {}).items()},
-        packages=_table(Package, data, "package"),
-        images=_table(ImageEntry, data, "image"),
-        tools=_table(Tool, data, "tool"),
-        foreign=_table(Foreign, data, "foreign"),
-        legacy={name: _legacy(name, entry, places) for name, entry in data.get("legacy", {}).items()},
-    )
-    _check_references(found)
-    return found
-
-
-def _wrong(where: str, what: str) -> VerifyError:
-    return VerifyError(f"versions.lock.toml: {where}: {what}", hint="mend versions.lock.toml")
-
-
-def _record(cls: type[T], where: str, values: Mapping[str, Any]) -> T:
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(set(values) - set(fields)):
-        raise _wrong(where, f"unknown key {unknown[0]!r}")
+    """Turn the parsed file into a ``Lock``. Raises ``VerifyError`` naming each wrong entry."""
+    if data.get("schema") != SCHEMA:
+        raise _wrong(f"the file: schema {data.get('schema')!r}, but this toolkit reads {SCHEMA}")
     try:
-        return cls(**values)
-    except TypeError as error:
-        raise _wrong(where, str(error).partition("() ")[2]) from None
+        return Lock.model_validate({key: _named(key, value, data) for key, value in data.items() if key != "schema"})
+    except ValidationError as error:
+        raise _wrong("; ".join(_problem(item) for item in error.errors(include_url=False))) from None
 
 
-def _table(cls: type[T], data: Mapping[str, Any], table: str) -> dict[str, T]:
-    return {
-        name: _record(cls, f"{table}.{name}", {"name": name, **entry}) for name, entry in data.get(table, {}).items()
-    }
+def _named(table: str, value: Any, data: Mapping[str, Any]) -> Any:
+    """Return a table whose entries carry their names and their places spelt out; anything else as it is."""
+    if table not in ENTRIES or not isinstance(value, dict):
+        return value
+    places = data.get("places")
+    named = {}
+    for name, entry in value.items():
+        if not isinstance(entry, dict):
+            raise _wrong(f"{table}.{name}: not a table")
+        if "name" in entry:
+            raise _wrong(f"{table}.{name}: unknown key 'name'")
+        named[name] = {**entry, "name": name}
+        place = entry.get("place")
+        if isinstance(places, dict) and isinstance(place, str):
+            named[name] |= {"place": places.get(place, place)}
+    return named
 
 
-def _sums(where: str, entry: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
-    """Return the entry with its sums as a mapping and its place spelt out."""
-    sums = entry.get("sha256")
-    place = entry.get("place", "")
-    if sums == UNRESOLVED:
-        if place:
-            raise _wrong(where, "it names a place, but no sum")
-        return {**entry, "sha256": {}}
-    if not isinstance(sums, dict) or not sums:
-        raise _wrong(where, 'sha256 is neither "unresolved" nor a table of sums by architecture')
-    for arch, value in sums.items():
-        if arch not in _MACHINES or len(value) != 64 or set(value) - set("0123456789abcdef"):
-            raise _wrong(where, f"the sum for {arch!r} is not a SHA-256 of a known architecture")
-    if not place:
-        raise _wrong(where, "a sum without the place it was read from")
-    return {**entry, "place": places.get(place, place)}
+def _problem(item: Any) -> str:
+    path = [str(part) for part in item["loc"]]
+    if item["type"] == "extra_forbidden":
+        return f"{'.'.join(path[:-1]) or 'the file'}: unknown key {path[-1]!r}"
+    return f"{'.'.join(path) or 'the file'}: {item['msg'].removeprefix('Value error, ')}"
 
 
-def _source(name: str, entry: Mapping[str, Any], places: Mapping[str, str]) -> Source:
-    where = f"source.{name}"
-    source = _record(Source, where, {"name": name, **_sums(where, entry, places)})
-    if source.kind not in KINDS:
-        raise _wrong(where, f"kind {source.kind!r} is none of {', '.join(KINDS)}")
-    if source.kind in ("file", "archive") and not source.url:
-        raise _wrong(where, f"a {source.kind} without a url")
-    if not source.family and not source.sha256:
-        raise _wrong(where, "it can be neither downloaded nor built")
-    return source
-
-
-def _legacy(name: str, entry: Mapping[str, Any], places: Mapping[str, str]) -> Legacy:
-    where = f"legacy.{name}"
-    return _record(Legacy, where, {"name": name, **_sums(where, entry, places)})
-
-
-def _check_references(lock: Lock) -> None:
-    tables: dict[str, Mapping[str, Package | ImageEntry | Tool]] = {
-        "package": lock.packages,
-        "image": lock.images,
-        "tool": lock.tools,
-    }
-    for table, entries in tables.items():
-        for entry in entries.values():
-            if entry.source not in lock.sources:
-                raise _wrong(f"{table}.{entry.name}", f"there is no source {entry.source!r}")
-            if entry.group not in GROUPS:
-                raise _wrong(f"{table}.{entry.name}", f"group {entry.group!r} is none of {', '.join(GROUPS)}")
+def _wrong(what: str) -> VerifyError:
+    return VerifyError(f"versions.lock.toml: {what}", hint="mend versions.lock.toml")

@@ -83,15 +83,25 @@ def test_legacy_is_not_built() -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"place": None}, "a sum without the place"),
-        ({"sha256": "unresolved"}, "names a place, but no sum"),
+        ({"place": None}, "a checksum without the place"),
+        ({"sha256": "unresolved"}, "a place without a checksum"),
         ({"sha256": "none", "place": None}, 'neither "unresolved" nor'),
-        ({"sha256": {"amd64": "abc"}}, "not a SHA-256"),
-        ({"sha256": {"riscv64": SUM}}, "known architecture"),
-        ({"checksum": SUM}, "unknown key 'checksum'"),
-        ({"kind": "rpm"}, "kind 'rpm' is none of"),
+        ({"sha256": {}, "place": None}, 'neither "unresolved" nor'),
+        ({"sha256": None, "place": None}, "source.tool.sha256: Field required"),
+        ({"sha256": {"amd64": "abc"}}, "source.tool.sha256.amd64: String should match pattern"),
+        ({"sha256": {"amd64": f"{SUM}\n"}}, "source.tool.sha256.amd64: String should match pattern"),
+        ({"sha256": {"amd64": 7}}, "source.tool.sha256.amd64: Input should be a valid string"),
+        (
+            {"sha256": {"riscv64": SUM}},
+            "source.tool.sha256.riscv64.[key]: String should match pattern '^(amd64|arm64)$'",
+        ),
+        ({"checksum": SUM}, "source.tool: unknown key 'checksum'"),
+        ({"name": "other"}, "source.tool: unknown key 'name'"),
+        ({"kind": "rpm"}, "source.tool.kind: Input should be 'file', 'archive', 'image' or 'own'"),
         ({"url": None}, "a file without a url"),
-        ({"version": None}, "version"),
+        ({"version": None}, "source.tool.version: Field required"),
+        ({"version": 1.36}, "source.tool.version: Input should be a valid string"),
+        ({"binaries": ["tool"]}, "source.tool.binaries: Input should be a"),
         ({"family": None, "sha256": "unresolved", "place": None}, "neither downloaded nor built"),
     ],
 )
@@ -106,8 +116,36 @@ def test_unknown_tables_and_references_are_refused() -> None:
         versions.parse({**SMALL, "sources": {}})
     with pytest.raises(VerifyError, match="there is no source 'other'"):
         versions.parse({**SMALL, "tool": {"tool": {"group": "node", "source": "other"}}})
-    with pytest.raises(VerifyError, match="group 'nodes'"):
+    with pytest.raises(VerifyError, match=r"tool\.tool\.group: Input should be 'node', 'gitops' or 'ci'"):
         versions.parse({**SMALL, "tool": {"tool": {"group": "nodes", "source": "tool"}}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"go": None}, "go: Field required"),
+        ({"go": 1.26}, "go: Input should be a valid string"),
+        ({"revision": "1"}, "revision: Input should be a valid integer"),
+        ({"schema": 2}, "the file: schema 2, but this toolkit reads 1"),
+        ({"schema": None}, "the file: schema None"),
+        ({"source": 7}, "source: Input should be a"),
+        ({"source": {"tool": 7}}, "source.tool: not a table"),
+        ({"places": {"here": 7}}, "places.here: Input should be a valid string"),
+        ({"places": ["here"]}, "places: Input should be a"),
+    ],
+)
+def test_a_wrong_file_is_refused(changes: dict[str, Any], complaint: str) -> None:
+    data = {name: value for name, value in {**copy.deepcopy(SMALL), **changes}.items() if value is not None}
+    with pytest.raises(VerifyError, match=re.escape(complaint)) as caught:
+        versions.parse(data)
+    assert caught.value.hint == "mend versions.lock.toml"
+
+
+def test_every_wrong_entry_is_named() -> None:
+    with pytest.raises(VerifyError) as caught:
+        versions.parse({**small(kind="rpm", extra=1), "tool": {"tool": {"group": "nodes", "source": "tool"}}})
+    for where in ("source.tool.kind: ", "source.tool: unknown key 'extra'", "tool.tool.group: "):
+        assert where in caught.value.message
 
 
 def test_what_is_built_is_what_the_lock_says() -> None:

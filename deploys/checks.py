@@ -10,7 +10,7 @@ from typing import Any
 
 from deploys import hostchecks
 from deploys.labdata import family_of
-from deploys.problem import Facts, Problem
+from deploys.problem import SEVERITIES, Facts, Problem, Severity
 
 MEMORY_MIB = {"supported": 3072, "legacy": 3072, "embedded": 2048}
 """What the control plane, Flux and Prometheus hold when idle, with room for an experiment."""
@@ -19,7 +19,6 @@ DISK_MIB = 6144
 CPUS = 2
 EL_RELEASES = ("8", "9")
 """Releases of RHEL and its relatives whose packages the steps know by name."""
-SEVERITIES = ("error", "warning", "note")
 CLOCK_SECONDS = 5
 """More than this apart, and the times of commits and samples do not fit together."""
 
@@ -92,7 +91,7 @@ def _swap(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             "note", "swap", f"{swap} MiB of swap are on ({devices})", "lab.up switches it off, lab.down on again"
         )
     else:
-        severity = "warning" if lab["preset"] == "embedded" else "error"
+        severity: Severity = "warning" if lab["preset"] == "embedded" else "error"
         yield Problem(
             severity, "swap", f"the host has {swap} MiB of swap", "swapoff -a on the host makes figures steadier"
         )

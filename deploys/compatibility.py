@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from deploys.problem import Severity
+
 FILE = Path(__file__).with_name("compatibility.toml")
 
 
@@ -28,7 +30,7 @@ class Stack:
 class Judgement:
     """One thing that does not go with another."""
 
-    severity: str
+    severity: Severity
     name: str
     what: str
 

@@ -1,18 +1,22 @@
 """What a check is given, and what it says."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal, get_args
 
 from deploys.labdata import CONTAINERS
+
+Severity = Literal["error", "warning", "note"]
+"""``error``: lab.up stops before it changes anything; ``warning``: lab.up continues; ``note``: lab.up handles it, or
+it is for information."""
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""The worst first."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a host."""
+    """One thing that is wrong with a host; fields and severities are those of ``hardwatt/core/problem.py``."""
 
-    severity: str
-    """``error``: lab.up stops before it changes anything; ``warning``: it goes on; ``note``: it does something
-    about it, or it is just to be known."""
+    severity: Severity
     name: str
     what: str
     remedy: str

@@ -9,7 +9,9 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
+from hardwatt.core import problem
 from hardwatt.core.errors import LabError, next_after
+from hardwatt.core.problem import Problem
 from hardwatt.core.progress import cells, console, say, table
 from hardwatt.experiment.run import status as run_status
 from hardwatt.gitops import control, kubeadm_addons
@@ -30,32 +32,31 @@ def check(lab: Lab, *, as_json: bool = False) -> int:
     except LabError as error:
         if not as_json:
             raise
-        print(json.dumps([{"severity": "error", "what": error.message, "remedy": error.hint}], indent=2))
-        return 1
-    problems = _problems(lab)
+        problems = [problem.error("host", error.message, error.hint)]
+    else:
+        problems = _problems(lab)
     if as_json:
-        print(json.dumps(problems, indent=2))
+        print(json.dumps([item.to_dict() for item in problems], indent=2))
     elif problems:
         shown = table("severity", "what", "remedy")
-        for problem in problems:
-            shown.add_row(*cells(problem["severity"], problem["what"], problem["remedy"]))
+        for item in problems:
+            shown.add_row(*cells(item.severity, item.what, item.remedy))
         console.print(shown)
     else:
         say("no problems")
-    return int(any(problem["severity"] == "error" for problem in problems))
+    return int(any(item.severity == "error" for item in problems))
 
 
-def _problems(lab: Lab) -> list[dict[str, str]]:
+def _problems(lab: Lab) -> list[Problem]:
     """Return the host's problems, and the node's where it runs."""
-    found = [{"severity": "error", "what": problem.text, "remedy": problem.remedy} for problem in choice.problems(lab)]
-    if found:
-        return found
+    if problems := choice.problems(lab):
+        return problems
     machine = choice.machine_for(lab)
     if machine.status().state != "running":
         say("the machine does not run; its node is checked when it does")
         return []
     with _for_a_check(lab, choice.reached(lab).endpoint()):
-        return [problem.to_dict() for problem in runner.check(lab)]
+        return runner.check(lab)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ def obstacle(lab: Lab) -> str:
 
     A host named in ``lab.toml`` is never in the way: its own checks are made over SSH.
     """
-    return "; ".join(problem.text for problem in choice.problems(lab))
+    return "; ".join(problem.what for problem in choice.problems(lab))
 
 
 def quickstart(lab: Lab, shipped: Path) -> int:

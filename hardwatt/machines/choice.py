@@ -3,10 +3,10 @@
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json
+from hardwatt.core.problem import Problem, combined
 from hardwatt.machines import host_facts
 from hardwatt.machines.base import Machine
 from hardwatt.machines.embedded.machine import EmbeddedMachine
-from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.remote import SshMachine
 from hardwatt.machines.vm import facts, qemu
 from hardwatt.machines.vm.machine import VmMachine
@@ -83,7 +83,7 @@ def resolve_machine(lab: Lab) -> Machine:
 
 def _automatic(lab: Lab) -> Machine:
     virtual = facts.problems(lab.dir)
-    accel, why = ("tcg", virtual[0].text) if virtual else qemu.acceleration(lab.cache, None)
+    accel, why = ("tcg", virtual[0].what) if virtual else qemu.acceleration(lab.cache, None)
     if not virtual and accel != "tcg":
         works = "KVM works here" if accel == "kvm" else "KVM may work here, which the first start finds out"
         return VmMachine(lab, f"no [host] in lab.toml, and {works}")
@@ -92,9 +92,5 @@ def _automatic(lab: Lab) -> Machine:
         return EmbeddedMachine(lab, f"no [host] in lab.toml, no virtual machine by KVM ({why}), and there is root")
     if not virtual:
         slow = "about ten times slower than by KVM, so a first lab.up takes half an hour"
-        return VmMachine(lab, f"no KVM ({why}) and no embedded node ({embedded[0].text}); by emulation: {slow}")
-    found = [*embedded, *virtual]
-    raise LabError(
-        "no machine fits: " + "; ".join(problem.text for problem in found),
-        hint="; ".join(dict.fromkeys(problem.remedy for problem in found)),
-    )
+        return VmMachine(lab, f"no KVM ({why}) and no embedded node ({embedded[0].what}); by emulation: {slow}")
+    raise combined([*embedded, *virtual], "no machine fits: ")

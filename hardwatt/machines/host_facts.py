@@ -8,10 +8,12 @@ import dataclasses
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from hardwatt.core import process
-from hardwatt.core.errors import CommandError, LabError
+from hardwatt.core.errors import CommandError
+from hardwatt.core.problem import Problem, combined, error
 
 TOOLS = {
     "systemd-nspawn": "systemd-container",
@@ -33,6 +35,7 @@ MIN_MEMORY = 3 * 1024**3
 """Bytes: control plane, Flux and Prometheus take about 2 GB."""
 _UNFIT = frozenset({"overlay", "nfs", "nfs4", "9p", "drvfs", "cifs", "smb3", "vfat", "exfat", "fuseblk", "ecryptfs"})
 """File systems without owners and device nodes, or on which overlayfs (containerd's images) does not work."""
+ELSEWHERE = "use a host over SSH: [host] in lab.toml (see lab.example.toml)"
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -47,14 +50,6 @@ class Hierarchy:
     @property
     def unified(self) -> bool:
         return not self.controllers
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """Why a machine cannot be made here, and what helps."""
-
-    text: str
-    remedy: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,33 +84,34 @@ class HostFacts:
 
     def embedded_problems(self) -> list[Problem]:
         """Return everything that keeps the embedded node from this host; empty: it can stand here."""
-        elsewhere = "use a host over SSH: [host] in lab.toml (see lab.example.toml)"
-        found: list[Problem] = []
         if self.system != "Linux":
-            return [Problem(f"the embedded node needs Linux, and this is {self.system}", elsewhere)]
+            return [error("os", f"the embedded node needs Linux, and this is {self.system}", ELSEWHERE)]
+        return list(self._problems_on_linux())
+
+    def _problems_on_linux(self) -> Iterator[Problem]:
         if self.architecture != "x86_64":
-            found.append(Problem(f"the embedded node is tested on x86_64 only, and this is {self.architecture}",
-                                 elsewhere))  # fmt: skip
+            text = f"the embedded node is tested on x86_64 only, and this is {self.architecture}"
+            yield error("arch", text, ELSEWHERE)
         if not self.is_root and not self.can_sudo:
-            found.append(Problem("the embedded node needs root, and sudo does not let us without a password",
-                                 "run `sudo -v` first, or " + elsewhere))  # fmt: skip
+            text = "the embedded node needs root, and sudo does not let us without a password"
+            yield error("root", text, f"run `sudo -v` first, or {ELSEWHERE}")
         if self.missing:
             packages = " ".join(sorted({TOOLS[tool] for tool in self.missing}))
-            found.append(Problem(f"missing on this host: {', '.join(self.missing)}",
-                                 f"make setup (Debian and Ubuntu: packages {packages})"))  # fmt: skip
+            text = f"missing on this host: {', '.join(self.missing)}"
+            yield error("tools", text, f"make setup (Debian and Ubuntu: packages {packages})")
         if not self.hierarchies:
-            found.append(Problem("no cgroup hierarchy is mounted on this host", "mount cgroup2 on /sys/fs/cgroup"))
+            yield error("cgroup", "no cgroup hierarchy is mounted on this host", "mount cgroup2 on /sys/fs/cgroup")
         if not self.cgroup_namespaces:
-            found.append(Problem("this kernel has no cgroup namespaces (CONFIG_CGROUPS)", elsewhere))
+            yield error("cgroup-namespaces", "this kernel has no cgroup namespaces (CONFIG_CGROUPS)", ELSEWHERE)
         if self.filesystem in _UNFIT:
-            found.append(Problem(f"the lab lies on {self.filesystem}, which cannot hold a node's files and images",
-                                 "put the checkout on a disk of this host (ext4, xfs, btrfs)"))  # fmt: skip
+            text = f"the lab lies on {self.filesystem}, which cannot hold a node's files and images"
+            yield error("filesystem", text, "put the checkout on a disk of this host (ext4, xfs, btrfs)")
         if self.disk_free < MIN_DISK:
-            found.append(Problem(f"{_gib(self.disk_free)} free on disk, and a lab needs {_gib(MIN_DISK)}",
-                                 "free some space, or invoke lab.down --caches"))  # fmt: skip
+            text = f"{_gib(self.disk_free)} free on disk, and a lab needs {_gib(MIN_DISK)}"
+            yield error("disk", text, "free some space, or invoke lab.down --caches")
         if self.memory < MIN_MEMORY:
-            found.append(Problem(f"{_gib(self.memory)} of memory, and a lab needs {_gib(MIN_MEMORY)}", elsewhere))
-        return found
+            text = f"{_gib(self.memory)} of memory, and a lab needs {_gib(MIN_MEMORY)}"
+            yield error("memory", text, ELSEWHERE)
 
 
 def _gib(size: int) -> str:
@@ -151,8 +147,7 @@ def gather(place: Path, *, root: Path = Path("/")) -> HostFacts:
 def require_embedded(facts: HostFacts) -> None:
     """Raise ``LabError`` with every problem at once where the embedded node cannot stand here."""
     if problems := facts.embedded_problems():
-        raise LabError("; ".join(problem.text for problem in problems),
-                       hint="; ".join(dict.fromkeys(problem.remedy for problem in problems)))  # fmt: skip
+        raise combined(problems)
 
 
 def search_path() -> str:

@@ -23,6 +23,7 @@ from hardwatt.connect import sudo
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import read_json
+from hardwatt.core.problem import Problem
 from hardwatt.core.progress import say
 from hardwatt.core.wait import timeout_factor
 from hardwatt.machines import choice
@@ -31,7 +32,6 @@ from hardwatt.provision.node_data import node_file, write_node_data
 __all__ = [
     "DeployResult",
     "PlannedChanges",
-    "Problem",
     "apply",
     "check",
     "explain",
@@ -54,20 +54,6 @@ LOGS = 20
 """Logs of deploys that a lab keeps."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ENDED = re.compile(r"^--> pyinfra error in \S+ line \d+: ", re.MULTILINE)
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """Something that is wrong with a node, as ``deploys/checks.py`` found it."""
-
-    severity: str
-    """``error`` or ``warning``."""
-    name: str
-    what: str
-    remedy: str
-
-    def to_dict(self) -> dict[str, str]:
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +146,7 @@ def check(lab: Lab) -> list[Problem]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "problems.json"
         _pyinfra(lab, "deploys.preflight.report", "--dry", env={REPORT: str(report)})
-        return [Problem(**row) for row in read_json(report, [])]
+        return [Problem.from_dict(row) for row in read_json(report, [])]
 
 
 def _planned(row: dict[str, Any]) -> str:

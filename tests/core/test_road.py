@@ -27,6 +27,7 @@ from hardwatt.connect import sudo
 from hardwatt.connect.ssh import fingerprint
 from hardwatt.core import credentials
 from hardwatt.core.files import write_json
+from hardwatt.core.problem import Problem
 from hardwatt.lifecycle import inspect
 from hardwatt.meter import sources
 from hardwatt.provision import node_data, runner
@@ -240,6 +241,7 @@ def test_json_of_a_check_that_could_not_be_made_is_no_empty_list(road: Road) -> 
     code, text = road.run(lambda: lab.lab_check(Context(), as_json=True))
     assert code == 1
     (problem,) = json.loads(text)
+    assert problem.keys() == {"severity", "name", "what", "remedy"}
     assert (problem["severity"], problem["remedy"]) == ("error", "invoke lab.trust 127.0.0.1")
 
 
@@ -380,9 +382,9 @@ def test_a_server_that_does_not_speak_ssh_is_named(road: Road, greeting: bytes, 
 def test_a_host_that_answers_is_judged(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     road.know(road.server.host_key)
     checked: list[str] = []
-    problem = runner.Problem("error", "swap", "swap is on", "swapoff --all")
+    problem = Problem("error", "swap", "swap is on", "swapoff --all")
 
-    def look(mine: Lab) -> list[runner.Problem]:
+    def look(mine: Lab) -> list[Problem]:
         checked.append(mine.settings.host.address)
         return [problem]
 

@@ -11,12 +11,12 @@ import pytest
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Host, Settings
 from hardwatt.core import process
+from hardwatt.core.problem import error
 from hardwatt.core.progress import say
 from hardwatt.experiment import operations
 from hardwatt.lifecycle import quickstart
 from hardwatt.lifecycle import up as up_module
 from hardwatt.machines import choice
-from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.vm import facts
 from hardwatt.meter import sources
 from hardwatt.report import render
@@ -28,7 +28,7 @@ def lab(tmp_path: Path, **settings: object) -> Lab:
 
 @pytest.fixture
 def no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = Problem("this machine runs Darwin", "take a Linux machine")
+    problem = error("os", "this machine runs Darwin", "take a Linux machine")
     for place in ((choice, "embedded_problems"), (facts, "problems")):
         monkeypatch.setattr(*place, lambda _: [problem])
 
@@ -137,7 +137,3 @@ def test_nothing_is_told_where_the_counter_is_used_or_does_not_count(
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr(process, "root", lambda argv: ["false", *argv])
     assert not quickstart.own_counter(lab(tmp_path, machine="embedded")), "nobody may read it"
-
-
-def test_problems_have_the_fields_that_are_shown() -> None:
-    assert {"text", "remedy"} <= set(Problem.__dataclass_fields__)

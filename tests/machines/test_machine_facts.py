@@ -83,14 +83,14 @@ def test_this_host_has_no_problem_that_is_not_named() -> None:
 def test_each_problem_is_told_with_a_remedy(change: dict[str, Any], text: str) -> None:
     facts = dataclasses.replace(BARE_V1, **change)
     [problem] = facts.embedded_problems()
-    assert text in problem.text
+    assert text in problem.what
     assert problem.remedy
 
 
 def test_macos_is_told_one_thing_only() -> None:
     facts = dataclasses.replace(BARE_V1, system="Darwin", architecture="arm64", hierarchies=(), memory=0)
     [problem] = facts.embedded_problems()
-    assert "Linux" in problem.text
+    assert "Linux" in problem.what
     assert "lab.toml" in problem.remedy
 
 

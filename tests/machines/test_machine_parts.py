@@ -21,6 +21,7 @@ from hardwatt.connect.ssh import fingerprint, require_known
 from hardwatt.core import process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_json
+from hardwatt.core.problem import error
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.machines import choice, host_facts, identity, remote, rootfs
@@ -254,7 +255,7 @@ def test_auto_takes_the_host_of_the_settings_and_says_why(tmp_path: Path) -> Non
 
 def test_auto_takes_the_embedded_node_where_it_can_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_facts, "gather", lambda _: BARE_V1)
-    monkeypatch.setattr(facts, "problems", lambda _: [host_facts.Problem("no qemu", "make setup")])
+    monkeypatch.setattr(facts, "problems", lambda _: [error("tools", "no qemu", "make setup")])
     assert choice.machine_for(lab(tmp_path)).kind == "embedded"
     monkeypatch.setattr(host_facts, "gather", lambda _: dataclasses.replace(BARE_V1, memory=0, is_root=False))
     with pytest.raises(LabError, match=r"root.*memory") as caught:

@@ -19,10 +19,10 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process as core_process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_json
+from hardwatt.core.problem import error
 from hardwatt.core.process import Process
 from hardwatt.core.wait import set_timeout_factor, timeout_factor, wait
 from hardwatt.machines import choice, host_facts, identity
-from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.rootfs import Sources
 from hardwatt.machines.vm import disk as vm_disk
 from hardwatt.machines.vm import facts, qemu
@@ -281,8 +281,8 @@ def test_auto_says_which_machine_and_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     accel: Accel | None, virtual: list[str], embedded: list[str], kind: str, why: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(facts, "problems", lambda _: [Problem(text, "mend it") for text in virtual])
-    monkeypatch.setattr(choice, "embedded_problems", lambda _: [Problem(text, "mend it") for text in embedded])
+    monkeypatch.setattr(facts, "problems", lambda _: [error("x", text, "mend it") for text in virtual])
+    monkeypatch.setattr(choice, "embedded_problems", lambda _: [error("x", text, "mend it") for text in embedded])
     monkeypatch.setattr(qemu, "acceleration", lambda *_: (accel, "no reason"))
     mine = lab(tmp_path)
     if not kind:
@@ -338,12 +338,12 @@ def test_what_is_missing_is_told_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(facts, "memory", lambda: 1024**3)
     monkeypatch.setattr(facts, "distribution", lambda: "arch")
     found = facts.problems(tmp_path)
-    text = "; ".join(problem.text for problem in found)
+    text = "; ".join(problem.what for problem in found)
     for part in ("qemu-system-x86_64", "newuidmap", "this is arch", "1.0 GiB of memory"):
         assert part in text
     assert "uidmap" in found[0].remedy
     with pytest.raises(LabError, match="qemu-system-x86_64"):
-        vm_machine.require(found)
+        vm_machine.VmMachine(lab(tmp_path)).start()
 
 
 def test_the_embedded_node_s_own_choice_is_not_needed_for_a_host(

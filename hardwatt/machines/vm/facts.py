@@ -3,11 +3,13 @@
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from hardwatt.core import process
+from hardwatt.core.problem import Problem, error
 from hardwatt.machines import rootfs
-from hardwatt.machines.host_facts import Problem, disk_free, memory, release, search_path
+from hardwatt.machines.host_facts import ELSEWHERE, disk_free, memory, release, search_path
 from hardwatt.machines.vm import qemu
 from hardwatt.machines.vm.image import KERNELS
 
@@ -31,32 +33,35 @@ MIN_DISK = 8 * 1024**3
 """Bytes: the image 0.6 GB, its copy with a node in it 3 GB, and a day of samples."""
 MIN_MEMORY = 6 * 1024**3
 """Bytes: 4 GiB for the guest, and room for who sits here."""
+_IDS = "100000-165535"
 _AMPLE = 12 * 1024**3
 
 
 def problems(place: Path) -> list[Problem]:
     """Return everything that keeps a virtual machine from this host; ``place`` is where the lab will lie."""
-    elsewhere = "use a host over SSH: [host] in lab.toml (see lab.example.toml)"
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         text = f"the virtual machine needs Linux on x86_64, and this is {platform.system()} on {platform.machine()}"
-        return [Problem(text, elsewhere)]
-    found: list[Problem] = []
+        return [error("os", text, ELSEWHERE)]
+    return list(_problems_on_linux(place))
+
+
+def _problems_on_linux(place: Path) -> Iterator[Problem]:
     wanted = TOOLS if os.geteuid() == 0 else {**TOOLS, **_USER_TOOLS}
     if missing := [tool for tool in wanted if shutil.which(tool, path=search_path()) is None]:
         packages = " ".join(sorted({wanted[tool] for tool in missing}))
-        found.append(Problem(f"missing for the virtual machine: {', '.join(missing)}",
-                             f"make setup (Debian and Ubuntu: packages {packages})"))  # fmt: skip
+        text = f"missing for the virtual machine: {', '.join(missing)}"
+        yield error("tools", text, f"make setup (Debian and Ubuntu: packages {packages})")
     elif not _may_map_users():
-        found.append(Problem("this user may not map others in a user namespace, which making the image takes",
-                             "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"))  # fmt: skip
+        text = "this user may not map others in a user namespace, which making the image takes"
+        yield error("user-namespaces", text, f"sudo usermod --add-subuids {_IDS} --add-subgids {_IDS} $USER")
     if distribution() not in KERNELS:
-        found.append(Problem(f"images are made from {' and '.join(sorted(KERNELS))}, and this is {distribution()}",
-                             elsewhere))  # fmt: skip
-    for what, there, needed in (("on disk", disk_free(place), MIN_DISK), ("of memory", memory(), MIN_MEMORY)):
+        text = f"images are made from {' and '.join(sorted(KERNELS))}, and this is {distribution()}"
+        yield error("distribution", text, ELSEWHERE)
+    sizes = (("disk", "on disk", disk_free(place), MIN_DISK), ("memory", "of memory", memory(), MIN_MEMORY))
+    for name, what, there, needed in sizes:
         if there < needed:
             text = f"{there / 1024**3:.1f} GiB {what}, and a virtual machine needs {needed / 1024**3:.0f} GiB"
-            found.append(Problem(text, elsewhere))
-    return found
+            yield error(name, text, ELSEWHERE)
 
 
 def _may_map_users() -> bool:

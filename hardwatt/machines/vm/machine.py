@@ -17,12 +17,12 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.core import process as core_process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import read_json, write_json
+from hardwatt.core.problem import combined
 from hardwatt.core.process import Process
 from hardwatt.core.progress import RunningStep, step
 from hardwatt.core.wait import set_timeout_factor, wait
 from hardwatt.machines import identity, rootfs
 from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
-from hardwatt.machines.host_facts import Problem
 from hardwatt.machines.vm import disk, facts, qemu
 from hardwatt.machines.vm import image as vm_image
 from hardwatt.machines.vm.image import USER_NETWORK, Image
@@ -55,7 +55,8 @@ class VmMachine:
             return self._booted()
         lab = self.lab
         self._state()  # another kind's machine is refused before anything is made
-        require(facts.problems(lab.dir))
+        if problems := facts.problems(lab.dir):
+            raise combined(problems)
         lab.logs.mkdir(parents=True, exist_ok=True)
         made = self.image()
         accel, why = qemu.acceleration(lab.cache, made)
@@ -259,13 +260,6 @@ class VmMachine:
             delay=0.5,
             hint=f"look into {log}, the console of the guest",
         )
-
-
-def require(found: list[Problem]) -> None:
-    """Raise ``LabError`` with every problem at once where a virtual machine cannot stand here."""
-    if found:
-        raise LabError("; ".join(problem.text for problem in found),
-                       hint="; ".join(dict.fromkeys(problem.remedy for problem in found)))  # fmt: skip
 
 
 @contextlib.contextmanager

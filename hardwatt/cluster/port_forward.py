@@ -91,7 +91,11 @@ def default_port(lab: Lab, target: str) -> int:
 
 
 def prometheus_url(lab: Lab) -> str:
-    """Return a URL of the lab's Prometheus: the forward that runs, or a new one on a free port."""
+    """Return a URL of the lab's Prometheus: the forward that runs, or a new one on a free port.
+
+    Raises ``LabError`` where machine or link are gone: what outlives a machine may still answer through the forward.
+    """
+    choice.reached(lab)
     running = find(lab, "prometheus")
     if running and running.answers():
         return running.url

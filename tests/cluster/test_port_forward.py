@@ -105,6 +105,17 @@ def test_it_runs_in_the_background_and_is_found_again(ready: Lab) -> None:
     assert port_forward.status(ready) == f"prometheus on {url}"
 
 
+def test_a_forward_that_outlives_the_machine_is_not_used(ready: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    port_forward.forward(ready, "prometheus", port())
+
+    def gone(_: Lab) -> None:
+        raise LabError("the machine does not run", hint="invoke lab.up")
+
+    monkeypatch.setattr(choice, "reached", gone)
+    with pytest.raises(LabError, match="does not run"):
+        port_forward.prometheus_url(ready)
+
+
 def test_stop_ends_it_and_forgets_it(ready: Lab) -> None:
     port_forward.forward(ready, "prometheus", port())
     found = port_forward.find(ready, "prometheus")

@@ -62,12 +62,12 @@ def plant(folder: Path, promtool: Path, series: int, hours: float) -> int:
 @contextmanager
 def serving(folder: Path, prometheus: Path) -> Iterator[tuple[str, int]]:
     """Serve the blocks on loopback for as long as the block lasts; yield the URL and the server's pid."""
+    from hardwatt.core.ports import free_port
     from hardwatt.dump import replay
 
-    port = replay.free_port()
+    port = free_port()
     process = replay.start(prometheus, folder, port)
     try:
-        replay.wait_for(f"http://127.0.0.1:{port}", process, folder / "prometheus.log")
         yield f"http://127.0.0.1:{port}", process.pid
     finally:
         process.stop()

@@ -5,14 +5,12 @@ that finds it ended starts it again at the same port, and ``lab.down`` ends it.
 """
 
 import socket
-from pathlib import Path
-from typing import Any
 
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.core.files import read_json, write_json
-from hardwatt.core.process import Process
+from hardwatt.core.background import Record
+from hardwatt.core.ports import free_port, listens
 
 PORT = 6443
 _PATIENCE = 5.0
@@ -33,7 +31,7 @@ def address(lab: Lab, end: Endpoint) -> tuple[str, int]:
 
 def server(lab: Lab, end: Endpoint) -> str:
     """Return the URL under which the lab's API server is reached, as its kubeconfig has it; empty: not known."""
-    if state := read_json(_file(lab)):
+    if state := _record(lab).read():
         return f"https://127.0.0.1:{state['port']}"
     host = f"[{end.address}]" if ":" in end.address else end.address
     return "" if end.jump else f"https://{host}:{end.port_here(PORT)}"
@@ -41,35 +39,40 @@ def server(lab: Lab, end: Endpoint) -> str:
 
 def keep(lab: Lab) -> None:
     """Start the lab's tunnel again where it has one and that has ended. Raises ``LabError``."""
-    if state := read_json(_file(lab)):
+    if state := _record(lab).read():
         _ensure(lab, Endpoint.from_dict(state["endpoint"]))
 
 
 def stop(lab: Lab) -> None:
     """End the lab's tunnel, if it has one."""
-    if state := read_json(_file(lab)):
-        Process.from_dict(state["process"]).stop()
-        _file(lab).unlink(missing_ok=True)
+    _record(lab).forget()
 
 
 def _ensure(lab: Lab, end: Endpoint) -> int:
-    state: dict[str, Any] = read_json(_file(lab), {})
+    record, description = _record(lab), end.to_dict()
+    state = record.read()
     port = int(state.get("port", 0))
-    if state and state["endpoint"] == end.to_dict():
-        if Process.from_dict(state["process"]).alive() and tunnels.listens(port):
-            return port
-    elif state:
-        Process.from_dict(state["process"]).stop()
-    if not port or tunnels.listens(port):
-        port = tunnels.free_port()
-    forward = f"127.0.0.1:{port}:127.0.0.1:{PORT}"
-    process = tunnels.tunnel(end, ["-L", forward], port, lab.logs / "tunnel.log")
-    write_json(_file(lab), {"port": port, "process": process.to_dict(), "endpoint": end.to_dict()})
+    if state.get("endpoint") == description and record.alive() and listens(port):
+        return port
+    record.stop()
+    if not port or listens(port):
+        port = free_port()
+    try:
+        tunnels.tunnel(
+            end,
+            ["-L", f"127.0.0.1:{port}:127.0.0.1:{PORT}"],
+            port,
+            lab.logs / "tunnel.log",
+            started=lambda process: record.write({"port": port, "endpoint": description}, process),
+        )
+    except BaseException:
+        record.restore(state)  # without a tunnel, the API is where the kubeconfig has it
+        raise
     return port
 
 
-def _file(lab: Lab) -> Path:
-    return lab.dir / "tunnel.json"
+def _record(lab: Lab) -> Record:
+    return Record(lab.dir / "tunnel.json")
 
 
 def _answers(host: str) -> bool:

@@ -1,20 +1,16 @@
 """Services of the cluster on localhost: kubectl's port-forward in the background, found again and stopped."""
 
 import dataclasses
-import http.client
-import socket
-from pathlib import Path
 from typing import Any
 
 from kubernetes import client as kubernetes
 
 from hardwatt.cluster import client
 from hardwatt.config.lab import Lab
+from hardwatt.core import background, ports
+from hardwatt.core.background import Record
 from hardwatt.core.errors import LabError
-from hardwatt.core.files import read_json, write_json
 from hardwatt.core.nearest import did_you_mean
-from hardwatt.core.process import Process, spawn
-from hardwatt.core.wait import wait
 from hardwatt.machines import choice
 from hardwatt.mirror import fill
 
@@ -46,22 +42,15 @@ class Forward:
 
     target: str
     local_port: int
-    process: Process
+    record: Record
 
     @property
     def url(self) -> str:
         return f"http://localhost:{self.local_port}"
 
     def answers(self) -> bool:
-        """Return whether the service itself answers: kubectl may listen for a pod that is gone."""
-        return self.process.alive() and _answers(self.local_port, TARGETS[self.target].health)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Forward":
-        return cls(data["target"], int(data["local_port"]), Process.from_dict(data["process"]))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"target": self.target, "local_port": self.local_port, "process": self.process.to_dict()}
+        """Return True if the service itself answers: kubectl may listen for a pod that is gone."""
+        return self.record.alive() and _answers(self.local_port, TARGETS[self.target])
 
 
 def forward(lab: Lab, target: str = "prometheus", local_port: int = 9090) -> str:
@@ -76,8 +65,8 @@ def forward(lab: Lab, target: str = "prometheus", local_port: int = 9090) -> str
     if (running := find(lab, target)) and running.local_port == local_port and running.answers():
         return running.url
     if running:
-        running.process.stop()
-    if _listens(local_port):
+        running.record.stop()
+    if ports.listens(local_port):
         raise LabError(
             f"port {local_port} is taken by another program",
             hint=f"invoke lab.forward {target} --port {local_port + 1}",
@@ -100,24 +89,22 @@ def prometheus_url(lab: Lab) -> str:
     if running and running.answers():
         return running.url
     if running:
-        running.process.stop()
+        running.record.stop()
     port = lab.settings.prometheus.local_port
-    return forward(lab, "prometheus", _free_port() if _listens(port) else port)
+    return forward(lab, "prometheus", ports.free_port() if ports.listens(port) else port)
 
 
 def find(lab: Lab, target: str) -> Forward | None:
     """Return the forward of a target, if its process still runs."""
-    data = read_json(_state(lab, target))
-    found = Forward.from_dict(data) if data else None
-    return found if found and found.process.alive() else None
+    record = _record(lab, target)
+    state = record.read()
+    return Forward(target, int(state["local_port"]), record) if state and record.alive() else None
 
 
 def stop(lab: Lab) -> None:
     """Stop every forward of the lab."""
     for target in TARGETS:
-        if running := find(lab, target):
-            running.process.stop()
-        _state(lab, target).unlink(missing_ok=True)
+        _record(lab, target).forget()
 
 
 def status(lab: Lab) -> str:
@@ -135,8 +122,12 @@ def _target(name: str) -> Target:
     return TARGETS[name]
 
 
-def _state(lab: Lab, target: str) -> Path:
-    return lab.dir / f"forward-{target}.json"
+def _record(lab: Lab, target: str) -> Record:
+    return Record(lab.dir / f"forward-{target}.json")
+
+
+def _answers(port: int, target: Target) -> bool:
+    return ports.answers(f"http://127.0.0.1:{port}{target.health}")
 
 
 def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
@@ -149,25 +140,21 @@ def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
             hint="invoke mirror.import ARCHIVE, then invoke lab.up",
         )
     _require_pods(lab, name, target)
-    log = lab.logs / f"forward-{name}.log"
     argv = [
         str(held.tool("kubectl")), f"--kubeconfig={lab.kubeconfig}", f"--namespace={target.namespace}",
         "port-forward", "--address=127.0.0.1", target.service, f"{local_port}:{target.port}",
     ]  # fmt: skip
-    process = spawn(argv, log=log)
-    started = Forward(name, local_port, process)
-    write_json(_state(lab, name), started.to_dict())
-    wait(
-        lambda: (process.alive(), started.answers()),
-        lambda state: state == (True, True),
+    record = _record(lab, name)
+    background.start(
+        argv,
+        lambda: _answers(local_port, target),
         what=f"forward of {name}",
+        log=lab.logs / f"forward-{name}.log",
         timeout=START_TIMEOUT,
-        delay=0.1,
-        error=lambda state: None if state[0] else f"kubectl ended: {_last_line(log)}",
-        describe=lambda state: "answers" if state[1] else "no answer yet",
+        started=lambda process: record.write({"target": name, "local_port": local_port}, process),
         hint="invoke lab.status",
     )
-    return started
+    return Forward(name, local_port, record)
 
 
 def _require_pods(lab: Lab, name: str, target: Target) -> None:
@@ -190,33 +177,3 @@ def _require_pods(lab: Lab, name: str, target: Target) -> None:
         raise LabError(
             f"{name} does not run: no pod of the Service {target.namespace}/{service} is ready ({seen})", hint=_UP
         )
-
-
-def _last_line(log: Path) -> str:
-    return log.read_text().strip().rpartition("\n")[2]
-
-
-def _listens(port: int) -> bool:
-    """Return whether something on this machine listens at the port."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=2).close()
-    except OSError:
-        return False
-    return True
-
-
-def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -1,16 +1,16 @@
 """SSH tunnels to and from a node, with the lab's key and known hosts: for a while, or kept."""
 
 import contextlib
-import socket
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.connect.ssh_routes import direct, options, proxy_options
-from hardwatt.core import process as core_process
+from hardwatt.core import background
+from hardwatt.core.ports import free_port, listens
 from hardwatt.core.process import Process
-from hardwatt.core.wait import wait
 
 START_TIMEOUT = 60.0
 """Seconds until a tunnel listens: two hosts say hello, one of them perhaps emulated."""
@@ -40,15 +40,14 @@ def reverse(end: Endpoint, ports: Sequence[int], log: Path) -> Iterator[None]:
         yield
         return
     forwards = [part for port in ports for part in ("-R", f"127.0.0.1:{port}:127.0.0.1:{port}")]
-    process = core_process.spawn(_tunnel_argv(end, forwards), log=log, tied=True)
+    with contextlib.ExitStack() as stack:
+        ssh = functools.cache(lambda: stack.enter_context(Ssh(end)))  # after the tunnel, which may fail first
+        process = background.start(
+            _tunnel_argv(end, forwards),
+            lambda: _listening(ssh(), ports),
+            what=f"tunnel back from {end.name}", log=log, timeout=START_TIMEOUT, delay=0.2, tied=True,
+        )  # fmt: skip
     try:
-        with Ssh(end) as ssh:
-            wait(
-                lambda: (_listening(ssh, ports), process.alive()),
-                lambda state: state[0],
-                error=lambda state: None if state[1] else f"ssh ended: {_last_line(log)}",
-                what=f"tunnel back from {end.name}", timeout=START_TIMEOUT, delay=0.2,
-            )  # fmt: skip
         yield
     finally:
         process.stop()
@@ -66,43 +65,28 @@ def _tunnel_argv(end: Endpoint, forwards: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def tunnel(end: Endpoint, forwards: list[str], port: int, log: Path, *, tied: bool = False) -> Process:
-    """Start ssh with forwards to the node and return when the local ``port`` listens (0: when it is logged in).
+def tunnel(
+    end: Endpoint,
+    forwards: list[str],
+    port: int,
+    log: Path,
+    *,
+    tied: bool = False,
+    started: Callable[[Process], None] | None = None,
+) -> Process:
+    """Start ssh with forwards to the node and return when the local ``port`` listens.
 
-    With ``tied``, it ends with this process.
+    With ``tied``, it ends with this process; ``started`` gets it before the wait.
 
     Raises ``LabError`` with ssh's last words where it ends.
     """
-    process = core_process.spawn(_tunnel_argv(end, forwards), log=log, tied=tied)
-    try:
-        wait(
-            lambda: (listens(port), process.alive()),
-            lambda state: state[0],
-            error=lambda state: None if state[1] else f"ssh ended: {_last_line(log)}",
-            what=f"tunnel to {end.name}", timeout=START_TIMEOUT, delay=0.1,
-            describe=lambda state: "listens" if state[0] else "no answer yet",
-            hint="invoke lab.status",
-        )  # fmt: skip
-    except BaseException:
-        process.stop()
-        raise
-    return process
-
-
-def listens(port: int) -> bool:
-    """Return whether something on this machine listens at the port."""
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=2).close()
-        return True
-    return False
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody has now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def _last_line(log: Path) -> str:
-    return log.read_text(errors="replace").strip().rpartition("\n")[2]
+    return background.start(
+        _tunnel_argv(end, forwards),
+        lambda: listens(port),
+        what=f"tunnel to {end.name}",
+        log=log,
+        timeout=START_TIMEOUT,
+        tied=tied,
+        started=started,
+        hint="invoke lab.status",
+    )

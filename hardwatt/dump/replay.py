@@ -5,8 +5,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +12,11 @@ from pathlib import Path
 
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import Lab
-from hardwatt.core import process
+from hardwatt.core import background, process
+from hardwatt.core.background import Record
 from hardwatt.core.errors import LabError, VerifyError
-from hardwatt.core.files import read_json, write_atomic, write_json
+from hardwatt.core.files import write_atomic
+from hardwatt.core.ports import answers, free_port
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.dump import openmetrics
@@ -65,16 +65,14 @@ def replayed(bundle: Bundle, programs: Programs, place: Path, port: int = 0) -> 
     folder.mkdir(parents=True)
     owner = Process.of(os.getpid())
     state = {"owner": owner.to_dict() if owner else None}
-    write_json(folder / _STATE, state)
+    record = Record(folder / _STATE)
+    record.write(state)
     process: Process | None = None
     try:
         make_blocks(bundle, programs.promtool, folder)
         port = port or free_port()
-        process = start(programs.prometheus, folder, port)
-        write_json(folder / _STATE, {**state, "process": process.to_dict()})
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url, process, folder / "prometheus.log")
-        yield url
+        process = start(programs.prometheus, folder, port, lambda started: record.write(state, started))
+        yield f"http://127.0.0.1:{port}"
     finally:
         if process:
             process.stop()
@@ -84,11 +82,11 @@ def replayed(bundle: Bundle, programs: Programs, place: Path, port: int = 0) -> 
 def clean(place: Path) -> None:
     """Stop and remove replays whose command was killed."""
     for folder in place.glob("*") if place.exists() else []:
-        state = read_json(folder / _STATE, {})
-        if state.get("owner") and Process.from_dict(state["owner"]).alive():
+        record = Record(folder / _STATE)
+        owner = record.read().get("owner")
+        if owner and Process.from_dict(owner).alive():
             continue
-        if state.get("process"):
-            Process.from_dict(state["process"]).stop()
+        record.stop()
         shutil.rmtree(folder)
 
 
@@ -105,41 +103,25 @@ def make_blocks(bundle: Bundle, promtool: Path, folder: Path) -> None:
         raise VerifyError(f"the bundle {bundle.path} holds no samples")
 
 
-def start(prometheus: Path, folder: Path, port: int) -> Process:
-    """Start a Prometheus that scrapes nothing on ``folder``/data, on loopback."""
-    write_atomic(folder / "prometheus.yml", "scrape_configs: []\n")
-    argv = [
-        str(prometheus), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
-        "--storage.tsdb.retention.time=100y", f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
-    ]  # fmt: skip
-    return process.spawn(argv, log=folder / "prometheus.log")
-
-
-def wait_for(url: str, process: Process, log: Path) -> None:
-    """Wait until it answers; raise WaitError where it ended."""
-    wait(
-        lambda: _answers(f"{url}/-/ready"),
-        bool,
+def start(prometheus: Path, folder: Path, port: int, started: Callable[[Process], None] | None = None) -> Process:
+    """Start a Prometheus that scrapes nothing on ``folder``/data, on loopback, and return when it answers."""
+    return background.start(
+        command(prometheus, folder, port),
+        lambda: answers(f"http://127.0.0.1:{port}/-/ready"),
         what="the Prometheus of the replay",
+        log=folder / "prometheus.log",
         timeout=START_TIMEOUT,
-        delay=0.1,
-        error=lambda _ready: None if process.alive() else f"it ended: {log.read_text()[-400:]}",
+        started=started,
     )
 
 
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback, made above
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody has now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def command(prometheus: Path, folder: Path, port: int) -> list[str]:
+    """Return the command of a Prometheus that scrapes nothing, on loopback; write its configuration."""
+    write_atomic(folder / "prometheus.yml", "scrape_configs: []\n")
+    return [
+        str(prometheus), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=100y", f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+    ]  # fmt: skip
 
 
 def hint(bundle: Bundle, url: str) -> list[str]:
@@ -172,7 +154,7 @@ def serve(lab: Lab, path: Path, port: int = 0, show: Callable[[str], None] = pri
                 show(line)
             show("Ctrl-C ends it")
             wait(
-                lambda: _answers(f"{url}/-/ready"), lambda ready: not ready, what="end", timeout=float("inf"), delay=2.0
+                lambda: answers(f"{url}/-/ready"), lambda ready: not ready, what="end", timeout=float("inf"), delay=2.0
             )
             raise LabError("the replay's Prometheus ended by itself", hint="the same command again")
     except KeyboardInterrupt:

@@ -9,14 +9,13 @@ import json
 import os
 import socket
 import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from hardwatt.core import background
 from hardwatt.core.errors import LabError, VerifyError
-from hardwatt.core.process import Process, run, spawn
-from hardwatt.core.wait import wait
+from hardwatt.core.ports import answers
+from hardwatt.core.process import Process, run
 from hardwatt.mirror.index import Artefact
 
 # distribution sends traces to a collector that nobody runs, unless told otherwise.
@@ -54,42 +53,45 @@ def config(storage: Path, address: str, port: int, *, readonly: bool) -> str:
             "delete": {"enabled": True},
             "maintenance": {"readonly": {"enabled": readonly}, "uploadpurging": {"enabled": False}},
         },
-        "http": {"addr": f"[{address}]:{port}" if ":" in address else f"{address}:{port}"},
+        "http": {"addr": f"{host(address)}:{port}"},
     }, indent=2)  # fmt: skip
 
 
 def start(
-    binary: Path, storage: Path, settings: Path, address: str, port: int, *, readonly: bool, log: Path
+    binary: Path,
+    storage: Path,
+    settings: Path,
+    address: str,
+    port: int,
+    *,
+    readonly: bool,
+    log: Path,
+    started: Callable[[Process], None] | None = None,
 ) -> Process:
-    """Start a registry in the background and return when it answers."""
+    """Start a registry in the background and return when it answers; ``started`` gets it before that."""
     storage.mkdir(parents=True, exist_ok=True)
     settings.write_text(config(storage, address, port, readonly=readonly))
-    process = spawn([binary, "serve", settings], log=log, env=ENV, tied=True)
-    try:
-        wait_for(f"http://{address}:{port}/v2/", process, log)
-    except BaseException:
-        process.stop()
-        raise
-    return process
+    return serve([binary, "serve", settings], f"http://{host(address)}:{port}/v2/", log, started, env=ENV)
 
 
-def wait_for(url: str, process: Process, log: Path) -> None:
-    """Wait until ``url`` answers; raises ``LabError`` where the process ended instead."""
+def serve(
+    argv: Sequence[str | os.PathLike[str]],
+    url: str,
+    log: Path,
+    started: Callable[[Process], None] | None,
+    *,
+    env: Mapping[str, str] | None = None,
+) -> Process:
+    """Start a server that ends with this process, and return when ``url`` answers."""
+    return background.start(
+        argv, lambda: answers(url), what=f"an answer of {url}", log=log, timeout=30, delay=0.05,
+        env=env, tied=True, started=started,
+    )  # fmt: skip
 
-    def failed(_: bool) -> str | None:
-        return None if process.alive() else f"it ended; see {log}"
 
-    wait(lambda: answers(url), bool, what=f"an answer of {url}", timeout=30, delay=0.05, error=failed)
-
-
-def answers(url: str) -> bool:
-    """Return whether an HTTP server answers with success at ``url``, asked without a proxy."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=5) as response:
-            return int(response.status) == 200
-    except (OSError, urllib.error.URLError):
-        return False
+def host(address: str) -> str:
+    """Return an address as URLs have it."""
+    return f"[{address}]" if ":" in address else address
 
 
 def push(root: Path, images: Sequence[Artefact], *, crane: Path, registry: Path, log: Path) -> None:

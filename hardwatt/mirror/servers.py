@@ -3,13 +3,15 @@
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hardwatt.config.lab import Lab
-from hardwatt.core import files
+from hardwatt.core.background import Record
 from hardwatt.core.errors import LabError
-from hardwatt.core.process import Process, spawn
+from hardwatt.core.ports import answers
+from hardwatt.core.process import Process
 from hardwatt.mirror import apt, httpd, registry
 from hardwatt.mirror.fill import load, mirror_root
 from hardwatt.mirror.served import Served
@@ -21,26 +23,30 @@ def serve(lab: Lab, address: str) -> Served:
     The ports are the ones of the last time wherever they are free, so that a node's settings stay.
     Raises ``LabError`` where the mirror is not filled or the address is not this machine's.
     """
-    known = _read(lab)
-    if known and known["address"] == address and (served := _running(lab, known)):
+    known = _record(lab).read()
+    if known.get("address") == address and (served := serving(lab)):
         return served
     stop_serving(lab)
-    return _start(lab, address, known or {})
+    return _start(lab, address, known)
 
 
 def serving(lab: Lab) -> Served | None:
     """Return the lab's running servers, or None."""
-    known = _read(lab)
-    return _running(lab, known) if known else None
+    record = _record(lab)
+    known = record.read()
+    if len(record.processes()) != 2 or not record.alive() or known.get("root") != str(mirror_root(lab)):
+        return None
+    served = _served(lab, known, *record.processes())
+    urls = f"http://{served.registry}/v2/", f"{served.apt_url}/{apt.KEY_FILE}"
+    return served if all(map(answers, urls)) else None
 
 
 def stop_serving(lab: Lab) -> bool:
     """Stop the servers that ``serve`` started; return whether there were any. The ports stay known."""
-    stopped = False
-    for process in (*_processes(_read(lab) or {}), *_unrecorded(lab)):
-        if process.alive():
-            process.stop()
-            stopped = True
+    stopped = _record(lab).stop()
+    for process in _unrecorded(lab):
+        process.stop()
+        stopped = True
     return stopped
 
 
@@ -55,59 +61,44 @@ def _unrecorded(lab: Lab) -> list[Process]:
     return [process for process in found if process is not None]
 
 
-def _read(lab: Lab) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = files.read_json(lab.dir / "served.json")
-    return found
+def _record(lab: Lab) -> Record:
+    return Record(lab.dir / "served.json")
 
 
-def _processes(known: dict[str, Any]) -> tuple[Process, ...]:
-    return tuple(Process.from_dict(item) for item in known.get("processes", ()))
-
-
-def _served(lab: Lab, known: dict[str, Any]) -> Served:
-    address = f"[{known['address']}]" if ":" in known["address"] else known["address"]
+def _served(lab: Lab, known: Mapping[str, Any], *processes: Process) -> Served:
+    host = registry.host(known["address"])
     return Served(
-        apt_url=f"http://{address}:{known['apt_port']}",
-        registry=f"{address}:{known['registry_port']}",
+        apt_url=f"http://{host}:{known['apt_port']}",
+        registry=f"{host}:{known['registry_port']}",
         key_path=apt.public_key(mirror_root(lab)),
-        processes=_processes(known),
+        processes=processes,
     )
 
 
-def _running(lab: Lab, known: dict[str, Any]) -> Served | None:
-    """Return the servers if all of them live, serve this mirror and answer."""
-    served = _served(lab, known)
-    alive = len(served.processes) == 2 and all(process.alive() for process in served.processes)
-    if not alive or known["root"] != str(mirror_root(lab)):
-        return None
-    if registry.answers(f"http://{served.registry}/v2/") and registry.answers(f"{served.apt_url}/{apt.KEY_FILE}"):
-        return served
-    return None
-
-
-def _start(lab: Lab, address: str, known: dict[str, Any]) -> Served:
-    root, index, log = mirror_root(lab), load(lab), lab.logs / "mirror-serve.log"
+def _start(lab: Lab, address: str, known: Mapping[str, Any]) -> Served:
+    root, index, log, record = mirror_root(lab), load(lab), lab.logs / "mirror-serve.log", _record(lab)
     if not apt.public_key(root).exists():
         raise LabError("the mirror has no package repository yet", hint="inv mirror.fill")
-    data: dict[str, Any] = {
+    state: dict[str, Any] = {
         "address": address,
         "root": str(root),
         "apt_port": registry.free_port(address, int(known.get("apt_port", 0))),
         "registry_port": registry.free_port(address, int(known.get("registry_port", 0))),
-        "processes": [],
     }
     # Written before and after each start: a kill in between leaves at most one server unknown.
-    files.write_json(lab.dir / "served.json", data)
+    record.write(state)
     # The file itself and not the module: it needs the standard library alone, and is there at once.
-    argv = [sys.executable, "-I", str(Path(httpd.__file__)), str(root / "apt"), address, str(data["apt_port"])]
-    server = spawn(argv, log=log, tied=True)
-    data["processes"].append(server.to_dict())
-    files.write_json(lab.dir / "served.json", data)
-    served = _served(lab, data)
-    registry.wait_for(f"{served.apt_url}/{apt.KEY_FILE}", server, log)
-    settings = lab.dir / "registry.json"
-    process = registry.start(index.tool("registry"), root / "registry", settings, address,
-                             int(data["registry_port"]), readonly=True, log=log)  # fmt: skip
-    data["processes"].append(process.to_dict())
-    files.write_json(lab.dir / "served.json", data)
-    return _served(lab, data)
+    argv = [sys.executable, "-I", str(Path(httpd.__file__)), str(root / "apt"), address, str(state["apt_port"])]
+    url = f"{_served(lab, state).apt_url}/{apt.KEY_FILE}"
+    packages = registry.serve(argv, url, log, lambda process: record.write(state, process))
+    images = registry.start(
+        index.tool("registry"),
+        root / "registry",
+        lab.dir / "registry.json",
+        address,
+        int(state["registry_port"]),
+        readonly=True,
+        log=log,
+        started=lambda process: record.write(state, packages, process),
+    )
+    return _served(lab, state, packages, images)

@@ -12,6 +12,7 @@ from kubernetes import client as k8s
 
 from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import Lab
+from hardwatt.core import ports
 from hardwatt.core.errors import LabError
 from hardwatt.machines import choice
 from hardwatt.mirror import fill
@@ -88,7 +89,7 @@ def ready(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, core: FakeC
 
 
 def port() -> int:
-    return port_forward._free_port()
+    return ports.free_port()
 
 
 def test_it_runs_in_the_background_and_is_found_again(ready: Lab) -> None:
@@ -97,10 +98,11 @@ def test_it_runs_in_the_background_and_is_found_again(ready: Lab) -> None:
     assert url == f"http://localhost:{number}"
     found = port_forward.find(ready, "prometheus")
     assert found is not None
+    first = found.record.processes()
     assert port_forward.forward(ready, "prometheus", number) == url
     again = port_forward.find(ready, "prometheus")
     assert again is not None
-    assert again.process == found.process
+    assert again.record.processes() == first
     assert port_forward.prometheus_url(ready) == url
     assert port_forward.status(ready) == f"prometheus on {url}"
 
@@ -120,8 +122,9 @@ def test_stop_ends_it_and_forgets_it(ready: Lab) -> None:
     port_forward.forward(ready, "prometheus", port())
     found = port_forward.find(ready, "prometheus")
     assert found is not None
+    (process,) = found.record.processes()
     port_forward.stop(ready)
-    assert not found.process.alive()
+    assert not process.alive()
     assert port_forward.find(ready, "prometheus") is None
     assert port_forward.status(ready) == "none"
 
@@ -129,10 +132,11 @@ def test_stop_ends_it_and_forgets_it(ready: Lab) -> None:
 def test_another_port_replaces_it(ready: Lab) -> None:
     port_forward.forward(ready, "prometheus", port())
     first = port_forward.find(ready, "prometheus")
+    assert first is not None
+    (replaced,) = first.record.processes()
     number = port()
     assert port_forward.forward(ready, "prometheus", number).endswith(str(number))
-    assert first is not None
-    assert not first.process.alive()
+    assert not replaced.alive()
 
 
 def test_a_taken_port_is_refused_with_a_hint(ready: Lab) -> None:
@@ -180,9 +184,10 @@ def test_a_forward_of_a_pod_that_is_gone_is_made_anew(ready: Lab, tmp_path: Path
     assert first is not None
     (tmp_path / "gone").touch()
     assert not first.answers()
+    (replaced,) = first.record.processes()
     (tmp_path / "kubectl").write_text(KUBECTL.replace('"gone"', '"other"'))
     assert port_forward.forward(ready, "prometheus", number) == f"http://localhost:{number}"
-    assert not first.process.alive()
+    assert not replaced.alive()
 
 
 @pytest.mark.parametrize(("pods", "seen"), [([], "it has none"), ([pod(ready=False)], "prometheus-k8s-0 Pending")])

@@ -18,6 +18,7 @@ from hardwatt.connect.ssh_routes import Hop
 from hardwatt.core import process
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
+from hardwatt.core.ports import free_port
 from hardwatt.core.process import Process
 
 END = Endpoint(
@@ -80,9 +81,9 @@ def test_the_api_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
     mine = lab(tmp_path)
     opened: list[list[str]] = []
 
-    def tunnel(end: Endpoint, forwards: list[str], port: int, log: Path) -> Process:
+    def tunnel(end: Endpoint, forwards: list[str], port: int, log: Path, *, started: Callable[[Process], None]) -> None:
         opened.append(forwards)
-        return Process(2**22 + 1, 1)
+        started(Process(2**22 + 1, 1))
 
     monkeypatch.setattr(tunnels, "tunnel", tunnel)
     monkeypatch.setattr(api_tunnel, "_answers", lambda host: host == "198.51.100.7")
@@ -102,7 +103,7 @@ def test_the_api_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_port_that_somebody_else_took_is_not_fought_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = lab(tmp_path)
-    monkeypatch.setattr(tunnels, "tunnel", lambda *_: Process(2**22 + 1, 1))
+    monkeypatch.setattr(tunnels, "tunnel", lambda *_, **more: more["started"](Process(2**22 + 1, 1)))
     with socket.create_server(("127.0.0.1", 0)) as theirs:
         port = theirs.getsockname()[1]
         gone = {"port": port, "process": Process(2**22 + 1, 1).to_dict(), "endpoint": JUMPED.to_dict()}
@@ -110,12 +111,30 @@ def test_a_port_that_somebody_else_took_is_not_fought_for(tmp_path: Path, monkey
         assert api_tunnel.address(mine, JUMPED)[1] != port
 
 
+@pytest.mark.parametrize("before", [{}, {"port": 46443, "process": {"pid": 2**22 + 1, "started": 1}}])
+def test_a_tunnel_that_does_not_start_leaves_no_other_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: dict[str, object]
+) -> None:
+    def tunnel(*_: object, started: Callable[[Process], None]) -> None:
+        started(Process(2**22 + 1, 1))
+        raise LabError("ssh ended")
+
+    mine = lab(tmp_path)
+    monkeypatch.setattr(tunnels, "tunnel", tunnel)
+    state = {**before, "endpoint": JUMPED.to_dict()} if before else {}
+    if state:
+        write_json(mine.dir / "tunnel.json", state)
+    with pytest.raises(LabError, match="ssh ended"):
+        api_tunnel.address(mine, JUMPED)
+    assert read_json(mine.dir / "tunnel.json", {}) == state
+
+
 def test_ssh_s_last_word_is_told(tmp_path: Path) -> None:
     (tmp_path / "known_hosts").touch()
     end = dataclasses.replace(END, address="127.0.0.1", port=9, known_hosts=tmp_path / "known_hosts")
     # ssh may end before it is looked at for the first time: then the command itself is the error.
     with pytest.raises(LabError, match=r"(ssh ended|command ended with 255)[\s\S]*refused"):
-        tunnels.tunnel(end, ["-N"], tunnels.free_port(), tmp_path / "log")
+        tunnels.tunnel(end, ["-N"], free_port(), tmp_path / "log")
 
 
 def test_a_forwarded_port_is_not_taken_for_an_answer() -> None:
@@ -148,7 +167,7 @@ def test_what_a_command_holds_ends_with_it_and_what_the_lab_keeps_does_not(
 ) -> None:
     ties: list[bool] = []
 
-    def spawn(argv: list[str], *, log: Path, tied: bool = False) -> Process:
+    def spawn(argv: list[str], *, log: Path, env: object, tied: bool) -> Process:
         ties.append(tied)
         raise InterruptedError
 

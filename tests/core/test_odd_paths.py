@@ -19,6 +19,7 @@ from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import SettingsError
+from hardwatt.core.ports import free_port
 from hardwatt.machines import host_facts
 from hardwatt.machines.base import ssh_argv
 from hardwatt.provision import git_keys
@@ -119,7 +120,7 @@ def test_git_s_own_command_reaches_a_node(node: Endpoint, behind: Endpoint) -> N
 
 
 def test_a_tunnel_through_a_jump_host_listens(behind: Endpoint, tmp_path: Path) -> None:
-    port = tunnels.free_port()
+    port = free_port()
     process = tunnels.tunnel(behind, ["-L", f"127.0.0.1:{port}:127.0.0.1:{behind.port}"], port, tmp_path / "log")
     process.stop()
 

@@ -20,7 +20,8 @@ import requests
 from benchmarks.dump import BEGIN, METRIC, plant
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
-from hardwatt.core.process import Process
+from hardwatt.core.ports import free_port
+from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
 from hardwatt.dump import replay
 from hardwatt.dump.client import Client
@@ -63,12 +64,11 @@ def test_complete_in_bounded_memory_with_a_server_that_dies(
 def child(place: str, hours: int, target: int) -> None:
     """Dump in a process of its own, whose peak of memory is this dump's; kill the server once, fail now and then."""
     folder, programs = Path(place), Programs.find(open_lab())
-    port = replay.free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     chance = random.Random(5)
     told = {"failed": 0, "killed": 0, "asked": 0}
     server = [replay.start(programs.prometheus, folder, port)]
-    replay.wait_for(url, server[0], folder / "prometheus.log")
 
     def trouble(response: requests.Response, *_args: Any, **_options: Any) -> None:
         told["asked"] += 1
@@ -98,7 +98,7 @@ def child(place: str, hours: int, target: int) -> None:
 def killed_and_started(server: Process, prometheus: Path, folder: Path, port: int) -> Process:
     server.signal(signal.SIGKILL)
     wait(server.alive, lambda alive: not alive, what="end", timeout=10, delay=0.05)
-    return replay.start(prometheus, folder, port)
+    return spawn(replay.command(prometheus, folder, port), log=folder / "prometheus.log")
 
 
 def by_series(bundle: Bundle) -> pl.DataFrame:

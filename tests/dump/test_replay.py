@@ -15,9 +15,11 @@ from hardwatt.bundle.model import Provenance, Run, SeriesSamples
 from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer
 from hardwatt.config.lab import open_lab
+from hardwatt.core.background import Record
 from hardwatt.core.errors import LabError
-from hardwatt.core.files import read_json, write_json
-from hardwatt.core.process import Process
+from hardwatt.core.files import write_json
+from hardwatt.core.ports import free_port
+from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
 from hardwatt.dump import replay as replaying
 from hardwatt.dump.client import Client
@@ -176,7 +178,7 @@ def test_the_command_prints_its_address_and_ctrl_c_leaves_nothing(bundle: Bundle
         found, _ = client.query(f"count({CPU})", bundle.runs[0].t1_ms)
     assert found[0]["value"][1] == "1"
     (state,) = (tmp_path / "lab/replay").glob("*/replay.json")
-    prometheus = Process.from_dict(read_json(state)["process"])
+    (prometheus,) = Record(state).processes()
     child.send_signal(signal.SIGINT)
     assert child.wait(30) == 0
     assert "nothing is left" in child.stdout.read()
@@ -192,13 +194,12 @@ def test_a_prometheus_that_is_killed_and_comes_back_loses_no_sample(bundle: Bund
     folder = tmp_path / "p"
     folder.mkdir()
     replaying.make_blocks(bundle, programs.promtool, folder)
-    port = replaying.free_port()
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     process = replaying.start(programs.prometheus, folder, port)
     begin, end = bundle.runs[0].t0_ms - 60_000, bundle.runs[-1].t1_ms + 60_000
     answered = 0
     try:
-        wait(lambda: replaying._answers(f"{address}/-/ready"), bool, what="Prometheus", timeout=60, delay=0.1)
         with Client(address, retries=0) as client:
             ask = client.samples
 
@@ -208,7 +209,7 @@ def test_a_prometheus_that_is_killed_and_comes_back_loses_no_sample(bundle: Bund
                 if answered == 6:
                     process.signal(signal.SIGKILL)
                     wait(process.alive, lambda alive: not alive, what="end", timeout=10, delay=0.05)
-                    process = replaying.start(programs.prometheus, folder, port)
+                    process = spawn(replaying.command(programs.prometheus, folder, port), log=folder / "log")
                 return ask(query, at_ms)
 
             client.samples = killed_once  # type: ignore[assignment, method-assign]

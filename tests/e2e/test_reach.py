@@ -18,9 +18,9 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
+from hardwatt.core.background import Record
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_atomic, write_json
-from hardwatt.core.process import Process
 from hardwatt.machines import choice
 from hardwatt.provision import git_keys
 from hardwatt.provision.node_data import node_file
@@ -58,7 +58,7 @@ def test_the_api_goes_through_a_tunnel_that_is_kept(behind: Lab, far: Endpoint) 
     assert client.fetch_kubeconfig(behind, far)
     assert "server: https://127.0.0.1:" in behind.kubeconfig.read_text()
     assert client.status(behind).nodes == {far.name: True}
-    Process.from_dict(read_json(behind.dir / "tunnel.json")["process"]).stop()
+    assert Record(behind.dir / "tunnel.json").stop()
     assert client.status(behind).nodes == {far.name: True}, "an ended tunnel is started again"
     assert not client.fetch_kubeconfig(behind, far), "at the same port"
 

@@ -13,6 +13,7 @@ from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
 from hardwatt.config.versions import load, machine_arch
+from hardwatt.core import ports
 from hardwatt.core.errors import LabError
 from hardwatt.gitops import addons, tree
 from hardwatt.machines import choice
@@ -163,7 +164,7 @@ def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")
     with pytest.raises(LabError, match="grafana is not part of this lab") as caught:
-        port_forward.forward(lab, "grafana", port_forward._free_port())
+        port_forward.forward(lab, "grafana", ports.free_port())
     assert "mirror.import" in caught.value.hint
     assert port_forward.default_port(lab, "grafana") == 3000
 

@@ -11,11 +11,11 @@ import pytest
 
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT
-from hardwatt.core import files
+from hardwatt.core import files, ports
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
-from hardwatt.mirror import registry, servers
+from hardwatt.mirror import servers
 from hardwatt.mirror.fill import mirror_root
 from hardwatt.mirror.index import Artefact, Index
 from tests.mirror import small
@@ -79,8 +79,8 @@ def test_servers_end_with_the_command_that_is_killed(lab: Lab, tmp_path: Path) -
 
 def test_served_found_again_and_stopped(lab: Lab) -> None:
     served = servers.serve(lab, "127.0.0.1")
-    assert registry.answers(f"http://{served.registry}/v2/")
-    assert registry.answers(f"{served.apt_url}/hardwatt.asc")
+    assert ports.answers(f"http://{served.registry}/v2/")
+    assert ports.answers(f"{served.apt_url}/hardwatt.asc")
     assert served.mirror_of("registry.k8s.io") == f"http://{served.registry}/v2/registry.k8s.io"
     assert served.key_path.read_text() == "a public key"
     assert servers.serve(lab, "127.0.0.1") == served == servers.serving(lab)
@@ -107,7 +107,7 @@ def test_a_port_that_somebody_took_is_passed_by(lab: Lab) -> None:
         again = servers.serve(lab, "127.0.0.1")
     assert again.registry != served.registry
     assert again.apt_url == served.apt_url
-    assert registry.answers(f"http://{again.registry}/v2/")
+    assert ports.answers(f"http://{again.registry}/v2/")
 
 
 def test_another_process_with_the_number_of_ours_is_left_alone(lab: Lab) -> None:

@@ -5,11 +5,12 @@ Pure: nothing here touches a host. ``deploys/preflight.py`` gathers the facts.
 
 import fnmatch
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from deploys import hostchecks
+from deploys.contract import Lab
 from deploys.labdata import family_of
+from deploys.modules_sysctls import SETTINGS
 from deploys.problem import SEVERITIES, Facts, Problem, Severity
 
 MEMORY_MIB = {"supported": 3072, "legacy": 3072, "embedded": 2048}
@@ -39,13 +40,13 @@ WORKLOAD_PORTS = {2222: "sshd", 9100: "node_exporter"}
 OWN_INTERFACES = ("cni0",)
 
 
-def problems(facts: Facts, lab: Mapping[str, Any]) -> list[Problem]:
+def problems(facts: Facts, lab: Lab) -> list[Problem]:
     """Return all problems, errors first."""
     found = [problem for check in CHECKS for problem in check(facts, lab)]
     return sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))
 
 
-def _os(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _os(facts: Facts, lab: Lab) -> Iterable[Problem]:
     system = facts.system
     family, major = family_of(system), system["os_version"].partition(".")[0]
     if family != "debian" and not (family == "el" and major in EL_RELEASES):
@@ -64,8 +65,8 @@ def _os(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         )  # fmt: skip
 
 
-def _size(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
-    system, memory = facts.system, MEMORY_MIB[lab["preset"]]
+def _size(facts: Facts, lab: Lab) -> Iterable[Problem]:
+    system, memory = facts.system, MEMORY_MIB[lab.preset]
     if system["cpus"] < CPUS:
         yield Problem("error", "cpus", f"{system['cpus']} processor", f"kubeadm wants {CPUS}: give the machine more")
     if system["memory_mib"] < memory:
@@ -81,7 +82,7 @@ def _size(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         )  # fmt: skip
 
 
-def _swap(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _swap(facts: Facts, lab: Lab) -> Iterable[Problem]:
     swap = facts.system["swap_mib"]
     if not swap:
         return
@@ -91,13 +92,13 @@ def _swap(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             "note", "swap", f"{swap} MiB of swap are on ({devices})", "lab.up switches it off, lab.down on again"
         )
     else:
-        severity: Severity = "warning" if lab["preset"] == "embedded" else "error"
+        severity: Severity = "warning" if lab.preset == "embedded" else "error"
         yield Problem(
             severity, "swap", f"the host has {swap} MiB of swap", "swapoff -a on the host makes figures steadier"
         )
 
 
-def _cgroup(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _cgroup(facts: Facts, lab: Lab) -> Iterable[Problem]:
     cgroup = facts.cgroup
     if cgroup["version"] not in (1, 2):
         yield Problem("error", "cgroup", "/sys/fs/cgroup is no cgroup tree", "mount it (systemd does so at boot)")
@@ -111,9 +112,9 @@ def _cgroup(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
     yield from _preset(cgroup["version"], facts, lab)
 
 
-def _preset(version: int, facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _preset(version: int, facts: Facts, lab: Lab) -> Iterable[Problem]:
     """Each preset wants one version of cgroups; the embedded node takes what the host has."""
-    if lab["preset"] == "supported" and version == 1:
+    if lab.preset == "supported" and version == 1:
         if facts.boot["loader"]:
             yield Problem(
                 "note", "cgroup-v1", "the host runs on cgroup v1, which Kubernetes 1.35 and later refuse",
@@ -125,7 +126,7 @@ def _preset(version: int, facts: Facts, lab: Mapping[str, Any]) -> Iterable[Prob
                 "known here (grubby, or GRUB with update-grub)",
                 "boot with systemd.unified_cgroup_hierarchy=1, or set preset = \"legacy\"",
             )  # fmt: skip
-    if lab["preset"] != "legacy":
+    if lab.preset != "legacy":
         return
     if version == 2:
         yield Problem(
@@ -141,21 +142,21 @@ def _preset(version: int, facts: Facts, lab: Mapping[str, Any]) -> Iterable[Prob
         )  # fmt: skip
 
 
-def _kernel(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _kernel(facts: Facts, lab: Lab) -> Iterable[Problem]:
     for name, state in facts.modules.items():
         if not state["present"] and not state["loadable"]:
-            remedy = f"modprobe {name} on the host" if lab["preset"] == "embedded" else f"install a kernel with {name}"
+            remedy = f"modprobe {name} on the host" if lab.preset == "embedded" else f"install a kernel with {name}"
             yield Problem("error", f"module-{name}", f"the kernel module {name} is neither loaded nor built in", remedy)
-    for name, state in facts.settings.items():
-        wanted = lab["settings"].get(name)
-        if wanted is not None and state["value"] not in (None, wanted) and not state["writable"]:
+    for name, setting in facts.settings.items():
+        wanted = SETTINGS.get(name)
+        if wanted is not None and setting["value"] not in (None, wanted) and not setting["writable"]:
             yield Problem(
-                "error", f"sysctl-{name}", f"{name} is {state['value']} and may not be set here",
+                "error", f"sysctl-{name}", f"{name} is {setting['value']} and may not be set here",
                 f"sysctl -w {name}={wanted} on the host",
             )  # fmt: skip
 
 
-def _ports(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _ports(facts: Facts, lab: Lab) -> Iterable[Problem]:
     for port, owner in sorted({**OWN_PORTS, **WORKLOAD_PORTS}.items()):
         holder = facts.ports.get(port)
         ours = facts.kubeadm["config"] and holder == owner
@@ -163,8 +164,8 @@ def _ports(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             yield Problem("error", f"port-{port}", f"port {port} is taken by {holder}", f"stop {holder} on the node")
 
 
-def _networks(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
-    wanted = {name: ipaddress.ip_network(lab["networks"][name]) for name in ("pod_cidr", "service_cidr")}
+def _networks(facts: Facts, lab: Lab) -> Iterable[Problem]:
+    wanted = {name: ipaddress.ip_network(getattr(lab.networks, name)) for name in ("pod_cidr", "service_cidr")}
     if wanted["pod_cidr"].overlaps(wanted["service_cidr"]):
         yield Problem(
             "error", "cidr", f"pod_cidr {wanted['pod_cidr']} and service_cidr {wanted['service_cidr']} overlap",
@@ -186,7 +187,7 @@ def _networks(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         )  # fmt: skip
 
 
-def _clock(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _clock(facts: Facts, lab: Lab) -> Iterable[Problem]:
     before, after = facts.asked
     now = facts.system["time"]
     # a slow answer is no wrong clock
@@ -198,9 +199,9 @@ def _clock(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         )  # fmt: skip
 
 
-def _leftovers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _leftovers(facts: Facts, lab: Lab) -> Iterable[Problem]:
     state = facts.kubeadm
-    if facts.record["lab"] not in ("", lab["name"]):
+    if facts.record["lab"] not in ("", lab.name):
         other = facts.record["lab"]
         yield Problem(
             "error", "other-lab", f"the host is the node of the lab {other}",
@@ -211,7 +212,7 @@ def _leftovers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             "error", "foreign-cluster", "the host is a node of a Kubernetes cluster that this lab did not make",
             "use another host, or take it out of that cluster with `kubeadm reset`",
         )  # fmt: skip
-    for name, version in sorted(lab["pins"].items()):
+    for name, version in sorted(lab.pins.items()):
         found = facts.packages.get(name)
         if found and not fnmatch.fnmatchcase(found, version) and not state["config"]:
             yield Problem(
@@ -220,8 +221,8 @@ def _leftovers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             )  # fmt: skip
 
 
-def _settled(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
-    wanted = {**lab["networks"], "kubernetes_version": lab["kubernetes_version"]}
+def _settled(facts: Facts, lab: Lab) -> Iterable[Problem]:
+    wanted = {**lab.networks.to_dict(), "kubernetes_version": lab.kubernetes_version}
     for name, value in sorted(facts.made_with.items()):
         if value != wanted[name]:
             yield Problem(
@@ -232,7 +233,7 @@ def _settled(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             )
 
 
-CHECKS: tuple[Callable[[Facts, Mapping[str, Any]], Iterable[Problem]], ...] = (
+CHECKS: tuple[Callable[[Facts, Lab], Iterable[Problem]], ...] = (
     _os,
     _size,
     _swap,

@@ -15,5 +15,5 @@ def configure() -> None:
         src="templates/cni.conflist.j2",
         dest=CONFLIST,
         mode="644",
-        subnet=lab()["networks"]["node_pod_cidr"],
+        subnet=lab().networks.node_pod_cidr,
     )

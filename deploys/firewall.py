@@ -14,10 +14,10 @@ def configure() -> None:
 
     Without the first pods have no names (DNS); without the second NetworkManager takes routes away.
     """
-    networks = lab()["networks"]
+    networks = lab().networks
     firewalld.allow(
         name="firewalld",
-        trusted=[networks["pod_cidr"], networks["service_cidr"]],
+        trusted=[networks.pod_cidr, networks.service_cidr],
         # the API server, and the lab's repository
         ports=["6443/tcp", f"{host.data.get('git_port', 2222)}/tcp"],
     )

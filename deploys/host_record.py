@@ -32,7 +32,7 @@ def configure() -> None:
     files.put(name="What writes it", src="templates/note.sh", dest=record.NOTE, mode="755")
     record.start(
         name="Begun",
-        lab=lab()["name"],
+        lab=lab().name,
         settings=[*SETTINGS, *OTHERS_SETTINGS],
         files=REPLACED,
         users=["git"],

@@ -5,10 +5,10 @@ Nothing here asks a version where the thing itself can be looked at.
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from deploys import compatibility
+from deploys.contract import Lab
 from deploys.labdata import family_of
 from deploys.operations.headers import choices
 from deploys.problem import Facts, Problem
@@ -27,17 +27,17 @@ SAME_UUIDS = ("03000200-0400-0500-0006-000700080009", "00000000-0000-0000-0000-0
 CLUSTERS = ("k0s", "k3s", "microk8s", "rke2")
 
 
-def _matrix(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _matrix(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """What does not go together, by version."""
     if not facts.own_kernel:
         return
     stack = compatibility.Stack(
-        kubernetes=lab["kubernetes_version"],
+        kubernetes=lab.kubernetes_version,
         kernel=facts.system["kernel"],
         cgroup=facts.cgroup["version"],
-        runtime=("containerd", lab["stack"]["containerd"]),
-        flux=lab["stack"]["flux"],
-        cni=lab["stack"]["cni"],
+        runtime=("containerd", lab.stack.containerd),
+        flux=lab.stack.flux,
+        cni=lab.stack.cni,
         el=facts.system["os_version"] if family_of(facts.system) == "el" else "",
     )
     today = datetime.datetime.fromtimestamp(facts.asked[0], datetime.UTC).date()
@@ -51,12 +51,12 @@ def _matrix(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             yield Problem(severity, item.name, item.what, remedies.get(item.name, "choose another version in the lock"))
 
 
-def _config(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _config(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """What the kernel was built with: for kubeadm, and for the Kepler that was chosen."""
     if not facts.own_kernel:
         return
-    version = compatibility.minor(lab["stack"]["kepler"])
-    era = compatibility.kepler(lab["stack"]["kepler"])
+    version = compatibility.minor(lab.stack.kepler)
+    era = compatibility.kepler(lab.stack.kepler)
     wanted = [*KERNEL_OPTIONS[0], *KERNEL_OPTIONS.get(facts.cgroup["version"], ())]
     if not facts.config["read"]:
         yield Problem(
@@ -83,15 +83,15 @@ def _config(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         )  # fmt: skip
 
 
-def _headers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _headers(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """Headers of the very kernel that runs."""
-    found, choice = facts.headers, lab["boot"]["headers"]
+    found, choice = facts.headers, lab.boot.headers
     if not facts.own_kernel or found["installed"]:
         return
     if choice == "none":
-        if compatibility.kepler(lab["stack"]["kepler"]).get("headers"):
+        if compatibility.kepler(lab.stack.kepler).get("headers"):
             yield Problem(
-                "error", "headers", f"Kepler {lab['stack']['kepler']} compiles against the running kernel's headers, "
+                "error", "headers", f"Kepler {lab.stack.kepler} compiles against the running kernel's headers, "
                 'and headers = "none"',
                 'set headers = "matching" in [host]',
             )  # fmt: skip
@@ -110,10 +110,10 @@ def _headers(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         yield Problem("error", "headers", what, remedy)
 
 
-def _power(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _power(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """An energy counter that can be read and that counts, where the lab is to read one."""
     zones = facts.powercap["zones"]
-    if lab["meter"]["config"].get("source") != "rapl":
+    if lab.meter.config.get("source") != "rapl":
         return
     if any(zones.values()):
         for name in sorted(name for name, counts in zones.items() if counts is False):
@@ -134,7 +134,7 @@ def _power(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
     )  # fmt: skip
 
 
-def _security(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _security(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """Firewall, SELinux and FIPS: what is on stays on."""
     if not facts.own_kernel:
         return
@@ -156,7 +156,7 @@ def _security(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         )  # fmt: skip
 
 
-def _company(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _company(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """Other software that would be in the way of the cluster, or of a measurement."""
     for name in facts.surroundings["foreign"]:
         if name in CLUSTERS or name == "docker":
@@ -171,14 +171,14 @@ def _company(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
             )  # fmt: skip
     if facts.surroundings["proxies"]:
         names = ", ".join(facts.surroundings["proxies"])
-        networks = f"{lab['networks']['pod_cidr']},{lab['networks']['service_cidr']}"
+        networks = f"{lab.networks.pod_cidr},{lab.networks.service_cidr}"
         yield Problem(
             "warning", "proxy", f"{names} is set on the host: the cluster's own addresses would be asked of the proxy",
             f"add {networks} and the node's address to no_proxy",
         )  # fmt: skip
 
 
-def _identity(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _identity(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """What tells this machine from others: its name, its board, its clock."""
     if not facts.own_kernel:
         return
@@ -207,7 +207,7 @@ def _identity(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         )  # fmt: skip
 
 
-def _release(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
+def _release(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """RHEL: whether updates would move the host to another minor release."""
     version = facts.system["os_version"]
     if family_of(facts.system) != "el" or not version.startswith("8."):
@@ -225,7 +225,7 @@ def _release(facts: Facts, lab: Mapping[str, Any]) -> Iterable[Problem]:
         )  # fmt: skip
 
 
-CHECKS: tuple[Callable[[Facts, Mapping[str, Any]], Iterable[Problem]], ...] = (
+CHECKS: tuple[Callable[[Facts, Lab], Iterable[Problem]], ...] = (
     _matrix,
     _config,
     _headers,

@@ -7,4 +7,4 @@ from deploys.operations import containerd
 @step("Images of the control plane")
 def configure() -> None:
     """Pull what is not there yet, each by its digest."""
-    containerd.images(name="Pulled", images=lab()["images"]["node"])
+    containerd.images(name="Pulled", images=[image.to_dict() for image in lab().images.node])

@@ -52,11 +52,11 @@ def configure() -> None:
         mode="600",
         lab=data,
         **choices(
-            data["preset"],
+            data.preset,
             system(),
             cgroup(),
             # where the module is not loaded yet, a machine with a kernel of its own may set it later
-            conntrack=conntrack["writable"] or (conntrack["value"] is None and data["preset"] != "embedded"),
+            conntrack=conntrack["writable"] or (conntrack["value"] is None and data.preset != "embedded"),
         ),
     )
     kubeadm.init(name="kubeadm init", config=CONFIG)

@@ -21,12 +21,12 @@ def defaults() -> str:
 def configure() -> None:
     """Install and hold the packages; kubeadm starts the kubelet."""
     # as often as Prometheus asks: with the default of ten seconds, cAdvisor loses a pod's last CPU-seconds
-    arguments = [f"--housekeeping-interval={lab()['scrape_interval']}", f"--node-ip={lab()['node']['address']}"]
+    arguments = [f"--housekeeping-interval={lab().scrape_interval}", f"--node-ip={lab().node.address}"]
     files.put(
         name="Arguments of the kubelet",
         src=StringIO(f"KUBELET_EXTRA_ARGS={' '.join(arguments)}\n"),
         dest=defaults(),
         mode="644",
     )
-    software.pinned("Packages", lab()["packages"]["kubernetes"])
+    software.pinned("Packages", lab().packages.kubernetes)
     units.unit(name="Kubelet enabled", unit="kubelet.service", running=False)

@@ -10,6 +10,7 @@ from pyinfra.api import DeployError, FactBase, Host
 from pyinfra.api import deploy as pyinfra_deploy
 from pyinfra.context import ctx_host
 
+from deploys.contract import ContractError, Lab
 from deploys.facts.boot import Boot
 from deploys.facts.cgroup import Cgroup
 from deploys.facts.kernel import Headers
@@ -25,15 +26,20 @@ NOKMEM = "cgroup.memory=nokmem"
 _asked: weakref.WeakKeyDictionary[Host, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
-def lab() -> dict[str, Any]:
+def lab() -> Lab:
     """Return the lab's data of the current host, as ``hardwatt.provision.node_data`` writes it.
 
-    Raises ``DeployError`` where the inventory has none.
+    Raises ``DeployError`` where the inventory has none, or something else.
     """
     data = host.data.get("lab")
     if not data:
         raise DeployError("the inventory gives no lab data; use inventory/lab.py after `invoke lab.up`")
-    return cast(dict[str, Any], data)
+    try:
+        return Lab.from_dict(data)
+    except ContractError as error:
+        raise DeployError(
+            f"the inventory's lab data do not fit: {error}; `invoke lab.check` writes them anew"
+        ) from None
 
 
 def boot() -> dict[str, Any]:
@@ -71,7 +77,7 @@ def headers() -> dict[str, Any]:
 
 def powercap() -> dict[str, Any]:
     """Return the fact ``Powercap`` where the lab is to read energy counters; else an empty one."""
-    if lab()["meter"]["config"].get("source") != "rapl":
+    if lab().meter.config.get("source") != "rapl":
         return Powercap().process([])
     return cast(dict[str, Any], _once(Powercap))
 
@@ -99,16 +105,16 @@ def own_kernel() -> bool:
 def wanted_arguments() -> tuple[list[str], str]:
     """Return the boot arguments that the preset wants and this boot has not, and why."""
     data = lab()
-    if data["preset"] == "supported" and cgroup()["version"] == 1:
+    if data.preset == "supported" and cgroup()["version"] == 1:
         return [UNIFIED], "cgroup v2 is switched on: Kubernetes 1.35 and later refuse cgroup v1"
-    if data["preset"] == "legacy" and data["boot"]["nokmem"] and NOKMEM not in boot()["running"]:
+    if data.preset == "legacy" and data.boot.nokmem and NOKMEM not in boot()["running"]:
         return [NOKMEM], "kernel memory accounting is switched off, as [host] disable_kmem_accounting asks"
     return [], ""
 
 
 def renews_kernel() -> bool:
     """Return whether the kernel is updated in this run: its headers are gone, and [host] headers allows it."""
-    if not own_kernel() or lab()["boot"]["headers"] != "update":
+    if not own_kernel() or lab().boot.headers != "update":
         return False
     found = headers()
     return bool(found["lists"] and not found["installed"] and not found["known"])

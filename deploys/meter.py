@@ -19,15 +19,15 @@ LABEL = "system_u:object_r:container_file_t:s0"
 @step("Meter")
 def configure() -> None:
     """Install the daemon with its configuration, and have it run before any pod does."""
-    meter = lab()["meter"]
-    for dest, src in host.loop(sorted(meter["files"].items())):  # type: ignore[no-untyped-call] # gives each turn its place
+    meter = lab().meter
+    for dest, src in host.loop(sorted(meter.files.items())):  # type: ignore[no-untyped-call] # gives each turn its place
         files.put(name=f"File {dest}", src=_file(src), dest=dest, mode="644")
-    text = json.dumps(meter["config"], indent=2, sort_keys=True) + "\n"
+    text = json.dumps(meter.config, indent=2, sort_keys=True) + "\n"
     files.put(name="Configuration", src=StringIO(text), dest=CONFIG, mode="644")
     # pods see what is mounted before they start, so the mounts come first
-    for name in host.loop(meter["mounts"]):  # type: ignore[no-untyped-call] # gives each turn its place
+    for name in host.loop(meter.mounts):  # type: ignore[no-untyped-call] # gives each turn its place
         units.unit(name=f"Mount {name}", unit=name)
-    daemon = [dest for dest in sorted(meter["files"]) if dest.endswith(".py")]
+    daemon = [dest for dest in sorted(meter.files) if dest.endswith(".py")]
     units.unit(name="Service", unit=SERVICE, files=[CONFIG, *daemon])
 
 

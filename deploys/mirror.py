@@ -5,6 +5,7 @@ from io import StringIO
 from pyinfra import host
 from pyinfra.operations import files
 
+from deploys.contract import AptRepository, RpmRepository
 from deploys.labdata import family, lab, step, system
 from deploys.operations import download, packages, rpm
 from deploys.repositories import Repository, upstream
@@ -21,11 +22,14 @@ CERTS = "/etc/containerd/certs.d"
 @step("Sources of packages and images")
 def configure() -> None:
     """Write the package source with its key, and the mirror of each registry."""
-    if lab()["repository"]:
-        _yum() if family() == "el" else _apt()
-    elif lab()["upstream"]:
+    repository = lab().repository
+    if isinstance(repository, RpmRepository):
+        _yum(repository)
+    elif repository:
+        _apt(repository)
+    elif lab().upstream:
         _upstream()
-    registries = sorted(lab()["registries"].items())
+    registries = sorted(lab().registries.items())
     for registry, source in host.loop(registries):  # type: ignore[no-untyped-call] # it gives each turn its own place
         files.template(
             name=f"Registry {registry}",
@@ -38,9 +42,11 @@ def configure() -> None:
 
 
 def upstream_repositories() -> list[Repository]:
-    """Return upstream's repositories as this machine uses them."""
-    wanted = lab()["upstream"]
-    return [upstream(name, wanted["minor"], family(), system(), wanted["base"]) for name in ("kubernetes", "docker")]
+    """Return upstream's repositories as this machine uses them; none where the lab's mirror stands in for them."""
+    wanted = lab().upstream
+    if wanted is None:
+        return []
+    return [upstream(name, wanted.minor, family(), system(), wanted.base) for name in ("kubernetes", "docker")]
 
 
 def _upstream() -> None:
@@ -59,9 +65,8 @@ def _upstream() -> None:
         )
 
 
-def _apt() -> None:
-    repository = lab()["repository"]
-    files.put(name="Key of the package source", src=StringIO(repository["key"]), dest=KEY, mode="644")
+def _apt(repository: AptRepository) -> None:
+    files.put(name="Key of the package source", src=StringIO(repository.key), dest=KEY, mode="644")
     files.template(
         name="Package source",
         src="templates/hardwatt.sources.j2",
@@ -72,13 +77,12 @@ def _apt() -> None:
     )
 
 
-def _yum() -> None:
-    repository = lab()["repository"]
+def _yum(repository: RpmRepository) -> None:
     rpm.key(
         name="Key of the package source",
-        content=repository["key"],
+        content=repository.key,
         path=YUM_KEY,
-        fingerprint=repository["fingerprint"],
+        fingerprint=repository.fingerprint,
     )
     files.template(
         name="Package source",
@@ -88,5 +92,5 @@ def _yum() -> None:
         identifier=REPOSITORY,
         key=YUM_KEY,
         repository=repository,
-        names=sorted(name for group in lab()["packages"].values() for name in group),
+        names=sorted(lab().pins),
     )

@@ -11,6 +11,7 @@ from pyinfra import host, logger
 from pyinfra.api import DeployError, deploy
 
 from deploys import checks, compatibility, hostchecks
+from deploys.contract import Lab
 from deploys.facts.boot import Boot
 from deploys.facts.firewalld import Firewalld
 from deploys.facts.kernel import Config, Headers, Modules, Settings
@@ -49,7 +50,6 @@ def report() -> None:
 
 def _check() -> list[Problem]:
     data = lab()
-    pins = {name: version for group in data["packages"].values() for name, version in group.items()}
     before = time.time()
     machine = system()
     facts = Facts(
@@ -63,23 +63,23 @@ def _check() -> list[Problem]:
         routes=host.get_fact(Routes),
         kubeadm=host.get_fact(State),
         made_with=host.get_fact(MadeWith),
-        packages=_installed(sorted(pins)),
+        packages=_installed(sorted(data.pins)),
         powercap=powercap(),
         **_of_own_kernel(data),
     )
-    found = checks.problems(facts, {**data, "pins": pins, "settings": SETTINGS})
+    found = checks.problems(facts, data)
     _write(found)
     return found
 
 
-def _of_own_kernel(data: dict[str, Any]) -> dict[str, Any]:
+def _of_own_kernel(data: Lab) -> dict[str, Any]:
     """Return the facts about boot, kernel and host system; without a kernel of one's own they are empty."""
     if not own_kernel():
         kinds = {"boot": Boot(), "config": Config(), "firewalld": Firewalld(), "headers": Headers(),
                  "selinux": Selinux(), "surroundings": Surroundings(), "swap": Swap()}  # fmt: skip
         return {name: kind.process([]) for name, kind in kinds.items()}
     options = {name for group in hostchecks.KERNEL_OPTIONS.values() for name in group}
-    options |= set(compatibility.kepler(data["stack"]["kepler"]).get("options", ()))
+    options |= set(compatibility.kepler(data.stack.kepler).get("options", ()))
     return {
         "boot": boot(),
         "config": host.get_fact(Config, names=sorted(options)),

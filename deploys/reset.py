@@ -24,11 +24,10 @@ def configure() -> None:
     data, found = lab(), host.get_fact(Record)
     if not found["lab"] and not found["entries"]:
         return
-    if found["lab"] not in ("", data["name"]):
-        raise DeployError(f"the host is the node of the lab {found['lab']}, not of {data['name']}: nothing was done")
+    if found["lab"] not in ("", data.name):
+        raise DeployError(f"the host is the node of the lab {found['lab']}, not of {data.name}: nothing was done")
     noted = [item for kind, item in found["entries"] if kind == "package"]
-    pinned = [name for group in data["packages"].values() for name in group]
-    names = sorted({*data["distribution_packages"], *EXTRA, *pinned, *noted})
+    names = sorted({*data.distribution_packages, *EXTRA, *data.pins, *noted})
     new: list[str] = host.get_fact(NewPackages, names=names)
     todo = groups(
         found,

@@ -21,6 +21,6 @@ def configure() -> None:
         src="templates/hardwatt-services.service.j2",
         dest=f"/etc/systemd/system/{UNIT}",
         mode="644",
-        service_cidr=lab()["networks"]["service_cidr"],
+        service_cidr=lab().networks.service_cidr,
     )
     units.unit(name="Rules", unit=UNIT)

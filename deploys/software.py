@@ -8,7 +8,7 @@ from deploys.operations import packages, rpm
 def pinned(name: str, versions: dict[str, str]) -> None:
     """Have packages of the lab's mirror, or of upstream, in exactly these versions, whatever upgrades come."""
     apt_source, yum_name = SOURCES, REPOSITORY
-    if lab()["upstream"]:
+    if lab().upstream:
         one = next(one for one in upstream_repositories() if set(versions) & set(one.packages))
         apt_source, yum_name = one.apt_file, f"hardwatt-{one.name}"
     if family() == "el":

@@ -69,8 +69,7 @@ def lab() -> dict[str, Any]:
     made = Lab(Settings(name="lab", mirror=Mirror(mode="upstream"), meter=Meter(source="rapl")), ROOT, place)
     end = Endpoint("node-1", "ssh", "192.0.2.10", 22, "root", place, place, "", "192.0.2.10", {"cgroup_root": "/"})
     processor = node_data.Processor(16, "", system=("rhel", "fedora"))
-    data: dict[str, Any] = node_data.lab_data(made, end, upstream_index(Index(place), lock()), None, processor)
-    return data
+    return node_data.lab_data(made, end, upstream_index(Index(place), lock()), None, processor).to_dict()
 
 
 def guide() -> Iterable[str]:

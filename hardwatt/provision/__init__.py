@@ -1,1 +1,11 @@
 """The node made by the deploys: what they are told, the run of pyinfra, what it asked for."""
+
+import sys
+from pathlib import Path
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+
+# What the deploys are told is typed in deploys/contract.py. They lie in the checkout beside this package and are no
+# part of the distribution, so a console script does not find them by itself.
+if _ROOT not in sys.path:
+    sys.path.append(_ROOT)

@@ -4,12 +4,12 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from deploys import contract
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh_routes import quoted
@@ -47,9 +47,9 @@ def _public(private: Path) -> str:
     return f"{key.get_name()} {key.get_base64()}"
 
 
-def node_data(lab: Lab) -> dict[str, Any]:
+def node_data(lab: Lab) -> contract.Git:
     """Return the host data that ``deploys/git_server.py`` reads; makes missing keys."""
-    return {"git_keys": ensure(lab), "git_access": ACCESS, "git_port": PORT}
+    return contract.Git(git_keys=ensure(lab), git_access=ACCESS, git_port=PORT)
 
 
 @dataclasses.dataclass(frozen=True)

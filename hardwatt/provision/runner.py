@@ -27,7 +27,7 @@ from hardwatt.core.problem import Problem
 from hardwatt.core.progress import say
 from hardwatt.core.wait import timeout_factor
 from hardwatt.machines import choice
-from hardwatt.provision.node_data import node_file, write_node_data
+from hardwatt.provision.node_data import node_file, read_node_data, write_node_data
 
 __all__ = [
     "DeployResult",
@@ -185,7 +185,7 @@ def _ended(lab: Lab, argv: Sequence[str], env: Mapping[str, str], log: Path) -> 
             argv, cwd=lab.root, env=env, timeout=TIMEOUT * timeout_factor(), check=False, log=log, tied=True
         )
     except CommandError as error:
-        address = read_json(node_file(lab))["ssh"]["address"]
+        address = read_node_data(lab).ssh.address
         raise LabError(
             f"the deploys on {address} {error.reason}; {error.stderr.strip()}",
             hint="invoke lab.check says whether the host answers; for a slow host, patience in [host] of lab.toml",
@@ -197,7 +197,7 @@ def _node(lab: Lab) -> Path:
     file = node_file(lab)
     if not file.exists():
         raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
-    if read_json(file)["ssh"]["user"] != "root":
+    if read_node_data(lab).ssh.user != "root":
         sudo.prefix(choice.machine_for(lab).endpoint())
     return file
 

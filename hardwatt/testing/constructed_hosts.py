@@ -7,12 +7,11 @@ are those of each release's installation media; sizes and addresses are invented
 
 import dataclasses
 import re
-import runpy
 import time
-from pathlib import Path
 from typing import Any
 
-_FAKE = runpy.run_path(str(Path(__file__).with_name("fake_host.py")))
+from deploys import contract
+from hardwatt.testing import fake_host
 
 _RAPL = "read=yes\nfirst package-0@intel-rapl:0 1000\nsecond package-0@intel-rapl:0 2500\ndriver intel_rapl_msr"
 _FIREWALLD = "read=yes\nactive=yes\nzone=public\nflush=yes"
@@ -33,7 +32,7 @@ class Constructed:
 
 def _system(**values: str) -> str:
     """Return the answer of the good host with other values."""
-    good = dict(line.split("=", 1) for line in _FAKE["answers"]()[": facts.system"].splitlines())
+    good = dict(line.split("=", 1) for line in fake_host.answers()[": facts.system"].splitlines())
     return "\n".join(f"{key}={value}" for key, value in {**good, **values}.items())
 
 
@@ -71,7 +70,7 @@ HOSTS = {
             "the same after its boot arguments were set: the unified hierarchy",
             {
                 **RHEL86,
-                "cgroup": _FAKE["answers"]()[": facts.cgroup"],
+                "cgroup": fake_host.answers()[": facts.cgroup"],
                 "boot": f"cmdline ro crashkernel=auto rhgb quiet {UNIFIED}\nloader grubby\n"
                 f"entry ro crashkernel=auto rhgb quiet {UNIFIED}",
                 "record": f"read=yes\nlab fake\nentry bootarg {UNIFIED.partition('=')[0]}",
@@ -104,28 +103,28 @@ HOSTS = {
 
 def lab(name: str, **changed: Any) -> dict[str, Any]:
     """Return the data of a lab on one host, from this lab's mirror, as ``hardwatt.provision.node_data`` writes it."""
-    data: dict[str, Any] = _FAKE["lab"](meter={**_FAKE["lab"]()["meter"], "config": {"source": "rapl"}})
+    data = fake_host.lab(meter={**fake_host.LAB.meter.to_dict(), "config": {"source": "rapl"}})
     if name.startswith(("rhel", "rocky")):
         data["packages"] = {
             group: {package: version.replace("+lab.", "-1.lab.") for package, version in pins.items()}
             for group, pins in data["packages"].items()
         }
         data["distribution_packages"] = ["conntrack-tools", "container-selinux", "iproute-tc", "runc"]
-        data["repository"] = {
-            "url": "http://127.0.0.1:8701/rpm",
-            "key": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
-            "fingerprint": "567E347AD0044ADE55BA8A5F199E2F91FD431D51",
-        }
-    return {**data, **changed}
+        data["repository"] = contract.RpmRepository(
+            url="http://127.0.0.1:8701/rpm",
+            key="-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
+            fingerprint="567E347AD0044ADE55BA8A5F199E2F91FD431D51",
+        ).to_dict()
+    return fake_host.lab(**{**data, **changed})
 
 
 def host(name: str, lab: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return one of the hosts as an inventory gives it."""
-    responses = _FAKE["answers"](**HOSTS[name].answers)
+    responses = fake_host.answers(**HOSTS[name].answers)
     # an invented machine's clock is right when it is asked
     clock = f"time={int(time.time())}"
     responses[": facts.record"] = responses[": facts.record"].replace("lab fake", f"lab {lab['name']}")
     responses[": facts.system"] = re.sub(r"^time=\d+$", clock, responses[": facts.system"], flags=re.MULTILINE)
     return "@fake/node-1", {
-        "fake_responses": responses, "fake_delay": 0, "fake_delay_jitter": 0, "lab": lab, **_FAKE["GIT"],
+        "fake_responses": responses, "fake_delay": 0, "fake_delay_jitter": 0, "lab": lab, **fake_host.GIT,
     }  # fmt: skip

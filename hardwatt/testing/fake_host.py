@@ -6,6 +6,8 @@ answers are constructed from Debian 12's own tools, and every other command succ
 
 from typing import Any
 
+from deploys import contract
+
 _SYSTEM = """\
 os=debian
 os_version=12
@@ -83,70 +85,69 @@ def answers(**changed: Any) -> dict[str, Any]:
     return {**{f": facts.{name}": text for name, text in facts.items()}, **theirs}
 
 
+_DIGEST = "sha256:" + "0123456789abcdef" * 4
+_OF_NODE = ("coredns/coredns", "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
+
+LAB = contract.Lab(
+    name="fake",
+    machine="ssh",
+    preset="supported",
+    node=contract.Node("node-1", "198.51.100.7"),
+    networks=contract.Networks("10.244.0.0/16", "10.96.0.0/16", node_pod_cidr="10.244.0.0/24", node_mask=24),
+    cert_sans=("127.0.0.1", "198.51.100.7", "localhost", "node-1"),
+    cgroup_root="",
+    scrape_interval="1s",
+    boot=contract.Boot(nokmem=False, headers="matching"),
+    stack=contract.Stack(containerd="2.3.4", flux="2.9.5", cni="bridge", kepler="v0.11.4"),
+    distribution_packages=("conntrack", "runc"),
+    packages=contract.Packages(
+        containerd={"containerd.io": "2.3.4+lab.1"},
+        kubernetes={"kubeadm": "1.36.3+lab.1", "kubectl": "1.36.3+lab.1", "kubelet": "1.36.3+lab.1"},
+    ),
+    images=contract.Images(
+        node=tuple(contract.Image(f"registry.k8s.io/{name}", "v1.36.3_lab.1", _DIGEST) for name in _OF_NODE),
+        workload=(contract.Image("hardwatt.dev/app", "v0.1.0_lab.1", _DIGEST),),
+    ),
+    kubernetes_version="v1.36.3+lab.1",
+    pause="registry.k8s.io/pause:3.10.2_lab.1",
+    etcd_tag="3.6.14_lab.1",
+    dns_tag="v1.14.2_lab.1",
+    repository=contract.AptRepository(
+        url="http://198.51.100.1:8701",
+        suite="stable",
+        components="main",
+        key="-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
+    ),
+    upstream=None,
+    registries={
+        "registry.k8s.io": contract.Registry(
+            mirror="http://198.51.100.1:8700/v2/registry.k8s.io", server="https://registry.k8s.io"
+        ),
+    },
+    meter=contract.Meter(
+        config={"source": "modelled"},
+        files={
+            "/etc/systemd/system/hardwatt-meter.service": "hardwatt/meter/hardwatt-meter.service",
+            "/usr/local/lib/hardwatt/hardwatt_meter.py": "hardwatt/meter/hardwatt_meter.py",
+        },
+        mounts=("var-lib-hardwatt-meter-sysfs.mount", "var-lib-hardwatt-meter-textfile.mount"),
+    ),
+)
+
+
 def lab(**changed: Any) -> dict[str, Any]:
-    """Return the lab's data as ``hardwatt.provision.node_data`` writes it, some of it changed."""
-    digest = "sha256:" + "0123456789abcdef" * 4
-    names = ("coredns/coredns", "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
-    images = [{"name": f"registry.k8s.io/{name}", "tag": "v1.36.3_lab.1", "digest": digest} for name in names]
-    return {
-        "name": "fake",
-        "machine": "ssh",
-        "preset": "supported",
-        "node": {"name": "node-1", "address": "198.51.100.7"},
-        "networks": {
-            "pod_cidr": "10.244.0.0/16",
-            "service_cidr": "10.96.0.0/16",
-            "node_pod_cidr": "10.244.0.0/24",
-            "node_mask": 24,
-        },
-        "cert_sans": ["127.0.0.1", "198.51.100.7", "localhost", "node-1"],
-        "cgroup_root": "",
-        "scrape_interval": "1s",
-        "boot": {"nokmem": False, "headers": "matching"},
-        "stack": {"containerd": "2.3.4", "flux": "2.9.5", "cni": "bridge", "kepler": "v0.11.4"},
-        "distribution_packages": ["conntrack", "runc"],
-        "packages": {
-            "containerd": {"containerd.io": "2.3.4+lab.1"},
-            "kubernetes": {"kubeadm": "1.36.3+lab.1", "kubectl": "1.36.3+lab.1", "kubelet": "1.36.3+lab.1"},
-        },
-        "images": {
-            "node": images,
-            "workload": [{"name": "hardwatt.dev/app", "tag": "v0.1.0_lab.1", "digest": digest}],
-        },
-        "kubernetes_version": "v1.36.3+lab.1",
-        "pause": "registry.k8s.io/pause:3.10.2_lab.1",
-        "etcd_tag": "3.6.14_lab.1",
-        "dns_tag": "v1.14.2_lab.1",
-        "repository": {
-            "url": "http://198.51.100.1:8701",
-            "suite": "stable",
-            "components": "main",
-            "key": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
-        },
-        "upstream": None,
-        "registries": {
-            "registry.k8s.io": {
-                "mirror": "http://198.51.100.1:8700/v2/registry.k8s.io",
-                "server": "https://registry.k8s.io",
-            },
-        },
-        "meter": {
-            "config": {"source": "modelled"},
-            "files": {
-                "/etc/systemd/system/hardwatt-meter.service": "hardwatt/meter/hardwatt-meter.service",
-                "/usr/local/lib/hardwatt/hardwatt_meter.py": "hardwatt/meter/hardwatt_meter.py",
-            },
-            "mounts": ["var-lib-hardwatt-meter-sysfs.mount", "var-lib-hardwatt-meter-textfile.mount"],
-        },
-        **changed,
-    }
+    """Return the lab's data as ``hardwatt.provision.node_data`` writes it, some of it changed.
+
+    Raises ``ContractError`` where a change is none that it could write.
+    """
+    return contract.Lab.from_dict({**LAB.to_dict(), **changed}).to_dict()
 
 
-GIT = {
-    "git_keys": {"controller": "ssh-ed25519 AAAA1", "flux": "ssh-ed25519 AAAA2", "runner": "ssh-ed25519 AAAA3"},
-    "git_access": {"controller": {"lab": "rw"}, "flux": {"lab": "ro"}, "runner": {"workload": "ro"}},
-    "git_port": 2222,
-}
+GIT = contract.Git(
+    git_keys={"controller": "ssh-ed25519 AAAA1", "flux": "ssh-ed25519 AAAA2", "runner": "ssh-ed25519 AAAA3"},
+    git_access={"controller": {"lab": "rw"}, "flux": {"lab": "ro"}, "runner": {"workload": "ro"}},
+    git_port=2222,
+).to_dict()
 
 nodes = [
     ("@fake/node-1", {"fake_responses": answers(), "fake_delay": 0, "fake_delay_jitter": 0, "lab": lab(), **GIT}),

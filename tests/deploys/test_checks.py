@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deploys import checks
+from deploys import checks, contract
 from deploys.facts.boot import Boot
 from deploys.facts.cgroup import Cgroup
 from deploys.facts.firewalld import Firewalld
@@ -18,12 +18,10 @@ from deploys.facts.selinux import Selinux
 from deploys.facts.surroundings import Surroundings
 from deploys.facts.swap import Swap
 from deploys.facts.system import System
-from deploys.modules_sysctls import SETTINGS
 from deploys.problem import Facts
 from tests.deploys.conftest import FAKE
 
 NOW = 1795560000
-PINS = {"kubelet": "1.36.3+lab.1"}
 
 
 def facts(**changed: Any) -> Facts:
@@ -56,8 +54,8 @@ def facts(**changed: Any) -> Facts:
     return Facts(**good)
 
 
-def lab(**changed: Any) -> dict[str, Any]:
-    return {**FAKE["lab"](**changed), "pins": PINS, "settings": SETTINGS}
+def lab(**changed: Any) -> contract.Lab:
+    return contract.Lab.from_dict(FAKE["lab"](**changed))
 
 
 def test_a_good_host_has_no_problem() -> None:

@@ -102,7 +102,8 @@ def test_a_node_is_told_of_packages_as_it_takes_them(
     found = node_data._sources(
         lab, Index(tmp_path), Served("http://198.51.100.1:8701", "198.51.100.1:8700", key), rpms=rpms
     )
-    assert found["repository"] == (
+    assert found.repository is not None
+    assert found.repository.to_dict() == (
         LAB["repository"]
         if rpms
         else {"url": "http://198.51.100.1:8701", "suite": "stable", "components": "main", "key": KEY}

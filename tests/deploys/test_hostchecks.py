@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from deploys import checks
+from tests.deploys.conftest import FAKE
 from tests.deploys.test_checks import facts, lab
 
 EL8 = {"os": "rhel", "os_version": "8.6", "os_like": ["fedora"], "kernel": "4.18.0-372.9.1.el8.x86_64"}
 ENFORCING = {"mode": "Enforcing"}
-RAPL = {"meter": {"config": {"source": "rapl"}}}
+RAPL = {"meter": {**FAKE["LAB"].meter.to_dict(), "config": {"source": "rapl"}}}
 OPTIONS = facts().config["options"]
 GONE = {"known": False}
 
@@ -95,7 +96,7 @@ def test_selinux_that_is_off_is_said_on_el_alone(mode: str) -> None:
     ],
 )
 def test_flags_are_those_of_the_chosen_kepler(kepler: str, found: set[str]) -> None:
-    stack = {**lab()["stack"], "kepler": kepler}
+    stack = {**lab().stack.to_dict(), "kepler": kepler}
     host = facts(config={"btf": False})
     said = checks.problems(host, lab(stack=stack, boot={"headers": "none", "nokmem": False}))
     assert {problem.name for problem in said} == found

@@ -250,7 +250,7 @@ def test_node_data_names_what_the_index_holds(
     lab: Lab, index: Index, served: Served, processor: node_data.Processor
 ) -> None:
     end = endpoint(lab, cgroup_root="/pods", machine_cgroup="/sys/fs/cgroup/cpuacct")
-    data = node_data.node_data(lab, end, index, served, processor)["lab"]
+    data = node_data.node_data(lab, end, index, served, processor).to_dict()["lab"]
     assert data["meter"]["config"]["source"] == "modelled"
     assert data["meter"]["config"]["force_model"], "a counter that the node sees is that of the whole machine"
     assert data["meter"]["config"]["cpu"] == "/sys/fs/cgroup/cpuacct"
@@ -316,7 +316,7 @@ def test_an_inventory_without_a_lab_says_how_to_make_one(tmp_path: Path) -> None
 )
 def test_the_nodes_share_of_the_pod_network(pods: str, share: str, mask: int) -> None:
     found = node_data.networks(pods, "10.96.0.0/16")
-    assert (found["node_pod_cidr"], found["node_mask"]) == (share, mask)
+    assert (found.node_pod_cidr, found.node_mask) == (share, mask)
 
 
 @pytest.mark.parametrize("pods", ["10.0.0.0/30", "fd00::/64"])
@@ -330,7 +330,7 @@ def test_our_own_images_are_asked_for_nowhere_else(
 ) -> None:
     own = index.with_artefact(artefact("image", "hardwatt.dev/app", "v0.1.0_lab.1"))
     own = own.with_artefact(artefact("image", "docker.io/grafana/grafana", "12"))
-    found = node_data.node_data(lab, endpoint(lab), own, served, processor)["lab"]["registries"]
+    found = node_data.node_data(lab, endpoint(lab), own, served, processor).to_dict()["lab"]["registries"]
     assert found["hardwatt.dev"]["server"] == found["hardwatt.dev"]["mirror"] == served.mirror_of("hardwatt.dev")
     assert found["docker.io"]["server"] == "https://registry-1.docker.io"
 
@@ -348,7 +348,7 @@ def upstream(index: Index) -> Index:
 def test_a_node_may_take_all_but_our_own_images_from_upstream(
     lab: Lab, upstream: Index, served: Served, processor: node_data.Processor
 ) -> None:
-    data = node_data.node_data(lab, endpoint(lab), upstream, served, processor)["lab"]
+    data = node_data.node_data(lab, endpoint(lab), upstream, served, processor).to_dict()["lab"]
     assert data["repository"] is None
     assert data["upstream"] == {"minor": "1.36", "base": ""}
     assert data["packages"]["kubernetes"]["kubelet"] == "1.36.3-*"
@@ -361,7 +361,7 @@ def test_the_legacy_preset_is_upstreams_alone(
     lab: Lab, index: Index, upstream: Index, served: Served, processor: node_data.Processor
 ) -> None:
     legacy = dataclasses.replace(lab, settings=Settings(name="unit", preset="legacy"))
-    data = node_data.node_data(legacy, endpoint(lab), upstream, served, processor)["lab"]
+    data = node_data.node_data(legacy, endpoint(lab), upstream, served, processor).to_dict()["lab"]
     assert data["upstream"]["minor"] == "1.34"
     assert data["kubernetes_version"] == "v1.34.11"
     assert data["packages"]["kubernetes"]["kubeadm"] == "1.34.11-*"

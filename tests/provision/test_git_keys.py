@@ -31,7 +31,7 @@ def test_keys_are_made_once_and_for_the_user_alone(lab: Lab) -> None:
 
 
 def test_the_node_learns_public_keys_only(lab: Lab) -> None:
-    data = git_keys.node_data(lab)
+    data = git_keys.node_data(lab).to_dict()
     assert "PRIVATE" not in str(data)
     assert set(data["git_keys"]) == set(data["git_access"])
 

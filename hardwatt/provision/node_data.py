@@ -3,7 +3,7 @@
 import dataclasses
 import ipaddress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from deploys import contract
 from hardwatt.config import versions
@@ -81,9 +81,17 @@ def write_node_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served |
     data = node_data(lab, endpoint, index, served, Processor.of(endpoint)).to_dict()
     if endpoint.jump:
         write_atomic(_ssh_config(lab), ssh_routes.ssh_config(endpoint))
-    if read_json(file) != data:
+    if _held(file) != data:
         write_json(file, data, mode=0o600)
     return file
+
+
+def _held(file: Path) -> Any:
+    """Return what is in the file; nothing where it is not there, or is no JSON."""
+    try:
+        return read_json(file)
+    except ValueError:
+        return None
 
 
 def read_node_data(lab: Lab) -> contract.NodeData:
@@ -91,7 +99,7 @@ def read_node_data(lab: Lab) -> contract.NodeData:
     file = node_file(lab)
     try:
         return contract.NodeData.from_dict(read_json(file))
-    except contract.ContractError as error:
+    except ValueError as error:  # of the contract, or no JSON at all
         raise LabError(f"{file} is not what the deploys are told: {error}", hint=REWRITE) from None
 
 

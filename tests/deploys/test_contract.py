@@ -163,10 +163,13 @@ def test_a_file_that_does_not_fit_is_named_with_the_way_on(text: str, tmp_path: 
     assert "Traceback" not in said
 
 
-def test_the_toolkit_names_a_file_that_does_not_fit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"), [('{"ssh": {}}', "missing 'data', 'lab'"), ("[]", "a table is wanted"), ("{", "Expecting")]
+)
+def test_the_toolkit_names_a_file_that_does_not_fit(text: str, said: str, tmp_path: Path) -> None:
     lab = Lab(Settings(name="unit"), ROOT, tmp_path)
-    node_data.node_file(lab).write_text('{"ssh": {}}')
-    with pytest.raises(LabError, match=r"node\.json.*missing 'data', 'lab'") as caught:
+    node_data.node_file(lab).write_text(text)
+    with pytest.raises(LabError, match=rf"node\.json.*{said}") as caught:
         node_data.read_node_data(lab)
     assert caught.value.hint == "invoke lab.check writes it anew"
 

@@ -290,6 +290,30 @@ def test_the_node_file_holds_no_secret_and_the_inventory_checks_host_keys(
     assert host["ssh_allow_agent"] is False
 
 
+def test_the_file_of_an_older_version_is_written_anew(lab: Lab, index: Index, served: Served) -> None:
+    file = node_data.node_file(lab)
+    file.parent.mkdir(parents=True)
+    file.write_text((ROOT / "tests/deploys/written_by_800bb92.json").read_text())
+    runner.write_node_data(lab, endpoint(lab), index, served)
+    data = json.loads(file.read_text())
+    assert "reading_interval" not in data["lab"]
+    assert data == node_data.read_node_data(lab).to_dict()
+    before = file.stat().st_ino
+    runner.write_node_data(lab, endpoint(lab), index, served)
+    assert file.stat().st_ino == before, "what has not changed is not written"
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]"])
+def test_a_file_that_does_not_fit_is_written_anew(
+    text: str, lab: Lab, index: Index, served: Served, processor: node_data.Processor
+) -> None:
+    file = node_data.node_file(lab)
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    runner.write_node_data(lab, endpoint(lab), index, served)
+    assert node_data.read_node_data(lab) == node_data.node_data(lab, endpoint(lab), index, served, processor)
+
+
 def test_the_inventory_alone_is_that_of_the_lab_that_is_set(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "debug-inventory"]
     env = {"HARDWATT_LAB": "no-such-lab", "PATH": "/usr/bin"}

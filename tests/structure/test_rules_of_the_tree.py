@@ -49,6 +49,18 @@ def test_deploys_import_pyinfra_and_each_other_only() -> None:
     assert not wrong
 
 
+def test_the_toolkit_imports_of_the_deploys_the_contract_alone() -> None:
+    assert not imports(ROOT / "deploys/contract.py") - starts(
+        imports(ROOT / "deploys/contract.py"), tuple(sys.stdlib_module_names)
+    )
+    wrong = {
+        str(path.relative_to(ROOT)): sorted(found)
+        for path in python_files("hardwatt")
+        if (found := starts(imports(path), ("deploys", "pyinfra")) - {"deploys", "deploys.contract"})
+    }
+    assert not wrong
+
+
 def test_the_engine_does_not_import_deploys() -> None:
     for path in python_files("hardwatt/experiment", "experiments"):
         assert not starts(imports(path), ("deploys", "pyinfra")), path

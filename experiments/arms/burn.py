@@ -8,25 +8,19 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 
+from hardwatt.delivery.arms import IdleArm
 from hardwatt.delivery.burn import Burner
-from hardwatt.delivery.flux import flux_off
-from hardwatt.delivery.runner import Runner
-from hardwatt.experiment.arm import Action, BaseArm, Commit
+from hardwatt.experiment.arm import Action
 
 
-class Arm(BaseArm):
+class Arm(IdleArm):
     """Nothing delivers; pods start by the clock, and what they burn is known."""
 
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Make sure that Flux is off; the Job's rights are for what comes before the window."""
-        with flux_off(self.context), Runner(self.context).allowed(), Burner(self.context).allowed():
+        with super().prepare(), Burner(self.context).allowed():
             yield
-
-    def deliver(self, commit: Commit) -> None:
-        """Deliver what comes before the window, and nothing else."""
-        if commit.index < 0:
-            Runner(self.context).start(commit)
 
     def actions(self) -> Sequence[Action]:
         """Start the pods: all of them have ended well before the window does."""

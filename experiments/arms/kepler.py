@@ -4,28 +4,20 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from hardwatt.delivery.flux import flux_off
-from hardwatt.delivery.runner import Runner
-from hardwatt.experiment.arm import BaseArm, Commit
+from hardwatt.delivery.arms import IdleArm
 
 
-class Arm(BaseArm):
+class Arm(IdleArm):
     """Nothing delivers in the window; Kepler's DaemonSet is kept off the node, or left alone."""
 
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
         """Have Kepler's pod there or not."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(flux_off(self.context))
-            stack.enter_context(Runner(self.context).allowed())
+            stack.enter_context(super().prepare())
             if not self.context.level("kepler"):
                 stack.enter_context(self.context.changes.overridden(self.nowhere()))
             yield
-
-    def deliver(self, commit: Commit) -> None:
-        """Deliver what comes before the window, and nothing else."""
-        if commit.index < 0:
-            Runner(self.context).start(commit)
 
     def nowhere(self) -> dict[str, Any]:
         """What keeps the DaemonSet's pods off every node: a label that none has."""

@@ -4,18 +4,18 @@ Level ``state``: ``on``; ``suspended`` (Flux watches no longer, the application 
 whole window); ``sleep`` (none from ``sleep_from`` to ``sleep_until`` seconds of the window, levels too: then woken).
 """
 
-import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from hardwatt.core.errors import LabError
+from hardwatt.delivery.arms import PullArm
 from hardwatt.delivery.flux import Flux, deployment_patch
-from hardwatt.experiment.arm import Action, BaseArm, Commit, RunContext
+from hardwatt.experiment.arm import Action, RunContext
 
 STATES = ("on", "suspended", "zero", "sleep")
 
 
-class Arm(BaseArm):
+class Arm(PullArm):
     """Flux delivers the application; then it is left on, or switched off as the level says."""
 
     def __init__(self, context: RunContext) -> None:
@@ -23,15 +23,6 @@ class Arm(BaseArm):
         self._state = str(context.level("state"))
         if self._state not in STATES:
             raise LabError(f"state: there is no {self._state!r}", hint=f"one of {', '.join(STATES)}")
-
-    @contextlib.contextmanager
-    def prepare(self) -> Iterator[None]:
-        """Start the controllers and point them at the repository."""
-        with Flux(self.context).running():
-            yield
-
-    def deliver(self, commit: Commit) -> None:
-        """Flux finds the commit by itself."""
 
     def settle(self) -> None:
         """Switch off what is off in the whole window."""

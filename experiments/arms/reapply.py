@@ -3,16 +3,15 @@
 Level: ``reapply_seconds``, the time between two Jobs.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from hardwatt.delivery.flux import flux_off
+from hardwatt.delivery.arms import PushArm
 from hardwatt.delivery.runner import Runner
-from hardwatt.experiment.arm import Action, BaseArm, Commit, RunContext
+from hardwatt.experiment.arm import Action, Commit, RunContext
 
 
-class Arm(BaseArm):
+class Arm(PushArm):
     """Flux is off; Jobs deliver commits, and again by the clock."""
 
     def __init__(self, context: RunContext) -> None:
@@ -20,16 +19,10 @@ class Arm(BaseArm):
         self._last: Commit | None = None
         self._again = 0
 
-    @contextlib.contextmanager
-    def prepare(self) -> Iterator[None]:
-        """Make sure that Flux is off and give the runner its rights."""
-        with flux_off(self.context), Runner(self.context).allowed():
-            yield
-
     def deliver(self, commit: Commit) -> None:
         """Start the Job."""
         self._last = commit
-        Runner(self.context).start(commit)
+        super().deliver(commit)
 
     def actions(self) -> Sequence[Action]:
         """Apply again, the first time after half an interval."""

@@ -132,7 +132,10 @@ def load_arm(root: Path, name: str) -> type[BaseArm]:
     path = root / ARMS / f"{name}.py"
     if not path.exists():
         known = sorted(file.stem for file in (root / ARMS).glob("[a-z]*.py"))
-        raise LabError(f"there is no arm {name!r}: {path} does not exist; {did_you_mean(name, known, 'arms')}")
+        raise LabError(
+            f"there is no arm {name!r}: {path} does not exist; {did_you_mean(name, known, 'arms')}",
+            hint=f"choose from: {', '.join(known)}",
+        )
     spec = importlib.util.spec_from_file_location(f"experiments.arms.{name}", path)
     if spec is None or spec.loader is None:
         raise LabError(f"{path} cannot be loaded as Python")

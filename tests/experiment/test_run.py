@@ -417,6 +417,18 @@ def test_changed_code_is_refused_unless_told(lab: Lab, tmp_path: Path, file: str
     assert_put_back(here, testbed)
 
 
+@pytest.mark.parametrize("file", ["experiment/run/new.py", "delivery/arms.py", "cluster/changes.py", "meter/new.py"])
+def test_each_package_that_decides_what_a_run_does_is_part_of_the_toolkits_version(tmp_path: Path, file: str) -> None:
+    before = resume.toolkit_version(tmp_path)
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text("# another line\n")
+    assert resume.toolkit_version(tmp_path) != before
+
+
+def test_the_packages_of_the_toolkits_version_are_there() -> None:
+    assert [name for name in resume._DECIDING if not (ROOT / "hardwatt" / name / "__init__.py").exists()] == []
+
+
 def test_another_toolkit_is_refused(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     testbed = interrupted(lab, tmp_path)
     monkeypatch.setattr(resume, "toolkit_version", lambda: "another")

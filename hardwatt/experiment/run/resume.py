@@ -20,12 +20,12 @@ DESPITE = (
 )
 LOG = "resumed.json"
 TOOLKIT = "toolkit (engine, dump, meter)"
-_DECIDING = ("experiment", "cluster", "dump", "meter")
+_DECIDING = ("experiment", "delivery", "cluster", "dump", "meter")
+_PACKAGE = Path(__file__).parents[2]
 
 
-def toolkit_version() -> str:
+def toolkit_version(package: Path = _PACKAGE) -> str:
     """Return a hash over the files of the toolkit that decide what a run does and what is stored of it."""
-    package = Path(__file__).parents[2]
     files = [file for folder in _DECIDING for file in sorted((package / folder).rglob("*.py"))]
     return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()[:12]
 

@@ -47,12 +47,12 @@ def lab_quickstart(lab: Lab) -> None:
 @command(help={"as_json": "print JSON"})
 def lab_show(lab: Lab, as_json: bool = False) -> None:
     """Print the resolved settings, and which machine they lead to and why."""
-    from hardwatt.machines import choice
+    from hardwatt.machines.lab_context import LabContext
 
     settings = lab.settings.model_dump()
     print(json.dumps(settings, indent=2) if as_json else _toml(settings))
     try:
-        machine = choice.machine_for(lab)
+        machine = LabContext.of(lab).machine
         say(f"# machine: {machine.kind}, because {machine.why}")
     except LabError as error:
         say(f"# machine: none, because {error.message}")
@@ -111,9 +111,9 @@ def lab_status(lab: Lab) -> None:
 def lab_kubeconfig(lab: Lab) -> None:
     """Fetch the kubeconfig again and print its path."""
     from hardwatt.cluster import client
-    from hardwatt.machines import choice
+    from hardwatt.machines.lab_context import LabContext
 
-    client.fetch_kubeconfig(lab, choice.reached(lab).endpoint())
+    client.fetch_kubeconfig(lab, LabContext.of(lab).reached_endpoint())
     print(lab.kubeconfig)
 
 
@@ -138,20 +138,22 @@ def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> Non
 @command()
 def machine_start(lab: Lab) -> None:
     """Start the machine (finds a running one, restarts a dead one)."""
-    from hardwatt.machines import choice
+    from hardwatt.machines.lab_context import LabContext
 
     with lab.lock("lab.machine.start"):
-        end = choice.resolve_machine(lab).start()
+        context = LabContext.of(lab)
+        context.decide()
+        end = context.start()
     say(f"{end.kind} machine {end.name}: {end.user}@{end.address} port {end.port}")
 
 
 @command()
 def machine_stop(lab: Lab) -> None:
     """Stop the machine; its disk stays."""
-    from hardwatt.machines import choice
+    from hardwatt.machines.lab_context import LabContext
 
     with lab.lock("lab.machine.stop"):
-        choice.machine_for(lab).stop()
+        LabContext.of(lab).machine.stop()
 
 
 @command(help={"yes": "do not ask"})
@@ -164,9 +166,9 @@ def machine_destroy(lab: Lab, yes: bool = False) -> None:
 @on_host()
 def machine_shell(lab: Lab) -> None:
     """Open a root shell on the node."""
-    from hardwatt.machines import choice
+    from hardwatt.machines.lab_context import LabContext
 
-    argv = choice.reached(lab).shell_argv()
+    argv = LabContext.of(lab).reached().shell_argv()
     os.execvp(argv[0], argv)  # noqa: S606 - no shell: the list goes to exec
 
 

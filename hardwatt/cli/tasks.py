@@ -16,6 +16,7 @@ from invoke import Collection, Context, Exit, task
 from hardwatt.cli import parsing
 from hardwatt.config.lab import open_lab
 from hardwatt.core.errors import LabError, next_after
+from hardwatt.machines import timeouts
 
 parsing.install()
 
@@ -29,7 +30,9 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
             if os.environ.get("HARDWATT_DEBUG"):
                 logging.basicConfig(level=logging.DEBUG)
             try:
-                function(open_lab(), *args, **kwargs)
+                lab = open_lab()
+                timeouts.apply(lab)
+                function(lab, *args, **kwargs)
             except LabError as error:
                 if not kwargs.get("only"):  # a command for single steps is another one than that for all
                     error.hint = next_after(_typed(function.__name__), error.hint)

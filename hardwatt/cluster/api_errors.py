@@ -11,7 +11,7 @@ from urllib3.exceptions import SSLError
 from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes
 from hardwatt.core.errors import LabError
-from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 
 UP = "invoke lab.up"
 KUBECONFIG = "invoke lab.kubeconfig"
@@ -24,7 +24,8 @@ def explained(lab: Lab, server: str, error: Exception) -> LabError:
     """Return the error of a request to the API server at ``server`` as a ``LabError`` with a next command."""
     if isinstance(error, ApiException) and error.status:
         return answered(error, server)
-    machine = choice.machine_for(lab)
+    context = LabContext.of(lab)
+    machine = context.machine
     if reason := machine.obstacle():  # it went away during the request
         return LabError(reason, hint=UP)
     if _certificate(error):
@@ -33,7 +34,7 @@ def explained(lab: Lab, server: str, error: Exception) -> LabError:
             f"another cluster, or another server answers there ({short(error)})",
             hint=KUBECONFIG,
         )
-    end = machine.endpoint()
+    end = context.endpoint
     if not ssh_routes.ssh_answers(end, end.port):
         hint = UP if machine.kind == "ssh" else f"invoke lab.machine.stop, then {UP}"
         return LabError(

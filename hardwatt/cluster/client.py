@@ -20,7 +20,7 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
 from hardwatt.core.wait import timeout_factor
-from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 
 ADMIN = "/etc/kubernetes/admin.conf"
 PORT = api_tunnel.PORT
@@ -137,7 +137,7 @@ def client(lab: Lab) -> Iterator[Any]:
     Machine and link are looked at first. Raises ``LabError`` where they, the kubeconfig or the API server are not
     there, also from requests inside the context.
     """
-    end = choice.reached(lab).endpoint()
+    end = LabContext.of(lab).reached_endpoint()
     if not lab.kubeconfig.exists():
         raise LabError(f"the lab {lab.name} has no kubeconfig ({lab.kubeconfig} is missing)", hint=api_errors.UP)
     api_tunnel.keep(lab)

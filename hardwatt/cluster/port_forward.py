@@ -11,8 +11,7 @@ from hardwatt.core import background, ports
 from hardwatt.core.background import Record
 from hardwatt.core.errors import LabError
 from hardwatt.core.nearest import did_you_mean
-from hardwatt.machines import choice
-from hardwatt.mirror import fill
+from hardwatt.machines.lab_context import LabContext
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +60,7 @@ def forward(lab: Lab, target: str = "prometheus", local_port: int = 9090) -> str
     Raises ``LabError`` for an unknown target and where another program has the port.
     """
     wanted = _target(target)
-    choice.reached(lab)
+    LabContext.of(lab).reached()
     if (running := find(lab, target)) and running.local_port == local_port and running.answers():
         return running.url
     if running:
@@ -84,7 +83,7 @@ def prometheus_url(lab: Lab) -> str:
 
     Raises ``LabError`` where machine or link are gone: what outlives a machine may still answer through the forward.
     """
-    choice.reached(lab)
+    LabContext.of(lab).reached()
     running = find(lab, "prometheus")
     if running and running.answers():
         return running.url
@@ -133,7 +132,7 @@ def _answers(port: int, target: Target) -> bool:
 def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
     if not lab.kubeconfig.exists():
         raise LabError("this lab has no kubeconfig yet", hint="invoke lab.up")
-    held = fill.load(lab)
+    held = LabContext.of(lab).index
     if target.image and not held.has_image(target.image):
         raise LabError(
             f"{name} is not part of this lab: its image is not in the mirror",

@@ -23,6 +23,8 @@ class Lab:
     settings: Settings
     root: Path
     dir: Path
+    companions: dict[type, object] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+    """What the running command has resolved of this lab, by class (``LabContext``); ``replace`` starts without."""
 
     @property
     def name(self) -> str:

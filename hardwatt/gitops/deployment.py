@@ -11,7 +11,7 @@ from hardwatt.gitops import flux, flux_cli, git_remote, github, tree
 from hardwatt.gitops.flux import DesiredFlux, FluxObjects
 from hardwatt.gitops.git_remote import GitRemote
 from hardwatt.gitops.repository import Repository
-from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.mirror.index import Index
 from hardwatt.provision import git_keys, node_data
 
@@ -21,7 +21,7 @@ class GitOpsDeployment:
 
     def __init__(self, lab: Lab, index: Index) -> None:
         self._lab, self._index, self._settings = lab, index, lab.settings.gitops
-        self.endpoint: Endpoint = choice.machine_for(lab).endpoint()
+        self.endpoint: Endpoint = LabContext.of(lab).endpoint
         self.files = tree.desired(lab, index, self.endpoint.kind, node_data.scrape_interval(lab, self.endpoint))
 
     @functools.cached_property

@@ -14,7 +14,7 @@ from hardwatt.core import credentials
 from hardwatt.core.files import write_atomic
 from hardwatt.gitops import github
 from hardwatt.gitops.repository import Repository
-from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.provision import git_keys
 
 Kind = Literal["node", "ssh", "https", "github"]
@@ -58,7 +58,7 @@ def git_remote_of(lab: Lab, endpoint: Endpoint | None = None) -> GitRemote:
     settings = lab.settings.gitops
     where = kind(settings)
     if where == "node":
-        return _node(lab, endpoint or choice.reached(lab).endpoint())
+        return _node(lab, endpoint or LabContext.of(lab).reached_endpoint())
     if where == "ssh":
         git_keys.ensure(lab)
         key = git_keys.path(lab, "controller")
@@ -104,7 +104,7 @@ def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Reposit
     """Return the lab's repository (``lab``), or the node's one of workloads (``workload``)."""
     found = git_remote_of(lab, endpoint) if name == "lab" else None
     if found is None:
-        node = _node(lab, endpoint or choice.reached(lab).endpoint(), name)
+        node = _node(lab, endpoint or LabContext.of(lab).reached_endpoint(), name)
         return Repository(lab.dir / "gitops" / f"{name}.git", node.url, "main", lab.name, node.env)
     return Repository(
         lab.dir / "gitops" / _copy(found.kind), found.url, lab.settings.gitops.branch, lab.name, found.env

@@ -10,7 +10,7 @@ from hardwatt.gitops import desired, git_remote, readiness, tree
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import Key, Readiness
 from hardwatt.gitops.repository import Repository
-from hardwatt.mirror import fill
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.mirror.index import Index
 
 KEPT = "desired.json"
@@ -23,7 +23,7 @@ def expected(lab: Lab, index: Index | None = None, repo: Repository | None = Non
     what was fetched last counts, and this says so. Raises ``LabError`` where git's manifests cannot be built.
     """
     fetched = repo or _fetched(lab)
-    tool = (index or fill.load(lab)).tool("flux")
+    tool = (index or LabContext.of(lab).index).tool("flux")
     found = desired.desired(fetched, tree.cluster_path(lab), tool, lab.dir / "gitops" / KEPT)
     return readiness.expected(found)
 

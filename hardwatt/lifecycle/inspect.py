@@ -17,6 +17,7 @@ from hardwatt.experiment.run import status as run_status
 from hardwatt.gitops import control, kubeadm_addons
 from hardwatt.lifecycle.up import described
 from hardwatt.machines import choice, reach_host
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.meter import show, sources
 from hardwatt.meter.sources import Sources
 from hardwatt.mirror import fill
@@ -51,11 +52,11 @@ def _problems(lab: Lab) -> list[Problem]:
     """Return the host's problems, and the node's where it runs."""
     if problems := choice.problems(lab):
         return problems
-    machine = choice.machine_for(lab)
+    machine = LabContext.of(lab).machine
     if machine.status().state != "running":
         say("the machine does not run; its node is checked when it does")
         return []
-    with _for_a_check(lab, choice.reached(lab).endpoint()):
+    with _for_a_check(lab, LabContext.of(lab).reached_endpoint()):
         return runner.check(lab)
 
 
@@ -66,7 +67,7 @@ def _for_a_check(lab: Lab, endpoint: Endpoint) -> Iterator[None]:
         node_data.write_node_data(lab, endpoint, fill.load(lab, mode="upstream"), None)
         yield
     else:
-        with described(lab, endpoint, fill.load(lab)):
+        with described(lab, endpoint, LabContext.of(lab).index):
             yield
 
 
@@ -81,14 +82,14 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
         say("what would change on the node is known when the mirror is filled")
         say("next: invoke mirror.fill && invoke lab.plan")
         return
-    machine = choice.machine_for(lab)
+    machine = LabContext.of(lab).machine
     if machine.status().state != "running":
         say(f"machine: would be started ({machine.kind}: {machine.why})")
         say("what would change on the node is known when it runs")
         say("next: invoke lab.machine.start && invoke lab.plan")
         return
-    endpoint = choice.reached(lab).endpoint()
-    with described(lab, endpoint, fill.load(lab)):
+    endpoint = LabContext.of(lab).reached_endpoint()
+    with described(lab, endpoint, LabContext.of(lab).index):
         if explain:
             print("\n".join(guide.lines(runner.explain(lab))))
             return
@@ -99,7 +100,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
     own = kubeadm_addons.planned(lab, off) if lab.kubeconfig.exists() else []
     for line in own:
         say(f"cluster: {line}")
-    difference = control.plan(lab, fill.load(lab), off) if lab.kubeconfig.exists() else "would bootstrap Flux"
+    difference = control.plan(lab, LabContext.of(lab).index, off) if lab.kubeconfig.exists() else "would bootstrap Flux"
     say(f"gitops: {difference}" if difference else "gitops: nothing")
     if not planned.lines and not own and not difference:
         say("No changes")
@@ -107,7 +108,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
 
 def status(lab: Lab) -> int:
     """Print the state of every part of the lab; return 0 where all that should run does."""
-    place = choice.machine_for(lab)
+    place = LabContext.of(lab).machine
     machine = place.status()
     say(f"lab {lab.name}: {machine.kind} machine {machine.state} {machine.address} {machine.detail}".rstrip())
     obstacle = place.obstacle()
@@ -119,7 +120,7 @@ def status(lab: Lab) -> int:
     if not lab.kubeconfig.exists():
         reach_host.require(lab, root=True)  # lab.up, which is next, needs root there
     try:
-        selinux = selinux_denials.on_node(place.endpoint())
+        selinux = selinux_denials.on_node(LabContext.of(lab).endpoint)
     except LabError as error:  # no password for sudo, perhaps: the rest needs none
         selinux = f"not known: {error.message}"
     if selinux:
@@ -168,7 +169,7 @@ def _compared(lab: Lab) -> str:
 
 def meter(lab: Lab) -> str:
     """Return what the meter on the node says: its unit's state and the page that it writes."""
-    with Ssh(choice.reached(lab).endpoint()) as ssh:
+    with Ssh(LabContext.of(lab).reached_endpoint()) as ssh:
         state = ssh.run("systemctl is-active hardwatt-meter.service", check=False).stdout.strip()
         page = ssh.run(f"cat {METER_PAGE}", check=False)
     if page.returncode != 0:
@@ -183,12 +184,12 @@ def processor(lab: Lab) -> show.Processor:
     Raises ``LabError`` where the node is a host over SSH that does not answer.
     """
     try:
-        machine = choice.machine_for(lab)
+        machine = LabContext.of(lab).machine
     except LabError:  # no machine fits here: the models are read all the same
         return show.Processor.here()
     if machine.kind != "ssh" and machine.status().state != "running":
         return show.Processor.here()
-    end = choice.reached(lab).endpoint()
+    end = LabContext.of(lab).reached_endpoint()
     found = node_data.Processor.of(end)
     return show.Processor(found.cpus, found.info, found.instance, _place(end))
 
@@ -204,9 +205,9 @@ def zones(lab: Lab, *, here: bool = False) -> Sources:
     replaced by this machine: ``LabError`` where the host does not answer.
     """
     if not here:
-        machine = choice.machine_for(lab)
+        machine = LabContext.of(lab).machine
         if machine.kind == "ssh" or machine.status().state == "running":
-            end = choice.reached(lab).endpoint()
+            end = LabContext.of(lab).reached_endpoint()
             with Ssh(end) as ssh:
                 root = sudo.prefix(end)  # RAPL's counters are root's to read
                 return sources.on_node(

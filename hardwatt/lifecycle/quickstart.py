@@ -6,6 +6,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say
 from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.meter import sources
 
 STUDY = "push-vs-pull"
@@ -54,7 +55,7 @@ def quickstart(lab: Lab, shipped: Path) -> int:
 
 def own_counter(lab: Lab) -> str:
     """Return one line where this machine's own energy counter works and the lab's joules are modelled; else nothing."""
-    kind = choice.machine_for(lab).kind
+    kind = LabContext.of(lab).machine.kind
     if lab.settings.meter.source == "rapl" or kind == "ssh":
         return ""
     try:

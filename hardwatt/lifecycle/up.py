@@ -24,7 +24,8 @@ from hardwatt.experiment.run import status
 from hardwatt.gitops import control, kubeadm_addons
 from hardwatt.gitops import state as gitops_state
 from hardwatt.gitops.readiness import Readiness
-from hardwatt.machines import choice, lab_lock
+from hardwatt.machines import lab_lock
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.mirror import fill, servers, yum
 from hardwatt.mirror.index import Index
 from hardwatt.provision import node_data, reboot, runner
@@ -39,19 +40,11 @@ class LabState:
     """What a run of ``lab.up`` has made or found so far."""
 
     lab: Lab
-    index: Index | None = None
-    endpoint: Endpoint | None = None
     changes: list[str] = dataclasses.field(default_factory=list)
 
-    def need_index(self) -> Index:
-        if self.index is None:
-            self.index = fill.load(self.lab)
-        return self.index
-
-    def need_endpoint(self) -> Endpoint:
-        if self.endpoint is None:
-            self.endpoint = choice.machine_for(self.lab).endpoint()
-        return self.endpoint
+    @property
+    def context(self) -> LabContext:
+        return LabContext.of(self.lab)
 
 
 def _restore(state: LabState) -> None:
@@ -60,14 +53,14 @@ def _restore(state: LabState) -> None:
 
 
 def _mirror(state: LabState) -> None:
-    state.index = fill.fill(state.lab)
+    fill.fill(state.lab)
 
 
 def _machine(state: LabState) -> None:
-    machine = choice.resolve_machine(state.lab)
+    machine = state.context.decide()
     before, obstacle = machine.status().state, machine.obstacle()
     say(f"  {machine.kind}: {machine.why}")
-    state.endpoint = machine.start()
+    state.context.start()
     if before != "running":
         state.changes.append(f"machine started (it was {before})")
     elif obstacle:
@@ -80,7 +73,7 @@ def _node(state: LabState) -> None:
     Where the deploys want a reboot it comes between two runs of them: the second one has new facts.
     """
     for done in range(REBOOTS + 1):
-        with described(state.lab, state.need_endpoint(), state.need_index()):
+        with described(state.lab, state.context.endpoint, state.context.index):
             if node_data.takes_rpms(state.lab):
                 yum.ensure(state.lab)
             outcome = runner.apply(state.lab)
@@ -89,12 +82,12 @@ def _node(state: LabState) -> None:
             return
         if done < REBOOTS:
             _reboot(state)
-    why = "; ".join(reboot.reasons(state.need_endpoint()))
+    why = "; ".join(reboot.reasons(state.context.endpoint))
     raise LabError(f"the node wants yet another reboot after {REBOOTS}: {why}", hint="invoke lab.check")
 
 
 def _reboot(state: LabState) -> None:
-    end = state.need_endpoint()
+    end = state.context.endpoint
     why = "; ".join(reboot.reasons(end)) or "the deploys ask for it"
     with step(f"Reboot {end.name}", folder=state.lab.dir if state.lab else None) as current:
         current.note(why)
@@ -115,23 +108,23 @@ def described(lab: Lab, endpoint: Endpoint, index: Index) -> Iterator[None]:
 
 
 def _kubeconfig(state: LabState) -> None:
-    if client.fetch_kubeconfig(state.lab, state.need_endpoint()):
+    if client.fetch_kubeconfig(state.lab, state.context.endpoint):
         state.changes.append("kubeconfig fetched")
 
 
 def _gitops(state: LabState) -> None:
-    state.changes += control.bootstrap(state.lab, state.need_index(), status.switched_off(state.lab)).changed
+    state.changes += control.bootstrap(state.lab, state.context.index, status.switched_off(state.lab)).changed
 
 
 def _addons(state: LabState) -> None:
     """Put back what kubeadm put into the cluster: DNS and kube-proxy, without which Flux cannot work."""
-    state.changes += kubeadm_addons.restore(state.lab, state.need_endpoint(), status.switched_off(state.lab))
+    state.changes += kubeadm_addons.restore(state.lab, state.context.endpoint, status.switched_off(state.lab))
 
 
 def _ready(state: LabState) -> None:
     """Wait until the node is Ready, every pod runs, and the lab has what it should have; name what is left out."""
     lab, off = state.lab, status.switched_off(state.lab)
-    items = gitops_state.expected(lab, state.need_index())
+    items = gitops_state.expected(lab, state.context.index)
 
     def poll() -> tuple[client.ClusterStatus, Readiness]:
         with client.client(lab) as api:
@@ -207,7 +200,7 @@ def undone(lab: Lab, *, keep_packages: bool = False) -> list[str]:
 
     Raises ``LabError`` where the host does not answer: then nothing on it can be undone.
     """
-    machine = choice.machine_for(lab)
+    machine = LabContext.of(lab).machine
     if machine.kind != "ssh" or not node_data.node_file(lab).exists():
         return []
     status = machine.status()
@@ -236,7 +229,7 @@ def down(lab: Lab, *, keep_packages: bool = False) -> None:
                 for line in runner.reset(lab, keep_packages=keep_packages):
                     current.note(line)
         with step("Destroy the machine and restore the host"):
-            choice.machine_for(lab).destroy()
+            LabContext.of(lab).machine.destroy()
         for path in (lab.kubeconfig, node_data.node_file(lab)):
             path.unlink(missing_ok=True)
         operations.forget(lab)

@@ -1,13 +1,13 @@
 """Places where a lab's node stands: embedded here, in a virtual machine, or on somebody's host."""
 
 from hardwatt.config.lab import Lab
-from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json
 from hardwatt.core.problem import Problem, combined
 from hardwatt.machines import host_facts
 from hardwatt.machines.base import Machine
 from hardwatt.machines.embedded.machine import EmbeddedMachine
 from hardwatt.machines.remote import SshMachine
+from hardwatt.machines.timeouts import RECORD
 from hardwatt.machines.vm import facts, qemu
 from hardwatt.machines.vm.machine import VmMachine
 
@@ -26,7 +26,7 @@ def embedded_problems(lab: Lab) -> list[Problem]:
 def problems(lab: Lab) -> list[Problem]:
     """Return what keeps the lab's machine from this host; empty: it can stand here, or on somebody's host."""
     asked = lab.settings.machine
-    there = read_json(lab.dir / "machine.json", {}).get("kind") if asked == "auto" else asked
+    there = read_json(lab.dir / RECORD, {}).get("kind") if asked == "auto" else asked
     if there == "ssh" or (not there and lab.settings.host.address):
         return []
     if there == "vm":
@@ -45,52 +45,42 @@ def machine_for(lab: Lab) -> Machine:
 
     Raises ``LabError`` where no kind fits, with every reason.
     """
+    return _machine(lab, boot=False)
+
+
+def resolve_machine(lab: Lab) -> Machine:
+    """Return the lab's machine as ``machine_for`` does, but try first whether KVM works if only a boot tells.
+
+    That takes a disk image, which is made if the cache has none.
+    """
+    return _machine(lab, boot=True)
+
+
+def _machine(lab: Lab, *, boot: bool) -> Machine:
     asked = lab.settings.machine
     if asked != "auto":
         return _KINDS[asked](lab, f'machine = "{asked}" in the settings')
-    there = read_json(lab.dir / "machine.json", {}).get("kind")
+    there = read_json(lab.dir / RECORD, {}).get("kind")
     if there in _KINDS:
         return _KINDS[there](lab, "the lab has this machine already")
     if lab.settings.host.address:
         return SshMachine(lab, f"[host] in lab.toml names {lab.settings.host.address}")
-    return _automatic(lab)
+    return _automatic(lab, boot=boot)
 
 
-def reached(lab: Lab) -> Machine:
-    """Return the lab's machine, if requests to its node can reach it as far as this machine knows.
-
-    Raises ``LabError`` naming what is wrong with machine or link; nothing is sent to the node.
-    """
-    machine = machine_for(lab)
-    if reason := machine.obstacle():
-        raise LabError(reason, hint="invoke lab.up")
-    return machine
-
-
-def resolve_machine(lab: Lab) -> Machine:
-    """Return the lab's machine as ``machine_for`` does, but find out first whether KVM works where only trying tells.
-
-    That takes a disk image, which is made where the cache has none.
-    """
-    machine = machine_for(lab)
-    if lab.settings.machine == "auto" and isinstance(machine, VmMachine) and machine.status().state == "absent":
-        accel, _ = qemu.acceleration(lab.cache, None)
-        if accel is None:
-            qemu.acceleration(lab.cache, machine.image())
-            return machine_for(lab)
-    return machine
-
-
-def _automatic(lab: Lab) -> Machine:
+def _automatic(lab: Lab, *, boot: bool) -> Machine:
     virtual = facts.problems(lab.dir)
     accel, why = ("tcg", virtual[0].what) if virtual else qemu.acceleration(lab.cache, None)
+    if accel is None and boot:
+        accel, why = qemu.acceleration(lab.cache, VmMachine(lab).image())
     if not virtual and accel != "tcg":
         works = "KVM works here" if accel == "kvm" else "KVM may work here, which the first start finds out"
-        return VmMachine(lab, f"no [host] in lab.toml, and {works}")
+        return VmMachine(lab, f"no [host] in lab.toml, and {works}", acceleration=(accel, why) if accel else None)
     embedded = embedded_problems(lab)
     if not embedded:
         return EmbeddedMachine(lab, f"no [host] in lab.toml, no virtual machine by KVM ({why}), and there is root")
     if not virtual:
         slow = "about ten times slower than by KVM, so a first lab.up takes half an hour"
-        return VmMachine(lab, f"no KVM ({why}) and no embedded node ({embedded[0].what}); by emulation: {slow}")
+        return VmMachine(lab, f"no KVM ({why}) and no embedded node ({embedded[0].what}); by emulation: {slow}",
+                             acceleration=("tcg", why))  # fmt: skip
     raise combined([*embedded, *virtual], "no machine fits: ")

@@ -8,7 +8,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.remote_lock import held
 from hardwatt.core.errors import LabError, LockedError
 from hardwatt.core.progress import say
-from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 
 
 @contextlib.contextmanager
@@ -35,5 +35,5 @@ def _host(lab: Lab) -> Endpoint | None:
     settings = lab.settings
     if settings.machine != "ssh" and not (settings.machine == "auto" and settings.host.address):
         return None
-    machine = choice.machine_for(lab)
-    return machine.endpoint() if machine.kind == "ssh" else None
+    context = LabContext.of(lab)
+    return context.endpoint if context.machine.kind == "ssh" else None

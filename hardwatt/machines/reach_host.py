@@ -2,7 +2,7 @@
 
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
-from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 
 
 def require(lab: Lab, *, root: bool = False) -> None:
@@ -15,9 +15,9 @@ def require(lab: Lab, *, root: bool = False) -> None:
     settings = lab.settings
     if settings.machine != "ssh" and not (settings.machine == "auto" and settings.host.address):
         return
-    machine = choice.machine_for(lab)
-    if machine.kind != "ssh":
+    context = LabContext.of(lab)
+    if context.machine.kind != "ssh":
         return
-    end = machine.start()
+    end = context.start()
     if root:
         sudo.prefix(end)

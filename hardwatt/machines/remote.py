@@ -24,7 +24,6 @@ from hardwatt.core import questions
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.limits import Limits
 from hardwatt.core.progress import say
-from hardwatt.core.wait import set_timeout_factor
 from hardwatt.machines import identity
 from hardwatt.machines.base import MachineStatus, ssh_argv
 
@@ -68,7 +67,6 @@ class SshMachine:
             raise LabError(f"the key file {key} for {host.user}@{host.address} does not exist",
                            hint=f"correct key in [host] of lab.toml; {unreachable.AGAIN}")  # fmt: skip
         jump = str(Hop.parse(host.jump)) if host.jump else ""
-        set_timeout_factor(host.timeout_factor)
         address = numeric(host) if jump else resolve(host)
         adopt(self.lab)
         return Endpoint(

@@ -26,7 +26,7 @@ from hardwatt.core.files import read_json
 from hardwatt.core.problem import Problem
 from hardwatt.core.progress import say
 from hardwatt.core.wait import timeout_factor
-from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.provision.node_data import node_file, read_node_data, write_node_data
 
 __all__ = [
@@ -198,7 +198,7 @@ def _node(lab: Lab) -> Path:
     if not file.exists():
         raise LabError(f"nothing is known about the node of {lab.name}", hint="invoke lab.up")
     if read_node_data(lab).ssh.user != "root":
-        sudo.prefix(choice.machine_for(lab).endpoint())
+        sudo.prefix(LabContext.of(lab).endpoint)
     return file
 
 

@@ -13,6 +13,8 @@ from invoke import Program
 import tasks
 from hardwatt.cli import console
 from hardwatt.cli import tasks as cli_tasks
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from tests.cli.invoked import ROOT, nothing_is_opened, run
 
 __all__ = ["nothing_is_opened"]
@@ -79,9 +81,9 @@ def test_wrong_usage_is_named_and_ends_with_two(argv: str, words: str) -> None:
     assert "next: invoke " in err
 
 
-def test_a_value_may_begin_with_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_may_begin_with_a_dash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(cli_tasks, "open_lab", lambda: None)
+    monkeypatch.setattr(cli_tasks, "open_lab", lambda: Lab(Settings(name="t1"), tmp_path, tmp_path))
     monkeypatch.setattr("hardwatt.energy.units.convert", lambda *given: seen.append(given))
     Program(name="Invoke", binary="invoke").run(["invoke", "energy.convert", "--quantity=-5J", "--unit", "-x"])
     assert seen == [("-5J", "-x")]

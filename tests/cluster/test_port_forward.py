@@ -14,7 +14,7 @@ from hardwatt.cluster import client, port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core import ports
 from hardwatt.core.errors import LabError
-from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.mirror import fill
 
 KUBECTL = f"""#!/bin/sh
@@ -72,7 +72,7 @@ def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
     made = FakeCore()
     monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(k8s, "CoreV1Api", lambda _: made)
-    monkeypatch.setattr(choice, "reached", lambda _: None)
+    monkeypatch.setattr(LabContext, "reached", lambda _: None)
     return made
 
 
@@ -113,7 +113,7 @@ def test_a_forward_that_outlives_the_machine_is_not_used(ready: Lab, monkeypatch
     def gone(_: Lab) -> None:
         raise LabError("the machine does not run", hint="invoke lab.up")
 
-    monkeypatch.setattr(choice, "reached", gone)
+    monkeypatch.setattr(LabContext, "reached", gone)
     with pytest.raises(LabError, match="does not run"):
         port_forward.prometheus_url(ready)
 
@@ -208,9 +208,9 @@ def test_a_service_that_is_gone_is_named(ready: Lab, core: FakeCore) -> None:
 
 
 def test_a_machine_that_is_gone_comes_before_a_port_that_is_taken(ready: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(_: Lab) -> None:
+    def gone(_: LabContext) -> None:
         raise LabError("the machine is stopped", hint="invoke lab.up")
 
-    monkeypatch.setattr(choice, "reached", gone)
+    monkeypatch.setattr(LabContext, "reached", gone)
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(LabError, match="the machine is stopped"):
         port_forward.forward(ready, "prometheus", server.getsockname()[1])

@@ -21,6 +21,7 @@ from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import KUBEADM, Lack, Readiness
 from hardwatt.lifecycle import inspect
 from hardwatt.lifecycle import up as up_module
+from hardwatt.machines.lab_context import LabContext
 
 CONTROLLER = Item("Deployment", "flux-system", "source-controller", "flux-system")
 AT_ZERO = Lack(CONTROLLER, "scaled", "is scaled to 0, git has 1")
@@ -102,8 +103,8 @@ def ready(lab: Lab, monkeypatch: pytest.MonkeyPatch, found: Readiness) -> None:
     monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(client, "read", lambda _: status)
     monkeypatch.setattr(up_module, "READY_TIMEOUT", 0.0)
-    index: Any = object()
-    up_module._ready(up_module.LabState(lab, index))
+    monkeypatch.setattr(LabContext, "index", object())
+    up_module._ready(up_module.LabState(lab))
 
 
 def test_lab_up_is_not_done_while_something_lacks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

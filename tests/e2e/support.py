@@ -17,7 +17,7 @@ from hardwatt.cluster.client import Pod
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect.ssh import Ssh
-from hardwatt.machines import choice, identity
+from hardwatt.machines import choice, identity, timeouts
 from hardwatt.machines.embedded import host_record, network
 from hardwatt.machines.embedded.host_snapshot import Snapshot
 
@@ -51,6 +51,7 @@ class Story:
             [INVOKE, *argv], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=timeout, check=False
         )
         print(f"$ invoke {' '.join(argv)}\n{done.stdout}{done.stderr}")
+        timeouts.apply(self.lab)  # for this process, which calls the library on the machine that the command left
         assert not check or done.returncode == 0, f"invoke {' '.join(argv)} ended with {done.returncode}"
         return done
 

@@ -16,7 +16,7 @@ from hardwatt.config.versions import load, machine_arch
 from hardwatt.core import ports
 from hardwatt.core.errors import LabError
 from hardwatt.gitops import addons, tree
-from hardwatt.machines import choice
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.mirror import fill, image_import
 from hardwatt.mirror.index import Artefact, Index
 from tests.gitops.conftest import GENERATED
@@ -160,7 +160,7 @@ def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
     lab: Lab, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fill, "load", lambda _: index)
-    monkeypatch.setattr(choice, "reached", lambda _: None)
+    monkeypatch.setattr(LabContext, "reached", lambda _: None)
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")
     with pytest.raises(LabError, match="grafana is not part of this lab") as caught:

@@ -13,9 +13,10 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
-from hardwatt.machines import choice, host_facts
+from hardwatt.machines import host_facts
 from hardwatt.machines.embedded import network, privileged
 from hardwatt.machines.embedded.machine import EmbeddedMachine
+from hardwatt.machines.lab_context import LabContext
 
 
 @pytest.fixture
@@ -43,13 +44,13 @@ def running() -> dict[str, int]:
 def test_a_machine_that_does_not_run_is_named(lab: Lab, process: dict[str, int] | None, reason: str) -> None:
     put(lab, process)
     with pytest.raises(LabError, match=f"the machine of the lab unit {reason}") as caught:
-        choice.reached(lab)
+        LabContext.of(lab).reached()
     assert caught.value.hint == "invoke lab.up"
 
 
 def test_no_machine_is_named(lab: Lab) -> None:
     with pytest.raises(LabError, match="the lab unit has no machine"):
-        choice.reached(lab)
+        LabContext.of(lab).reached()
 
 
 def test_a_machine_that_runs_is_reached_over_its_link_only(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,9 +62,9 @@ def test_a_machine_that_runs_is_reached_over_its_link_only(lab: Lab, monkeypatch
         return "the machine's link hw-0a1b2c3d is gone" if len(asked) > 1 else ""
 
     monkeypatch.setattr(network, "fault", fault)
-    assert choice.reached(lab).endpoint().address == "10.77.4.2"
+    assert LabContext.of(lab).reached_endpoint().address == "10.77.4.2"
     with pytest.raises(LabError, match="link hw-0a1b2c3d is gone"):
-        choice.reached(lab)
+        LabContext.of(lab).reached()
     assert asked == [("0a1b2c3d", "10.77.4.0/24")] * 2
 
 

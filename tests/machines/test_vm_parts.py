@@ -22,7 +22,7 @@ from hardwatt.core.files import write_json
 from hardwatt.core.problem import error
 from hardwatt.core.process import Process
 from hardwatt.core.wait import set_timeout_factor, timeout_factor, wait
-from hardwatt.machines import choice, host_facts, identity
+from hardwatt.machines import choice, host_facts, identity, timeouts
 from hardwatt.machines.rootfs import Sources
 from hardwatt.machines.vm import disk as vm_disk
 from hardwatt.machines.vm import facts, qemu
@@ -226,7 +226,7 @@ def test_states_are_told_apart(tmp_path: Path) -> None:
     assert machine.status().state == "running"
     assert timeout_factor() == 1
     assert machine.start() == end, "a machine that runs is left alone"
-    assert timeout_factor() == vm_machine.EMULATED, "and what is emulated is waited for longer"
+    assert timeout_factor() == timeouts.EMULATED, "and what is emulated is waited for longer"
 
 
 def test_a_guest_whose_start_was_killed_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +296,7 @@ def test_auto_says_which_machine_and_why(
 
 
 def test_whether_kvm_works_is_tried_once_with_our_own_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: list[Accel | None] = [None, None, "tcg", "tcg"]
+    answers: list[Accel | None] = [None, "tcg"]
     monkeypatch.setattr(facts, "problems", lambda _: [])
     monkeypatch.setattr(choice, "embedded_problems", lambda _: [])
     monkeypatch.setattr(qemu, "acceleration", lambda *_: (answers.pop(0), "our kernel says nothing"))

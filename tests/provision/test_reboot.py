@@ -14,6 +14,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.core.process import Result
 from hardwatt.lifecycle import up
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.provision import reboot, runner
 from hardwatt.provision.runner import DeployResult
 
@@ -117,7 +118,8 @@ def outcomes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[Deplo
     monkeypatch.setattr(runner, "apply", lambda _: found.pop(0))
     monkeypatch.setattr(up, "described", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr("hardwatt.provision.node_data.takes_rpms", lambda _: False)
-    monkeypatch.setattr(up.LabState, "need_index", lambda self: None)
+    monkeypatch.setattr(LabContext, "index", None)
+    monkeypatch.setattr(LabContext, "endpoint", END)
     monkeypatch.setattr(reboot, "reboot", lambda end: node.ran.append("reboot"))
     node.reason = "cgroup v2 is switched on\n"
     yield found
@@ -125,7 +127,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[Deplo
 
 
 def state(tmp_path: Path) -> up.LabState:
-    return up.LabState(Lab(Settings(name="t1"), tmp_path, tmp_path / ".lab/t1"), endpoint=END)
+    return up.LabState(Lab(Settings(name="t1"), tmp_path, tmp_path / ".lab/t1"))
 
 
 def test_the_deploys_run_again_after_the_reboot_that_they_ask_for(

@@ -37,8 +37,7 @@ from hardwatt.experiment.testbed.workload import (
     manifests,
 )
 from hardwatt.gitops import git_remote
-from hardwatt.machines import choice
-from hardwatt.mirror import fill
+from hardwatt.machines.lab_context import LabContext
 from hardwatt.provision import git_keys
 
 CI = "ci"
@@ -69,7 +68,7 @@ class KubernetesTestbed:
     def __init__(self, lab: Lab, api: client.ApiClient, endpoint: Endpoint) -> None:
         self.clock = SystemClock()
         self._lab, self._api, self._endpoint = lab, api, endpoint
-        self._index = fill.load(lab)
+        self._index = LabContext.of(lab).index
         self._cluster = KubeCluster(api, lab.dir / DISCOVERY)
         self._exporter = Exporter(api, self.clock.wall_ms)
         self._remote = git_keys.remote(endpoint)
@@ -212,7 +211,7 @@ def open_testbed(lab: Lab) -> Iterator[KubernetesTestbed]:
     Raises ``LabError`` where the cluster cannot be reached.
     """
     with cluster_client.client(lab) as api:
-        yield KubernetesTestbed(lab, api, choice.machine_for(lab).endpoint())
+        yield KubernetesTestbed(lab, api, LabContext.of(lab).endpoint)
 
 
 @contextlib.contextmanager

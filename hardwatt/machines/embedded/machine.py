@@ -20,6 +20,7 @@ from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
 from hardwatt.machines.embedded import network, privileged
 from hardwatt.machines.embedded.network import Addresses
 from hardwatt.machines.embedded.privileged import Spec
+from hardwatt.machines.timeouts import RECORD
 
 BOOT_TIMEOUT = 120.0
 """Seconds until the node answers; 3 to 12 were seen on two cores."""
@@ -119,7 +120,7 @@ class EmbeddedMachine:
 
     @property
     def _file(self) -> Path:
-        return self.lab.dir / "machine.json"
+        return self.lab.dir / RECORD
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = read_json(self._file, {})

@@ -20,8 +20,8 @@ from hardwatt.core.files import read_json, write_json
 from hardwatt.core.problem import combined
 from hardwatt.core.process import Process
 from hardwatt.core.progress import RunningStep, step
-from hardwatt.core.wait import set_timeout_factor, wait
-from hardwatt.machines import identity, rootfs
+from hardwatt.core.wait import wait
+from hardwatt.machines import identity, rootfs, timeouts
 from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
 from hardwatt.machines.vm import disk, facts, qemu
 from hardwatt.machines.vm import image as vm_image
@@ -32,9 +32,6 @@ BOOT_TIMEOUT: dict[Accel, float] = {"kvm": 120.0, "tcg": 600.0}
 """Seconds until the node answers; 21 to 39 were seen under emulation on two idle cores."""
 OFF_GRACE: dict[Accel, float] = {"kvm": 30.0, "tcg": 90.0}
 """Seconds that the guest gets to power off."""
-EMULATED = 5.0
-"""By how much every wait for something in an emulated machine is longer: it is about ten times slower, and waits are
-three times what is usual."""
 READING: dict[Accel, str] = {"kvm": "1s", "tcg": "5s"}
 """How often the counters are read. Every second, kubelet alone took half of an emulated processor for it, controllers
 lost their leases, and the lab was Ready at times."""
@@ -48,6 +45,8 @@ class VmMachine:
     lab: Lab
     why: str = "lab.toml says so"
     kind: str = "vm"
+    acceleration: tuple[Accel, str] | None = None
+    """What QEMU can use here, and why, if the choice of the machine has probed it."""
 
     def start(self) -> Endpoint:
         """Make, clean and boot as needed; a machine that runs is left alone."""
@@ -59,7 +58,7 @@ class VmMachine:
             raise combined(problems)
         lab.logs.mkdir(parents=True, exist_ok=True)
         made = self.image()
-        accel, why = qemu.acceleration(lab.cache, made)
+        accel, why = self.acceleration or qemu.acceleration(lab.cache, made)
         with step("Boot the virtual machine", folder=lab.dir) as current:
             current.note(f"KVM: {why}" if accel == "kvm" else f"by emulation, about ten times slower: {why}")
             self._boot(made, accel or "tcg", current)
@@ -70,6 +69,7 @@ class VmMachine:
     def _booted(self) -> Endpoint:
         """Return the endpoint when the guest has booted to its end, which a start that was killed did not wait for."""
         end, state = self.endpoint(), self._state()
+        timeouts.apply(self.lab)  # only now the record says whether the processor is emulated
         if state.pop("booting", False):
             self._await(end, Process.from_dict(state["process"]), state["accel"])
             write_json(self._file, state)
@@ -133,8 +133,6 @@ class VmMachine:
         state = self._state()
         if not state.get("endpoint"):
             raise LabError(f"the lab {self.lab.name} has no machine", hint="invoke lab.machine.start")
-        if state["accel"] == "tcg":
-            set_timeout_factor(EMULATED)
         return Endpoint.from_dict(state["endpoint"])
 
     def obstacle(self) -> str:
@@ -145,7 +143,7 @@ class VmMachine:
 
     @property
     def _file(self) -> Path:
-        return self.lab.dir / "machine.json"
+        return self.lab.dir / timeouts.RECORD
 
     @property
     def _folder(self) -> Path:

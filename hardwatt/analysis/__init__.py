@@ -1,4 +1,4 @@
-"""From a bundle to results.json: the statistics, and nothing that needs a lab, a cluster or root."""
+"""Statistics: from a bundle to results.json. Works without a lab, a cluster or root."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""One experiment as a folder: raw answers, samples, runs, plan and manifest, readable years later.
+"""The bundle, the folder of one experiment: its schema, reader and writer. Readable years later.
 
 manifest.json        schema version, tool, plan's hash, seed, source, versions, checks, sha256 of every file
 plan.json            written before the first run

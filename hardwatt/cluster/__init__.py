@@ -1,1 +1,4 @@
-"""The cluster's API: the client, the tunnel to it, forwarded ports, objects and their changes."""
+"""The Kubernetes API of a lab.
+
+Client, kubeconfig, tunnel, forwarded ports, objects and their changes, which restore themselves.
+"""

@@ -1,1 +1,1 @@
-"""What a person may set, the lock of versions, and a lab's place on disk."""
+"""Settings (lab.toml), the lock of versions, and a lab's folder on disk."""

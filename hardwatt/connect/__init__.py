@@ -1,1 +1,1 @@
-"""The way to a node: its endpoint, SSH and its routes, sudo, tunnels, the lock on a host."""
+"""SSH to a node: endpoint, routes, tunnels, sudo and its password, the lock on a host."""

@@ -1,1 +1,4 @@
-"""What every package stands on: errors, files, waiting, processes, progress, credentials."""
+"""Tools without knowledge of a lab.
+
+Errors, files, waits, processes, progress, credentials, reading of untrusted input.
+"""

@@ -1,1 +1,4 @@
-"""What delivers a commit, as objects of Kubernetes: Flux, a runner's Job, a CI server. The arms are made of these."""
+"""Delivery of a commit as Kubernetes objects.
+
+Flux (pull), a CI runner's Job (push), a CI server. Arms are made of these.
+"""

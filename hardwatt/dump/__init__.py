@@ -1,1 +1,4 @@
-"""From Prometheus to a bundle: raw samples, each once, at its exact millisecond, with the answers as they came."""
+"""Raw samples, from Prometheus into a bundle.
+
+Each sample once, at its exact millisecond, with the untouched answers.
+"""

@@ -1,1 +1,1 @@
-"""Energy at the terminal: the talk's queries, conversions, and a page for beginners."""
+"""Energy at the terminal: the talk's queries and units of energy."""

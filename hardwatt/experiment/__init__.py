@@ -1,1 +1,1 @@
-"""Experiments: plan, host, testbed and run, what an arm is, and what the tasks call (``operations``)."""
+"""Experiments: study and plan, checks of the host, testbed, gate, run loop and journal, and the interface of an arm."""

@@ -1,1 +1,4 @@
-"""GitOps: the lab's repository, Flux, and what Flux applies."""
+"""GitOps of a lab.
+
+The lab's git repository, Flux and its bootstrap, generated manifests, and readiness of all that Flux applies.
+"""

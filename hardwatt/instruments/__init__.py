@@ -1,8 +1,8 @@
-"""Which series, how a window becomes CPU-seconds or joules, and how sure.
+"""Measured series, and their way to CPU-seconds and joules of a window, with uncertainty.
 
 Names of outcomes: node_cpu_seconds (primary where the source is modelled), node_joules, git_cpu_seconds,
 UNIT_cpu_seconds (kubelet, containerd, ssh), cpu_seconds.NAMESPACE, deliveries_ready, commit_to_ready_seconds;
-cross-checks start with ``check.`` or ``closure.``; what Kepler says starts with ``kepler_``.
+cross-checks start with ``check.`` or ``closure.``; figures of Kepler start with ``kepler_``.
 """
 
 from importlib import import_module

@@ -1,1 +1,1 @@
-"""A lab's life: up and down, a look at it, and the first experiment."""
+"""The life of a lab: the steps of lab.up and lab.down, lab.check, lab.status, and the quickstart."""

@@ -1,1 +1,4 @@
-"""Places where a lab's node stands: embedded here, in a virtual machine, or on somebody's host."""
+"""Machines that carry a lab's node.
+
+Embedded (systemd-nspawn), virtual (QEMU), or a host over SSH; and the lock on a lab.
+"""

@@ -1,1 +1,1 @@
-"""The node's meter: the daemon, the power models as data, and the sources of energy."""
+"""The meter: the daemon on the node, power models as data, and the sources of energy that a node has."""

@@ -1,1 +1,1 @@
-"""The mirror: everything that a lab installs, downloaded and verified or built, and served to nodes."""
+"""The mirror: packages, images and tools that a lab installs, downloaded and verified or built, and served to nodes."""

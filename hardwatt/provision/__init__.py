@@ -1,4 +1,4 @@
-"""The node made by the deploys: what they are told, the run of pyinfra, what it asked for."""
+"""Provisioning of a node: the data for the deploys (node.json), the run of pyinfra, reboots."""
 
 import sys
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Stand-ins whose truth is known: a synthetic bundle, a fake host, hosts made from documentation."""
+"""Test doubles with a known truth: a synthetic bundle, a fake host, hosts constructed from documentation."""

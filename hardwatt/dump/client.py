@@ -1,14 +1,20 @@
-"""prometheus-api-client with a session, timeouts and repetitions of its own, and with the answers kept as they came."""
+"""One Prometheus server: small queries through prometheus-api-client, raw samples over plain HTTP.
+
+A dump stores each answer as the server sent it, and reads it without an object for each sample; prometheus-api-client
+returns decoded objects only.
+"""
 
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
+from requests.adapters import HTTPAdapter
 from requests.exceptions import RetryError
 from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 from urllib3.util.retry import Retry
@@ -17,8 +23,6 @@ from hardwatt.bundle.model import Block, RawBody, SeriesSamples
 from hardwatt.core.errors import RefusedError
 from hardwatt.dump import parse
 from hardwatt.dump.errors import IncompleteError, QueryError, TooMuchError, UnreachableError
-
-T = TypeVar("T")
 
 _STATUS = re.compile(r"HTTP Status Code (\d+)")
 _BUSY = (429, 500, 502, 503, 504)
@@ -60,21 +64,21 @@ class Client:
         host = urllib.parse.urlsplit(self.url)
         if token and host.scheme != "https" and host.hostname not in _LOOPBACK:
             raise RefusedError(f"a token is not sent to {self.url}: it is not https", hint="give an https:// address")
-        self._session = requests.Session()
-        self._session.verify = verify
-        self._session.hooks["response"].append(_keep)
         # On this machine itself compressing costs more than it saves.
         encoding = {"Accept-Encoding": "identity"} if host.hostname in _LOOPBACK else {}
+        self._headers = {**encoding, **(headers or {})}
+        self._timeout, self._verify = timeout, verify
+        self._auth = Bearer(token) if token else None
         retry = Retry(
             total=retries, read=1, backoff_factor=backoff, status_forcelist=_BUSY, allowed_methods=("GET",), redirect=0
         )
-        self._connect = PrometheusConnect(
-            url=self.url,
-            headers={**encoding, **(headers or {})},
-            session=self._session,
-            retry=retry,
-            timeout=timeout,
-            auth=Bearer(token) if token else None,
+        self._plain = requests.Session()
+        self._plain.mount(self.url, HTTPAdapter(max_retries=retry))
+        checked = requests.Session()
+        checked.verify = verify
+        checked.hooks["response"].append(_refuse_partial)
+        self._api = PrometheusConnect(
+            url=self.url, headers=self._headers, session=checked, retry=retry, timeout=timeout, auth=self._auth
         )
 
     def __enter__(self) -> "Client":
@@ -83,15 +87,20 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
+        self._plain.close()
+        self._api.close()
 
-    def query(self, query: str, at_ms: int | None = None) -> tuple[list[dict[str, Any]], RawBody]:
-        """Return the result of an instant query and the untouched answer. ``at_ms``: None is the server's now.
+    def query(self, query: str, at_ms: int | None = None) -> list[dict[str, Any]]:
+        """Return the result of an instant query. ``at_ms``: None is the server's now.
 
         Raise UnreachableError, QueryError, TooMuchError or IncompleteError.
         """
         params = {} if at_ms is None else {"time": _seconds(at_ms)}
-        return self._asked(query, lambda: self._connect.custom_query(query, params=params), parse.result)
+        with self._reading(query):
+            try:
+                return parse.rows(self._api.custom_query(query, params=params))
+            except (KeyError, TypeError):  # how prometheus-api-client fails on data of another shape
+                raise parse.OddError("there is no result in it") from None
 
     def samples(self, query: str, at_ms: int) -> tuple[list[SeriesSamples], RawBody]:
         """Return the raw samples that a range selector has at ``at_ms``, and the untouched answer.
@@ -103,23 +112,35 @@ class Client:
 
     def block(self, query: str, at_ms: int) -> tuple[Block, RawBody]:
         """Return the same in one piece, which is quicker with many series."""
-        params = {"time": _seconds(at_ms)}
-        return self._asked(query, lambda: self._connect.custom_query(query, params=params), parse.block)
-
-    def names(self, selector: str, start_ms: int, end_ms: int) -> list[str]:
-        """Return the names of the metrics that a selector has anywhere in a stretch of time, sorted."""
-        params = {"match[]": selector, "start": _seconds(start_ms), "end": _seconds(end_ms)}
-        ask = lambda: self._connect.get_label_values("__name__", params=params)["result"]  # noqa: E731
-        return sorted(self._asked(selector, ask, parse.names)[0])
-
-    def _asked(self, query: str, ask: Callable[[], requests.Response], read: Callable[[str], T]) -> tuple[T, RawBody]:
-        try:
-            response = ask()
+        with self._reading(query):
+            response = self._plain.get(
+                f"{self.url}/api/v1/query",
+                params={"query": query, "time": _seconds(at_ms)},
+                headers=self._headers,
+                auth=self._auth,
+                timeout=self._timeout,
+                verify=self._verify,  # a session's own would give way to REQUESTS_CA_BUNDLE
+            )
+            if response.status_code != 200:
+                raise self._refused(query, response.status_code, f"HTTP {response.status_code} ({response.content!r})")
             text = response.content.decode()
             headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-            return read(text), RawBody(str(response.url), response.status_code, headers, text)
+            return parse.block(text), RawBody(str(response.url), response.status_code, headers, text)
+
+    def names(self, selector: str, start_ms: int, end_ms: int) -> list[str]:
+        """Return the names of the metrics that a selector has anywhere in an interval, sorted."""
+        params = {"match[]": selector, "start": _seconds(start_ms), "end": _seconds(end_ms)}
+        with self._reading(selector):
+            return sorted(parse.names(self._api.get_label_values("__name__", params=params)))
+
+    @contextmanager
+    def _reading(self, query: str) -> Iterator[None]:
+        """Raise what goes wrong between a query and its answer as a DumpError."""
+        try:
+            yield
         except PrometheusApiClientException as error:
-            raise self._refused(query, error) from None
+            found = _STATUS.match(str(error))
+            raise self._refused(query, int(found[1]) if found else 0, str(error)) from None
         except (parse.OddError, UnicodeDecodeError) as error:
             raise IncompleteError(f"{self.url} answered {query} with something else: {error}") from None
         except RetryError as error:
@@ -131,18 +152,16 @@ class Client:
                 f"{self.url} does not answer: {_short(error)}", hint="inv lab.forward prometheus"
             ) from None
 
-    def _refused(self, query: str, error: PrometheusApiClientException) -> QueryError | TooMuchError:
-        found = _STATUS.match(str(error))
-        status = int(found[1]) if found else 0
-        text = f"{self.url} refuses {query}: {_short(error)}"
+    def _refused(self, query: str, status: int, answer: str) -> QueryError | TooMuchError:
+        text = f"{self.url} refuses {query}: {_short(answer)}"
         # 422 is "cannot be executed": with a plain selector only its amount can be the reason.
         return TooMuchError(text) if status in (413, 422) else QueryError(text)
 
 
-def _keep(response: requests.Response, *_args: Any, **_options: Any) -> None:
-    """Have prometheus-api-client hand the answer on as it came: it would make an object of every sample."""
-    kept: Any = {"data": {"result": response}}
-    response.json = lambda **_options: kept  # type: ignore[method-assign]
+def _refuse_partial(response: requests.Response, *_args: Any, **_options: Any) -> None:
+    """Raise OddError if an answer is not a whole success: prometheus-api-client ignores the server's warnings."""
+    if response.status_code == 200:
+        parse.data(response.content.decode())
 
 
 def _seconds(ms: int) -> str:
@@ -156,6 +175,6 @@ def _timed_out(error: requests.RequestException) -> bool:
     return late or isinstance(cause, ReadTimeoutError) or isinstance(error, requests.ReadTimeout)
 
 
-def _short(error: Exception) -> str:
+def _short(error: Exception | str) -> str:
     text = str(error)
     return text if len(text) < 400 else text[:400] + "..."

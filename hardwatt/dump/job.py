@@ -171,7 +171,7 @@ def _writer(client: Client, wanted: DumpSpec, folder: Path, source: Literal["", 
 def _source(client: Client, wanted: DumpSpec) -> Literal["rapl", "modelled"]:
     """Return what the meter says of its source; raise SettingsError where there was none to say it."""
     length = wanted.end_ms - wanted.start_ms
-    rows, _ = client.query(f"last_over_time({INFO}[{length}ms])", wanted.end_ms)
+    rows = client.query(f"last_over_time({INFO}[{length}ms])", wanted.end_ms)
     named = {row["metric"].get("source") for row in rows}
     if len(named) == 1 and (found := named.pop()) in ("rapl", "modelled"):
         return "rapl" if found == "rapl" else "modelled"
@@ -183,7 +183,7 @@ def _source(client: Client, wanted: DumpSpec) -> Literal["rapl", "modelled"]:
 
 def _version(client: Client) -> str:
     try:
-        rows, _ = client.query("prometheus_build_info")
+        rows = client.query("prometheus_build_info")
     except LabError:
         return "unknown"
     versions: Sequence[Mapping[str, str]] = [row["metric"] for row in rows]

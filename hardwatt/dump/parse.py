@@ -46,24 +46,8 @@ def block(text: str) -> Block:
         return Block.of(_whole(text))
 
 
-def result(text: str) -> list[dict[str, Any]]:
-    """Return ``data.result`` of an instant query's answer; raise OddError where it is not one."""
-    found = _data(text)
-    rows = found.get("result") if isinstance(found, dict) else None
-    if not isinstance(rows, list):
-        raise OddError("there is no result in it")
-    return rows
-
-
-def names(text: str) -> list[str]:
-    """Return the label values of an answer; raise OddError where it is not one."""
-    found = _data(text)
-    if not isinstance(found, list):
-        raise OddError("there are no label values in it")
-    return [str(name) for name in found]
-
-
-def _data(text: str) -> Any:
+def data(text: str) -> Any:
+    """Return ``data`` of an answer; raise OddError unless the answer is a success without warnings."""
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -73,6 +57,26 @@ def _data(text: str) -> Any:
     if warnings := document.get("warnings"):
         raise OddError(f"the server says that it is not all: {warnings}")
     return document["data"]
+
+
+def result(text: str) -> list[dict[str, Any]]:
+    """Return ``data.result`` of an instant query's answer; raise OddError where it is not one."""
+    found = data(text)
+    return rows(found.get("result") if isinstance(found, dict) else None)
+
+
+def rows(found: Any) -> list[dict[str, Any]]:
+    """Return a decoded result; raise OddError unless it is a list."""
+    if not isinstance(found, list):
+        raise OddError("there is no result in it")
+    return found
+
+
+def names(found: Any) -> list[str]:
+    """Return decoded label values; raise OddError unless they are a list."""
+    if not isinstance(found, list):
+        raise OddError("there are no label values in it")
+    return [str(name) for name in found]
 
 
 def _quick(text: str) -> Block:

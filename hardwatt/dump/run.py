@@ -85,7 +85,7 @@ def _settled(client: Client, until_ms: int, timeout: float) -> None:
     """Wait until the newest scrape of the meter is not older than ``until_ms``."""
 
     def newest() -> int:
-        result, _ = client.query(f"max(timestamp({SETTLED}))")
+        result = client.query(f"max(timestamp({SETTLED}))")
         return round(float(result[0]["value"][1]) * 1000) if result else 0
 
     wait(

@@ -143,7 +143,7 @@ def grouped(rows: Sequence[Energy], grouping: str, namespace: str) -> list[Row]:
 
 
 def _answer(client: Client, text: str) -> list[Row]:
-    found, _ = client.query(text)
+    found = client.query(text)
     rows = []
     for item in found:
         if "value" not in item:

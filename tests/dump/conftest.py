@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
             status, body = 503, b"busy"
         elif self.server.faults:
             status, text = self.server.faults.pop(0)
-            body = text.encode()
+            body = text.encode(errors="surrogateescape")
         elif parts.path == "/api/v1/label/__name__/values":
             names = sorted({labels["__name__"] for labels, _ in self.server.series})
             status, body = 200, json.dumps({"status": "success", "data": names}).encode()

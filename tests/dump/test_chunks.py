@@ -110,6 +110,73 @@ def test_something_else_than_an_answer(prometheus: Server, body: str) -> None:
         fetch(asking, "a_total", T0, T0 + 1000)
 
 
+WARNED = '{"status":"success","warnings":["store-2 did not answer"],"data":'
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("<html>proxy</html>", "Expecting value"),
+        ("\udcff", "decode"),
+        ('{"status":"success"}', "no success"),
+        ('{"status":"error","data":{"result":[]}}', "no success"),
+        ("[]", "no success"),
+        ('{"status":"success","data":[]}', "no result"),
+        ('{"status":"success","data":{}}', "no result"),
+        ('{"status":"success","data":{"result":{}}}', "no result"),
+        (WARNED + '{"result":[]}}', "store-2 did not answer"),
+    ],
+)
+def test_something_else_than_a_result(prometheus: Server, body: str, reason: str) -> None:
+    prometheus.faults = [(200, body)]
+    with client(prometheus) as asking, pytest.raises(IncompleteError, match=f"answered up with.*{reason}"):
+        asking.query("up")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("<html>proxy</html>", "Expecting value"),
+        ('{"status":"success","data":{}}', "no label values"),
+        (WARNED + '["up"]}', "store-2 did not answer"),
+    ],
+)
+def test_something_else_than_names(prometheus: Server, body: str, reason: str) -> None:
+    prometheus.faults = [(200, body)]
+    with client(prometheus) as asking, pytest.raises(IncompleteError, match=f"answered up with.*{reason}"):
+        asking.names("up", T0, T0 + 1000)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, QueryError), (404, QueryError), (413, TooMuchError), (422, TooMuchError)]
+)
+def test_a_refusal_is_the_same_for_a_query_names_and_samples(
+    prometheus: Server, status: int, kind: type[Exception]
+) -> None:
+    prometheus.faults = [(status, "not \x1b[31mthis")] * 3
+    with client(prometheus) as asking:
+        for ask in (
+            lambda: asking.query("up"),
+            lambda: asking.names("up", T0, T0 + 1000),
+            lambda: asking.samples("up[1000ms]", T0),
+        ):
+            with pytest.raises(kind, match=rf"refuses up.* {status} \(b'not \\x1b\[31mthis'\)"):
+                ask()
+    assert prometheus.faults == []
+
+
+def test_a_busy_server_is_asked_again_for_a_query_and_names(prometheus: Server) -> None:
+    prometheus.add({"__name__": "a_total"}, T0, 1000, ["1"])
+    prometheus.faults = [BUSY] * 2
+    with client(prometheus) as asking:
+        assert asking.query("1", T0) == [T0 / 1000, "1"]
+        prometheus.faults = [BUSY] * 2
+        assert asking.names("a_total", T0, T0 + 1000) == ["a_total"]
+        prometheus.faults = [BUSY] * 9
+        with pytest.raises(TooMuchError, match="cannot answer 1 now"):
+            asking.query("1")
+
+
 def test_two_values_of_one_moment_are_refused(prometheus: Server) -> None:
     prometheus.add({"__name__": "a_total"}, T0, 1000, ["1", "2"])
     prometheus.add({"__name__": "a_total"}, T0, 1000, ["1", "3"])
@@ -130,5 +197,7 @@ def test_a_bearer_token_is_sent_and_not_kept(prometheus: Server) -> None:
     prometheus.add({"__name__": "a_total"}, T0, 1000, ["1"])
     with Client(prometheus.url, headers={"Authorization": "Bearer sesame"}) as asking:
         found = fetch(asking, "a_total", T0, T0 + 1000)
-    assert prometheus.headers_seen[0]["Authorization"] == "Bearer sesame"
+        asking.query("1")
+        asking.names("a_total", T0, T0 + 1000)
+    assert [seen["Authorization"] for seen in prometheus.headers_seen] == ["Bearer sesame"] * 3
     assert "sesame" not in repr(found.bodies)

@@ -81,7 +81,7 @@ def child(place: str, hours: int, target: int) -> None:
 
     try:
         with Client(url) as client:
-            client._session.hooks["response"].append(trouble)
+            client._plain.hooks["response"].append(trouble)
             end = (BEGIN + hours * 3600) * 1000
             dump(
                 client,

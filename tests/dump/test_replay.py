@@ -134,7 +134,7 @@ def test_windows_through_promql_lie_within_the_stated_bounds(bundle: Bundle, url
             f"increase({CPU}[{run.t1_ms - run.t0_ms}ms])",
             f"{CPU} - {CPU} offset {run.t1_ms - run.t0_ms}ms",
         ):
-            found, _ = client.query(query, run.t1_ms)
+            found = client.query(query, run.t1_ms)
             assert figure.low - step <= float(found[0]["value"][1]) <= figure.high + step, query
 
 
@@ -175,7 +175,7 @@ def test_the_command_prints_its_address_and_ctrl_c_leaves_nothing(bundle: Bundle
     assert child.stdout is not None
     address = child.stdout.readline().strip()
     with Client(address) as client:
-        found, _ = client.query(f"count({CPU})", bundle.runs[0].t1_ms)
+        found = client.query(f"count({CPU})", bundle.runs[0].t1_ms)
     assert found[0]["value"][1] == "1"
     (state,) = (tmp_path / "lab/replay").glob("*/replay.json")
     (prometheus,) = Record(state).processes()

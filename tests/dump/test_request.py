@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
@@ -61,7 +62,9 @@ def test_what_cannot_be_meant_is_told(tmp_path: Path, more: dict[str, object], m
         request.dump(open_lab(), asked("http://127.0.0.1:9", tmp_path, **more))
 
 
-def test_a_certificate_is_checked_against_the_given_authority(prometheus: Server, tmp_path: Path) -> None:
+def test_a_certificate_is_checked_against_the_given_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The given one, not the one that the environment names."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", DEFAULT_CA_BUNDLE_PATH)
     key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",

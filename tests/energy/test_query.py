@@ -26,8 +26,8 @@ class FakeClient:
     def __exit__(self, *error: object) -> None:
         return None
 
-    def query(self, text: str) -> tuple[list[dict[str, Any]], None]:
-        return self.answers[text], None
+    def query(self, text: str) -> list[dict[str, Any]]:
+        return self.answers[text]
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def answers(url: str) -> bool:
 def scrapes(url: str) -> int:
     """Return how often the meter has been scraped."""
     with Client(url) as client:
-        result, _ = client.query("count_over_time(hardwatt_node_cpu_seconds_total[1m])")
+        result = client.query("count_over_time(hardwatt_node_cpu_seconds_total[1m])")
     return int(result[0]["value"][1]) if result else 0
 
 

@@ -143,7 +143,7 @@ def test_a_second_up_changes_nothing(lab: Story) -> None:
 
 def test_prometheus_is_reached_through_the_jump_host(lab: Story) -> None:
     with Client(port_forward.prometheus_url(lab.lab)) as client:
-        rows, _ = client.query("up == 1")
+        rows = client.query("up == 1")
     assert rows
 
 

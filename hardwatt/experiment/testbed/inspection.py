@@ -128,8 +128,8 @@ class Inspection:
     def _prometheus(self) -> tuple[dict[str, float], list[str]]:
         """Return (job -> up, paths of Kepler's zones) as Prometheus has them now."""
         with Client(port_forward.prometheus_url(self._lab), timeout=10) as server:
-            up, _ = server.query("min by (job) (up)")
-            kepler, _ = server.query("group by (path) (kepler_node_cpu_joules_total)")
+            up = server.query("min by (job) (up)")
+            kepler = server.query("group by (path) (kepler_node_cpu_joules_total)")
         jobs = {item["metric"].get("job", ""): float(item["value"][1]) for item in up}
         return jobs, [item["metric"].get("path", "") for item in kepler]
 

@@ -20,6 +20,8 @@ print(json.dumps({"took": took, "modules": sorted(set(sys.modules) - before)}))
 """
 HEAVY = {"kubernetes", "polars", "scipy", "numpy", "pyinfra", "gevent", "prometheus_api_client", "pandas", "jinja2"}
 LAB_EXTRA = {"pyinfra", "kubernetes", "invoke", "paramiko", "prometheus_api_client", "yaml", "isal", "requests"}
+ROOMS = ("bundle", "instruments", "analysis", "report")
+WHEEL = tuple(f"hardwatt.{room}" for room in ROOMS)
 
 
 def imports(*names: str) -> tuple[set[str], float]:
@@ -62,12 +64,12 @@ def test_a_heavy_import_would_be_seen() -> None:
     assert tops(found) & HEAVY == {"kubernetes"}
 
 
-@pytest.mark.parametrize("room", ["bundle", "instruments", "analysis", "report"])
-def test_what_the_bare_wheel_has_brings_nothing_of_the_lab_extra(room: str) -> None:
-    found, _ = imports(*(name for name in modules(ROOT) if name.startswith(f"hardwatt.{room}")))
+def test_what_the_bare_wheel_has_brings_nothing_of_the_lab_extra() -> None:
+    """In one process: what any of the rooms brings is in what all of them bring."""
+    found, _ = imports(*(name for name in modules(ROOT) if name.startswith(WHEEL)))
     assert not tops(found) & LAB_EXTRA
     knows = {name.split(".")[1] for name in found if name.startswith("hardwatt.")}
-    assert knows <= {"core", "bundle", "instruments", "analysis", "report"}
+    assert set(ROOMS) <= knows <= {"core", *ROOMS}
 
 
 def test_what_reads_a_dump_brings_nothing_of_the_lab_extra() -> None:
@@ -75,7 +77,7 @@ def test_what_reads_a_dump_brings_nothing_of_the_lab_extra() -> None:
     assert not tops(found) & LAB_EXTRA
 
 
-@pytest.mark.parametrize("package", ["bundle", "instruments", "analysis", "report"])
+@pytest.mark.parametrize("package", ROOMS)
 def test_the_api_of_the_wheel_is_handed_on_by_name(package: str) -> None:
     script = f"import hardwatt.{package} as p; print(sorted(n for n in p.__all__ if getattr(p, n) is None)); p.nothing"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardwatt.analysis import equivalence, paired, resample, signedrank
-from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, count, figure, of_estimate
+from hardwatt.analysis.sections import EquivalenceResult, PairResult, Primary, ResultFigure, Verdict
 from hardwatt.analysis.table import Table, vector
 from hardwatt.core.errors import LabError
 from hardwatt.instruments.figure import Figure
@@ -28,12 +29,12 @@ _RANK_EFFICIENCY = 0.955
 """Of rank methods against the mean, for normal differences (3 / pi)."""
 
 
-def measured(one: Figure) -> Json:
+def measured(one: Figure) -> ResultFigure:
     """Pass on a figure of the instruments as it is."""
     return figure(one.value, one.unit, one.source, one.low, one.high)
 
 
-def differences(table: Table, outcome: str) -> list[Json]:
+def differences(table: Table, outcome: str) -> list[ResultFigure]:
     """Difference of each pair; its bounds are the instruments' bounds, worst case."""
     columns, values = table.columns(outcome), vector(table, outcome)
     if columns is None or values is None:
@@ -45,7 +46,7 @@ def differences(table: Table, outcome: str) -> list[Json]:
     return rows
 
 
-def mean_of(table: Table, arm: str, outcome: str) -> Json:
+def mean_of(table: Table, arm: str, outcome: str) -> ResultFigure:
     """Mean of an arm over the pairs, with the interval of that mean alone."""
     own = [table.figures[pair.runs[arm].run_id, outcome] for pair in table.pairs]
     estimate = paired.mean_difference([one.value for one in own], table.level)
@@ -66,7 +67,7 @@ def estimator(planned: Mapping[str, Any]) -> tuple[str, Compute]:
     return name, ESTIMATORS[wanted]
 
 
-def primary(table: Table, planned: Mapping[str, Any], seed: int = 0) -> Json:
+def primary(table: Table, planned: Mapping[str, Any], seed: int = 0) -> Primary:
     """Return the planned estimate: the estimator and level are the plan's, nothing else is tried."""
     name, compute = estimator(planned)
     level = float(planned.get("confidence", paired.LEVEL))
@@ -78,36 +79,36 @@ def primary(table: Table, planned: Mapping[str, Any], seed: int = 0) -> Json:
     least = paired.detectable_effect(values)
     if least is not None and name == ROBUST:
         least /= float(np.sqrt(_RANK_EFFICIENCY))
-    return {
-        "outcome": table.outcome,
-        "estimator": name,
-        "estimate": of_estimate(estimate, sample.unit, sample.source),
-        "method": estimate.method,
-        "level": figure(estimate.level * 100, "%", "plan"),
-        "direction": f"{table.arms[1]} minus {table.arms[0]}",
-        "arms": {arm: mean_of(table, arm, table.outcome) for arm in table.arms},
-        "relative": _relative(table, level),
-        "detectable": figure(least, sample.unit, sample.source),
-    }
+    return Primary(
+        outcome=table.outcome,
+        estimator=name,
+        estimate=of_estimate(estimate, sample.unit, sample.source),
+        method=estimate.method,
+        level=figure(estimate.level * 100, "%", "plan"),
+        direction=f"{table.arms[1]} minus {table.arms[0]}",
+        arms={arm: mean_of(table, arm, table.outcome) for arm in table.arms},
+        relative=_relative(table, level),
+        detectable=figure(least, sample.unit, sample.source),
+    )
 
 
-def _nothing(table: Table, planned: Mapping[str, Any], level: float) -> Json:
+def _nothing(table: Table, planned: Mapping[str, Any], level: float) -> Primary:
     unit, source = str(planned.get("unit", "1")), "no complete pair"
     empty = figure(None, unit, source)
-    return {
-        "outcome": table.outcome,
-        "estimator": str(planned.get("estimator", ESTIMATOR)),
-        "estimate": empty,
-        "method": "no complete pair, no estimate",
-        "level": figure(level * 100, "%", "plan"),
-        "direction": f"{table.arms[1]} minus {table.arms[0]}",
-        "arms": dict.fromkeys(table.arms, empty),
-        "relative": figure(None, "%", source),
-        "detectable": empty,
-    }
+    return Primary(
+        outcome=table.outcome,
+        estimator=str(planned.get("estimator", ESTIMATOR)),
+        estimate=empty,
+        method="no complete pair, no estimate",
+        level=figure(level * 100, "%", "plan"),
+        direction=f"{table.arms[1]} minus {table.arms[0]}",
+        arms=dict.fromkeys(table.arms, empty),
+        relative=figure(None, "%", source),
+        detectable=empty,
+    )
 
 
-def _relative(table: Table, level: float) -> Json:
+def _relative(table: Table, level: float) -> ResultFigure:
     """Change in percent of the first arm: exp of the mean log ratio, minus one, with its t interval."""
     columns = table.columns(table.outcome)
     source = f"exp(mean log ratio of {table.arms[1]} to {table.arms[0]}) - 1"
@@ -120,58 +121,61 @@ def _relative(table: Table, level: float) -> Json:
     return figure(value, "%", source, low, high)
 
 
-def pairs(table: Table, derived: str | None) -> list[Json]:
+def pairs(table: Table, derived: str | None) -> list[PairResult]:
     """Every pair: both figures, their difference, and the derived joules where there are any."""
     rows = []
     own = differences(table, table.outcome)
     further = differences(table, derived) if derived else [None] * len(own)
     for pair, found, other in zip(table.pairs, own, further, strict=True):
-        row = {
-            "pair": str(pair.block),
-            "order": list(pair.order),
-            "values": {arm: measured(table.primary(pair.runs[arm])) for arm in table.arms},
-            "difference": found,
-            "derived": other,
-        }
+        row = PairResult(
+            pair=str(pair.block),
+            order=list(pair.order),
+            values={arm: measured(table.primary(pair.runs[arm])) for arm in table.arms},
+            difference=found,
+            derived=other,
+        )
         rows.append(row)
     return rows
 
 
-def verdict(table: Table, first: Json, equal: Json | None) -> Json:
+def verdict(table: Table, first: Primary, equal: EquivalenceResult | None) -> Verdict:
     """Say in a word what the interval allows to say; below six pairs it allows nothing."""
-    n, estimate = len(table.pairs), first["estimate"]
+    n, estimate = len(table.pairs), first.estimate
     if n == 0:
-        return {"word": "nothing", "why": "No pair is complete, so there is no answer."}
+        return Verdict("nothing", "No pair is complete, so there is no answer.")
     if n < FEWEST_FOR_A_TEST:
         why = (
             "Below six pairs no two-sided test can be significant at the usual level: the differences and their "
             "interval are a description. No p-value and no verdict is given."
         )
-        return {"word": "description", "why": why}
-    if estimate["low"] > 0 or estimate["high"] < 0:
-        return {"word": "more" if estimate["value"] > 0 else "less", "why": _SHOWN}
-    if equal and equal["equivalent"]:
-        return {"word": "equivalent", "why": "The interval lies inside the margin that the plan gave."}
+        return Verdict("description", why)
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        raise LabError("the estimate of six pairs or more has no interval")
+    if low > 0 or high < 0:
+        return Verdict("more" if value > 0 else "less", _SHOWN)
+    if equal and equal.equivalent:
+        return Verdict("equivalent", "The interval lies inside the margin that the plan gave.")
     why = "The interval holds zero: a difference is not shown, and neither is it shown that there is none."
-    return {"word": "open", "why": why}
+    return Verdict("open", why)
 
 
-def equivalent(table: Table, planned: Mapping[str, Any]) -> Json | None:
+def equivalent(table: Table, planned: Mapping[str, Any]) -> EquivalenceResult | None:
     """TOST against the plan's margin, from six pairs on; ``None`` without margin or with fewer."""
     values, margin = vector(table, table.outcome), planned.get("margin")
     if values is None or margin is None or values.size < FEWEST_FOR_A_TEST:
         return None
     sample = table.primary(table.pairs[0].runs[table.arms[0]])
     answer = equivalence.tost(values, float(margin))
-    return {
-        "margin": figure(answer.margin, sample.unit, "plan"),
-        "interval": figure(answer.mean, sample.unit, sample.source, answer.low, answer.high),
-        "level": figure(answer.level * 100, "%", "twice the one-sided level of the tests"),
-        "p": figure(answer.p, "1", "two one-sided t tests"),
-        "equivalent": answer.equivalent,
-    }
+    return EquivalenceResult(
+        margin=figure(answer.margin, sample.unit, "plan"),
+        interval=figure(answer.mean, sample.unit, sample.source, answer.low, answer.high),
+        level=figure(answer.level * 100, "%", "twice the one-sided level of the tests"),
+        p=figure(answer.p, "1", "two one-sided t tests"),
+        equivalent=answer.equivalent,
+    )
 
 
-def counted_pairs(table: Table) -> Json:
+def counted_pairs(table: Table) -> ResultFigure:
     """Number of complete pairs."""
     return count(len(table.pairs), "pairs", "runs table of the bundle")

@@ -10,7 +10,9 @@ import numpy as np
 
 from hardwatt.analysis import equivalence, paired, resample
 from hardwatt.analysis.answer import mean_of
-from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure, of_estimate
+from hardwatt.analysis.bundle_sections import CommitResult, Contrast, DeliveryCounts, DeliveryResult, Joules
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, count, figure, of_estimate
+from hardwatt.analysis.sections import ResultFigure
 from hardwatt.analysis.table import Table, noise, vector
 from hardwatt.bundle.model import Delivery
 from hardwatt.instruments.figure import Figure
@@ -35,30 +37,30 @@ TOTALS = {
 _CLOCK = "cluster, times read by the engine in the node's clock"
 
 
-def contrast(table: Table, outcome: str, label: str) -> Json | None:
+def contrast(table: Table, outcome: str, label: str) -> Contrast | None:
     """One outcome in both arms and its paired difference; ``None`` where a window lacks it."""
     values = vector(table, outcome)
     if values is None:
         return None
     sample = table.figures[table.pairs[0].runs[table.arms[0]].run_id, outcome]
-    return {
-        "name": outcome,
-        "label": label,
-        "arms": {arm: mean_of(table, arm, outcome) for arm in table.arms},
-        "difference": of_estimate(paired.mean_difference(values, table.level), sample.unit, sample.source),
-        "p": None,
-    }
+    return Contrast(
+        name=outcome,
+        label=label,
+        arms={arm: mean_of(table, arm, outcome) for arm in table.arms},
+        difference=of_estimate(paired.mean_difference(values, table.level), sample.unit, sample.source),
+        p=None,
+    )
 
 
-def namespaces(table: Table) -> list[Json]:
+def namespaces(table: Table) -> list[Contrast]:
     """CPU time by namespace, largest first."""
     others = {PODS, KUBEPODS, UNSEEN}
     names = [name for name in table.names() if name.startswith(NAMESPACE) and name not in others]
     rows = [row for name in names if (row := contrast(table, name, name.removeprefix(NAMESPACE)))]
-    return sorted(rows, key=lambda row: (-max(row["arms"][arm]["value"] for arm in table.arms), row["label"]))
+    return sorted(rows, key=lambda row: (-max(row.arms[arm].value or 0.0 for arm in table.arms), row.label))
 
 
-def totals(table: Table) -> list[Json]:
+def totals(table: Table) -> list[Contrast]:
     """What the namespaces add up to, and what of the node is in no pod."""
     rows = [contrast(table, name, label) for name, label in TOTALS.items()]
     if outside := _outside(table):
@@ -83,7 +85,7 @@ def incomplete(table: Table) -> list[str]:
     return [name for name in table.names() if table.columns(name) is None]
 
 
-def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -> list[Json]:
+def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -> list[Contrast]:
     """Every further outcome with its paired difference; from six pairs on with Holm's p-values over the *planned* ones.
 
     A plan that names none (``None``) has them all for hypotheses. Parts of the node (namespaces, units) and checks of
@@ -94,16 +96,12 @@ def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -
     known += [name for name in planned or () if name not in known]
     known = [name for name in known if name not in (table.outcome, JOULES)]
     rows = [row for name in known if (row := contrast(table, name, _label(name)))]
-    tested = [row for row in rows if planned is None or row["name"] in planned]
+    tested = [row for row in rows if planned is None or row.name in planned]
     if len(table.pairs) >= FEWEST_FOR_A_TEST:
-        raw = {
-            row["name"]: resample.sign_flip(_known(table, row["name"]), seed, noise(table, row["name"])).p
-            for row in tested
-        }
-        adjusted = equivalence.holm(raw)
-        for row in tested:
-            source = "sign-flip permutation, two-sided, Holm over the secondaries"
-            row["p"] = figure(adjusted[row["name"]], "1", source)
+        raw = {row.name: resample.sign_flip(_known(table, row.name), seed, noise(table, row.name)).p for row in tested}
+        source = "sign-flip permutation, two-sided, Holm over the secondaries"
+        adjusted = {name: figure(p, "1", source) for name, p in equivalence.holm(raw).items()}
+        rows = [replace(row, p=adjusted.get(row.name)) for row in rows]
     return rows
 
 
@@ -113,7 +111,7 @@ def _label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def units(table: Table) -> list[Json]:
+def units(table: Table) -> list[Contrast]:
     """CPU time of the node's services outside pods (kubelet, container runtime, SSH): a breakdown, not tested."""
     return [
         row
@@ -122,7 +120,7 @@ def units(table: Table) -> list[Json]:
     ]
 
 
-def kepler(table: Table) -> list[Json]:
+def kepler(table: Table) -> list[Contrast]:
     """Kepler's joules of pods by namespace: a secondary instrument with a known bias, so nothing here is tested."""
     names = [name for name in table.names() if name.startswith(f"{KEPLER}joules.")]
     return [row for name in names if (row := contrast(table, name, name.partition(".")[2]))]
@@ -137,10 +135,10 @@ def _known(table: Table, outcome: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.zeros(0) if values is None else values
 
 
-def joules(table: Table, source: str, model: Mapping[str, Any]) -> Json | None:
+def joules(table: Table, source: str, model: Mapping[str, Any]) -> Joules | None:
     """Joules of the node: beside the answer where they are modelled, with the formula."""
     row = contrast(table, JOULES, "energy of the node")
-    return row | {"formula": formula(source, model)} if row else None
+    return Joules(**vars(row), formula=formula(source, model)) if row else None
 
 
 def formula(source: str, model: Mapping[str, Any]) -> str:
@@ -181,30 +179,36 @@ def _about(name: str, model: Mapping[str, Any]) -> str:
     return "; ".join(said)
 
 
-def delivery(table: Table, deliveries: Sequence[Delivery]) -> Json:
+def delivery(table: Table, deliveries: Sequence[Delivery]) -> DeliveryResult:
     """What became of every commit: counted per arm, and the time to Ready of each."""
     arm_of = {run.run_id: run.arm for run in table.runs}
     own = sorted((d for d in deliveries if d.run_id in arm_of), key=lambda d: (d.committed_ms, d.run_id, d.index))
     rows = [
-        {
-            "run": d.run_id,
-            "arm": arm_of[d.run_id],
-            "commit": d.index + 1,
-            "status": d.status,
-            "figure": figure((d.ready_ms - d.committed_ms) / 1000, "s", _CLOCK),
-        }
+        CommitResult(
+            run=d.run_id,
+            arm=arm_of[d.run_id],
+            commit=d.index + 1,
+            status=d.status,
+            figure=figure((d.ready_ms - d.committed_ms) / 1000, "s", _CLOCK),
+        )
         for d in own
         if d.ready_ms is not None
     ]
-    return {"arms": {arm: _counted([d for d in own if arm_of[d.run_id] == arm]) for arm in table.arms}, "commits": rows}
+    return DeliveryResult({arm: _counted([d for d in own if arm_of[d.run_id] == arm]) for arm in table.arms}, rows)
 
 
-def _counted(own: Sequence[Delivery]) -> Json:
-    counts: Json = {"commits": count(len(own), "commits", "deliveries table of the bundle")}
-    for status in ("ready", "late", "coalesced", "failed"):
-        number = sum(d.status == status for d in own)
-        counts[status] = count(number, "commits", "Deployment status read from the cluster")
+def _counted(own: Sequence[Delivery]) -> DeliveryCounts:
+
+    def became(status: str) -> ResultFigure:
+        return count(sum(d.status == status for d in own), "commits", "Deployment status read from the cluster")
+
     times = [(d.ready_ms - d.committed_ms) / 1000 for d in own if d.ready_ms is not None]
-    counts["median"] = figure(float(np.median(times)) if times else None, "s", _CLOCK)
-    counts["longest"] = figure(max(times) if times else None, "s", _CLOCK)
-    return counts
+    return DeliveryCounts(
+        commits=count(len(own), "commits", "deliveries table of the bundle"),
+        ready=became("ready"),
+        late=became("late"),
+        coalesced=became("coalesced"),
+        failed=became("failed"),
+        median=figure(float(np.median(times)) if times else None, "s", _CLOCK),
+        longest=figure(max(times) if times else None, "s", _CLOCK),
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, count, figure
+from hardwatt.analysis.bundle_sections import ArmSummary, DeliveryResult, Estimand, Limit, Source, Study
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, count, figure
+from hardwatt.analysis.sections import Check, Exclusion, ResultFigure
 from hardwatt.analysis.table import Table
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 
-_CPU = "CPU-seconds"
 _SYNTHETIC = "This bundle is synthetic: it was computed to test the toolkit. Nothing was measured at all."
 _MODELLED = (
     "No watts: on this machine joules follow from CPU time by a formula. Memory, disk, network, fans and the power "
@@ -27,7 +28,7 @@ _SHORT_WINDOWS = (
 _FEW_PAIRS = "Few pairs: the interval leans on differences being roughly normal, which few pairs cannot show."
 
 
-def source(bundle: Bundle, table: Table, formula: str) -> Json:
+def source(bundle: Bundle, table: Table, formula: str) -> Source:
     """Where energy comes from. Comes first in every report; Kepler's fake meter is refused."""
     kind = bundle.manifest.source
     if "fake" in str(bundle.manifest.power_model.get("name", "")):
@@ -39,30 +40,29 @@ def source(bundle: Bundle, table: Table, formula: str) -> Json:
         )
     else:
         says = "Measured by the processor's own energy counter (RAPL), which covers the whole host."
-    headline = _CPU if table.outcome.endswith("cpu_seconds") else "joules"
-    return {"energy": kind, "says": says, "headline": headline, "formula": formula}
+    return Source(kind, says, "CPU-seconds" if table.outcome.endswith("cpu_seconds") else "joules", formula)
 
 
-def study(bundle: Bundle) -> Json:
+def study(bundle: Bundle) -> Study:
     """What was asked, as the plan says that was hashed before the first run."""
     plan = extras(bundle)
     estimand = plan.get("estimand") or {}
     title = str(plan.get("title") or bundle.plan.study)
     full = (plan.get("design") or {}).get("full_pairs")
-    return {
-        "name": bundle.plan.study,
-        "title": title,
-        "question": str(plan.get("question") or title),
-        "estimand": {
-            "arms": {arm: str((estimand.get("arms") or {}).get(arm, "")) for arm in bundle.plan.arms},
-            "done": str(estimand.get("done", "")),
-            "boundary": str(estimand.get("boundary", "")),
-            "outside": str(estimand.get("outside", "")),
-        },
-        "plan_sha256": bundle.manifest.plan_sha256,
-        "seed": str(bundle.manifest.seed),
-        "full": count(full, "pairs", "plan") if full else None,
-    }
+    return Study(
+        name=bundle.plan.study,
+        title=title,
+        question=str(plan.get("question") or title),
+        estimand=Estimand(
+            arms={arm: str((estimand.get("arms") or {}).get(arm, "")) for arm in bundle.plan.arms},
+            done=str(estimand.get("done", "")),
+            boundary=str(estimand.get("boundary", "")),
+            outside=str(estimand.get("outside", "")),
+        ),
+        plan_sha256=bundle.manifest.plan_sha256,
+        seed=str(bundle.manifest.seed),
+        full=count(full, "pairs", "plan") if full else None,
+    )
 
 
 def extras(bundle: Bundle) -> dict[str, Any]:
@@ -78,84 +78,81 @@ def planned_secondaries(bundle: Bundle) -> list[str] | None:
     return None if named is None else [str(name) for name in named]
 
 
-def window(bundle: Bundle) -> Json:
+def window(bundle: Bundle) -> ResultFigure:
     """T, the same in every arm."""
     return figure(bundle.plan.window_seconds, "s", "plan")
 
 
-def limits(bundle: Bundle, table: Table) -> list[Json]:
+def limits(bundle: Bundle, table: Table) -> list[Limit]:
     """What the answer does not show, in sentences; the study's own notes come first."""
-    notes = [{"says": str(note), "source": "plan"} for note in extras(bundle).get("notes") or []]
+    notes = [Limit(str(note), "plan") for note in extras(bundle).get("notes") or []]
     own = [_ONE_MACHINE, _SHORT_WINDOWS]
     if bundle.manifest.source == "modelled":
         own.insert(0, _MODELLED)
     if 0 < len(table.pairs) < FEWEST_FOR_A_TEST:
         own.append(_FEW_PAIRS)
     if bundle.manifest.host.get("synthetic"):
-        notes.insert(0, {"says": _SYNTHETIC, "source": "analysis"})
-    return notes + [{"says": text, "source": "analysis"} for text in own]
+        notes.insert(0, Limit(_SYNTHETIC, "analysis"))
+    return notes + [Limit(text, "analysis") for text in own]
 
 
-def arms(bundle: Bundle, table: Table, delivery: Json) -> list[Json]:
+def arms(bundle: Bundle, table: Table, delivery: DeliveryResult) -> list[ArmSummary]:
     """Both arms, baseline first: what ran, how many windows, what became of the commits."""
-    describe = study(bundle)["estimand"]["arms"]
+    describe = study(bundle).estimand.arms
     return [
-        {
-            "name": arm,
-            "describes": describe[arm],
-            "windows": count(sum(run.arm == arm for run in table.runs), "windows", "runs table of the bundle"),
-            **delivery["arms"][arm],
-        }
+        ArmSummary(
+            name=arm,
+            describes=describe[arm],
+            windows=count(sum(run.arm == arm for run in table.runs), "windows", "runs table of the bundle"),
+            **vars(delivery.arms[arm]),
+        )
         for arm in table.arms
     ]
 
 
-def checks(bundle: Bundle, table: Table, delivery: Json) -> list[Json]:
+def checks(bundle: Bundle, table: Table, delivery: DeliveryResult) -> list[Check]:
     """The rig's own checks as recorded, and those that the analysis makes of every bundle."""
     windows = [_same_revisions(delivery, table), _same_length(bundle, table), _flags(table)] if table.runs else []
     own = [*windows, _clean(bundle)]
-    recorded = [{"name": c.name, "status": c.status, "detail": c.detail} for c in bundle.manifest.checks]
+    recorded = [Check(c.name, c.status, c.detail) for c in bundle.manifest.checks]
     return own + recorded
 
 
-def _same_revisions(delivery: Json, table: Table) -> Json:
+def _same_revisions(delivery: DeliveryResult, table: Table) -> Check:
     missed = [
-        f"{arm}: {delivery['arms'][arm]['ready']['value']} of {delivery['arms'][arm]['commits']['value']} commits"
+        f"{arm}: {counts.ready.value} of {counts.commits.value} commits"
         for arm in table.arms
-        if delivery["arms"][arm]["ready"]["value"] != delivery["arms"][arm]["commits"]["value"]
+        if (counts := delivery.arms[arm]).ready.value != counts.commits.value
     ]
     name = "every commit became Ready in its window, in both arms"
-    return {"name": name, "status": "warning" if missed else "ok", "detail": "; ".join(missed)}
+    return Check(name, "warning" if missed else "ok", "; ".join(missed))
 
 
-def _same_length(bundle: Bundle, table: Table) -> Json:
+def _same_length(bundle: Bundle, table: Table) -> Check:
     planned = bundle.plan.window_seconds
     off = [run.run_id for run in table.runs if abs(run.seconds - planned) > 0.01 * planned]
     name = "every window has the planned length within one percent"
-    return {"name": name, "status": "warning" if off else "ok", "detail": ", ".join(off)}
+    return Check(name, "warning" if off else "ok", ", ".join(off))
 
 
-def _flags(table: Table) -> Json:
+def _flags(table: Table) -> Check:
     flagged = [f"{run.run_id}: {', '.join(run.flags)}" for run in table.runs if run.flags]
-    status = "warning" if flagged else "ok"
-    return {"name": "no window that counts carries a flag", "status": status, "detail": "; ".join(flagged)}
+    return Check("no window that counts carries a flag", "warning" if flagged else "ok", "; ".join(flagged))
 
 
-def _clean(bundle: Bundle) -> Json:
+def _clean(bundle: Bundle) -> Check:
     tool = bundle.manifest.tool
     detail = "" if tool.git_sha and not tool.dirty else "uncommitted changes" if tool.dirty else "not a git checkout"
     name = "made by a committed state of the toolkit"
-    return {"name": name, "status": "warning" if detail else "ok", "detail": detail}
+    return Check(name, "warning" if detail else "ok", detail)
 
 
-def exclusions(bundle: Bundle, table: Table) -> list[Json]:
+def exclusions(bundle: Bundle, table: Table) -> list[Exclusion]:
     """Runs that the estimate does not use, with the reason of each."""
-    rows = [{"run": e.run_id, "arm": e.arm, "reason": e.reason} for e in table.exclusions]
+    rows = [Exclusion(e.run_id, e.arm, e.reason) for e in table.exclusions]
     arm_of = {run.run_id: run.arm for run in bundle.plan.runs}
     for run_id in bundle.manifest.discarded:
-        rows.append(
-            {"run": run_id, "arm": arm_of.get(run_id, ""), "reason": "killed while it ran; its data was removed"}
-        )
+        rows.append(Exclusion(run_id, arm_of.get(run_id, ""), "killed while it ran; its data was removed"))
     return rows
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from hardwatt.analysis.figures import Json, figure
+from hardwatt.analysis.bundle_sections import Asked, CrosscheckResult
+from hardwatt.analysis.figures import figure
+from hardwatt.analysis.sections import Check, ResultFigure
 from hardwatt.analysis.table import Table
 from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments.crosschecks import Crosscheck, judged
@@ -16,7 +19,7 @@ BY_SAMPLES = "check.node_cpu_seconds_by_samples"
 NAME = "instruments agree within their limits, in every window"
 
 
-def crosschecks(table: Table, bundle: Bundle, measured: Measured) -> list[Json]:
+def crosschecks(table: Table, bundle: Bundle, measured: Measured) -> list[CrosscheckResult]:
     """Each comparison with its median over the windows; ``low`` and ``high`` are the extremes.
 
     ``asked`` has the limits (those of the window in the middle where they differ), ``arms`` the same by arm,
@@ -33,29 +36,31 @@ def crosschecks(table: Table, bundle: Bundle, measured: Measured) -> list[Json]:
     return rows
 
 
-def agreement(rows: Sequence[Json]) -> list[Json]:
+def agreement(rows: Sequence[CrosscheckResult]) -> list[Check]:
     """Return one check over all comparisons: it names those that do not hold."""
-    off = [f"{row['label']}: {row['sentence']}" for row in rows if row["status"] != "ok"]
-    return [{"name": NAME, "status": "warning" if off else "ok", "detail": "; ".join(off)}] if rows else []
+    off = [f"{row.label}: {row.sentence}" for row in rows if row.status != "ok"]
+    return [Check(NAME, "warning" if off else "ok", "; ".join(off))] if rows else []
 
 
-def _row(table: Table, own: Sequence[Crosscheck]) -> Json:
+def _row(table: Table, own: Sequence[Crosscheck]) -> CrosscheckResult:
     unit, source = own[0].figure.unit, own[0].figure.source
     values = [one.figure.value for one in own]
     limits = {side: [limit for one in own if (limit := getattr(one, side)) is not None] for side in ("least", "most")}
     off = [one for one in own if not one.holds]
-    return {
-        "name": own[0].name,
-        "label": own[0].about,
-        "figure": _figure(values, unit, source),
-        "arms": {arm: _of_arm(own, arm, values, unit, source) for arm in table.arms},
-        "asked": {side: _figure(given, unit, "limit") if given else None for side, given in limits.items()},
-        "status": "warning" if off else "ok",
-        "sentence": _sentence(own, off),
-    }
+    return CrosscheckResult(
+        name=own[0].name,
+        label=own[0].about,
+        figure=_figure(values, unit, source),
+        arms={arm: _of_arm(own, arm, values, unit, source) for arm in table.arms},
+        asked=Asked(**{side: _figure(given, unit, "limit") if given else None for side, given in limits.items()}),
+        status="warning" if off else "ok",
+        sentence=_sentence(own, off),
+    )
 
 
-def _of_arm(own: Sequence[Crosscheck], arm: str, values: Sequence[float], unit: str, source: str) -> Json | None:
+def _of_arm(
+    own: Sequence[Crosscheck], arm: str, values: Sequence[float], unit: str, source: str
+) -> ResultFigure | None:
     mine = [value for one, value in zip(own, values, strict=True) if one.arm == arm]
     return _figure(mine, unit, source) if mine else None
 
@@ -67,11 +72,11 @@ def _sentence(own: Sequence[Crosscheck], off: Sequence[Crosscheck]) -> str:
     return f"does not hold in {len(off)} of {len(own)} windows ({runs})"
 
 
-def _figure(values: Sequence[float], unit: str, source: str) -> Json:
+def _figure(values: Sequence[float], unit: str, source: str) -> ResultFigure:
     return figure(float(np.median(values)), unit, source, float(min(values)), float(max(values)))
 
 
-def _against_samples(table: Table, own: Sequence[Crosscheck]) -> Json:
+def _against_samples(table: Table, own: Sequence[Crosscheck]) -> CrosscheckResult:
     """The window by its edges less by scrapes alone: a difference, in the outcome's unit."""
     primary = {run.run_id: table.primary(run).value for run in table.runs}
     values = [primary[one.run_id] - one.figure.value for one in own]
@@ -82,9 +87,10 @@ def _against_samples(table: Table, own: Sequence[Crosscheck]) -> Json:
         side: _figure([primary[one.run_id] - (getattr(one, other[side]) or 0.0) for one in own], unit, "limit")
         for side in other
     }
-    return row | {
-        "label": "the window by its edges, less by samples alone",
-        "figure": _figure(values, unit, source),
-        "arms": {arm: _of_arm(own, arm, values, unit, source) for arm in table.arms},
-        "asked": asked,
-    }
+    return replace(
+        row,
+        label="the window by its edges, less by samples alone",
+        figure=_figure(values, unit, source),
+        arms={arm: _of_arm(own, arm, values, unit, source) for arm in table.arms},
+        asked=Asked(**asked),
+    )

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from hardwatt.analysis import ties
-from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, figure
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, figure
+from hardwatt.analysis.sections import Distribution, FiveNumbers, Quantile
 from hardwatt.analysis.table import Table, vector
 
 NUMBERS = {"least": 0, "lower": 25, "median": 50, "upper": 75, "largest": 100}
@@ -20,7 +21,7 @@ NUMBERS = {"least": 0, "lower": 25, "median": 50, "upper": 75, "largest": 100}
 _BLOM = 0.375
 
 
-def distribution(table: Table) -> Json | None:
+def distribution(table: Table) -> Distribution | None:
     """Five numbers of each arm and of the differences; from six pairs on, the differences over normal quantiles.
 
     ``None`` where no pair is complete.
@@ -32,17 +33,17 @@ def distribution(table: Table) -> Json | None:
     tested = values.size >= FEWEST_FOR_A_TEST and ties.varies(values)
     names = [str(pair.block) for pair in table.pairs]
     shapiro = float(stats.shapiro(values).pvalue) if tested else None
-    return {
-        "arms": {arm: _numbers([one.value for one in columns[arm]], sample.unit, sample.source) for arm in table.arms},
-        "difference": _numbers(values, sample.unit, sample.source),
-        "quantiles": _quantiles(values, names, sample.unit, sample.source) if tested else [],
-        "normal": figure(shapiro, "1", "Shapiro-Wilk test of the differences, p-value; describes and decides nothing"),
-    }
+    return Distribution(
+        arms={arm: _numbers([one.value for one in columns[arm]], sample.unit, sample.source) for arm in table.arms},
+        difference=_numbers(values, sample.unit, sample.source),
+        quantiles=_quantiles(values, names, sample.unit, sample.source) if tested else [],
+        normal=figure(shapiro, "1", "Shapiro-Wilk test of the differences, p-value; describes and decides nothing"),
+    )
 
 
-def _numbers(values: ArrayLike, unit: str, source: str) -> Json:
+def _numbers(values: ArrayLike, unit: str, source: str) -> FiveNumbers:
     given = np.asarray(values, dtype=np.float64)
-    return {name: figure(float(np.percentile(given, at)), unit, source) for name, at in NUMBERS.items()}
+    return FiveNumbers(**{name: figure(float(np.percentile(given, at)), unit, source) for name, at in NUMBERS.items()})
 
 
 def normal_scores(n: int) -> Sequence[float]:
@@ -51,15 +52,15 @@ def normal_scores(n: int) -> Sequence[float]:
     return [float(z) for z in stats.norm.ppf(places)]
 
 
-def _quantiles(values: ArrayLike, names: Sequence[str], unit: str, source: str) -> list[Json]:
+def _quantiles(values: ArrayLike, names: Sequence[str], unit: str, source: str) -> list[Quantile]:
     d = np.asarray(values, dtype=np.float64)
     order = np.argsort(d, kind="stable")
     mean, spread = float(d.mean()), float(d.std(ddof=1))
     return [
-        {
-            "pair": names[place],
-            "expected": figure(mean + spread * z, unit, "normal with the same mean and spread, Blom's places"),
-            "difference": figure(float(d[place]), unit, source),
-        }
+        Quantile(
+            pair=names[place],
+            expected=figure(mean + spread * z, unit, "normal with the same mean and spread, Blom's places"),
+            difference=figure(float(d[place]), unit, source),
+        )
         for place, z in zip(order, normal_scores(d.size), strict=True)
     ]

@@ -14,16 +14,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from hardwatt.analysis import answer, distribution, extra_sections, robustness, table, ties
+from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.figures import Json, count, figure, text
+from hardwatt.analysis.model import ColumnNames, TableResults, TableSource
 from hardwatt.analysis.paired import LEVEL
+from hardwatt.analysis.sections import Exclusion
 from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import sha256, write_atomic
 from hardwatt.instruments.figure import Figure, Measured, Outcome
 
-SCHEMA = "hardwatt.table/1"
+SCHEMA: Final = "hardwatt.table/1"
 _REPETITION = re.compile(r"^run_(\d+)_repetition_(\d+)$")
 _STEP_MS = 1_000_000
 
@@ -53,6 +57,8 @@ class TableRequest:
 def analyse_table(path: Path | str, asked: TableRequest | None = None, output: Path | None = None) -> Json:
     """Analyse a table; with *output*, write results.json there.
 
+    Returns `hardwatt.analysis.model.TableResults` as plain dicts and lists.
+
     Raises `LabError` that names row and column of a mistake.
     """
     file, asked = Path(path), asked or TableRequest()
@@ -60,18 +66,18 @@ def analyse_table(path: Path | str, asked: TableRequest | None = None, output: P
     runs, measured = _runs(rows, asked, file.name)
     arms = _arms(runs, asked.baseline)
     data = replace(table.build(runs, measured, arms[:2], asked.columns.value), level=asked.level)
-    results = _results(data, runs, arms, asked)
-    results["table"] = {
-        "file": file.name,
-        "sha256": sha256(file),
-        "kind": "experiment-runner" if foreign else "plain",
-        "columns": {"value": asked.columns.value, "arm": asked.columns.arm, "pair": _pair_column(asked, foreign)},
-        "rows": count(len(rows), "rows", file.name),
-    }
-    results["notes"] = _notes(foreign and asked.columns.pair is None, arms, results)
+    source = TableSource(
+        file=file.name,
+        sha256=sha256(file),
+        kind="experiment-runner" if foreign else "plain",
+        columns=ColumnNames(asked.columns.value, asked.columns.arm, _pair_column(asked, foreign)),
+        rows=count(len(rows), "rows", file.name),
+    )
+    results = _results(data, runs, arms, asked, source)
     if output:
         write_atomic(output / "results.json", text(results))
-    return results
+    found: Json = as_json(results)
+    return found
 
 
 def _pair_column(asked: TableRequest, foreign: bool) -> str:
@@ -182,31 +188,36 @@ def _arms(runs: Sequence[Run], baseline: str | None) -> list[str]:
     return [first, *(arm for arm in arms if arm != first)]
 
 
-def _results(data: table.Table, runs: Sequence[Run], arms: Sequence[str], asked: TableRequest) -> Json:
+def _results(
+    data: table.Table, runs: Sequence[Run], arms: Sequence[str], asked: TableRequest, source: TableSource
+) -> TableResults:
     planned = {"outcome": data.outcome, "unit": asked.unit, "confidence": asked.level, "margin": asked.margin}
     first, equal = answer.primary(data, planned), answer.equivalent(data, planned)
     options = {"level": asked.level, "seed": asked.seed}
     commits = any(run.commits for run in runs)
-    return {
-        "schema": SCHEMA,
-        "arms": list(arms),
-        "n": count(len(data.pairs), "pairs", "rows of the table"),
-        "primary": first,
-        "verdict": answer.verdict(data, first, equal),
-        "pairs": answer.pairs(data, None),
-        "distribution": distribution.distribution(data),
-        "equivalence": equal,
-        "robustness": robustness.robustness(data, asked.seed, asked.level),
-        "several": extra_sections.further_arms(runs, data.figures, arms, data.outcome, options),
-        "break_even": extra_sections.break_even(data, asked.level) if commits else None,
-        "scaling": None,
-        "checks": robustness.memory_check(data),
-        "exclusions": [{"run": e.run_id, "arm": e.arm, "reason": e.reason} for e in data.exclusions],
-        "seed": figure(asked.seed, "1", "given, or 0"),
-    }
+    robust = robustness.robustness(data, asked.seed, asked.level)
+    return TableResults(
+        schema=SCHEMA,
+        arms=list(arms),
+        n=count(len(data.pairs), "pairs", "rows of the table"),
+        primary=first,
+        verdict=answer.verdict(data, first, equal),
+        pairs=answer.pairs(data, None),
+        distribution=distribution.distribution(data),
+        equivalence=equal,
+        robustness=robust,
+        several=extra_sections.further_arms(runs, data.figures, arms, data.outcome, options),
+        break_even=extra_sections.break_even(data, asked.level) if commits else None,
+        scaling=None,
+        checks=robustness.memory_check(data),
+        exclusions=[Exclusion(e.run_id, e.arm, e.reason) for e in data.exclusions],
+        seed=figure(asked.seed, "1", "given, or 0"),
+        table=source,
+        notes=_notes(source.kind == "experiment-runner" and asked.columns.pair is None, arms, bool(robust)),
+    )
 
 
-def _notes(by_repetition: bool, arms: Sequence[str], results: Json) -> list[str]:
+def _notes(by_repetition: bool, arms: Sequence[str], tested: bool) -> list[str]:
     notes = ["The table carries no plan: whether outcome, arms and level were chosen before the data is not known."]
     if by_repetition:
         notes.append(
@@ -215,6 +226,6 @@ def _notes(by_repetition: bool, arms: Sequence[str], results: Json) -> list[str]
         )
     if len(arms) > 2:
         notes.append(f"The first lines compare {arms[1]} with {arms[0]}; every arm is in the table of contrasts.")
-    if not results["robustness"]:
+    if not tested:
         notes.append("Below six pairs there are no p-values, no rank intervals and no verdict.")
     return notes

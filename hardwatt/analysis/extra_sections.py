@@ -11,6 +11,7 @@ from hardwatt.analysis import breakeven as crossing
 from hardwatt.analysis import ties
 from hardwatt.analysis.figures import Json, count, figure, of_estimate
 from hardwatt.analysis.multi_arm import Several, several
+from hardwatt.analysis.sections import ArmContrast, BreakEvenResult, FurtherArms
 from hardwatt.analysis.table import Table, complete, vector
 from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError
@@ -18,7 +19,7 @@ from hardwatt.core.errors import LabError
 RATE = "commits per hour"
 
 
-def break_even(table: Table, level: float) -> Json:
+def break_even(table: Table, level: float) -> BreakEvenResult:
     """At how many commits by hour the second arm becomes the cheaper one; in words where that is not known."""
     values = vector(table, table.outcome)
     if values is None or not table.pairs:
@@ -40,18 +41,17 @@ def break_even(table: Table, level: float) -> Json:
     except LabError as error:
         return _unknown(str(error).split("\n")[0].capitalize() + ".")
     sample = table.primary(windows[0][0])
-    return {
-        "word": found.word,
-        "why": _sentence(found, *table.arms),
-        "rate": figure(found.rate, RATE, f"-a/b of {table.outcome}, Fieller's interval", found.low, found.high),
-        "by_hour": of_estimate(found.by_hour, f"{sample.unit} per hour", f"{sample.source}, without commits"),
-        "by_commit": of_estimate(found.by_commit, f"{sample.unit} per commit", sample.source),
-    }
+    return BreakEvenResult(
+        word=found.word,
+        why=_sentence(found, *table.arms),
+        rate=figure(found.rate, RATE, f"-a/b of {table.outcome}, Fieller's interval", found.low, found.high),
+        by_hour=of_estimate(found.by_hour, f"{sample.unit} per hour", f"{sample.source}, without commits"),
+        by_commit=of_estimate(found.by_commit, f"{sample.unit} per commit", sample.source),
+    )
 
 
-def _unknown(why: str) -> Json:
-    empty = figure(None, RATE, "not identified")
-    return {"word": "unknown", "why": why, "rate": empty, "by_hour": None, "by_commit": None}
+def _unknown(why: str) -> BreakEvenResult:
+    return BreakEvenResult("unknown", why, figure(None, RATE, "not identified"), by_hour=None, by_commit=None)
 
 
 def _sentence(found: crossing.BreakEven, first: str, second: str) -> str:
@@ -66,7 +66,7 @@ def _sentence(found: crossing.BreakEven, first: str, second: str) -> str:
 
 def further_arms(
     runs: Sequence[Run], figures: Mapping[tuple[str, str], Any], arms: Sequence[str], outcome: str, plan: Json
-) -> Json | None:
+) -> FurtherArms | None:
     """Every arm against the first, where there are more than two: paired contrasts with Holm, and the mixed model.
 
     *plan* holds ``level`` and ``seed``. Blocks count in which every arm has a usable run.
@@ -75,7 +75,7 @@ def further_arms(
         return None
     blocks = complete(runs, figures, arms, outcome)
     if not blocks:
-        return {"blocks": count(0, "blocks", "runs table of the bundle"), "contrasts": [], "f": None, "friedman": None}
+        return FurtherArms(count(0, "blocks", "runs table of the bundle"), contrasts=[], f=None, friedman=None)
     columns = {arm: [figures[block[arm].run_id, outcome].number for block in blocks] for arm in arms}
     places = {arm: [_place(block, arm) for block in blocks] for arm in arms}
     sample = figures[blocks[0][arms[0]].run_id, outcome]
@@ -86,24 +86,18 @@ def _place(block: Mapping[str, Run], arm: str) -> int:
     return sorted(block, key=lambda other: block[other].t0_ms).index(arm)
 
 
-def _several(found: Several, blocks: int, baseline: str, sample: Any) -> Json:
+def _several(found: Several, blocks: int, baseline: str, sample: Any) -> FurtherArms:
     rows = []
     for one in found.contrasts:
-        mixed = one.mixed and of_estimate(one.mixed, sample.unit, sample.source)
-        row = {
-            "arm": one.arm,
-            "direction": f"{one.arm} minus {baseline}",
-            "difference": of_estimate(one.paired, sample.unit, sample.source),
-            "mixed": mixed,
-            "method": one.mixed.method if one.mixed else one.paired.method,
-            "p": None if one.p is None else figure(one.p, "1", "sign-flip permutation, Holm over the contrasts"),
-        }
+        row = ArmContrast(
+            arm=one.arm,
+            direction=f"{one.arm} minus {baseline}",
+            difference=of_estimate(one.paired, sample.unit, sample.source),
+            mixed=of_estimate(one.mixed, sample.unit, sample.source) if one.mixed else None,
+            method=one.mixed.method if one.mixed else one.paired.method,
+            p=None if one.p is None else figure(one.p, "1", "sign-flip permutation, Holm over the contrasts"),
+        )
         rows.append(row)
     f = None if found.f_p is None else figure(found.f_p, "1", "F test of all arms in the mixed model, p-value")
     friedman = None if found.friedman_p is None else figure(found.friedman_p, "1", "Friedman's test, p-value")
-    return {
-        "blocks": count(blocks, "blocks", "runs table of the bundle"),
-        "contrasts": rows,
-        "f": f,
-        "friedman": friedman,
-    }
+    return FurtherArms(count(blocks, "blocks", "runs table of the bundle"), rows, f, friedman)

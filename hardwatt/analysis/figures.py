@@ -1,6 +1,6 @@
 """Figures as results.json holds them, and the one way in which it is written.
 
-A figure is ``{value, unit, source, low, high}``; ``low`` and ``high`` are ``None`` where nothing is
+A figure has ``value``, ``unit``, ``source``, ``low`` and ``high``; ``low`` and ``high`` are ``None`` where nothing is
 known about the bounds, and ``value`` is ``None`` where there was nothing to measure.
 """
 
@@ -10,7 +10,9 @@ import json
 import math
 from typing import Any
 
+from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.paired import Estimate
+from hardwatt.analysis.sections import ResultFigure, Section
 from hardwatt.core.errors import LabError
 
 DIGITS = 9
@@ -19,24 +21,36 @@ FEWEST_FOR_A_TEST = 6
 Json = dict[str, Any]
 
 
-def figure(value: float | None, unit: str, source: str, low: float | None = None, high: float | None = None) -> Json:
+def figure(
+    value: float | None, unit: str, source: str, low: float | None = None, high: float | None = None
+) -> ResultFigure:
     """Make a figure; numbers are kept as they are until `text` writes them."""
-    return {"value": value, "unit": unit, "source": source, "low": low, "high": high}
+    return ResultFigure(value, unit, source, low, high)
 
 
-def count(value: int, unit: str, source: str) -> Json:
+def known(found: ResultFigure) -> float:
+    """Return the value of a figure that has one by its making; raise `LabError` where it has none."""
+    if found.value is None:
+        raise LabError(f"a figure has no value: {found.source}")
+    return found.value
+
+
+def count(value: int, unit: str, source: str) -> ResultFigure:
     """Make the figure of something that was counted, which has no bounds beside itself."""
     return figure(value, unit, source, value, value)
 
 
-def of_estimate(estimate: Estimate, unit: str, source: str) -> Json:
+def of_estimate(estimate: Estimate, unit: str, source: str) -> ResultFigure:
     """Make the figure of an estimate; its bounds are the interval between pairs."""
     return figure(estimate.value, unit, source, estimate.low, estimate.high)
 
 
-def text(results: Json) -> str:
+def text(results: Section | Json) -> str:
     """Write results as JSON: sorted keys, nine significant digits, LF, so that equal results are equal bytes."""
-    return json.dumps(_fixed(results, "results"), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return (
+        json.dumps(_fixed(as_json(results), "results"), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+        + "\n"
+    )
 
 
 def _fixed(node: Any, where: str) -> Any:

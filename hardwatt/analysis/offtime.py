@@ -14,7 +14,8 @@ from scipy import stats
 
 from hardwatt.analysis import paired, ties
 from hardwatt.analysis.breakeven import fieller
-from hardwatt.analysis.figures import Json, count, figure, of_estimate
+from hardwatt.analysis.bundle_sections import OffTime
+from hardwatt.analysis.figures import count, figure, of_estimate
 from hardwatt.analysis.table import complete
 from hardwatt.bundle.model import Run
 
@@ -34,7 +35,7 @@ def off_time(
     figures: Mapping[tuple[str, str], Any],
     arms: Sequence[str],
     asked: tuple[str, float],
-) -> Json | None:
+) -> OffTime | None:
     """Saving, wake-up and break-even off time of an outcome; *asked* is (outcome, level of the interval).
 
     ``None`` where the study has no such arms, or no block is complete.
@@ -54,13 +55,13 @@ def off_time(
     saved = ties.settled(on - off, largest) / seconds
     wake = ties.settled(sleep - (1 - share) * on - share * off, largest)
     value, low, high = _ratio(wake, saved, level)
-    return {
-        "blocks": count(len(blocks), "blocks", "runs table of the bundle"),
-        "saved": of_estimate(paired.mean_difference(saved, level), f"{sample.unit} per s", sample.source),
-        "wake_up": of_estimate(paired.mean_difference(wake, level), sample.unit, sample.source),
-        "seconds": figure(value, "s", f"wake-up over saving, {outcome}, Fieller's interval", low, high),
-        "why": _why(value, low, high),
-    }
+    return OffTime(
+        blocks=count(len(blocks), "blocks", "runs table of the bundle"),
+        saved=of_estimate(paired.mean_difference(saved, level), f"{sample.unit} per s", sample.source),
+        wake_up=of_estimate(paired.mean_difference(wake, level), sample.unit, sample.source),
+        seconds=figure(value, "s", f"wake-up over saving, {outcome}, Fieller's interval", low, high),
+        why=_why(value, low, high),
+    )
 
 
 def _ratio(wake: Any, saved: Any, level: float) -> tuple[float | None, float | None, float | None]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import hardwatt
 from hardwatt.analysis import (
@@ -24,15 +24,19 @@ from hardwatt.analysis import (
     sci,
     table,
 )
+from hardwatt.analysis.bundle_sections import DeliveryResult, RunResult
+from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.deviations import Deviations, apply
-from hardwatt.analysis.figures import Json, figure, text
+from hardwatt.analysis.figures import figure, text
+from hardwatt.analysis.model import Results
+from hardwatt.analysis.sections import Check, Primary, ResultFigure
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
+from hardwatt.instruments.figure import Measured
 from hardwatt.instruments.outcomes import measure
 
-SCHEMA = "hardwatt.results/1"
-_BOUNDS = ("value", "low", "high")
+SCHEMA: Final = "hardwatt.results/1"
 
 
 def analyse(
@@ -45,19 +49,26 @@ def analyse(
 ) -> dict[str, Any]:
     """Analyse a bundle and return the results; with *write*, store them as results.json.
 
-    The file is ``BUNDLE/results/results.json``, or in *output* where that is given. Every number
+    The results are those of `hardwatt.analysis.model.Results` as plain dicts and lists. The file is
+    ``BUNDLE/results/results.json``, or in *output* where that is given. Every number
     in it is a figure ``{value, unit, source, low, high}``. *carbon* is a settings file for SCI. With *deviations*
     the analysis departs from the plan, says so under ``departures``, and by default goes into a folder of its own.
 
     Raises `hardwatt.core.errors.LabError` where there is no bundle, or it is not what its manifest says.
     """
+    results = analysed(bundle_path, carbon=carbon, deviations=deviations)
+    if write:
+        folder = output or destination(Bundle.open(bundle_path).path, results.departures)
+        write_atomic(folder / "results.json", text(results))
+    found: dict[str, Any] = as_json(results)
+    return found
+
+
+def analysed(bundle_path: Path | str, *, carbon: Path | None = None, deviations: Deviations | None = None) -> Results:
+    """Analyse a bundle and return the typed results without writing them; see `analyse`."""
     bundle = Bundle.open(bundle_path)
     bundle.verify()
-    results = _results(bundle, sci.settings(carbon), deviations)
-    if write:
-        folder = output or destination(bundle.path, results["departures"])
-        write_atomic(folder / "results.json", text(results))
-    return results
+    return _results(bundle, sci.settings(carbon), deviations)
 
 
 def destination(bundle: Path, departures: Sequence[str] = ()) -> Path:
@@ -78,80 +89,75 @@ def _folder(bundle: Path) -> Path:
     return bundle / "results"
 
 
-def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Json:
+def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Results:
     planned, departures = apply(bundle.plan.primary.model_dump(), wanted)
     measured = measure(bundle)
-    known = sorted({one.name for one in measured.outcomes})
-    if known and planned["outcome"] not in known and departures:
-        raise LabError(f"no window has the outcome {planned['outcome']!r}; there are: {', '.join(known)}")
+    level = float(planned.get("confidence", paired.LEVEL))
+    if departures:
+        _refuse_unknown(planned["outcome"], measured)
     data = table.build(bundle.runs, measured, bundle.plan.arms[:2], planned["outcome"])
-    data = _without(data, wanted)
+    data = replace(_without(data, wanted), level=level)
     kind, model, seed = bundle.manifest.source, bundle.manifest.power_model, bundle.manifest.seed
     delivery = breakdown.delivery(data, bundle.deliveries)
     fetched = runlog.fetches(bundle, data)
-    level = float(planned.get("confidence", paired.LEVEL))
-    data = replace(data, level=level)
     first = answer.primary(data, planned, seed)
     equal = answer.equivalent(data, planned)
     crossed = crosschecks.crosschecks(data, bundle, measured)
+    by_levels = context.extras(bundle), bundle.runs, data.figures, bundle.plan.arms, (data.outcome, level)
     derived = breakdown.JOULES if data.outcome != breakdown.JOULES and data.columns(breakdown.JOULES) else None
-    return {
-        "schema": SCHEMA,
-        "departures": departures,
-        "source": context.source(bundle, data, breakdown.formula(kind, model)),
-        "study": context.study(bundle),
-        "window": context.window(bundle),
-        "n": answer.counted_pairs(data),
-        "arms": context.arms(bundle, data, delivery),
-        "primary": first,
-        "per_commit": _per_commit(first, data),
-        "verdict": answer.verdict(data, first, equal),
-        "limits": context.limits(bundle, data),
-        "pairs": answer.pairs(data, derived),
-        "distribution": distribution.distribution(data),
-        "runs": _runs(bundle, data),
-        "joules": breakdown.joules(data, kind, model),
-        "crosschecks": crossed,
-        **_beside(bundle, data),
-        "delivery": delivery,
-        "robustness": robustness.robustness(data, seed, level),
-        "equivalence": equal,
-        "sci": sci.section(data, carbon, breakdown.floor_watts(kind, model), kind == "modelled", level),
-        "break_even": extra_sections.break_even(data, level),
-        "several": extra_sections.further_arms(
+    return Results(
+        schema=SCHEMA,
+        departures=departures,
+        source=context.source(bundle, data, breakdown.formula(kind, model)),
+        study=context.study(bundle),
+        window=context.window(bundle),
+        n=answer.counted_pairs(data),
+        arms=context.arms(bundle, data, delivery),
+        primary=first,
+        per_commit=_per_commit(first, data),
+        verdict=answer.verdict(data, first, equal),
+        limits=context.limits(bundle, data),
+        pairs=answer.pairs(data, derived),
+        distribution=distribution.distribution(data),
+        runs=_runs(bundle, data),
+        joules=breakdown.joules(data, kind, model),
+        crosschecks=crossed,
+        namespaces=breakdown.namespaces(data),
+        totals=breakdown.totals(data),
+        secondaries=breakdown.secondaries(data, seed, context.planned_secondaries(bundle)),
+        units=breakdown.units(data),
+        kepler=breakdown.kepler(data),
+        incomplete=breakdown.incomplete(data),
+        delivery=delivery,
+        robustness=robustness.robustness(data, seed, level),
+        equivalence=equal,
+        sci=sci.section(data, carbon, breakdown.floor_watts(kind, model), kind == "modelled", level),
+        break_even=extra_sections.break_even(data, level),
+        several=extra_sections.further_arms(
             bundle.runs, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
         ),
-        **_by_levels(bundle, data),
-        "fetches": fetched,
-        "checks": [
-            *crosschecks.agreement(crossed),
-            *runlog.runner_check(fetched, delivery),
-            *robustness.memory_check(data),
-            *context.checks(bundle, data, delivery),
-        ],
-        "exclusions": context.exclusions(bundle, data),
-        "versions": context.versions(bundle),
-        "host": context.host(bundle),
-        "again": context.again(bundle),
-    }
+        scaling=scaling.scaling(*by_levels),
+        off_time=offtime.off_time(*by_levels),
+        fetches=fetched,
+        checks=[*crosschecks.agreement(crossed), *_checks(bundle, data, fetched, delivery)],
+        exclusions=context.exclusions(bundle, data),
+        versions=context.versions(bundle),
+        host=context.host(bundle),
+        again=context.again(bundle),
+    )
 
 
-def _by_levels(bundle: Bundle, data: table.Table) -> Json:
-    """What the levels of a study's factors tell, where they are numbers or states."""
-    given = context.extras(bundle), bundle.runs, data.figures, bundle.plan.arms, (data.outcome, data.level)
-    return {"scaling": scaling.scaling(*given), "off_time": offtime.off_time(*given)}
+def _checks(
+    bundle: Bundle, data: table.Table, fetched: Mapping[str, Mapping[str, ResultFigure]], delivery: DeliveryResult
+) -> list[Check]:
+    found = runlog.runner_check(fetched, delivery)
+    return [*found, *robustness.memory_check(data), *context.checks(bundle, data, delivery)]
 
 
-def _beside(bundle: Bundle, data: table.Table) -> Json:
-    """Where the node's figure goes, and what was measured beside it."""
-    return {
-        "namespaces": breakdown.namespaces(data),
-        "totals": breakdown.totals(data),
-        "secondaries": breakdown.secondaries(data, bundle.manifest.seed, context.planned_secondaries(bundle)),
-        "units": breakdown.units(data),
-        "kepler": breakdown.kepler(data),
-        "incomplete": breakdown.incomplete(data),
-    }
+def _refuse_unknown(outcome: str, measured: Measured) -> None:
+    known = sorted({one.name for one in measured.outcomes})
+    if known and outcome not in known:
+        raise LabError(f"no window has the outcome {outcome!r}; there are: {', '.join(known)}")
 
 
 def _without(data: table.Table, wanted: Deviations | None) -> table.Table:
@@ -167,7 +173,7 @@ def _without(data: table.Table, wanted: Deviations | None) -> table.Table:
     return data
 
 
-def _runs(bundle: Bundle, data: table.Table) -> list[Json]:
+def _runs(bundle: Bundle, data: table.Table) -> list[RunResult]:
     """Every recorded run of both arms in its order, those too that do not count."""
     counted = {run.run_id for run in data.runs}
     own = [run for run in bundle.runs if run.arm in data.arms]
@@ -176,26 +182,27 @@ def _runs(bundle: Bundle, data: table.Table) -> list[Json]:
     for number, run in enumerate(own, start=1):
         known = data.get(run, data.outcome)
         rows.append(
-            {
-                "position": number,
-                "run": run.run_id,
-                "pair": str(run.block),
-                "arm": run.arm,
-                "counts": run.run_id in counted,
-                "flags": list(run.flags),
-                "figure": figure(None, unit, nothing) if known is None else answer.measured(known),
-                "gate": runlog.gate(runlog.read(bundle, run)),
-            }
+            RunResult(
+                position=number,
+                run=run.run_id,
+                pair=str(run.block),
+                arm=run.arm,
+                counts=run.run_id in counted,
+                flags=list(run.flags),
+                figure=figure(None, unit, nothing) if known is None else answer.measured(known),
+                gate=runlog.gate(runlog.read(bundle, run)),
+            )
         )
     return rows
 
 
-def _per_commit(first: Json, data: table.Table) -> Json | None:
+def _per_commit(first: Primary, data: table.Table) -> ResultFigure | None:
     """The primary difference spread over the commits of a window, where every window had equally many."""
     commits = {run.commits for run in data.runs}
-    estimate = first["estimate"]
-    if estimate["value"] is None or len(commits) != 1 or commits == {0}:
+    estimate = first.estimate
+    if estimate.value is None or len(commits) != 1 or commits == {0}:
         return None
     each = commits.pop()
-    value, low, high = (bound if bound is None else bound / each for bound in (estimate[k] for k in _BOUNDS))
-    return figure(value, f"{estimate['unit']} per commit", estimate["source"], low, high)
+    bounds = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (bound if bound is None else bound / each for bound in bounds)
+    return figure(value, f"{estimate.unit} per commit", estimate.source, low, high)

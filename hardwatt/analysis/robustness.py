@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardwatt.analysis import order, paired, resample, serial, signedrank, ties
-from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, Json, figure, of_estimate
+from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, figure, of_estimate
 from hardwatt.analysis.paired import Estimate
+from hardwatt.analysis.sections import Check, Robust
 from hardwatt.analysis.table import Pair, Table, noise, signed_places, vector
 from hardwatt.instruments.figure import Figure
 
 Floats = NDArray[np.float64]
 
 
-def robustness(table: Table, seed: int, level: float = paired.LEVEL) -> list[Json]:
+def robustness(table: Table, seed: int, level: float = paired.LEVEL) -> list[Robust]:
     """Other estimators and tests, order, trend and memory, from six pairs on; empty below."""
     values = vector(table, table.outcome)
     if values is None or values.size < FEWEST_FOR_A_TEST:
@@ -28,7 +29,7 @@ def robustness(table: Table, seed: int, level: float = paired.LEVEL) -> list[Jso
     signed = signed_places(table, table.outcome)
     flips = resample.sign_flip(values, seed, noise(table, table.outcome))
     for name, test in (("Sign flips", flips), ("Wilcoxon", signedrank.wilcoxon(signed))):
-        rows.append({"name": name, "figure": figure(test.p, "1", "p-value, two-sided"), "method": test.method})
+        rows.append(Robust(name, figure(test.p, "1", "p-value, two-sided"), test.method))
     rows += _sizes(values, signed)
     rows += _subsets(table, sample, level)
     rows += _places(table, values, sample, level)
@@ -37,7 +38,7 @@ def robustness(table: Table, seed: int, level: float = paired.LEVEL) -> list[Jso
     return rows
 
 
-def memory_check(table: Table) -> list[Json]:
+def memory_check(table: Table) -> list[Check]:
     """Say whether neighbouring pairs are independent enough for the interval; nothing below six pairs."""
     values = vector(table, table.outcome)
     if values is None or values.size < FEWEST_FOR_A_TEST:
@@ -45,30 +46,26 @@ def memory_check(table: Table) -> list[Json]:
     rho = serial.lag_one(values)
     name = "neighbouring pairs are independent enough (lag-1 autocorrelation within 0.3)"
     if rho is None or not serial.worrying(rho):
-        return [{"name": name, "status": "ok", "detail": ""}]
+        return [Check(name, "ok", "")]
     detail = f"lag-1 autocorrelation {rho:.2f}: read the block bootstrap under robustness beside the interval"
-    return [{"name": name, "status": "warning", "detail": detail}]
+    return [Check(name, "warning", detail)]
 
 
-def _estimated(name: str, estimate: Estimate, sample: Figure, unit: str = "") -> Json:
+def _estimated(name: str, estimate: Estimate, sample: Figure, unit: str = "") -> Robust:
     method = f"{estimate.method}; level {estimate.level:.1%}".replace("%", " %")
-    return {"name": name, "figure": of_estimate(estimate, unit or sample.unit, sample.source), "method": method}
+    return Robust(name, of_estimate(estimate, unit or sample.unit, sample.source), method)
 
 
-def _sizes(values: Floats, signed: NDArray[np.int_]) -> list[Json]:
+def _sizes(values: Floats, signed: NDArray[np.int_]) -> list[Robust]:
     size = float(values.mean()) / float(values.std(ddof=1)) if ties.varies(values) else None
     r = figure(signedrank.rank_biserial(signed), "1", "matched-pairs rank-biserial correlation")
     return [
-        {
-            "name": "Cohen's d_z",
-            "figure": figure(size, "1", "mean over standard deviation"),
-            "method": "mean(d)/sd(d)",
-        },
-        {"name": "Rank-biserial correlation", "figure": r, "method": "(W+ - W-) / (n(n+1)/2)"},
+        Robust("Cohen's d_z", figure(size, "1", "mean over standard deviation"), "mean(d)/sd(d)"),
+        Robust("Rank-biserial correlation", r, "(W+ - W-) / (n(n+1)/2)"),
     ]
 
 
-def _subsets(table: Table, sample: Figure, level: float) -> Iterator[Json]:
+def _subsets(table: Table, sample: Figure, level: float) -> Iterator[Robust]:
     """The mean difference without pairs that were repeated, and without pairs that carry a flag."""
     for name, left_out in (("Without repeated pairs", repeated), ("Without flagged windows", flagged)):
         kept = tuple(pair for pair in table.pairs if not left_out(pair))
@@ -77,8 +74,7 @@ def _subsets(table: Table, sample: Figure, level: float) -> Iterator[Json]:
         gone = len(table.pairs) - len(kept)
         values = vector(replace(table, pairs=kept), table.outcome) if kept else None
         if values is None:
-            empty = figure(None, sample.unit, sample.source)
-            yield {"name": name, "figure": empty, "method": "no pair is left"}
+            yield Robust(name, figure(None, sample.unit, sample.source), "no pair is left")
             continue
         estimate = paired.mean_difference(values, level)
         yield _estimated(name, replace(estimate, method=f"{estimate.method}; {gone} left out"), sample)
@@ -94,7 +90,7 @@ def flagged(pair: Pair) -> bool:
     return any(run.flags for run in pair.runs.values())
 
 
-def _places(table: Table, values: Floats, sample: Figure, level: float) -> Iterator[Json]:
+def _places(table: Table, values: Floats, sample: Figure, level: float) -> Iterator[Robust]:
     first, second = (np.array([table.primary(pair.runs[arm]).value for pair in table.pairs]) for arm in table.arms)
     split = order.crossover(values, first + second, [pair.order == table.arms for pair in table.pairs], level)
     rows = (
@@ -105,22 +101,22 @@ def _places(table: Table, values: Floats, sample: Figure, level: float) -> Itera
     for name, estimate in rows:
         if estimate is None:
             method = "needs two pairs in each order"
-            yield {"name": name, "figure": figure(None, sample.unit, sample.source), "method": method}
+            yield Robust(name, figure(None, sample.unit, sample.source), method)
         else:
             yield _estimated(name, estimate, sample)
 
 
-def _trends(table: Table, values: Floats, sample: Figure, level: float) -> Iterator[Json]:
+def _trends(table: Table, values: Floats, sample: Figure, level: float) -> Iterator[Robust]:
     yield _estimated("Trend of the differences", order.theil_sen(values, level=level), sample, f"{sample.unit} by pair")
     runs = np.array([table.primary(run).value for run in table.runs])
     yield _estimated("Drift of the windows", order.theil_sen(runs, level=level), sample, f"{sample.unit} by window")
 
 
-def _memory(values: Floats, sample: Figure, level: float, seed: int) -> Iterator[Json]:
+def _memory(values: Floats, sample: Figure, level: float, seed: int) -> Iterator[Robust]:
     rho = serial.lag_one(values)
     source = "lag-1 autocorrelation of the differences"
     method = "above 0.3 in size, pairs are not independent"
-    yield {"name": "Autocorrelation", "figure": figure(rho, "1", source), "method": method}
+    yield Robust("Autocorrelation", figure(rho, "1", source), method)
     if serial.worrying(rho):
         yield _estimated("Block bootstrap", serial.block_bootstrap(values, level, seed), sample)
         yield _estimated("Newey-West interval", serial.hac_interval(values, level), sample)

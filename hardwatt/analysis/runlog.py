@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
+from hardwatt.analysis.bundle_sections import DeliveryResult, Gate
 from hardwatt.analysis.figures import Json, count, figure
+from hardwatt.analysis.sections import Check, ResultFigure
 from hardwatt.analysis.table import Table
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
@@ -22,19 +25,19 @@ def read(bundle: Bundle, run: Run) -> Json:
     return found if isinstance(found, dict) else {}
 
 
-def gate(notes: Json) -> Json | None:
+def gate(notes: Json) -> Gate | None:
     """How long the run waited to start, and how busy the node was then and at its baseline."""
     passed = notes.get("gate")
     if not passed:
         return None
-    return {
-        "waited": figure(float(passed["waited_seconds"]), "s", _GATE),
-        "cores": figure(float(passed["cores"]), "CPU-seconds per second", _GATE),
-        "baseline": figure(float(passed["baseline_cores"]), "CPU-seconds per second", _GATE),
-    }
+    return Gate(
+        waited=figure(float(passed["waited_seconds"]), "s", _GATE),
+        cores=figure(float(passed["cores"]), "CPU-seconds per second", _GATE),
+        baseline=figure(float(passed["baseline_cores"]), "CPU-seconds per second", _GATE),
+    )
 
 
-def fetches(bundle: Bundle, table: Table) -> dict[str, Json]:
+def fetches(bundle: Bundle, table: Table) -> dict[str, dict[str, ResultFigure]]:
     """Arm to fetches inside its windows by the name of the key: ``runner``, ``flux``, ``controller``."""
     counted: dict[str, Counter[str]] = {arm: Counter() for arm in table.arms}
     for run in table.runs:
@@ -45,14 +48,14 @@ def fetches(bundle: Bundle, table: Table) -> dict[str, Json]:
     }
 
 
-def runner_check(fetched: dict[str, Json], delivery: Json) -> list[Json]:
+def runner_check(fetched: Mapping[str, Mapping[str, ResultFigure]], delivery: DeliveryResult) -> list[Check]:
     """Compare fetches under the CI job's key with commits, in arms where the job fetched at all."""
     rows = []
     for arm, keys in fetched.items():
         if "runner" not in keys:
             continue
-        got, wanted = keys["runner"]["value"], delivery["arms"][arm]["commits"]["value"]
+        got, wanted = keys["runner"].value, delivery.arms[arm].commits.value
         name = f"one fetch for each commit under the CI job's own key, {arm}"
         detail = f"{got} fetches, {wanted} commits"
-        rows.append({"name": name, "status": "ok" if got == wanted else "warning", "detail": detail})
+        rows.append(Check(name, "ok" if got == wanted else "warning", detail))
     return rows

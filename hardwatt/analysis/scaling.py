@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from hardwatt.analysis import order, paired, ties
-from hardwatt.analysis.figures import Json, count, figure, of_estimate
+from hardwatt.analysis.bundle_sections import LevelMean, Scaling
+from hardwatt.analysis.figures import count, figure, of_estimate
 from hardwatt.analysis.table import complete
 from hardwatt.bundle.model import Run
 
@@ -48,7 +49,7 @@ def scaling(
     figures: Mapping[tuple[str, str], Any],
     arms: Sequence[str],
     asked: tuple[str, float],
-) -> Json | None:
+) -> Scaling | None:
     """Slope of an outcome over a factor that is a number; *asked* is (outcome, level of the interval).
 
     ``None`` where no factor is one, or no block is complete.
@@ -67,19 +68,19 @@ def scaling(
     slope = order.theil_sen(centred, np.tile(x, len(blocks)), level)
     by_block = paired.mean_difference([np.polyfit(x, row, 1)[0] for row in y], level)
     unit = f"{sample.unit} per {name}"
-    return {
-        "factor": name,
-        "blocks": count(len(blocks), "blocks", "runs table of the bundle"),
-        "levels": [
-            {
-                "arm": arm,
-                "level": figure(numbers[arm], name, "plan"),
-                "mean": of_estimate(paired.mean_difference(y[:, k], level), sample.unit, sample.source),
-            }
+    return Scaling(
+        factor=name,
+        blocks=count(len(blocks), "blocks", "runs table of the bundle"),
+        levels=[
+            LevelMean(
+                arm=arm,
+                level=figure(numbers[arm], name, "plan"),
+                mean=of_estimate(paired.mean_difference(y[:, k], level), sample.unit, sample.source),
+            )
             for k, arm in enumerate(numbers)
         ],
-        "slope": of_estimate(slope, unit, sample.source),
-        "method": f"{slope.method}, blocks centred",
-        "by_block": of_estimate(by_block, unit, sample.source),
-        "by_block_method": f"mean of the blocks' least-squares slopes, t interval, {len(blocks) - 1} degrees",
-    }
+        slope=of_estimate(slope, unit, sample.source),
+        method=f"{slope.method}, blocks centred",
+        by_block=of_estimate(by_block, unit, sample.source),
+        by_block_method=f"mean of the blocks' least-squares slopes, t interval, {len(blocks) - 1} degrees",
+    )

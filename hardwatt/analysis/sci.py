@@ -17,8 +17,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hardwatt.analysis import paired
-from hardwatt.analysis.figures import Json, figure
+from hardwatt.analysis.bundle_sections import SciResult, SciRow
+from hardwatt.analysis.figures import figure
 from hardwatt.analysis.paired import Estimate
+from hardwatt.analysis.sections import ByArm, ResultFigure
 from hardwatt.analysis.table import Table
 from hardwatt.core.errors import LabError, SettingsError
 
@@ -55,7 +57,7 @@ class Value(BaseModel):
         """The upper bound, or the value where none is known."""
         return self.value if self.high is None else self.high
 
-    def figure(self) -> Json:
+    def figure(self) -> ResultFigure:
         """Return the input as results.json holds it."""
         return figure(self.value, self.unit, self.source, self.low, self.high)
 
@@ -115,7 +117,7 @@ def operational_grams(joules: float, intensity: float, pue: float = 1.0) -> floa
     return joules / JOULES_PER_KWH * pue * intensity
 
 
-def section(table: Table, given: Sci, floor_watts: float | None, modelled: bool, level: float) -> Json | None:
+def section(table: Table, given: Sci, floor_watts: float | None, modelled: bool, level: float) -> SciResult | None:
     """SCI of both arms and of their difference, by deployment and by application-hour.
 
     ``None`` where the energy of a window is missing. *floor_watts* is what the node draws with idle processors,
@@ -126,12 +128,12 @@ def section(table: Table, given: Sci, floor_watts: float | None, modelled: bool,
         return None
     parts = {arm: _arm(table, arm, [one.value for one in columns[arm]], floor_watts) for arm in table.arms}
     rows = [row for unit in ("deployment", "application-hour") if (row := _row(table, parts, unit, given, level))]
-    return {
-        "rows": rows,
-        "settings": {name: getattr(given, name).figure() for name in _UNITS},
-        "floor": figure(floor_watts, "W", "power model" if floor_watts is not None else "not known"),
-        "says": _says(modelled, floor_watts),
-    }
+    return SciResult(
+        rows=rows,
+        settings={name: getattr(given, name).figure() for name in _UNITS},
+        floor=figure(floor_watts, "W", "power model" if floor_watts is not None else "not known"),
+        says=_says(modelled, floor_watts),
+    )
 
 
 def _says(modelled: bool, floor: float | None) -> str:
@@ -162,20 +164,18 @@ def _arm(table: Table, arm: str, joules: Sequence[float], floor: float | None) -
     return _Arm(joules, [run.seconds for run in runs], [float(run.ready) for run in runs], floor)
 
 
-def _row(table: Table, parts: Mapping[str, _Arm], unit: str, given: Sci, level: float) -> Json | None:
+def _row(table: Table, parts: Mapping[str, _Arm], unit: str, given: Sci, level: float) -> SciRow | None:
     """One unit R: both kinds of energy, both arms; ``None`` where a window has none of the unit."""
     if any((part.units[unit] <= 0).any() for part in parts.values()):
         return None
-    kinds: dict[str, Json | None] = {}
-    for kind in ("reserved", "marginal"):
-        if any(kind not in part.joules for part in parts.values()):
-            kinds[kind] = None
-            continue
-        grams = {arm: _by_window(part, kind, unit, given) for arm, part in parts.items()}
-        kinds[kind] = {arm: _bounded(value, unit, level) for arm, value in grams.items()}
+
+    def by_arm(kind: str) -> ByArm:
+        return {arm: _bounded(_by_window(part, kind, unit, given), unit, level) for arm, part in parts.items()}
+
+    marginal = by_arm("marginal") if all("marginal" in part.joules for part in parts.values()) else None
     first, second = (parts[arm] for arm in table.arms)
     change = _by_window(second, "reserved", unit, given) - _by_window(first, "reserved", unit, given)
-    return {"per": unit, **kinds, "difference": _bounded(change, unit, level)}
+    return SciRow(unit, by_arm("reserved"), marginal, _bounded(change, unit, level))
 
 
 def _by_window(part: _Arm, kind: str, unit: str, given: Sci) -> Any:
@@ -191,7 +191,7 @@ def _by_window(part: _Arm, kind: str, unit: str, given: Sci) -> Any:
     return np.column_stack(rows)
 
 
-def _bounded(grams: Any, unit: str, level: float) -> Json:
+def _bounded(grams: Any, unit: str, level: float) -> ResultFigure:
     """Mean with its interval; the outer bounds of the settings' bounds."""
     estimates: list[Estimate] = [paired.mean_difference(grams[:, k], level) for k in range(3)]
     lows = [one.low for one in estimates if one.low is not None]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+from hardwatt.analysis.sections import ResultFigure
 
 MOST_DECIMALS = 6
 MINUS = "\N{MINUS SIGN}"
@@ -41,31 +42,31 @@ def number(value: float, places: int, sign: bool = False) -> str:
     return (MINUS if value < 0 else "+" if sign else "") + text
 
 
-def shared(figures: Iterable[Mapping[str, Any]]) -> int:
+def shared(figures: Iterable[ResultFigure]) -> int:
     """Digits after the point for figures that stand below each other: as few as any of them has."""
-    known = [decimals(f["value"], f["low"], f["high"]) for f in figures if f["value"] is not None]
+    known = [decimals(f.value, f.low, f.high) for f in figures if f.value is not None]
     return min((places for places in known if places), default=0)
 
 
-def point(figure: Mapping[str, Any], sign: bool = False, places: int | None = None) -> str:
+def point(figure: ResultFigure, sign: bool = False, places: int | None = None) -> str:
     """Write the value of a figure without its unit, with its own digits unless *places* are given."""
-    value = figure["value"]
+    value = figure.value
     if value is None:
         return "not measured"
-    own = decimals(value, figure.get("low"), figure.get("high"))
+    own = decimals(value, figure.low, figure.high)
     if 0 < abs(value) < 10.0**-MOST_DECIMALS / 2 and own == MOST_DECIMALS:
         return f"under {10.0**-MOST_DECIMALS:.{MOST_DECIMALS}f}"
     return number(value, own if places is None or value == 0 else places, sign=sign)
 
 
-def size(figure: Mapping[str, Any]) -> str:
+def size(figure: ResultFigure) -> str:
     """Write how large the value is, for a sentence that says "more" or "less" itself."""
     return point(figure).removeprefix(MINUS)
 
 
-def interval(figure: Mapping[str, Any], sign: bool = False, places: int | None = None) -> str:
+def interval(figure: ResultFigure, sign: bool = False, places: int | None = None) -> str:
     """Write the interval of a figure as ``low to high``, or an empty text where it has none to show."""
-    value, low, high = figure["value"], figure.get("low"), figure.get("high")
+    value, low, high = figure.value, figure.low, figure.high
     if value is None or low is None or high is None:
         return ""
     digits = decimals(value, low, high) if places is None else places
@@ -73,20 +74,20 @@ def interval(figure: Mapping[str, Any], sign: bool = False, places: int | None =
     return " to ".join(ends) if ends[0] != ends[1] else ""
 
 
-def unit(figure: Mapping[str, Any]) -> str:
+def unit(figure: ResultFigure) -> str:
     """Write the unit; of exactly one counted thing in the singular."""
-    name = str(figure["unit"])
-    if figure["value"] != 1 or name not in PLURALS:
+    name = figure.unit
+    if figure.value != 1 or name not in PLURALS:
         return name
     return PLURALS[name]
 
 
-def plain(figure: Mapping[str, Any], sign: bool = False) -> str:
+def plain(figure: ResultFigure, sign: bool = False) -> str:
     """Write value and unit, for Markdown and for alt texts."""
-    if figure["value"] is None:
+    if figure.value is None:
         return "not measured"
     written = point(figure, sign=sign)
-    return written if figure["unit"] == "1" else f"{written} {unit(figure)}"
+    return written if figure.unit == "1" else f"{written} {unit(figure)}"
 
 
 def machine(value: float) -> str:

@@ -7,14 +7,19 @@ its size on a phone, which a scaled picture would not.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hardwatt.analysis.bundle_sections import RunResult
+from hardwatt.analysis.figures import known
+from hardwatt.analysis.model import Results, TableResults
+from hardwatt.analysis.sections import ResultFigure
 from hardwatt.report.numbers import number
 
 WIDE, NARROW = 760, 340
-Figure = Mapping[str, Any]
+Rendered = Results | TableResults
+"""Results that become a page with plots."""
 
 
 @dataclass(frozen=True)
@@ -97,84 +102,94 @@ def _row_height(rows: int) -> float:
     return max(14.0, min(34.0, 620 / max(1, rows)))
 
 
-def pairs(results: Mapping[str, Any], width: int) -> Plot | None:
+def pairs(results: Rendered, width: int) -> Plot | None:
     """Every pair: a row each, both arms on one axis. ``None`` without a complete pair."""
-    rows = results["pairs"]
+    rows = results.pairs
     if not rows:
         return None
-    names = list(rows[0]["values"])
+    names = list(rows[0].values)
     left, top, step = 64, 14, _row_height(len(rows))
-    first = results["primary"]["estimate"]
-    scale = Scale.over((row["values"][name]["value"] for row in rows for name in names), left + 8, width - 16)
+    first = results.primary.estimate
+    scale = Scale.over((known(row.values[name]) for row in rows for name in names), left + 8, width - 16)
     laid = []
     for index, row in enumerate(rows):
         y = top + step * (index + 0.5)
-        marks = [_mark(scale, row["values"][name], y, name, f"pair {row['pair']}, {name}") for name in names]
-        laid.append({"label": row["pair"], "y": y, "marks": marks})
+        marks = [_mark(scale, row.values[name], y, name, f"pair {row.pair}, {name}") for name in names]
+        laid.append({"label": row.pair, "y": y, "marks": marks})
     height = top + step * len(rows) + 46
-    return Plot(width, height, scale, scale.ticks(_wanted(width)), first["unit"], first["source"], rows=laid)
+    return Plot(width, height, scale, scale.ticks(_wanted(width)), first.unit, first.source, rows=laid)
 
 
-def _mark(scale: Scale, figure: Figure, y: float, arm: str, what: str) -> Mark:
-    value = figure["value"]
-    return Mark(scale.at(value), round(y, 2), arm, f"{what}: {number(value, 3)} {figure['unit']}")
+def _mark(scale: Scale, figure: ResultFigure, y: float, arm: str, what: str) -> Mark:
+    value = known(figure)
+    return Mark(scale.at(value), round(y, 2), arm, f"{what}: {number(value, 3)} {figure.unit}")
 
 
-def changes(results: Mapping[str, Any], width: int) -> Plot | None:
+def changes(results: Rendered, width: int) -> Plot | None:
     """The differences of the pairs around zero, and their mean with its interval below. ``None`` without a pair."""
-    rows, estimate = results["pairs"], results["primary"]["estimate"]
+    rows, estimate = results.pairs, results.primary.estimate
     if not rows:
         return None
     left, top, step = 64, 14, _row_height(len(rows))
-    bounds = [estimate["low"], estimate["high"], estimate["value"], 0.0]
-    values = [row["difference"]["value"] for row in rows]
+    bounds = [estimate.low, estimate.high, estimate.value, 0.0]
+    values = [known(row.difference) for row in rows]
     scale = Scale.over([*values, *(b for b in bounds if b is not None)], left + 8, width - 16)
     laid = [
         {
-            "label": row["pair"],
-            "mark": _mark(scale, row["difference"], top + step * (i + 0.5), "", f"pair {row['pair']}"),
+            "label": row.pair,
+            "mark": _mark(scale, row.difference, top + step * (i + 0.5), "", f"pair {row.pair}"),
         }
         for i, row in enumerate(rows)
     ]
     y = top + step * len(rows) + 22
-    ends = [scale.at(b) if b is not None else None for b in (estimate["low"], estimate["high"])]
-    summary = {"y": y, "x": scale.at(estimate["value"]), "low": ends[0], "high": ends[1], "zero": scale.at(0.0)}
+    ends = [scale.at(b) if b is not None else None for b in (estimate.low, estimate.high)]
+    summary = {"y": y, "x": scale.at(known(estimate)), "low": ends[0], "high": ends[1], "zero": scale.at(0.0)}
     return Plot(
         width,
         y + 66,
         scale,
         scale.ticks(_wanted(width)),
-        estimate["unit"],
-        estimate["source"],
+        estimate.unit,
+        estimate.source,
         rows=laid,
         extra=summary,
     )
 
 
-def sequence(results: Mapping[str, Any], width: int) -> Plot | None:
+def sequence(results: Rendered, width: int) -> Plot | None:
     """The runs in the order in which they were made: drift would show here. Those that do not count are crosses.
 
     ``None`` where no run has a figure, and for somebody's table, whose rows are in no known order.
     """
-    runs = results.get("runs", [])
+    runs = recorded(results)
     left, top, bottom = 56, 12, 190
-    known = [run["figure"]["value"] for run in runs if run["figure"]["value"] is not None]
-    if not known:
+    values = [run.figure.value for run in runs if run.figure.value is not None]
+    if not values:
         return None
-    scale = Scale.over(known, bottom, top)
+    scale = Scale.over(values, bottom, top)
     across = columns(len(runs), left, width)
     marks, crosses = [], []
     for run, x in zip(runs, across, strict=True):
-        value, what = run["figure"]["value"], f"run {run['position']}, {run['arm']}"
-        if run["counts"]:
-            text = f"{what}: {number(value, 3)} {run['figure']['unit']}"
-            marks.append(Mark(x, scale.at(value), run["arm"], text))
+        value, what = run.figure.value, f"run {run.position}, {run.arm}"
+        if run.counts and value is not None:
+            text = f"{what}: {number(value, 3)} {run.figure.unit}"
+            marks.append(Mark(x, scale.at(value), run.arm, text))
         else:
             y = bottom - 8.0 if value is None else scale.at(value)
-            crosses.append(Mark(x, y, run["arm"], f"{what}: does not count"))
-    figure = results["primary"]["estimate"]
+            crosses.append(Mark(x, y, run.arm, f"{what}: does not count"))
+    figure = results.primary.estimate
     extra = {"bottom": bottom, "left": left, "places": places(runs, across, width), "crosses": crosses}
-    return Plot(width, bottom + 44, scale, scale.ticks(4), figure["unit"], figure["source"], marks=marks, extra=extra)
+    return Plot(width, bottom + 44, scale, scale.ticks(4), figure.unit, figure.source, marks=marks, extra=extra)
+
+
+def arm_names(results: Rendered) -> list[str]:
+    """Return the names of the arms in their order."""
+    return [arm.name for arm in results.arms] if isinstance(results, Results) else results.arms
+
+
+def recorded(results: Rendered) -> list[RunResult]:
+    """Return the recorded runs of a bundle; none of a table."""
+    return results.runs if isinstance(results, Results) else []
 
 
 def columns(count: int, left: float, width: int) -> list[float]:
@@ -183,28 +198,27 @@ def columns(count: int, left: float, width: int) -> list[float]:
     return [round(left + gap * (i + 0.5), 2) for i in range(count)]
 
 
-def places(runs: Sequence[Mapping[str, Any]], across: Sequence[float], width: int) -> list[Tick]:
+def places(runs: Sequence[RunResult], across: Sequence[float], width: int) -> list[Tick]:
     """Numbers of the runs below their columns, as many as there is room for."""
     every = max(1, math.ceil(len(runs) / (_wanted(width) * 2)))
-    return [Tick(x, str(run["position"])) for x, run in list(zip(across, runs, strict=True))[::every]]
+    return [Tick(x, str(run.position)) for x, run in list(zip(across, runs, strict=True))[::every]]
 
 
-def ready(results: Mapping[str, Any], width: int) -> Plot | None:
+def ready(results: Rendered, width: int) -> Plot | None:
     """Commit to Ready: every revision of every window, one row per arm. ``None`` without any."""
-    rows = results["delivery"]["commits"] if "delivery" in results else []
-    if not rows:
+    if not isinstance(results, Results) or not (rows := results.delivery.commits):
         return None
-    names = [arm["name"] for arm in results["arms"]]
+    names = [arm.name for arm in results.arms]
     left, top, step = 64, 10, 58.0
-    scale = Scale.over([0.0, *(row["figure"]["value"] for row in rows)], left + 8, width - 16)
+    scale = Scale.over([0.0, *(known(row.figure) for row in rows)], left + 8, width - 16)
     marks = []
     for lane, name in enumerate(names):
-        own: Sequence[Mapping[str, Any]] = [row for row in rows if row["arm"] == name]
+        own = [row for row in rows if row.arm == name]
         for index, row in enumerate(own):
             # Dots are spread over the lane in their order, so that equal times stay visible.
             y = top + step * lane + 12 + (step - 24) * ((index * 7) % 11) / 10
-            marks.append(_mark(scale, row["figure"], y, name, f"{row['run']}, commit {row['commit']}"))
+            marks.append(_mark(scale, row.figure, y, name, f"{row.run}, commit {row.commit}"))
     lanes = [{"label": name, "y": top + step * (i + 0.5)} for i, name in enumerate(names)]
-    figure = rows[0]["figure"]
+    figure = rows[0].figure
     height = top + step * len(names) + 46
-    return Plot(width, height, scale, scale.ticks(_wanted(width)), figure["unit"], figure["source"], marks, lanes)
+    return Plot(width, height, scale, scale.ticks(_wanted(width)), figure.unit, figure.source, marks, lanes)

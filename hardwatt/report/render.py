@@ -9,13 +9,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from hardwatt.analysis.comparison import compare
+from hardwatt.analysis.contract import parse
 from hardwatt.analysis.deviations import Deviations
 from hardwatt.analysis.external_table import TableRequest, analyse_table
+from hardwatt.analysis.model import Comparison, Results, TableResults
 from hardwatt.analysis.results import analyse, destination
 from hardwatt.core.files import read_json, write_atomic
 from hardwatt.report import numbers, plots, spread
-
-Results = Mapping[str, Any]
 
 
 def report(
@@ -38,7 +38,8 @@ def report(
 
 def write(folder: Path) -> Path:
     """Render the results.json of *folder* beside it, and return report.html."""
-    results = read_json(folder / "results.json")
+    file = folder / "results.json"
+    results = parse(Results, read_json(file), str(file))
     write_atomic(folder / "report.md", markdown(results))
     page = folder / "report.html"
     write_atomic(page, html(results))
@@ -51,7 +52,8 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
     Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.comparison.compare` does.
     """
     compare(paths, output)
-    found = read_json(output / "compare.json")
+    file = output / "compare.json"
+    found = parse(Comparison, read_json(file), str(file))
     environment = _environment()
     css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
     write_atomic(output / "compare.md", environment.get_template("compare.md.j2").render(c=found) + "\n")
@@ -66,32 +68,33 @@ def table(path: Path | str, asked: TableRequest | None = None, *, output: Path) 
     Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.external_table.analyse_table` does.
     """
     analyse_table(path, asked, output)
-    results = read_json(output / "results.json")
+    file = output / "results.json"
+    results = parse(TableResults, read_json(file), str(file))
     write_atomic(output / "report.md", _environment().get_template("table.md.j2").render(r=results) + "\n")
     page = output / "report.html"
-    write_atomic(page, _page("table.html.j2", results, results["arms"][:2]))
+    write_atomic(page, _page("table.html.j2", results))
     return page
 
 
-def html(results: Results) -> str:
-    """Return the page: inline style and pictures, no script, no request."""
-    return _page("report.html.j2", results, _names(results))
+def html(results: Results | Mapping[str, Any]) -> str:
+    """Return the page: inline style and pictures, no script, no request.
+
+    Raises `hardwatt.core.errors.LabError` if *results* are not as their schema demands.
+    """
+    return _page("report.html.j2", parse(Results, results))
 
 
-def _page(template: str, results: Results, names: Sequence[str]) -> str:
+def _page(template: str, results: plots.Rendered) -> str:
     environment = _environment()
     css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
     page = environment.get_template(template)
-    return page.render(r=results, names=names, css=css, plots=_plots(results)) + "\n"
+    return page.render(r=results, names=plots.arm_names(results)[:2], css=css, plots=_plots(results)) + "\n"
 
 
-def markdown(results: Results) -> str:
-    """Return the Markdown twin: the same tables without pictures."""
-    return _environment().get_template("report.md.j2").render(r=results, names=_names(results)) + "\n"
-
-
-def _names(results: Results) -> list[str]:
-    return [arm["name"] for arm in results["arms"]]
+def markdown(results: Results | Mapping[str, Any]) -> str:
+    """Return the Markdown twin: the same tables without pictures; raises as `html` does."""
+    typed = parse(Results, results)
+    return _environment().get_template("report.md.j2").render(r=typed, names=plots.arm_names(typed)) + "\n"
 
 
 def _environment() -> Environment:
@@ -133,7 +136,7 @@ _PLOTS = {
 }
 
 
-def _plots(results: Results) -> dict[str, list[tuple[str, plots.Plot]]]:
+def _plots(results: plots.Rendered) -> dict[str, list[tuple[str, plots.Plot]]]:
     """Each plot for a wide and a narrow screen; an empty list where there is nothing to draw."""
     widths = (("wide", plots.WIDE), ("narrow", plots.NARROW))
     return {

@@ -14,11 +14,13 @@ import jsonschema
 import pytest
 import yaml
 
+from hardwatt.analysis import contract
 from hardwatt.analysis.comparison import side_by_side
 from hardwatt.analysis.deviations import Deviations
 from hardwatt.analysis.external_table import analyse_table
 from hardwatt.analysis.figures import text
-from hardwatt.analysis.results import analyse
+from hardwatt.analysis.model import Results
+from hardwatt.analysis.results import analyse, analysed
 from hardwatt.bundle.model import Provenance, Run
 from hardwatt.bundle.writer import Writer
 from hardwatt.testing.synthetic_bundle import Truth
@@ -75,6 +77,33 @@ def test_results_of_a_table_are_as_their_schema_says(tmp_path: Path) -> None:
     lines += [f"{b},{arm},{b * (k + 1) % 5 + k},{b}" for b in range(1, 9) for k, arm in enumerate("abc")]
     (tmp_path / "t.csv").write_text("\n".join(lines))
     check(analyse_table(tmp_path / "t.csv"), "table")
+
+
+@pytest.mark.parametrize("name", list(contract.KINDS))
+def test_a_schema_file_is_what_the_types_give(name: str) -> None:
+    file = DATA / f"{name}.schema.json"
+    assert file.read_text() == contract.schema_text(name), "run: python -m hardwatt.analysis.contract"
+
+
+@pytest.mark.parametrize("name", list(contract.KINDS))
+def test_every_object_of_a_schema_is_closed(name: str) -> None:
+    """No key is optional, and an object has either named keys or values of one type."""
+    schema = contract.schema(name)
+    sections = [schema, *schema["$defs"].values()]
+    assert len(sections) > 4
+    for section in sections:
+        assert section["additionalProperties"] is False
+        assert section["required"] == list(section["properties"])
+        for field in section["properties"].values():
+            if field.get("type") == "object":
+                assert field["additionalProperties"] not in (True, {}), field
+
+
+def test_typed_results_and_their_json_are_the_same(eight: Truth, eight_results: dict[str, Any]) -> None:
+    typed = analysed(eight.path)
+    assert contract.parse(Results, contract.as_json(typed)) == typed
+    assert text(typed) == text(eight_results)
+    assert text(contract.parse(Results, json.loads(text(typed)))) == text(typed)
 
 
 def test_the_schema_refuses_a_bare_number(three_results: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from hardwatt.analysis.multi_arm import several
 from hardwatt.analysis.order import crossover, theil_sen
 from hardwatt.analysis.paired import mean_difference
 from hardwatt.analysis.robustness import memory_check, robustness
+from hardwatt.analysis.sections import FurtherArms, ResultFigure
 from hardwatt.analysis.serial import block_bootstrap, hac_error, hac_interval, lag_one
 from hardwatt.analysis.table import Pair, Table, build
 from hardwatt.bundle.model import Run
@@ -176,7 +177,7 @@ def test_break_even_needs_windows_that_differ() -> None:
     with pytest.raises(LabError, match="different commits by hour"):
         break_even(np.ones(9), np.full(9, 3.0), np.full(9, 0.5))
     words = section(table_of({"push": [1.0] * 6, "pull": [2.0] * 6}), 0.95)
-    assert words["word"] == "unknown" and "few commits and of many" in words["why"]
+    assert words.word == "unknown" and "few commits and of many" in words.why
 
 
 def test_the_section_of_a_table_with_different_windows() -> None:
@@ -184,9 +185,9 @@ def test_the_section_of_a_table_with_different_windows() -> None:
     rng = np.random.default_rng(1)
     push = [100.0 + c + rng.normal(0, 0.2) for c in commits]
     found = section(table_of({"push": push, "pull": [115.0] * 12}, commits=commits, seconds=1800), 0.95)
-    assert found["word"] == "above"
-    assert found["rate"]["value"] == pytest.approx(30, rel=0.05)
-    assert "pull is the cheaper one above" in found["why"]
+    assert found.word == "above"
+    assert found.rate.value == pytest.approx(30, rel=0.05)
+    assert "pull is the cheaper one above" in found.why
 
 
 def test_windows_that_differ_by_milliseconds_are_no_other_rate() -> None:
@@ -195,7 +196,7 @@ def test_windows_that_differ_by_milliseconds_are_no_other_rate() -> None:
         replace(pair, runs={arm: replace(run, t1_ms=run.t1_ms + 7 * pair.block) for arm, run in pair.runs.items()})
         for pair in table.pairs
     )
-    assert section(replace(table, pairs=late), 0.95)["word"] == "unknown"
+    assert section(replace(table, pairs=late), 0.95).word == "unknown"
 
 
 def test_contrasts_of_the_penicillin_blocks_agree_with_statsmodels() -> None:
@@ -241,16 +242,13 @@ def test_three_arms_of_a_table_become_a_section_and_two_do_not() -> None:
     plan = {"level": 0.95, "seed": 1}
     found = further_arms(runs, table.figures | others(values), list(values), "x", plan)
     assert found is not None
-    assert [row["direction"] for row in found["contrasts"]] == ["pull minus push", "idle minus push"]
-    assert found["contrasts"][0]["difference"]["value"] == pytest.approx(7 / 6)
-    assert found["blocks"]["value"] == 6
+    assert [row.direction for row in found.contrasts] == ["pull minus push", "idle minus push"]
+    assert found.contrasts[0].difference.value == pytest.approx(7 / 6)
+    assert found.blocks.value == 6
     assert further_arms(runs, table.figures, ["push", "pull"], "x", plan) is None
-    assert further_arms([], {}, list(values), "x", plan) == {
-        "blocks": {"value": 0, "unit": "blocks", "source": "runs table of the bundle", "low": 0, "high": 0},
-        "contrasts": [],
-        "f": None,
-        "friedman": None,
-    }
+    assert further_arms([], {}, list(values), "x", plan) == FurtherArms(
+        blocks=ResultFigure(0, "blocks", "runs table of the bundle", 0, 0), contrasts=[], f=None, friedman=None
+    )
 
 
 def others(values: dict[str, list[float]]) -> dict[tuple[str, str], Figure]:
@@ -259,14 +257,14 @@ def others(values: dict[str, list[float]]) -> dict[tuple[str, str], Figure]:
 
 def test_robustness_names_pairs_that_were_repeated_and_windows_that_were_flagged() -> None:
     table = table_of({"push": [1.0, 2, 3, 4, 5, 6, 7], "pull": [2.0, 4, 3, 6, 5, 8, 99]}, repeat=8)
-    rows = {row["name"]: row for row in robustness(table, 1)}
-    assert rows["Without repeated pairs"]["figure"]["value"] == pytest.approx(7 / 6)
-    assert "1 left out" in rows["Without repeated pairs"]["method"]
+    rows = {row.name: row for row in robustness(table, 1)}
+    assert rows["Without repeated pairs"].figure.value == pytest.approx(7 / 6)
+    assert "1 left out" in rows["Without repeated pairs"].method
     assert "Without flagged windows" not in rows
     first = table.pairs[0]
     flagged = {arm: replace(run, flags=("gap",)) for arm, run in first.runs.items()}
     marked = replace(table, pairs=(Pair(0, flagged), *table.pairs[1:]))
-    rows = {row["name"]: row for row in robustness(marked, 1)}
+    rows = {row.name: row for row in robustness(marked, 1)}
     assert "Without flagged windows" in rows
     assert {"Trend of the differences", "Drift of the windows"} <= set(rows)
 
@@ -274,12 +272,12 @@ def test_robustness_names_pairs_that_were_repeated_and_windows_that_were_flagged
 def test_memory_is_a_warning_and_brings_the_block_bootstrap() -> None:
     slow = [float(v) for v in np.sin(np.arange(20) / 3)]
     table = table_of({"push": [0.0] * 20, "pull": slow})
-    assert memory_check(table)[0]["status"] == "warning"
-    assert {"Block bootstrap", "Newey-West interval"} <= {row["name"] for row in robustness(table, 1)}
+    assert memory_check(table)[0].status == "warning"
+    assert {"Block bootstrap", "Newey-West interval"} <= {row.name for row in robustness(table, 1)}
     quick = [float(v) for v in np.random.default_rng(12).normal(size=20)]
     calm = table_of({"push": [0.0] * 20, "pull": quick})
-    assert memory_check(calm)[0]["status"] == "ok"
-    assert "Block bootstrap" not in {row["name"] for row in robustness(calm, 1)}
+    assert memory_check(calm)[0].status == "ok"
+    assert "Block bootstrap" not in {row.name for row in robustness(calm, 1)}
 
 
 positive = st.lists(st.floats(-100, 100).filter(lambda x: x == 0 or abs(x) > 1e-2), min_size=6, max_size=12)
@@ -317,8 +315,8 @@ def test_keplers_joules_stand_apart_and_are_not_tested() -> None:
     both = replace(table, figures=table.figures | renamed)
     assert breakdown.secondaries(both, 1) == []
     (row,) = breakdown.kepler(both)
-    assert (row["label"], row["p"]) == ("ci", None)
-    assert row["difference"]["value"] == pytest.approx(0.5)
+    assert (row.label, row.p) == ("ci", None)
+    assert row.difference.value == pytest.approx(0.5)
 
 
 def test_a_bundle_whose_blocks_have_different_commits_finds_its_break_even_rate(tmp_path: Path) -> None:

@@ -39,10 +39,10 @@ def windows(
 def test_without_noise_saving_wake_up_and_their_ratio_are_exact() -> None:
     found = off_time(DEFINITION, *windows(3, saved=0.02, wake=1.5), ARMS, (OUTCOME, 0.95))
     assert found is not None
-    assert found["saved"]["value"] == pytest.approx(0.02)
-    assert found["wake_up"]["value"] == pytest.approx(1.5)
-    assert found["seconds"]["value"] == pytest.approx(75.0)
-    assert found["saved"]["unit"] == "CPU-seconds per s"
+    assert found.saved.value == pytest.approx(0.02)
+    assert found.wake_up.value == pytest.approx(1.5)
+    assert found.seconds.value == pytest.approx(75.0)
+    assert found.saved.unit == "CPU-seconds per s"
 
 
 def test_with_noise_the_interval_holds_the_truth_as_often_as_it_says() -> None:
@@ -51,22 +51,25 @@ def test_with_noise_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         made = windows(12, saved=0.02, wake=1.5, noise=0.3, seed=seed)
         found = off_time(DEFINITION, *made, ARMS, (OUTCOME, 0.95))
         assert found is not None
-        held += found["seconds"]["low"] <= 75 <= found["seconds"]["high"]
+        low, high = found.seconds.low, found.seconds.high
+        assert low is not None and high is not None
+        held += low <= 75 <= high
     assert held / 300 == pytest.approx(0.95, abs=0.03)
 
 
 def test_one_block_gives_a_value_without_bounds() -> None:
     found = off_time(DEFINITION, *windows(1, saved=0.02, wake=1.5), ARMS, (OUTCOME, 0.95))
     assert found is not None
-    assert (found["seconds"]["value"], found["seconds"]["low"]) == (pytest.approx(75.0), None)
-    assert "do not say" in found["why"]
+    assert found.seconds.value == pytest.approx(75.0)
+    assert found.seconds.low is None
+    assert "do not say" in found.why
 
 
 def test_where_nothing_is_saved_no_off_time_pays() -> None:
     found = off_time(DEFINITION, *windows(3, saved=-0.01, wake=1.0), ARMS, (OUTCOME, 0.95))
     assert found is not None
-    assert found["seconds"]["value"] is None
-    assert "no off time pays" in found["why"]
+    assert found.seconds.value is None
+    assert "no off time pays" in found.why
 
 
 def test_a_study_without_such_arms_has_no_off_time() -> None:

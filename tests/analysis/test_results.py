@@ -16,6 +16,7 @@ import pytest
 from scipy import stats
 
 import hardwatt
+from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.deviations import Deviations
 from hardwatt.analysis.figures import figure, text
 from hardwatt.analysis.results import analyse, destination
@@ -239,7 +240,7 @@ def test_a_bundle_of_an_experiment_that_failed_is_reported_too(tmp_path: Path) -
     assert results["n"]["value"] == 0
     assert results["verdict"]["word"] == "nothing"
     assert [check["name"] for check in results["checks"]] == ["made by a committed state of the toolkit"]
-    assert results["primary"]["estimate"] == figure(None, "CPU-seconds", "no complete pair")
+    assert results["primary"]["estimate"] == as_json(figure(None, "CPU-seconds", "no complete pair"))
     assert [row["reason"] for row in results["exclusions"]] == ["the run failed: the gate did not open in 60 s"]
     assert "the gate did not open in 60 s" in page.read_text()
     assert "There is no answer" in page.with_suffix(".md").read_text()

@@ -11,6 +11,7 @@ from scipy import stats
 
 from hardwatt.analysis import answer, breakdown
 from hardwatt.analysis.distribution import distribution, normal_scores
+from hardwatt.analysis.figures import known
 from hardwatt.analysis.multi_arm import several
 from hardwatt.analysis.resample import bootstrap_t
 from hardwatt.analysis.scaling import levels, scaling
@@ -29,10 +30,11 @@ def test_five_numbers_are_rs_quantiles() -> None:
     found = distribution(table_of({"push": PUSH, "pull": PULL}))
     assert found is not None
     # R: quantile(c(3, 1, 4, 1.5, 5, 9, 2))
-    five = [found["arms"]["push"][key]["value"] for key in ("least", "lower", "median", "upper", "largest")]
-    assert five == [1, 1.75, 3, 4.5, 9]
-    assert found["difference"]["median"]["value"] == pytest.approx(np.median(np.subtract(PULL, PUSH)))
-    assert found["normal"]["value"] == pytest.approx(stats.shapiro(np.subtract(PULL, PUSH)).pvalue)
+    five = found.arms["push"]
+    values = [one.value for one in (five.least, five.lower, five.median, five.upper, five.largest)]
+    assert values == [1, 1.75, 3, 4.5, 9]
+    assert found.difference.median.value == pytest.approx(np.median(np.subtract(PULL, PUSH)))
+    assert found.normal.value == pytest.approx(stats.shapiro(np.subtract(PULL, PUSH)).pvalue)
 
 
 def test_normal_scores_are_rs_ppoints() -> None:
@@ -44,7 +46,7 @@ def test_normal_scores_are_rs_ppoints() -> None:
 def test_below_six_pairs_there_are_five_numbers_alone() -> None:
     found = distribution(table_of({"push": PUSH[:3], "pull": PULL[:3]}))
     assert found is not None
-    assert found["quantiles"] == [] and found["normal"]["value"] is None
+    assert found.quantiles == [] and found.normal.value is None
     empty = replace(table_of({"push": PUSH, "pull": PULL}), pairs=())
     assert distribution(empty) is None
 
@@ -52,9 +54,9 @@ def test_below_six_pairs_there_are_five_numbers_alone() -> None:
 def test_quantiles_are_in_order_and_keep_their_pairs() -> None:
     found = distribution(table_of({"push": PUSH, "pull": PULL}))
     assert found is not None
-    values = [row["difference"]["value"] for row in found["quantiles"]]
+    values = [known(row.difference) for row in found.quantiles]
     assert values == sorted(values)
-    assert found["quantiles"][0]["pair"] == str(int(np.argmin(np.subtract(PULL, PUSH))))
+    assert found.quantiles[0].pair == str(int(np.argmin(np.subtract(PULL, PUSH))))
 
 
 STUDY: dict[str, Any] = {
@@ -98,14 +100,15 @@ def test_levels_need_one_number_that_differs_and_nothing_else() -> None:
 def test_theil_sen_over_applications_finds_the_slope_whatever_the_blocks_do() -> None:
     exact = scaling(STUDY, *scaled(0.5), ARMS, ("x", 0.95))
     assert exact is not None
-    assert exact["slope"]["value"] == pytest.approx(0.5)
-    assert exact["slope"]["unit"] == "J per applications"
+    assert exact.slope.value == pytest.approx(0.5)
+    assert exact.slope.unit == "J per applications"
     noisy = scaling(STUDY, *scaled(0.5, noise=2.0), ARMS, ("x", 0.95))
     assert noisy is not None
-    for key in ("slope", "by_block"):
-        assert noisy[key]["low"] < 0.5 < noisy[key]["high"]
-        assert noisy[key]["high"] - noisy[key]["low"] < 0.3
-    assert [row["arm"] for row in noisy["levels"]] == ["one", "ten", "fifty"]
+    for found in (noisy.slope, noisy.by_block):
+        assert found.low is not None and found.high is not None
+        assert found.low < 0.5 < found.high
+        assert found.high - found.low < 0.3
+    assert [row.arm for row in noisy.levels] == ["one", "ten", "fifty"]
 
 
 def test_a_plan_may_name_any_estimator_of_the_list() -> None:
@@ -113,12 +116,12 @@ def test_a_plan_may_name_any_estimator_of_the_list() -> None:
     d = vector(table, "x")
     assert d is not None
     rank = answer.primary(table, {"estimator": "Hodges-Lehmann"})
-    assert rank["estimate"]["value"] == hodges_lehmann(d).value
-    assert rank["level"]["value"] == pytest.approx(100 * hodges_lehmann(d).level)
+    assert rank.estimate.value == hodges_lehmann(d).value
+    assert rank.level.value == pytest.approx(100 * hodges_lehmann(d).level)
     mean = answer.primary(table, {"estimator": "mean paired difference", "interval": "t"})
-    assert rank["detectable"]["value"] > mean["detectable"]["value"]
+    assert known(rank.detectable) > known(mean.detectable)
     boot = answer.primary(table, {"interval": "studentised bootstrap"}, seed=3)
-    assert boot["estimate"]["low"] == bootstrap_t(d, seed=3).low
+    assert boot.estimate.low == bootstrap_t(d, seed=3).low
     with pytest.raises(LabError, match="this version has"):
         answer.primary(table, {"estimator": "median"})
     with pytest.raises(LabError, match="signed rank"):
@@ -133,13 +136,14 @@ def test_only_planned_secondaries_are_tested_and_holm_counts_them_alone() -> Non
             value = table.primary(run).value / 10 + shift
             figures[run.run_id, name] = Figure(value, "J", "test", value, value)
     table = replace(table, figures=figures)
-    free = {row["name"]: row["p"] for row in breakdown.secondaries(table, 1)}
+    free = {row.name: row.p for row in breakdown.secondaries(table, 1)}
     assert set(free) == {"y", "z"} and all(free.values())
-    planned = {row["name"]: row["p"] for row in breakdown.secondaries(table, 1, ["y"])}
+    planned = {row.name: row.p for row in breakdown.secondaries(table, 1, ["y"])}
     assert planned["z"] is None
-    assert planned["y"]["value"] == pytest.approx(2 / 2**7)
-    assert free["y"]["value"] == pytest.approx(2 * 2 / 2**7)
-    named = {row["name"]: row["label"] for row in breakdown.secondaries(table, 1, ["y", "cpu_seconds.flux-system"])}
+    assert planned["y"] is not None and free["y"] is not None
+    assert planned["y"].value == pytest.approx(2 / 2**7)
+    assert free["y"].value == pytest.approx(2 * 2 / 2**7)
+    named = {row.name: row.label for row in breakdown.secondaries(table, 1, ["y", "cpu_seconds.flux-system"])}
     assert named["cpu_seconds.flux-system"] == "CPU time of the pods in flux-system"
 
 

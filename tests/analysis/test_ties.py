@@ -136,9 +136,9 @@ def test_a_difference_of_zero_is_zero_whatever_the_last_bits_are() -> None:
     found = table_of([0.3] * 6, [0.1 + 0.2] * 6)
     assert differences(found) == [0.0] * 6
     first = answer.primary(found, {})
-    assert (first["estimate"]["low"], first["estimate"]["high"]) == (0.0, 0.0)
-    assert answer.verdict(found, first, None)["word"] == "open"
-    assert [row["difference"]["value"] for row in answer.pairs(found, None)] == [0.0] * 6
+    assert (first.estimate.low, first.estimate.high) == (0.0, 0.0)
+    assert answer.verdict(found, first, None).word == "open"
+    assert [row.difference.value for row in answer.pairs(found, None)] == [0.0] * 6
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -154,8 +154,8 @@ def test_a_rank_interval_that_ends_at_zero_shows_no_difference() -> None:
     """The third Walsh average is (0.3 - 0.3) / 2: zero, and not 3e-17, which was above zero."""
     found = table_of([1.0] * 7, [1.0 + one for one in (0.1 + 0.2, 0.1 + 0.2, 0.5, 0.6, 0.7, 0.8, -0.3)])
     first = answer.primary(found, {"estimator": answer.ROBUST})
-    assert first["estimate"]["low"] == 0.0
-    assert answer.verdict(found, first, None)["word"] == "open"
+    assert first.estimate.low == 0.0
+    assert answer.verdict(found, first, None).word == "open"
     assert hodges_lehmann([0.1 + 0.2, 0.1 + 0.2, 0.5, 0.6, 0.7, 0.8, -0.3]).low == 0.0
 
 
@@ -252,8 +252,8 @@ def test_an_off_time_is_not_made_of_rounding() -> None:
             figures[name, "x"] = Figure(value * (1 + 2e-16), "J", "test", 0, 100)
     found = off_time(study, runs, figures, list(levels), ("x", 0.95))
     assert found is not None
-    assert found["seconds"]["value"] == 0
-    assert found["why"].startswith("The wake-up costs nothing")
+    assert found.seconds.value == 0
+    assert found.why.startswith("The wake-up costs nothing")
 
 
 @pytest.mark.parametrize(("value", "holds"), [(0.1 + 0.2, True), (0.3, True), (0.3 + 1e-6, False)])

@@ -7,13 +7,18 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hardwatt.analysis.contract import parse
+from hardwatt.analysis.model import Results
+from hardwatt.analysis.sections import ResultFigure
 from hardwatt.core import files
+from hardwatt.core.errors import LabError
 from hardwatt.report import numbers, plots
 from hardwatt.report.render import html, markdown
 from tests.analysis.test_results import numbers_outside_figures
@@ -160,28 +165,28 @@ def test_texts_of_a_study_cannot_become_markup(results: dict[str, Any]) -> None:
 def test_a_figure_has_as_many_digits_as_its_interval_allows(
     value: float | None, low: float | None, high: float | None, written: str
 ) -> None:
-    assert numbers.point({"value": value, "low": low, "high": high, "unit": "s", "source": "test"}) == written
+    assert numbers.point(ResultFigure(value, "s", "test", low, high)) == written
 
 
 def test_a_sign_is_written_where_it_is_asked_for() -> None:
-    figure = {"value": 2.0, "low": -0.51, "high": 4.5, "unit": "s", "source": "test"}
+    figure = ResultFigure(2.0, "s", "test", -0.51, 4.5)
     assert numbers.point(figure, sign=True) == "+2.0"
     assert numbers.interval(figure, sign=True) == "\N{MINUS SIGN}0.5 to +4.5"
-    assert numbers.point({**figure, "value": -0.001, "low": -3, "high": 3}, sign=True) == "0.0"
+    assert numbers.point(replace(figure, value=-0.001, low=-3, high=3), sign=True) == "0.0"
 
 
 @pytest.mark.parametrize(
     ("value", "unit", "written"), [(1, "pairs", "1 pair"), (3, "pairs", "3 pairs"), (1, "s", "1 s")]
 )
 def test_one_is_written_in_the_singular(value: int, unit: str, written: str) -> None:
-    assert numbers.plain({"value": value, "low": value, "high": value, "unit": unit, "source": "test"}) == written
+    assert numbers.plain(ResultFigure(value, unit, "test", value, value)) == written
 
 
 def test_a_very_small_p_is_no_zero() -> None:
-    tiny = {"value": 2.1e-9, "low": None, "high": None, "unit": "1", "source": "test"}
+    tiny = ResultFigure(2.1e-9, "1", "test", None, None)
     assert numbers.plain(tiny) == "under 0.000001"
-    assert numbers.point(tiny | {"value": 0.0}) == "0"
-    assert numbers.point(tiny | {"low": -1.0, "high": 1.0}) == "0.0"
+    assert numbers.point(replace(tiny, value=0.0)) == "0"
+    assert numbers.point(replace(tiny, low=-1.0, high=1.0)) == "0.0"
 
 
 def test_warnings_stand_beside_the_answer(results: dict[str, Any]) -> None:
@@ -194,9 +199,23 @@ def test_warnings_stand_beside_the_answer(results: dict[str, Any]) -> None:
     assert "with a warning" not in html(worried) + markdown(worried)
 
 
+def test_results_that_are_not_as_their_schema_demands_are_refused_by_name(results: dict[str, Any]) -> None:
+    without_level = {key: value for key, value in results["primary"].items() if key != "level"}
+    for spoilt, said in (
+        ({"primary": without_level}, "primary.level"),
+        ({"n": results["n"] | {"value": "3"}}, "n.value"),
+        ({"watts": 12.5}, "watts"),
+        ({"verdict": results["verdict"] | {"word": "yes"}}, "verdict.word"),
+    ):
+        found = results | spoilt
+        for render in (html, markdown):
+            with pytest.raises(LabError, match=re.escape(said)):
+                render(found)
+
+
 def test_marks_stand_where_their_values_are(results: dict[str, Any]) -> None:
     for width in (plots.WIDE, plots.NARROW):
-        plot = plots.changes(results, width)
+        plot = plots.changes(parse(Results, results), width)
         assert plot is not None
         inside = [row["mark"].x for row in plot.rows] + [plot.extra["x"], plot.extra["low"], plot.extra["high"]]
         assert all(0 < x < width for x in inside)

@@ -1,0 +1,86 @@
+"""The results between types and JSON: one way out, one way in, and the schemas of the files.
+
+``python -m hardwatt.analysis.contract`` writes the schemas of ``hardwatt/data`` anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+from hardwatt.analysis.model import Comparison, Results, TableResults
+from hardwatt.analysis.sections import Section
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_atomic
+
+DATA = Path(__file__).parents[1] / "data"
+KINDS: Mapping[str, type[Section]] = {"results": Results, "table": TableResults, "compare": Comparison}
+"""Name of a schema file in ``hardwatt/data`` to the type that it describes."""
+Kind = TypeVar("Kind", bound=Section)
+_SHOWN = 3
+
+
+class _Untitled(GenerateJsonSchema):
+    """A schema without the titles that repeat a field's name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def as_json(section: Any) -> Any:
+    """Return plain dicts and lists of a section."""
+    if is_dataclass(section) and not isinstance(section, type):
+        return {field.name: as_json(getattr(section, field.name)) for field in fields(section)}
+    if isinstance(section, Mapping):
+        return {key: as_json(value) for key, value in section.items()}
+    if isinstance(section, list | tuple):
+        return [as_json(value) for value in section]
+    return section
+
+
+def parse(kind: type[Kind], found: Mapping[str, Any] | Kind, where: str = "the results") -> Kind:
+    """Return results as *kind*; typed results are returned as they are.
+
+    Raises `LabError` that names *where* and the first keys that are missing, unknown or of another type.
+    """
+    if isinstance(found, kind):
+        return found
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(found))
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()]
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise LabError(
+            f"{where} cannot be rendered: {'; '.join(wrong[:_SHOWN])}{more}",
+            hint="analyse again with this version: hardwatt report BUNDLE",
+        ) from None
+
+
+def schema(name: str) -> dict[str, Any]:
+    """Return the JSON schema of a kind of results: ``results``, ``table`` or ``compare``."""
+    found = TypeAdapter(KINDS[name]).json_schema(schema_generator=_Untitled, mode="serialization")
+    for node in (found, *found["$defs"].values()):
+        node.pop("title", None)
+    title = found["properties"]["schema"]["const"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title} | found
+
+
+def schema_text(name: str) -> str:
+    """Return the text of a schema file."""
+    return json.dumps(schema(name), indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write every schema file."""
+    for name in KINDS:
+        write_atomic(DATA / f"{name}.schema.json", schema_text(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The results as types: what analysis hands to the report, and what the JSON schemas are derived from.
+
+`hardwatt.analysis.contract` reads and writes these types as JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hardwatt.analysis.bundle_sections import (
+    ArmSummary,
+    Contrast,
+    CrosscheckResult,
+    DeliveryResult,
+    Joules,
+    Limit,
+    OffTime,
+    RunResult,
+    Scaling,
+    SciResult,
+    Source,
+    Study,
+)
+from hardwatt.analysis.sections import (
+    BreakEvenResult,
+    Check,
+    Distribution,
+    EquivalenceResult,
+    Exclusion,
+    FurtherArms,
+    PairResult,
+    Primary,
+    ResultFigure,
+    Robust,
+    Section,
+    Sha256,
+    Verdict,
+    VerdictWord,
+)
+
+
+@dataclass(frozen=True)
+class Results(Section):
+    """results.json of a bundle. The same bundle gives the same bytes under the same versions of the packages."""
+
+    schema: Literal["hardwatt.results/1"]
+    departures: list[str]
+    """Everything that was analysed other than planned; empty: as planned."""
+    source: Source
+    study: Study
+    window: ResultFigure
+    n: ResultFigure
+    arms: list[ArmSummary]
+    primary: Primary
+    per_commit: ResultFigure | None
+    verdict: Verdict
+    limits: list[Limit]
+    pairs: list[PairResult]
+    distribution: Distribution | None
+    runs: list[RunResult]
+    joules: Joules | None
+    crosschecks: list[CrosscheckResult]
+    namespaces: list[Contrast]
+    totals: list[Contrast]
+    secondaries: list[Contrast]
+    """From six pairs on with p by Holm over the planned ones."""
+    units: list[Contrast]
+    """Services of the node outside pods; a breakdown, not tested."""
+    kepler: list[Contrast]
+    """Joules of pods by Kepler, by namespace; biased, see the cross-checks; not tested."""
+    incomplete: list[str]
+    delivery: DeliveryResult
+    robustness: list[Robust]
+    equivalence: EquivalenceResult | None
+    sci: SciResult | None
+    break_even: BreakEvenResult
+    several: FurtherArms | None
+    scaling: Scaling | None
+    off_time: OffTime | None
+    fetches: dict[str, dict[str, ResultFigure]]
+    """Arm to fetches by the name of the key."""
+    checks: list[Check]
+    exclusions: list[Exclusion]
+    versions: dict[str, str]
+    host: dict[str, str]
+    again: list[str]
+
+
+@dataclass(frozen=True)
+class ColumnNames(Section):
+    """Columns of the table that were used."""
+
+    value: str
+    arm: str
+    pair: str
+
+
+@dataclass(frozen=True)
+class TableSource(Section):
+    """The file that the values come from."""
+
+    file: str
+    sha256: Sha256
+    kind: Literal["plain", "experiment-runner"]
+    columns: ColumnNames
+    rows: ResultFigure
+
+
+@dataclass(frozen=True)
+class TableResults(Section):
+    """results.json of somebody else's table (hardwatt table)."""
+
+    schema: Literal["hardwatt.table/1"]
+    arms: list[str]
+    n: ResultFigure
+    primary: Primary
+    verdict: Verdict
+    pairs: list[PairResult]
+    distribution: Distribution | None
+    equivalence: EquivalenceResult | None
+    robustness: list[Robust]
+    several: FurtherArms | None
+    break_even: BreakEvenResult | None
+    scaling: None
+    checks: list[Check]
+    exclusions: list[Exclusion]
+    seed: ResultFigure
+    table: TableSource
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class ComparedBundle(Section):
+    """The answer of one bundle among several."""
+
+    name: str
+    study: str
+    source: Literal["modelled", "rapl"]
+    n: ResultFigure
+    window: ResultFigure
+    estimate: ResultFigure
+    relative: ResultFigure
+    per_commit: ResultFigure | None
+    detectable: ResultFigure
+    verdict: VerdictWord
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class AgainstFirst(Section):
+    """How much larger the difference of the arms is in a bundle than in the first."""
+
+    name: str
+    difference: ResultFigure
+    method: str
+
+
+@dataclass(frozen=True)
+class Together(Section):
+    """All bundles together."""
+
+    estimate: ResultFigure
+    method: str
+    same: ResultFigure
+    between: ResultFigure
+
+
+@dataclass(frozen=True)
+class Differs(Section):
+    """A fact that is not the same in every bundle; bundle to value."""
+
+    what: str
+    values: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Comparison(Section):
+    """compare.json of several bundles (hardwatt compare)."""
+
+    schema: Literal["hardwatt.compare/1"]
+    arms: list[str]
+    outcome: str
+    direction: str
+    level: ResultFigure
+    bundles: list[ComparedBundle]
+    against_first: list[AgainstFirst]
+    together: Together | None
+    """Null below three bundles with two pairs or more."""
+    differs: list[Differs]
+    notes: list[str]

@@ -1,0 +1,172 @@
+"""Sections of results that bundles and tables share, as types: one number is a `ResultFigure`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, WithJsonSchema
+
+Number = Annotated[int | float | None, WithJsonSchema({"type": ["number", "null"]})]
+Text = Annotated[str, Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Status = Literal["ok", "warning", "failed"]
+VerdictWord = Literal["nothing", "description", "more", "less", "equivalent", "open"]
+BreakEvenWord = Literal["always", "never", "above", "below", "open", "unknown"]
+
+
+class Section:
+    """Base of all sections: unknown keys and values of another type are refused when JSON is read."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class ResultFigure(Section):
+    """One number: its unit, its source and its bounds. null: nothing is known, which is never written as zero."""
+
+    value: Number
+    unit: Text
+    source: Text
+    low: Number
+    high: Number
+
+
+ByArm = dict[str, ResultFigure]
+"""Arm to figure."""
+
+
+@dataclass(frozen=True)
+class Check(Section):
+    """One check of the rig or of the analysis."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True)
+class Exclusion(Section):
+    """A run that the estimate does not use."""
+
+    run: str
+    arm: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Primary(Section):
+    """The planned estimate. The verdict rests on it alone."""
+
+    outcome: str
+    estimator: str
+    estimate: ResultFigure
+    method: str
+    level: ResultFigure
+    direction: str
+    arms: ByArm
+    relative: ResultFigure
+    detectable: ResultFigure
+
+
+@dataclass(frozen=True)
+class Verdict(Section):
+    """The conclusion that the interval allows, in a word and a sentence."""
+
+    word: VerdictWord
+    why: str
+
+
+@dataclass(frozen=True)
+class PairResult(Section):
+    """Both windows of a pair and their difference (second arm minus first)."""
+
+    pair: str
+    order: list[str]
+    values: ByArm
+    difference: ResultFigure
+    derived: ResultFigure | None
+    """Difference in joules that are derived from the outcome."""
+
+
+@dataclass(frozen=True)
+class EquivalenceResult(Section):
+    """Two one-sided tests against the margin of the plan."""
+
+    margin: ResultFigure
+    interval: ResultFigure
+    level: ResultFigure
+    p: ResultFigure
+    equivalent: bool
+
+
+@dataclass(frozen=True)
+class FiveNumbers(Section):
+    """Percentiles 0, 25, 50, 75 and 100."""
+
+    least: ResultFigure
+    lower: ResultFigure
+    median: ResultFigure
+    upper: ResultFigure
+    largest: ResultFigure
+
+
+@dataclass(frozen=True)
+class Quantile(Section):
+    """One difference and the value that a normal distribution has at its place."""
+
+    pair: str
+    expected: ResultFigure
+    difference: ResultFigure
+
+
+@dataclass(frozen=True)
+class Distribution(Section):
+    """How the values lie: describes and decides nothing."""
+
+    arms: dict[str, FiveNumbers]
+    difference: FiveNumbers
+    quantiles: list[Quantile]
+    normal: ResultFigure
+
+
+@dataclass(frozen=True)
+class Robust(Section):
+    """One estimate or test by other means."""
+
+    name: str
+    figure: ResultFigure
+    method: str
+
+
+@dataclass(frozen=True)
+class BreakEvenResult(Section):
+    """The rate of commits at which both arms cost the same."""
+
+    word: BreakEvenWord
+    why: str
+    rate: ResultFigure
+    by_hour: ResultFigure | None
+    by_commit: ResultFigure | None
+
+
+@dataclass(frozen=True)
+class ArmContrast(Section):
+    """One further arm against the first."""
+
+    arm: str
+    direction: str
+    difference: ResultFigure
+    mixed: ResultFigure | None
+    method: str
+    p: ResultFigure | None
+
+
+@dataclass(frozen=True)
+class FurtherArms(Section):
+    """Every arm against the first, in studies with more than two arms."""
+
+    blocks: ResultFigure
+    contrasts: list[ArmContrast]
+    f: ResultFigure | None
+    friedman: ResultFigure | None

@@ -1,26 +1,9 @@
-"""experiment.* on bundles: dump, report, analyse, compare, replay, import."""
+"""experiment.* that make a bundle or serve one: dump, replay, import. Those that read one: ``bundle_commands.py``."""
 
 from pathlib import Path
 
-from invoke import Exit
-
-from hardwatt.cli.console import SHIPPED
-from hardwatt.cli.tasks import command, report_path
+from hardwatt.cli.tasks import command
 from hardwatt.config.lab import Lab
-
-
-@command(help={"bundle": "a bundle's folder, or the word shipped: the one that comes with the toolkit"})
-def experiment_report(lab: Lab, bundle: str) -> None:
-    """Analyse a bundle and write its report; needs no lab, no root, no cluster."""
-    print(report_path(SHIPPED if bundle == "shipped" else Path(bundle)))
-
-
-@command(help={"bundle": "a bundle of the study talk-at-rest"})
-def experiment_talk(lab: Lab, bundle: str) -> None:
-    """Print what Flux's controllers cost at rest here, beside the table of the talk of 2022."""
-    from hardwatt.analysis.talk_comparison import beside_the_talk
-
-    print(beside_the_talk(Path(bundle)))
 
 
 @command(
@@ -62,46 +45,6 @@ def experiment_dump(
         match or [], start, end, run, bundle, url, token_file, ca_file, source, out, parallel, not no_raw
     )
     print(request.dump(lab, asked))
-
-
-@command(
-    help={
-        "bundle": "a bundle's folder",
-        "outcome": "node_cpu_seconds or node_joules, instead of the plan's",
-        "confidence": "level of the interval, instead of the plan's",
-        "margin": "margin of the test of equivalence, instead of the plan's",
-        "without_flagged": "leave out pairs with a flagged window",
-        "without_repeated": "leave out pairs that were repeated",
-    }
-)
-def experiment_analyse(
-    lab: Lab,
-    bundle: str,
-    outcome: str = "",
-    confidence: str = "",
-    margin: str = "",
-    without_flagged: bool = False,
-    without_repeated: bool = False,
-) -> None:
-    """Analyse a bundle, other than planned where options ask for it; its report then says so first."""
-    from hardwatt.cli.console import main
-
-    options = {"--outcome": outcome, "--confidence": confidence, "--margin": margin}
-    argv = ["analyse", bundle, *(f"{name}={value}" for name, value in options.items() if value)]
-    flags = {"--without-flagged": without_flagged, "--without-repeated": without_repeated}
-    if code := main([*argv, *(name for name, wanted in flags.items() if wanted)]):
-        raise Exit(code=code)
-
-
-@command(
-    help={"first": "a bundle's folder", "second": "another one", "also": "a further one (may be given several times)"},
-    iterable=["also"],
-)
-def experiment_compare(lab: Lab, first: str, second: str, also: list[str] | None = None) -> None:
-    """Put bundles side by side: machines, versions, repeats; prints the path of the page."""
-    from hardwatt.report.render import comparison
-
-    print(comparison([first, second, *(also or [])], output=Path("results") / "compare"))
 
 
 @command(positional=["bundle"], help={"bundle": "a bundle's folder", "port": "on localhost; a free one by default"})

@@ -1,23 +1,38 @@
-"""``hardwatt``: what a laptop needs, with the base dependencies only and no lab."""
+"""``hardwatt``: what a laptop needs, with the base dependencies only and no lab.
+
+A task of ``invoke`` (``hardwatt lab.up``) is handed on to it where there is a lab's checkout, and refused with what is
+missing where there is none.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from hardwatt.core.errors import LabError
+from hardwatt.cli import completion, registry
+from hardwatt.cli.bundle_commands import COMMANDS, SHIPPED
+from hardwatt.core.errors import LabError, RefusedError
 
-SHIPPED = Path(__file__).parent.parent / "data" / "shipped-bundle"
+__all__ = ["SHIPPED", "main"]
+USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 refused with a reason, 2 wrong usage, 130 Ctrl-C."""
-    arguments = _parser().parse_args(argv)
-    run: Callable[[argparse.Namespace], None] = arguments.run
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    if words[:1] == ["--complete"]:
+        print("\n".join(completion.candidates(parser, _commands(parser), words[1:])))
+        return 0
     try:
-        run(arguments)
+        if words and "." in words[0] and not words[0].startswith("-"):
+            return _task(words)
+        given = _read(parser, words)
+        registry.run(given.run, vars(given))
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -33,92 +48,65 @@ def _parser() -> argparse.ArgumentParser:
         description="Analyse a bundle of measurements on any machine: no lab, no cluster, no root.",
         epilog="A lab of your own is made with `make lab` or `invoke lab.up` in a checkout.",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    report = commands.add_parser("report", help="analyse a bundle, write results.json, report.html and report.md")
-    _bundle(report)
-    _output(report, "results/ in the bundle")
-    report.add_argument("--sci", type=Path, help="settings file of SCI (default: the one that is shipped)")
-    report.set_defaults(run=_report)
-    deviations = commands.add_parser("analyse", help="like report, but other than planned, and it says so")
-    _bundle(deviations)
-    _output(deviations, "results/otherwise/ in the bundle")
-    deviations.add_argument("--sci", type=Path, help="settings file of SCI (default: the one that is shipped)")
-    deviations.add_argument("--outcome", help="node_cpu_seconds or node_joules")
-    deviations.add_argument("--confidence", type=float, help="level of the interval, for example 0.9")
-    deviations.add_argument("--margin", type=float, help="margin of the test of equivalence, in the outcome's unit")
-    deviations.add_argument("--without-flagged", action="store_true", help="leave out pairs with a flagged window")
-    deviations.add_argument("--without-repeated", action="store_true", help="leave out pairs that were repeated")
-    deviations.set_defaults(run=_analyse)
-    comparison = commands.add_parser("compare", help="several bundles side by side: machines, versions, repeats")
-    comparison.add_argument("bundles", nargs="+", type=Path, help="folders, two or more")
-    _output(comparison, "results/compare in the current folder")
-    comparison.set_defaults(run=_compare)
-    table = commands.add_parser(
-        "table", help="somebody else's CSV: pair,arm,value or experiment-runner's run_table.csv"
+    parser.add_argument(
+        "--print-completion-script",
+        choices=tuple(completion.SCRIPTS),
+        metavar="SHELL",
+        action=completion.PrintScript,
+        help="print what bash, zsh or fish reads to complete commands and options",
     )
-    table.add_argument("file", type=Path)
-    table.add_argument("--value", default="value", help="column of the outcome (default: value)")
-    table.add_argument("--arm", default="arm", help="column of the arm (default: arm)")
-    table.add_argument("--pair", help="column of the pair or block (default: pair, or the repetition)")
-    table.add_argument("--baseline", help="the arm that others are compared with (default: that of the first row)")
-    table.add_argument("--unit", default="1", help="unit of the value, for example J")
-    table.add_argument("--confidence", type=float, default=0.95, help="level of the interval (default: 0.95)")
-    table.add_argument("--margin", type=float, help="margin of the test of equivalence, in the value's unit")
-    _output(table, "results/FILE in the current folder")
-    table.set_defaults(run=_table)
-    verify = commands.add_parser("verify", help="compare every file of a bundle with its checksum")
-    _bundle(verify)
-    verify.set_defaults(run=_verify)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        registry.add_to(commands, command)
     return parser
 
 
-def _bundle(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", nargs="?", type=Path, default=SHIPPED, help="folder; left out: the shipped one")
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (action,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+    return dict(action.choices)
 
 
-def _output(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--output", type=Path, help=f"folder to write to (default: {default})")
+def _read(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line. Ends the program where a command or option is unknown, with the nearest right one."""
+    commands = _commands(parser)
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        _refuse(parser, f"there is no command {words[0]}", words[0], commands)
+    given, unknown = parser.parse_known_args(words)
+    if unknown:
+        used = commands[given.command]
+        option = unknown[0].partition("=")[0]
+        if option.startswith("-"):
+            _refuse(used, f"{given.command} has no option {option}", option, completion.options(used))
+        _refuse(used, f"{given.command} takes no further word {option}", "", ())
+    return given
 
 
-def _report(given: argparse.Namespace) -> None:
-    from hardwatt.report.render import report
+def _refuse(parser: argparse.ArgumentParser, text: str, word: str, known: Iterable[str]) -> NoReturn:
+    from hardwatt.core.nearest import nearest
 
-    print(report(given.bundle, output=given.output, carbon=given.sci))
-
-
-def _analyse(given: argparse.Namespace) -> None:
-    from hardwatt.analysis.deviations import Deviations
-    from hardwatt.report.render import report
-
-    names = ("outcome", "confidence", "margin", "without_flagged", "without_repeated")
-    wanted = Deviations(**{name: getattr(given, name) for name in names})
-    print(report(given.bundle, output=given.output, carbon=given.sci, deviations=wanted))
+    near = nearest(word, known) if len(word) > 2 else ""
+    more = f"; did you mean {near}?" if near else ""
+    parser.print_usage(sys.stderr)
+    print(f"error: {text}{more}\n  next: {parser.prog} --help", file=sys.stderr)
+    sys.exit(USAGE)
 
 
-def _compare(given: argparse.Namespace) -> None:
-    from hardwatt.report.render import comparison
+def _task(words: Sequence[str]) -> int:
+    """Hand a task on to Invoke. Raises ``RefusedError`` naming what is missing for it."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / "deploys" / "node.py").is_file():
+        raise RefusedError(
+            f"{words[0]} works on a lab and needs a checkout of hardwatt, and this is the installed package alone",
+            hint=f"in a checkout: make setup, then .venv/bin/invoke {words[0]}; without one: hardwatt --help",
+        )
+    if missing := [name for name in ("invoke", "pyinfra", "kubernetes") if importlib.util.find_spec(name) is None]:
+        raise RefusedError(
+            f"{words[0]} needs the extra lab of hardwatt, and this environment has no {', '.join(missing)}",
+            hint=f"make setup, then .venv/bin/invoke {words[0]}",
+        )
+    from hardwatt.cli import namespace
 
-    print(comparison(given.bundles, output=given.output or Path("results") / "compare"))
-
-
-def _table(given: argparse.Namespace) -> None:
-    from hardwatt.analysis.deviations import Deviations
-    from hardwatt.analysis.external_table import Columns, TableRequest
-    from hardwatt.report.render import table
-
-    Deviations(confidence=given.confidence, margin=given.margin)  # refuses a level or a margin that is none
-    columns = Columns(value=given.value, arm=given.arm, pair=given.pair)
-    asked = TableRequest(columns, given.baseline, given.unit, given.confidence, given.margin)
-    print(table(given.file, asked, output=given.output or Path("results") / given.file.stem))
-
-
-def _verify(given: argparse.Namespace) -> None:
-    from hardwatt.bundle.reader import Bundle
-
-    bundle = Bundle.open(given.bundle)
-    bundle.verify()
-    files, source = len(bundle.manifest.files), bundle.manifest.source
-    print(f"{given.bundle}: {files} files are as they were made, source of energy: {source}")
+    return namespace.run(words)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 from invoke import Context, Exit
 
-from hardwatt.cli.console import SHIPPED
+from hardwatt.cli.bundle_commands import SHIPPED
 from hardwatt.cli.on_host import on_host
 from hardwatt.cli.tasks import command
 from hardwatt.config.lab import Lab

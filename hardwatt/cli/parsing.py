@@ -5,11 +5,11 @@ usage with 1, and a wrong number with a traceback. It has no setting for either,
 subclass: whoever types ``invoke`` in a checkout gets it through ``tasks.py``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from invoke import Exit, ParseError, Task
-from invoke.parser import ParserContext
+from invoke.parser import Argument, ParserContext
 from invoke.parser import parser as invokes
 
 from hardwatt.core.nearest import nearest
@@ -30,11 +30,14 @@ class UsageError(ParseError, Exit):
 
 
 class LabTask(Task[Any]):
-    """A task whose options leave ``-h`` to the help."""
+    """A task whose options leave ``-h`` to the help, and whose arguments may say of which kind they are."""
+
+    kinds: Mapping[str, Any] = {}
 
     def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
         """Return how an argument is named on the command line."""
-        return super().arg_opts(name, default, taken_names | {"h"})
+        found = super().arg_opts(name, default, taken_names | {"h"})
+        return {**found, "kind": self.kinds[name]} if name in self.kinds else found
 
 
 class Machine(invokes.ParseMachine):
@@ -49,7 +52,10 @@ class Machine(invokes.ParseMachine):
         if self.current_state == "unknown":
             super().handle(token)
         elif self._unknown_word(token):
-            self._refuse_word(token)
+            if word := self._open_word():
+                word.value = token
+            else:
+                self._refuse_word(token)
         elif not self._in_task():
             super().handle(token)
         elif token in _HELP:  # in the place of a value too: whoever types it wants to read, and help changes nothing
@@ -102,6 +108,11 @@ class Machine(invokes.ParseMachine):
             return False
         known = (self.contexts, self.context.flags, self.context.inverse_flags, self.initial.flags)
         return not any(token in names for names in known)
+
+    def _open_word(self) -> Argument | None:
+        """Return the argument that a further word belongs to: one that may be left out, or that takes many."""
+        words = self.context.positional_args if self._in_task() else []
+        return next((word for word in words if word.kind is list or word.raw_value is None), None)
 
     def _refuse_word(self, token: str) -> None:
         if token.startswith("-"):

@@ -10,12 +10,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like ``name``; empty where none is like it.
 
     A known name with dots is compared by its last part too: whoever types ``status`` means ``lab.status``.
+    The dashes of an option are no likeness.
     """
-    wanted = name.lower()
+    wanted = name.lower().lstrip("-")
     best, likeness = "", 0.0
     for candidate in known:
         parts = (candidate,) if "." in wanted else (candidate, candidate.rpartition(".")[2])
-        ratio = max(difflib.SequenceMatcher(None, wanted, part.lower()).ratio() for part in parts)
+        ratio = max(difflib.SequenceMatcher(None, wanted, part.lower().lstrip("-")).ratio() for part in parts)
         if ratio > likeness:
             best, likeness = candidate, ratio
     return best if likeness >= _CUTOFF else ""

@@ -67,7 +67,8 @@ ELSEWHERE = {
     # what they do is on this machine, or in files of it
     "energy.convert", "energy.help", "experiment.analyse", "experiment.compare", "experiment.import", "experiment.list",
     "experiment.plan", "experiment.replay", "experiment.report", "experiment.show", "experiment.status",
-    "experiment.talk", "lab.show", "mirror.export", "mirror.fill", "mirror.import", "mirror.list", "mirror.lock",
+    "experiment.table", "experiment.talk", "experiment.verify",
+    "lab.show", "mirror.export", "mirror.fill", "mirror.import", "mirror.list", "mirror.lock",
     # somebody's host is never stopped
     "lab.machine.stop",
     # a lost host is no reason to keep what is here, and they say so: see test_a_lost_host_...

@@ -20,7 +20,7 @@ PAGES = (
 OWN = ("make", "invoke", "hardwatt")
 OTHERS = frozenset(
     (".", "cat", "cd", "cp", "curl", "dnf", "du", "export", "flux", "git", "kubeadm", "kubectl", "ls", "nice", "pip",
-     "python", "python3", "read", "sha256sum", "ssh", "ssh-copy-id", "ssh-keygen", "sudo")
+     "python", "python3", "read", "sha256sum", "source", "ssh", "ssh-copy-id", "ssh-keygen", "sudo")
 )  # fmt: skip
 """Programs of others, which a page may show; shells, package managers and tools that are checked no further."""
 SHELL = ("", "sh", "bash", "console")

@@ -30,6 +30,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z0-9-]+):(?!=)", MAKEFILE, re.MULTILINE))
 VARIABLES = set(re.findall(r"^([A-Z]+) :?=", MAKEFILE, re.MULTILINE))
 CONTEXTS = {context.name: context for context in tasks.ns.to_contexts()}
+SCRIPT = "--print-completion-script"
 CORE = {"--list", "--help", "--version"}
 """Of invoke itself."""
 RUN = (
@@ -64,6 +65,8 @@ def _make(words: list[str]) -> str:
 
 
 def _invoke(words: list[str], *, whole: bool) -> str:
+    if words[:1] == [SCRIPT]:
+        return "" if words[1:] in (["bash"], ["zsh"], ["fish"]) else f"no completion for {words[1:]}"
     words = [word for word in words if word not in CORE]
     if not words:
         return ""
@@ -116,6 +119,7 @@ def test_the_pages_show_what_is_looked_for() -> None:
         ("README.md", "make lab"),
         ("README.md", "invoke lab.trust 192.0.2.10"),
         ("README.md", "hardwatt compare A B"),
+        ("README.md", "invoke --print-completion-script fish"),
         ("README.md", "cp lab.example.toml lab.toml"),
         ("docs/workshop.md", "invoke mirror.export STICK"),
         ("docs/workshop.md", "pip install --no-index --find-links wheels hardwatt"),
@@ -134,6 +138,7 @@ def test_the_pages_show_what_is_looked_for() -> None:
         "invoke lab.up --nothing",
         "invoke experiment.run push-vs-pull --pears 3",
         "invoke energy.convert",
+        "invoke --print-completion-script tcsh",
         "hardwatt tables x.csv",
         "hardwatt table x.csv --colour red",
         "hardwatt compare",

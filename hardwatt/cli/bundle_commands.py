@@ -1,0 +1,139 @@
+"""The commands on bundles: they need no lab, no cluster, no root, and the base dependencies only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hardwatt.cli.registry import Command
+
+SHIPPED = Path(__file__).parent.parent / "data" / "shipped-bundle"
+
+
+def bundle_folder(word: str) -> Path:
+    """Return the folder that is meant: the word ``shipped`` is the bundle that comes with the toolkit."""
+    return SHIPPED if word == "shipped" else Path(word)
+
+
+def report(bundle: str = "shipped", *, output: Path | None = None, sci: Path | None = None) -> None:
+    """Analyse a bundle, write results.json, report.html and report.md; needs no lab, no root, no cluster."""
+    from hardwatt.report.render import report
+
+    print(report(bundle_folder(bundle), output=output, carbon=sci))
+
+
+def analyse(
+    bundle: str = "shipped",
+    *,
+    output: Path | None = None,
+    sci: Path | None = None,
+    outcome: str | None = None,
+    confidence: float | None = None,
+    margin: float | None = None,
+    without_flagged: bool = False,
+    without_repeated: bool = False,
+) -> None:
+    """Analyse a bundle, other than planned where options ask for it; its report then says so first."""
+    from hardwatt.analysis.deviations import Deviations
+    from hardwatt.report.render import report
+
+    wanted = Deviations(outcome, confidence, margin, without_flagged, without_repeated)
+    print(report(bundle_folder(bundle), output=output, carbon=sci, deviations=wanted))
+
+
+def compare(first: str, second: str, also: tuple[str, ...] = (), *, output: Path | None = None) -> None:
+    """Put bundles side by side: machines, versions, repeats; prints the path of the page."""
+    from hardwatt.report.render import comparison
+
+    bundles = [bundle_folder(word) for word in (first, second, *also)]
+    print(comparison(bundles, output=output or Path("results") / "compare"))
+
+
+def table(
+    file: Path,
+    *,
+    value: str = "value",
+    arm: str = "arm",
+    pair: str | None = None,
+    baseline: str | None = None,
+    unit: str = "1",
+    confidence: float = 0.95,
+    margin: float | None = None,
+    output: Path | None = None,
+) -> None:
+    """Compare by somebody else's CSV: pair,arm,value or experiment-runner's run_table.csv."""
+    from hardwatt.analysis.deviations import Deviations
+    from hardwatt.analysis.external_table import Columns, TableRequest
+    from hardwatt.report.render import table
+
+    Deviations(confidence=confidence, margin=margin)  # refuses a level or a margin that is none
+    asked = TableRequest(Columns(value=value, arm=arm, pair=pair), baseline, unit, confidence, margin)
+    print(table(file, asked, output=output or Path("results") / file.stem))
+
+
+def verify(bundle: str = "shipped") -> None:
+    """Compare every file of a bundle with its checksum."""
+    from hardwatt.bundle.reader import Bundle
+
+    folder = bundle_folder(bundle)
+    opened = Bundle.open(folder)
+    opened.verify()
+    print(f"{folder}: {len(opened.manifest.files)} files are as they were made, "
+          f"source of energy: {opened.manifest.source}")  # fmt: skip
+
+
+def talk(bundle: str) -> None:
+    """Print what Flux's controllers cost at rest here, beside the table of the talk of 2022."""
+    from hardwatt.analysis.talk_comparison import beside_the_talk
+
+    print(beside_the_talk(bundle_folder(bundle)))
+
+
+_BUNDLE = {"bundle": "a bundle's folder, or the word shipped: the one that comes with the toolkit (left out: that one)"}
+_REPORT = {
+    **_BUNDLE,
+    "output": "folder to write to (default: results/ in the bundle)",
+    "sci": "settings file of SCI (default: the one that is shipped)",
+}
+COMMANDS = (
+    Command("report", report, _REPORT),
+    Command(
+        "analyse",
+        analyse,
+        {
+            **_REPORT,
+            "output": "folder to write to (default: results/otherwise/ in the bundle)",
+            "outcome": "node_cpu_seconds or node_joules, instead of the plan's",
+            "confidence": "level of the interval, instead of the plan's, for example 0.9",
+            "margin": "margin of the test of equivalence in the outcome's unit, instead of the plan's",
+            "without_flagged": "leave out pairs with a flagged window",
+            "without_repeated": "leave out pairs that were repeated",
+        },
+    ),
+    Command(
+        "compare",
+        compare,
+        {
+            "first": "a bundle's folder",
+            "second": "another one",
+            "also": "further ones",
+            "output": "folder to write to (default: results/compare in the current folder)",
+        },
+    ),
+    Command(
+        "table",
+        table,
+        {
+            "file": "the CSV",
+            "value": "column of the outcome (default: value)",
+            "arm": "column of the arm (default: arm)",
+            "pair": "column of the pair or block (default: pair, or the repetition)",
+            "baseline": "the arm that others are compared with (default: that of the first row)",
+            "unit": "unit of the value, for example J",
+            "confidence": "level of the interval (default: 0.95)",
+            "margin": "margin of the test of equivalence, in the value's unit",
+            "output": "folder to write to (default: results/FILE in the current folder)",
+        },
+    ),
+    Command("verify", verify, _BUNDLE),
+    Command("talk", talk, {"bundle": "a bundle of the study talk-at-rest"}),
+)

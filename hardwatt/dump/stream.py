@@ -28,6 +28,8 @@ LONGEST_MS = 6 * 3_600_000
 MOST_GROWTH = 8
 MOST_REFUSALS = 3
 """So often in a row may the shortest stretch of a metric be too much for the server."""
+MOST_UNANSWERED = 12
+"""Unanswered requests of one metric in a row, with a server that answers in between; an outage ends up to three."""
 TARGET = 400_000
 """Samples of one answer: about 12 MB of text, and under 100 MB while it is read and written."""
 
@@ -74,6 +76,7 @@ class _Cursor:
     known: bool = False
     flying: int = 0
     refusals: int = 0
+    unanswered: int = 0
     ceiling: int = LONGEST_MS
 
     def take(self) -> Stretch | None:
@@ -102,7 +105,7 @@ class _Cursor:
     def learn(self, stretch: Stretch, samples: int, target: int) -> None:
         """Set the next length by what a stretch held."""
         self.flying -= 1
-        self.known, self.refusals = True, 0
+        self.known, self.refusals, self.unanswered = True, 0, 0
         length = stretch[1] - stretch[0] + 1
         wanted = length * target // samples if samples else LONGEST_MS
         self.length = max(SHORTEST_MS, min(wanted, length * MOST_GROWTH, self.ceiling))
@@ -189,6 +192,9 @@ class Stream:
             return
         except UnreachableError:
             cursor.give_back(stretch)
+            cursor.unanswered += 1
+            if cursor.unanswered > MOST_UNANSWERED:
+                raise
             self._wait_for_server()
             return
         count, files = self._writer.add_part(self._run_id, cursor.metric, stretch[0], answer.samples, answer.raw)

@@ -29,6 +29,7 @@ class Server(ThreadingHTTPServer):
         self.faults: list[tuple[int, str]] = []
         self.delays: list[float] = []
         self.down = threading.Event()
+        self.dropped = "nothing"
         self.failing: Callable[[], bool] = lambda: False
         self.failed = 0
         self.queries: list[str] = []
@@ -94,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.headers_seen.append(dict(self.headers.items()))
         if self.server.delays and (delay := self.server.delays.pop(0)):
             threading.Event().wait(delay)
-        if self.server.down.is_set():
+        if self.server.down.is_set() or self.server.dropped in params.get("query", ""):
             self.close_connection = True
             return
         if self.server.failing():

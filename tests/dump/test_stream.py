@@ -14,7 +14,7 @@ from hardwatt.core.errors import RefusedError, SettingsError
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError, TooMuchError, UnreachableError
 from hardwatt.dump.job import DumpSpec, dump, expanded, moment, read_token, window_of
-from hardwatt.dump.stream import Options, Progress
+from hardwatt.dump.stream import MOST_UNANSWERED, Options, Progress
 from tests.dump.conftest import T0, Server
 
 HOURS = 3
@@ -160,6 +160,19 @@ def test_a_server_that_stays_away_ends_the_dump_and_the_next_one_goes_on(prometh
     assert any(f"going on: {len(parts)} stretches are there" in text for text in told)
     assert all(path.stat().st_mtime_ns == then for path, then in parts.items())
     assert len(prometheus.queries) - before < 200
+
+
+def test_a_server_that_answers_but_drops_the_samples_ends_the_dump(prometheus: Server, tmp_path: Path) -> None:
+    """It is there each time that it is waited for, so patience alone never ends."""
+    planted(prometheus)
+    prometheus.dropped = "a_total["
+    with client(prometheus, retries=0) as asking, pytest.raises(UnreachableError, match="does not answer"):
+        dump(asking, WANTED, tmp_path / "d", options=Options(target=300))
+    asked = sum("a_total[" in query for query in prometheus.queries)
+    assert asked >= MOST_UNANSWERED
+    prometheus.dropped = "nothing"
+    with client(prometheus) as asking:
+        assert samples(dump(asking, WANTED, tmp_path / "d", options=Options(target=300))).height > 0
 
 
 def unfinished(server: Server, folder: Path) -> None:

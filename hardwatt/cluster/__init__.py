@@ -1,4 +1,4 @@
 """The Kubernetes API of a lab.
 
-Client, kubeconfig, tunnel, forwarded ports, objects and their changes, which restore themselves.
+Client, kubeconfig, the state of nodes and pods, tunnel, forwarded ports, objects, and changes that restore themselves.
 """

@@ -12,6 +12,7 @@ from invoke import Exit, ParseError, Task
 from invoke.parser import Argument, ParserContext
 from invoke.parser import parser as invokes
 
+from hardwatt.core import former_names
 from hardwatt.core.nearest import nearest
 
 USAGE = 2
@@ -117,6 +118,8 @@ class Machine(invokes.ParseMachine):
     def _refuse_word(self, token: str) -> None:
         if token.startswith("-"):
             self.error(f"invoke has no option {token}{_asked(token, self.initial.flags)}")
+        if said := former_names.refusal(token, former_names.TASKS):
+            raise UsageError(f"error: {said}\n  next: invoke {former_names.TASKS[token]}", self.context)
         more = _asked(token, self.contexts)
         here = f"{self.context.name} takes no further word, and " if self._in_task() else ""
         self.error(f"{here}there is no task {token}{more}")

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from hardwatt.core import former_names
 from hardwatt.core.errors import SettingsError
 from hardwatt.core.nearest import did_you_mean
 
@@ -152,14 +153,6 @@ class Settings(_Section):
         return value
 
 
-RENAMED = {
-    "host.patience": "host.timeout_factor",
-    "host.headers": "host.kernel_headers",
-    "host.nokmem": "host.disable_kmem_accounting",
-}
-"""Keys of older ``lab.toml`` files: refused, with the name of today."""
-
-
 def default_name(root: Path = ROOT) -> str:
     """Return the name of the lab of a checkout: another checkout has another one."""
     return "lab-" + hashlib.sha256(str(root).encode()).hexdigest()[:6]
@@ -205,8 +198,8 @@ def _problem(model: type[BaseModel], item: Any) -> str:
     key = ".".join(path)
     if item["type"] != "extra_forbidden":
         return f"{key}: {item['msg']}"
-    if key in RENAMED:
-        return f"{key} is called {RENAMED[key]} now"
+    if said := former_names.refusal(key, former_names.SETTINGS):
+        return said
     known = _keys(model, path[:-1])
     return f"unknown key {key!r}; {did_you_mean(path[-1], sorted(known), 'known keys')}"
 

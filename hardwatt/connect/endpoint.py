@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hardwatt.core import former_names
+
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
@@ -51,4 +53,5 @@ class Endpoint:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Endpoint":
-        return cls(**{**data, "key": Path(data["key"]), "known_hosts": Path(data["known_hosts"])})
+        fields = former_names.translated(data, former_names.ENDPOINT)
+        return cls(**{**fields, "key": Path(data["key"]), "known_hosts": Path(data["known_hosts"])})

@@ -432,7 +432,7 @@ def test_the_packages_of_the_toolkits_version_are_there() -> None:
 def test_another_toolkit_is_refused(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     testbed = interrupted(lab, tmp_path)
     monkeypatch.setattr(resume, "toolkit_version", lambda: "another")
-    with pytest.raises(RefusedError, match=r"toolkit \(engine, dump, meter\): \w+ -> another"):
+    with pytest.raises(RefusedError, match=r"toolkit \(experiment, delivery, cluster, dump, meter\): \w+ -> another"):
         start(lab, testbed, resume=True, pairs=None, seed=None)
 
 

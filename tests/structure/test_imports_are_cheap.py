@@ -40,7 +40,7 @@ def tops(names: set[str]) -> set[str]:
     ("leaf", "most"),
     [
         ("hardwatt.provision.node_data", 36),
-        ("hardwatt.config.settings", 6),
+        ("hardwatt.config.settings", 7),
         ("hardwatt.connect.ssh", 16),
         ("hardwatt.meter.models", 6),
         ("hardwatt.core.process", 9),

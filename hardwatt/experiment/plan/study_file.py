@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt.config.settings import parse
+from hardwatt.core import former_names
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.core.nearest import did_you_mean
 from hardwatt.experiment.plan.study_model import ARMS, SETTABLE, STUDIES, WORKLOADS, Study, is_key
@@ -180,7 +181,8 @@ def load_study(root: Path, name: str) -> Study:
     """Read a study by name.
 
     Raises ``SettingsError`` for an unknown study, broken TOML, an unknown key (with the nearest
-    known one) and values that do not fit together, in the quick form or in the full one.
+    known one), values that do not fit together, in the quick form or in the full one, and an arm whose code uses
+    former names.
     """
     path = root / STUDIES / f"{name}.toml"
     known = list_studies(root)
@@ -191,7 +193,15 @@ def load_study(root: Path, name: str) -> Study:
     study = read_study(path)
     if found := list(_missing_files(root, study)):
         raise SettingsError(f"{path}: " + "; ".join(found), hint=f"mend {path} and run the command again")
+    for arm in study.arms:
+        _refuse_former_names(root / ARMS / f"{study.code_of(arm)}.py")
     return study
+
+
+def _refuse_former_names(arm: Path) -> None:
+    """Raise ``SettingsError`` if the code of an arm uses names that have changed."""
+    if said := former_names.in_arm(arm.read_text(errors="replace")):
+        raise SettingsError(f"{arm}: " + "; ".join(said), hint=f"mend {arm} and run the command again")
 
 
 def _missing_files(root: Path, study: Study) -> Iterator[str]:

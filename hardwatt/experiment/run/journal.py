@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt.cluster.changes import Undo
+from hardwatt.core import former_names
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, write_json
 
@@ -47,6 +48,7 @@ class ExperimentState:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "ExperimentState":
         fields = {key: value for key, value in data.items() if key != "schema"}
+        fields["versions"] = former_names.translated(fields["versions"], former_names.VERSIONS)
         return cls(**{**fields, "undo": tuple(Undo.from_dict(item) for item in fields["undo"])})
 
 

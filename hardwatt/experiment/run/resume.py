@@ -19,7 +19,7 @@ DESPITE = (
     "invoke experiment.abandon gives the experiment up"
 )
 LOG = "resumed.json"
-TOOLKIT = "toolkit (engine, dump, meter)"
+TOOLKIT = "toolkit (experiment, delivery, cluster, dump, meter)"
 _DECIDING = ("experiment", "delivery", "cluster", "dump", "meter")
 _PACKAGE = Path(__file__).parents[2]
 

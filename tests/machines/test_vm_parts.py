@@ -240,10 +240,12 @@ def test_a_guest_whose_start_was_killed_is_waited_for(tmp_path: Path, monkeypatc
         "kind": "vm", "ports": dataclasses.asdict(PORTS), "accel": "kvm", "endpoint": end.to_dict(),
         "process": own.to_dict(), "booting": True,
     })  # fmt: skip
-    waited: list[tuple[Endpoint, Process, str]] = []
+    waited: list[tuple[Endpoint, dict[str, object]]] = []
     monkeypatch.setattr(vm_machine.VmMachine, "_await", lambda _, *asked: waited.append(asked))
     assert [machine.start(), machine.start()] == [end, end]
-    assert waited == [(end, own, "kvm")], "once: then it is known to have booted"
+    [(waited_for, state)] = waited
+    assert (waited_for, state["process"]) == (end, own.to_dict()), "once: then it is known to have booted"
+    assert state["accel"] == "kvm"
 
 
 def test_a_machine_is_removed_with_its_keys_whatever_a_killed_start_left(tmp_path: Path) -> None:

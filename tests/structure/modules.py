@@ -17,7 +17,7 @@ ORDER = (
     "connect",
     "machines.base", "machines.identity", "machines.host_facts", "machines.rootfs",
     "mirror.build", "mirror",
-    "machines.timeouts", "machines.embedded", "machines.vm", "machines",
+    "machines.timeouts", "machines.local", "machines.embedded", "machines.vm", "machines",
     "cluster",
     "meter",
     "provision",

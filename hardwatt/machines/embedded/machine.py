@@ -6,32 +6,25 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from hardwatt.config.lab import Lab
 from hardwatt.connect import boot
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
-from hardwatt.core.errors import LabError, RefusedError
-from hardwatt.core.files import read_json, write_json
-from hardwatt.core.process import Process
+from hardwatt.core.files import write_json
 from hardwatt.core.progress import say, step
-from hardwatt.core.wait import wait
 from hardwatt.machines import host_facts, identity, rootfs
-from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
 from hardwatt.machines.embedded import network, privileged
 from hardwatt.machines.embedded.network import Addresses
 from hardwatt.machines.embedded.privileged import Spec
-from hardwatt.machines.timeouts import RECORD
+from hardwatt.machines.local import BootWait, LocalMachine
 
 BOOT_TIMEOUT = 120.0
 """Seconds until the node answers; 3 to 12 were seen on two cores."""
 
 
 @dataclasses.dataclass(frozen=True)
-class EmbeddedMachine:
-    """The embedded node of one lab; its state is in the lab's ``machine.json``."""
+class EmbeddedMachine(LocalMachine):
+    """The embedded node of one lab."""
 
-    lab: Lab
-    why: str = "lab.toml says so"
     kind: str = "embedded"
 
     def start(self) -> Endpoint:
@@ -55,14 +48,6 @@ class EmbeddedMachine:
             current.changed(1)
         return end
 
-    def _booted(self) -> Endpoint:
-        """Return the endpoint when the node has booted to its end, which a start that was killed did not wait for."""
-        end, state = self.endpoint(), self._state()
-        if state.pop("booting", False):
-            self._await(end, Process.from_dict(state["process"]))
-            write_json(self._file, state)
-        return end
-
     def stop(self) -> None:
         """Stop the machine in order, by force where it does not end, and give the host back."""
         state = self._state()
@@ -80,54 +65,37 @@ class EmbeddedMachine:
     def destroy(self) -> None:
         """Stop the machine and remove its tree, its keys and its network."""
         state = self._state()
-        if not state and not (self.lab.dir / "machine").exists():
+        if not state and not self._folder.exists():
             return
         self._stop(state, in_order=False)  # nothing in it is needed any more
         with step("Remove the embedded node", folder=self.lab.dir if self.lab else None):
             privileged.call("destroy", self._spec(), subnet=state.get("subnet", ""))
-            if address := _node_address(state):
+            if address := self._address(state):
                 identity.forget(self.lab, address)
-            for name in (identity.HOST_KEY, f"{identity.HOST_KEY}.pub"):
-                (self.lab.keys / name).unlink(missing_ok=True)
-            self._file.unlink(missing_ok=True)
-
-    def status(self) -> MachineStatus:
-        state = self._state()
-        if not state:
-            return MachineStatus(self.lab.name, self.kind, "absent")
-        address = _node_address(state)
-        if not state.get("process"):
-            return MachineStatus(self.lab.name, self.kind, "stopped", address)
-        process = Process.from_dict(state["process"])
-        if process.alive():
-            return MachineStatus(self.lab.name, self.kind, "running", address, pid=process.pid)
-        return MachineStatus(self.lab.name, self.kind, "dead", address, "systemd-nspawn ended without us")
-
-    def endpoint(self) -> Endpoint:
-        state = self._state()
-        if not state.get("endpoint"):
-            raise LabError(f"the lab {self.lab.name} has no machine", hint="invoke lab.machine.start")
-        return Endpoint.from_dict(state["endpoint"])
+            self._forget()
 
     def obstacle(self) -> str:
-        status, state = self.status(), self._state()
-        if status.state != "running":
-            return why_not(status)
+        if reason := super().obstacle():
+            return reason
+        state = self._state()
         return network.fault(state["ident"], Addresses(state["subnet"]))
 
-    def shell_argv(self) -> list[str]:
-        return ssh_argv(self.endpoint())
-
     @property
-    def _file(self) -> Path:
-        return self.lab.dir / RECORD
+    def _why_dead(self) -> str:
+        return "systemd-nspawn ended without us"
 
-    def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = read_json(self._file, {})
-        if state and state["kind"] != self.kind:
-            raise RefusedError(f"the lab {self.lab.name} has a machine of another kind: {state['kind']}",
-                               hint="invoke lab.down first, with the settings that it was made with")  # fmt: skip
-        return state
+    def _exists(self, state: dict[str, Any]) -> bool:
+        return bool(state)
+
+    def _address(self, state: dict[str, Any]) -> str:
+        return Addresses(state["subnet"]).node if state.get("subnet") else ""
+
+    def _boot_wait(self, state: dict[str, Any]) -> BootWait:
+        log = self.lab.logs / "machine.log"
+        return BootWait("systemd-nspawn", log, "the embedded node's boot", BOOT_TIMEOUT, 0.2, f"look into {log}")
+
+    def _boot_state(self, end: Endpoint) -> str:
+        return boot.state(Ssh(end, timeout=5), timeout=60)
 
     def _spec(self, codename: str = "") -> Spec:
         kubernetes = self.lab.settings.kubernetes
@@ -206,27 +174,3 @@ class EmbeddedMachine:
         if not network.configured(spec.ident, Addresses(subnet)):
             privileged.call("link", spec, subnet=subnet)
         return True
-
-    def _await(self, end: Endpoint, process: Process) -> None:
-        """Wait until the node answers over SSH and has booted to its end."""
-        log = self.lab.logs / "machine.log"
-
-        def poll() -> str:
-            if not process.alive():
-                return "ended"
-            return boot.state(Ssh(end, timeout=5), timeout=60)
-
-        wait(
-            poll,
-            boot.booted,
-            error=lambda state: f"systemd-nspawn ended; its log: {log}" if state == "ended" else None,
-            what="the embedded node's boot",
-            timeout=BOOT_TIMEOUT,
-            delay=0.2,
-            hint=f"look into {log}",
-        )
-
-
-def _node_address(state: dict[str, Any]) -> str:
-    """Return the node's address, or nothing where a killed start had not got one yet."""
-    return Addresses(state["subnet"]).node if state.get("subnet") else ""

@@ -15,14 +15,14 @@ from hardwatt.connect import boot, ssh_routes
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core import process as core_process
-from hardwatt.core.errors import LabError, RefusedError
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_json
 from hardwatt.core.problem import combined
 from hardwatt.core.process import Process
 from hardwatt.core.progress import RunningStep, step
 from hardwatt.core.wait import wait
-from hardwatt.machines import identity, rootfs, timeouts
-from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
+from hardwatt.machines import identity, rootfs
+from hardwatt.machines.local import BootWait, LocalMachine
 from hardwatt.machines.vm import disk, facts, qemu
 from hardwatt.machines.vm import image as vm_image
 from hardwatt.machines.vm.image import USER_NETWORK, Image
@@ -39,11 +39,9 @@ _LOOPBACK = "127.0.0.1"
 
 
 @dataclasses.dataclass(frozen=True)
-class VmMachine:
-    """The virtual machine of one lab; its state is in the lab's ``machine.json``, its disk in ``machine/``."""
+class VmMachine(LocalMachine):
+    """The virtual machine of one lab; its disk is in the lab's ``machine/``."""
 
-    lab: Lab
-    why: str = "lab.toml says so"
     kind: str = "vm"
     acceleration: tuple[Accel, str] | None = None
     """What QEMU can use here, and why, if the choice of the machine has probed it."""
@@ -64,15 +62,6 @@ class VmMachine:
             self._boot(made, accel or "tcg", current)
             end = self._booted()
             current.changed(1)
-        return end
-
-    def _booted(self) -> Endpoint:
-        """Return the endpoint when the guest has booted to its end, which a start that was killed did not wait for."""
-        end, state = self.endpoint(), self._state()
-        timeouts.apply(self.lab)  # only now the record says whether the processor is emulated
-        if state.pop("booting", False):
-            self._await(end, Process.from_dict(state["process"]), state["accel"])
-            write_json(self._file, state)
         return end
 
     def image(self) -> Image:
@@ -111,54 +100,32 @@ class VmMachine:
                 shutil.rmtree(self._folder)
             if ports := state.get("ports"):
                 identity.forget(self.lab, ssh_routes.known_name(_LOOPBACK, ports["ssh"]))
-            for name in (identity.HOST_KEY, f"{identity.HOST_KEY}.pub"):
-                (self.lab.keys / name).unlink(missing_ok=True)
-            self._file.unlink(missing_ok=True)
-
-    def status(self) -> MachineStatus:
-        state = self._state()
-        if not state.get("endpoint"):
-            return MachineStatus(self.lab.name, self.kind, "absent")
-        address = f"{_LOOPBACK}:{state['ports']['ssh']}"
-        if not state.get("process"):
-            return MachineStatus(self.lab.name, self.kind, "stopped", address)
-        process = Process.from_dict(state["process"])
-        if process.alive():
-            return MachineStatus(self.lab.name, self.kind, "running", address, state["accel"], pid=process.pid)
-        return MachineStatus(
-            self.lab.name, self.kind, "dead", address, "QEMU ended without us, or the guest powered off"
-        )
-
-    def endpoint(self) -> Endpoint:
-        state = self._state()
-        if not state.get("endpoint"):
-            raise LabError(f"the lab {self.lab.name} has no machine", hint="invoke lab.machine.start")
-        return Endpoint.from_dict(state["endpoint"])
-
-    def obstacle(self) -> str:
-        return why_not(self.status())
-
-    def shell_argv(self) -> list[str]:
-        return ssh_argv(self.endpoint())
+            self._forget()
 
     @property
-    def _file(self) -> Path:
-        return self.lab.dir / timeouts.RECORD
+    def _why_dead(self) -> str:
+        return "QEMU ended without us, or the guest powered off"
 
-    @property
-    def _folder(self) -> Path:
-        return self.lab.dir / "machine"
+    def _exists(self, state: dict[str, Any]) -> bool:
+        return bool(state.get("endpoint"))
+
+    def _address(self, state: dict[str, Any]) -> str:
+        return f"{_LOOPBACK}:{state['ports']['ssh']}"
+
+    def _boot_wait(self, state: dict[str, Any]) -> BootWait:
+        log = self.lab.logs / "machine.log"
+        hint = f"look into {log}, the console of the guest"
+        timeout = BOOT_TIMEOUT[state["accel"]]
+        return BootWait("QEMU", log.with_name("qemu.log"), "the virtual machine's boot", timeout, 0.5, hint)
+
+    def _boot_state(self, end: Endpoint) -> str:
+        if not ssh_routes.ssh_answers(end, 22):
+            return "no SSH yet"
+        return boot.state(Ssh(end, timeout=20), timeout=300)
 
     @property
     def _disk(self) -> Path:
         return self._folder / "disk.raw"
-
-    def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = read_json(self._file, {})
-        if state and state["kind"] != self.kind:
-            raise RefusedError(f"the lab {self.lab.name} has a machine of another kind: {state['kind']}",
-                               hint="invoke lab.down first, with the settings that it was made with")  # fmt: skip
-        return state
 
     def _end(self) -> int:
         """End every QEMU that has this lab's disk, also one whose start was killed; return how many there were."""
@@ -236,27 +203,6 @@ class VmMachine:
             forwards={str(there): here for here, there in ports.pairs},
             data={"cgroup_root": "/", "proc_stat": "node"},
             scrape_interval=READING[accel],
-        )
-
-    def _await(self, end: Endpoint, process: Process, accel: Accel) -> None:
-        """Wait until the node answers over SSH and has booted to its end."""
-        log = self.lab.logs / "machine.log"
-
-        def poll() -> str:
-            if not process.alive():
-                return "ended"
-            if not ssh_routes.ssh_answers(end, 22):
-                return "no SSH yet"
-            return boot.state(Ssh(end, timeout=20), timeout=300)
-
-        wait(
-            poll,
-            boot.booted,
-            error=lambda state: f"QEMU ended; its log: {log.with_name('qemu.log')}" if state == "ended" else None,
-            what="the virtual machine's boot",
-            timeout=BOOT_TIMEOUT[accel],
-            delay=0.5,
-            hint=f"look into {log}, the console of the guest",
         )
 
 

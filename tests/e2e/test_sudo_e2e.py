@@ -62,7 +62,9 @@ def test_commands_run_as_root_while_the_right_is_held(
         assert ssh.run(f"{root}id -un").stdout == "root\n"
         lines = node.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
         assert "zz-hardwatt" in lines and PASSWORD not in lines
-        assert node.run("stat -c '%a %U' /etc/sudoers.d/zz-hardwatt-*").stdout == "440 root\n"
+        assert node.run("stat -c '%a %U' /etc/sudoers.d/zz-hardwatt-*[0-9]").stdout == "440 root\n"
+        # sudo reads no file whose name has a dot
+        assert node.run("stat -c '%a %U' /etc/sudoers.d/zz-hardwatt-*.*").stdout == "600 root\n"
         sudo.forget(alice)
         wait(
             lambda: ssh.run("sudo -n true", check=False).returncode, bool,

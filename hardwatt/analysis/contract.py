@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -78,6 +79,7 @@ def schema_text(name: str) -> str:
 
 def main() -> None:
     """Write every schema file."""
+    argparse.ArgumentParser(description="Write the schema files of results in hardwatt/data.").parse_args()
     for name in KINDS:
         write_atomic(DATA / f"{name}.schema.json", schema_text(name))
 

@@ -15,6 +15,17 @@ from hardwatt.connect.ssh import Ssh, fingerprint
 from hardwatt.core.errors import CommandError, LabError, RefusedError
 
 
+class _Transport(paramiko.Transport):
+    """Tells when the reply to a request of a channel has been sent."""
+
+    replied = threading.Event()
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]
+        if data.asbytes()[:1] == paramiko.common.cMSG_CHANNEL_SUCCESS:
+            self.replied.set()
+
+
 class _Session(paramiko.ServerInterface):
     """Lets one user key in and runs the commands in a local shell."""
 
@@ -31,8 +42,17 @@ class _Session(paramiko.ServerInterface):
         return paramiko.common.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
+        replied = threading.Event()
+        transport = channel.get_transport()
+        assert isinstance(transport, _Transport)
+        transport.replied = replied
+        threading.Thread(target=self._begin, args=(channel, command, replied), daemon=True).start()
         return True
+
+    def _begin(self, channel: paramiko.Channel, command: bytes, replied: threading.Event) -> None:
+        """Run the command once the client knows that it was accepted, as sshd does: a quick one may end at once."""
+        assert replied.wait(30)
+        self._run(channel, command)
 
     def _run(self, channel: paramiko.Channel, command: bytes) -> None:
         given = bytearray()
@@ -65,7 +85,7 @@ class Server:
                 client, _ = self._socket.accept()
             except OSError:
                 return
-            transport = paramiko.Transport(client)
+            transport = _Transport(client)
             transport.add_server_key(self.host_key)
             self._transports.append(transport)
             try:

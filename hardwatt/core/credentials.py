@@ -9,7 +9,7 @@ from hardwatt.core.errors import SettingsError
 
 
 def ask(variable: str, what: str) -> str:
-    """Return the secret in an environment variable (one of ``door.SECRETS``), else ask for it.
+    """Return the secret in an environment variable (one of ``process.SECRETS``), else ask for it.
 
     Asked once a command. Raises ``SettingsError`` where there is neither a value nor a terminal.
     """

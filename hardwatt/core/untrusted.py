@@ -1,11 +1,12 @@
-"""Files that a stranger hands over: the one door through which archives and their names come in.
+"""Files of strangers: names, limits and copies, for archives that no known checksum covers.
 
 An archive is a list of names and bytes, and nothing more. Regular files and folders are accepted;
 links, devices and everything else are refused, so no name can lead out of the target folder. Modes,
 owners and times of an archive are ignored. Sizes are checked before the bytes are read.
 
-Tar headers are read here, one block at a time, and not by ``tarfile``: neither its extraction nor
-its parser of extended headers sees foreign bytes, so no patch release of Python is required.
+``untrusted_tar`` reads tar headers one block at a time, without ``tarfile``: neither the extraction nor the
+parser of extended headers sees foreign bytes, so no patch release of Python is required. Downloads with a
+pinned checksum are opened elsewhere.
 """
 
 import dataclasses

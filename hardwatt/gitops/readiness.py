@@ -1,4 +1,4 @@
-"""Is the lab ready: what it should have in the cluster against what is there, and what somebody left out on purpose."""
+"""Readiness of the lab's objects: desired against actual, suspensions on purpose named; ``lifecycle.up`` decides."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Going on with an interrupted experiment: what may have changed meanwhile, and what is said about it."""
+"""Changes since an experiment was interrupted: refused or recorded before ``operations`` resumes it."""
 
 import datetime
 import hashlib

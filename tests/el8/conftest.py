@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from deploys import contract
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import ROOT, Settings, default_name
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
+from hardwatt.testing import fake_host
 from tests.e2e.support import Story
 from tests.el8.standin import StandIn
 
@@ -60,10 +62,12 @@ class Site(Story):
         """Run operations of ``deploys.operations.rpm`` alone, with pyinfra and all."""
         env = {**self.env, "HARDWATT_NODE_FILE": str(self.lab.dir / "single.json"), "EL8_OPERATIONS": json.dumps(asked)}
         node = self.lab.dir / "single.json"
-        node.write_text(json.dumps({"ssh": {
-            "address": self.end.address, "port": self.end.port, "user": self.end.user, "key": str(self.end.key),
-            "known_hosts": str(self.end.known_hosts), "config": "",
-        }, "lab": {"node": {"name": "el8"}}, "data": {}}))  # fmt: skip
+        connection = contract.Connection(
+            self.end.address, self.end.port, self.end.user, str(self.end.key), str(self.end.known_hosts), config=""
+        )
+        lab = dataclasses.replace(fake_host.LAB, node=contract.Node("el8", self.end.address))
+        data = contract.NodeData(connection, lab, contract.Git.from_dict(fake_host.GIT))
+        node.write_text(json.dumps(data.to_dict()))
         argv = [sys.executable, "-m", "pyinfra", "inventory/lab.py", "tests/el8/operations.py", "--json", "-y"]
         done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
         print(f"$ {shlex.join(argv)}\n{done.stdout}{done.stderr}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from hardwatt.instruments.figure import Figure, Measured, Outcome
 SCHEMA: Final = "hardwatt.table/1"
 _REPETITION = re.compile(r"^run_(\d+)_repetition_(\d+)$")
 _STEP_MS = 1_000_000
+_MOST_DIGITS = sys.int_info.str_digits_check_threshold
+"""Of a name that is taken for a number: Python converts so many whatever its limit is set to."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ def _rows(file: Path, asked: TableRequest) -> tuple[list[dict[str, str]], bool]:
             rows, header = [dict(row) for row in reader], list(reader.fieldnames or [])
     except FileNotFoundError:
         raise LabError(f"there is no table at {file}") from None
+    except IsADirectoryError:
+        raise LabError(f"{file} is a directory", hint="name the CSV file in it") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabError(f"{file} is not a CSV file: {error}") from None
     foreign = {"__run_id", "__done"} <= set(header)
@@ -144,7 +149,8 @@ class _Numbers:
         self._known: dict[str, int] = {}
 
     def of(self, name: str) -> int:
-        return self._known.setdefault(name, int(name) if name.isdecimal() else 1_000_000 + len(self._known))
+        number = name.isdecimal() and len(name) <= _MOST_DIGITS
+        return self._known.setdefault(name, int(name) if number else 1_000_000 + len(self._known))
 
 
 def _pair(row: Mapping[str, str | None], asked: TableRequest, where: str) -> str:

@@ -18,11 +18,19 @@ from numpy.typing import ArrayLike, NDArray
 EPSILON = float(np.finfo(np.float64).eps)
 RESOLUTION = 50_000 * EPSILON
 """Relative to the largest raw value, 1.1e-11: above the rounding of counters that have run for weeks, far below what
-any instrument resolves."""
+any instrument resolves.
+
+A few eps would settle a factor and one subtraction, and would tell apart steps of 0.001 beside 1e9. But a raw value
+is often itself the difference of two readings: 0.1 kWh on a counter that stands at 1234.567 kWh is rounded by up to
+10,000 eps of itself, and two differences of such values by up to 40,000. A lower limit takes their ties for steps.
+"""
 NO_SPREAD = 64 * EPSILON
 """Range of numbers that are equal but for rounding, relative to the largest of them."""
 MOST_DIGITS = 14
 """Of a decimal that somebody wrote. A float printed in full has 15 digits (R) to 17 (Python)."""
+MOST_INTEGRAL = 10**15
+"""Below it a decimal without a fraction is exact, as an integer is: pandas writes counts beside a gap as 12.0. Floats
+lie an eighth or closer there, so that noise shows behind the point; from 2**52 on every float is integral."""
 _SMALLEST_EXPONENT = -400
 
 Floats = NDArray[np.float64]
@@ -31,7 +39,10 @@ Number = float | Fraction
 
 
 def exact(text: str) -> Fraction | None:
-    """Return the number that *text* shows; ``None`` for a float printed in full, whose last digits are noise."""
+    """Return the number that *text* shows; ``None`` for a float printed in full, whose last digits are noise.
+
+    Exact are integers, other numbers without a fraction below `MOST_INTEGRAL`, and decimals of up to `MOST_DIGITS`.
+    """
     try:
         value = Decimal(text)
     except InvalidOperation:
@@ -41,7 +52,9 @@ def exact(text: str) -> Fraction | None:
         return None
     shown = len("".join(map(str, digits)).strip("0"))
     written_whole = text.strip().lstrip("+-").isdigit()
-    return Fraction(value) if shown <= MOST_DIGITS or written_whole else None
+    number = Fraction(value)
+    integral = number.denominator == 1 and abs(number) < MOST_INTEGRAL
+    return number if shown <= MOST_DIGITS or written_whole or integral else None
 
 
 def settled(values: ArrayLike, largest: float | None = None) -> Floats:

@@ -130,3 +130,16 @@ def test_mistakes_are_named_with_their_row(text: str, says: str, tmp_path: Path)
 def test_a_baseline_that_is_not_there(sleep: Path) -> None:
     with pytest.raises(LabError, match="no row has the arm"):
         analyse_table(sleep, TableRequest(baseline="placebo"))
+
+
+def test_a_directory_is_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(LabError, match="is a directory"):
+        analyse_table(tmp_path)
+    assert main(["table", str(tmp_path)]) != 0
+    assert "is a directory" in capsys.readouterr().err
+
+
+def test_a_pair_with_more_digits_than_python_converts_is_a_name(tmp_path: Path) -> None:
+    lines = [f"{'9' * 5000}{pair},{arm},{pair + 1}" for pair in range(7) for arm in ("a", "b")]
+    (tmp_path / "t.csv").write_text("\n".join(["pair,arm,value", *lines]) + "\n")
+    assert analyse_table(tmp_path / "t.csv")["n"]["value"] == 7

@@ -110,6 +110,29 @@ def test_a_text_decides_where_a_float_cannot(tmp_path: Path) -> None:
     assert robust(analyse_table(write(tmp_path / "l.csv", large)))["Wilcoxon"] == pytest.approx(2 / 2**6)
 
 
+@pytest.mark.parametrize("form", ["{}", "{}.0", "{}.000", "{:.18e}"])
+def test_a_count_is_a_count_in_every_way_of_writing(form: str, tmp_path: Path) -> None:
+    """Fifteen digits, as integers and as pandas and NumPy write them."""
+    base = 123456789012345
+    steps = [0, 100, 200, -100, 300, 400, 500]
+    rows = [(form.format(Decimal(base)), form.format(Decimal(base + step))) for step in steps]
+    found = robust(analyse_table(write(tmp_path / "c.csv", rows)))
+    assert found["Wilcoxon"] == pytest.approx(wilcoxon(steps).p) == pytest.approx(0.0616, abs=5e-5)
+    assert found["Rank-biserial correlation"] == pytest.approx(rank_biserial(steps)) == pytest.approx(0.7857, abs=5e-5)
+
+
+def test_differences_of_a_counters_readings_are_ties() -> None:
+    """Runs of some hundred watt-hours, read from a counter of kWh that stands at 1234.567."""
+    watt_hours = [(100, 101), (100, 102), (102, 101), (100, 101), (103, 101), (100, 103), (101, 102), (102, 104)]
+    stands = 1234567
+    columns: tuple[list[float], list[float]] = ([], [])
+    for pair in watt_hours:
+        for column, used in zip(columns, pair, strict=True):
+            column.append((stands + used) / 1000 - stands / 1000)
+            stands += used
+    assert signed_places(table_of(*columns), "x").tolist() == [b - a for a, b in watt_hours]
+
+
 @pytest.mark.parametrize("base", [0.0, 1e6, 1e9])
 @pytest.mark.parametrize("factor", FACTORS)
 def test_computed_differences_are_rounded_by_the_largest_raw_value(base: float, factor: float) -> None:
@@ -314,7 +337,12 @@ def test_a_bundle_gives_its_rank_statistics_from_settled_differences(
         ("12345678901234567890", Fraction(12345678901234567890)),
         ("1e3", Fraction(1000)),
         ("0.10000000000000000000", Fraction(1, 10)),
+        ("123456789012345.0", Fraction(123456789012345)),
+        ("-1.234567890123450000e+14", Fraction(-123456789012345)),
         ("0.30000000000000004", None),
+        ("123456789012345.02", None),
+        ("5000001100000001.0", None),
+        ("3.05555555555556e+17", None),
         ("3.05555555555556e-07", None),
         ("1e-999999999", None),
         ("nothing", None),

@@ -92,8 +92,8 @@ def _headers(facts: Facts, lab: Lab) -> Iterable[Problem]:
         if compatibility.kepler(lab.stack.kepler).get("headers"):
             yield Problem(
                 "error", "headers", f"Kepler {lab.stack.kepler} compiles against the running kernel's headers, "
-                'and headers = "none"',
-                'set headers = "matching" in [host]',
+                'and kernel_headers = "none"',
+                'set kernel_headers = "matching" in [host]',
             )  # fmt: skip
         return
     if found["known"] or not found["lists"]:
@@ -103,7 +103,7 @@ def _headers(facts: Facts, lab: Lab) -> Iterable[Problem]:
     if choice == "update":
         yield Problem(
             "note", "headers", f"the package repositories have no {name} (any more)",
-            'headers = "update": lab.up updates the kernel and reboots the host once',
+            'kernel_headers = "update": lab.up updates the kernel and reboots the host once',
         )  # fmt: skip
     else:
         what, _, remedy = choices(name, found["release"]).partition(". ")

@@ -17,7 +17,7 @@ from deploys.operations import headers as operations
 
 @deploy("Kernel headers")
 def configure() -> None:
-    """Install the matching headers, if [host] headers says so (it does unless it is "none").
+    """Install the matching headers, if [host] kernel_headers says so (it does unless it is "none").
 
     This comes before the reboot, because it may want one itself; where another one is due, it is
     the kernel of after that reboot whose headers count.

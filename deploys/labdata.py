@@ -113,7 +113,7 @@ def wanted_arguments() -> tuple[list[str], str]:
 
 
 def renews_kernel() -> bool:
-    """Return whether the kernel is updated in this run: its headers are gone, and [host] headers allows it."""
+    """Return whether the kernel is updated in this run: its headers are gone, and [host] kernel_headers allows it."""
     if not own_kernel() or lab().boot.headers != "update":
         return False
     found = headers()

@@ -66,6 +66,7 @@ def choices(name: str, release: str) -> str:
     """Return what a person can do where the headers of the running kernel are gone."""
     return (
         f"the package repositories have no {name} (any more), and headers of another kernel than {release} are of no "
-        'use. Choose in [host] of lab.toml: headers = "update" (update the kernel and reboot once), headers = "none" '
-        "(Kepler 0.10 and later read none), or add a repository that has it; then run the same command again"
+        'use. Choose in [host] of lab.toml: kernel_headers = "update" (update the kernel and reboot once), '
+        'kernel_headers = "none" (Kepler 0.10 and later read none), or add a repository that has it; '
+        "then run the same command again"
     )

@@ -94,7 +94,7 @@ def by_hand(end: Endpoint) -> str:
     """Return the next command where a node is silent: OpenSSH, which shows how far it gets."""
     jump = ["-J", end.jump] if end.jump else []
     argv = ["ssh", "-v", "-i", str(end.key), *jump, "-p", str(end.port), f"{end.user}@{end.address}", "true"]
-    return f"{shlex.join(argv)}; for a slow host, patience in [host] of lab.toml"
+    return f"{shlex.join(argv)}; for a slow host, timeout_factor in [host] of lab.toml"
 
 
 def failed(place: Place, error: Exception) -> LabError:

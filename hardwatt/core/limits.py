@@ -7,7 +7,7 @@ from hardwatt.core.wait import timeout_factor
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Seconds that a wait may last, before ``[host] patience`` of lab.toml multiplies them."""
+    """Seconds that a wait may last, before ``[host] timeout_factor`` of lab.toml multiplies them."""
 
     connect: float = 10
     """For each part of a login: the connection, the greeting with the key exchange, the authentication."""

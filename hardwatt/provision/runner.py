@@ -188,7 +188,8 @@ def _ended(lab: Lab, argv: Sequence[str], env: Mapping[str, str], log: Path) -> 
         address = read_node_data(lab).ssh.address
         raise LabError(
             f"the deploys on {address} {error.reason}; {error.stderr.strip()}",
-            hint="invoke lab.check says whether the host answers; for a slow host, patience in [host] of lab.toml",
+            hint="invoke lab.check says whether the host answers; "
+            "for a slow host, timeout_factor in [host] of lab.toml",
         ) from None
 
 

@@ -64,7 +64,7 @@ HOSTS: dict[str, tuple[Callable[[], dict[str, str]], dict[str, str]]] = {
     "a clock that stepped": (stepped_clock, {"clock": "synchronise both"}),
     "a kernel whose headers are gone, without modules": (
         lambda: {"headers": "release=6.1.0-18-amd64\nlists=yes", "modules": "overlay no no\nbr_netfilter no yes"},
-        {"headers": 'headers = "update"', "module-overlay": "install a kernel with overlay"},
+        {"headers": 'kernel_headers = "update"', "module-overlay": "install a kernel with overlay"},
     ),
     "the node of another lab": (
         lambda: {"record": "read=yes\nlab lab-777777"},

@@ -25,7 +25,7 @@ def without(name: str) -> dict[str, Any]:
         ({"config": without("MEMCG")}, {}, ("error", "kernel-config"), "the distribution's own kernel"),
         ({"config": without("CGROUP_BPF")}, {}, ("error", "kernel-config"), "the distribution's own kernel"),
         ({"config": {"read": False}}, {}, ("warning", "kernel-config"), "/boot/config-6.1.0-28-amd64"),
-        ({"headers": GONE}, {}, ("error", "headers"), 'headers = "update"'),
+        ({"headers": GONE}, {}, ("error", "headers"), 'kernel_headers = "update"'),
         ({"headers": GONE}, {"boot": {"headers": "update", "nokmem": False}}, ("note", "headers"), "reboots"),
         ({}, RAPL, ("error", "powercap"), 'source = "modelled"'),
         ({"powercap": {"zones": {"package-0@intel-rapl:0": None}}}, RAPL, ("error", "powercap"), "hardware with RAPL"),

@@ -304,7 +304,7 @@ class Ssh:
             late = f"on {self._where} printed nothing for {limits.silence:.0f} s"
             raise CommandError(argv, None, reason=late, hint=unreachable.by_hand(self._endpoint)) from error
         except (paramiko.SSHException, OSError) as error:
-            raise LabError(f"SSH to {self._endpoint.name} broke off: {error}", hint="invoke lab.status") from error
+            raise unreachable.broken(self._endpoint, error) from error
         if check and code != 0:
             raise CommandError(argv, code, stdout, stderr)
         return Result(argv, code, stdout, stderr, time.monotonic() - started)
@@ -323,7 +323,7 @@ class Ssh:
         except _LateError as error:
             raise WaitError(f"{what} on {self._where} {error}", hint=unreachable.by_hand(self._endpoint)) from None
         except (paramiko.SSHException, OSError) as error:
-            raise LabError(f"SSH to {self._endpoint.name} broke off: {error}", hint="invoke lab.status") from error
+            raise unreachable.broken(self._endpoint, error) from error
         held = Session(
             channel, f"{what} on {self._where}", self._limits.first_answer, unreachable.by_hand(self._endpoint)
         )

@@ -90,6 +90,16 @@ def mute(end: Endpoint, seconds: float) -> LabError:
     return LabError(f"no SSH to {Place.of(end)}{through}: no answer within {seconds:.0f} s", hint=by_hand(end))
 
 
+def broken(end: Endpoint, error: Exception) -> LabError:
+    """Return the error for a connection that broke off while it was used."""
+    return LabError(f"SSH to {Place.of(end)} broke off: {error}", hint=f"invoke lab.check; {by_hand(end)}")
+
+
+def garbled(end: Endpoint) -> LabError:
+    """Return the error for a node that answers something else than what it was asked."""
+    return LabError(f"the answer of {Place.of(end)} is not understood", hint=by_hand(end))
+
+
 def by_hand(end: Endpoint) -> str:
     """Return the next command where a node is silent: OpenSSH, which shows how far it gets."""
     jump = ["-J", end.jump] if end.jump else []

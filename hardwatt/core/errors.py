@@ -40,7 +40,9 @@ _INSTEAD = {
 def next_after(command: str, hint: str) -> str:
     """Return the hint of an error of ``command`` (``lab.status``): another next command than that one."""
     named = f"invoke {command}"
-    return _INSTEAD.get(command, hint) if hint == named or hint.startswith((f"{named};", f"{named},")) else hint
+    if hint == named or hint.startswith((f"{named};", f"{named},")):
+        return _INSTEAD.get(command) or hint.partition("; ")[2] or hint
+    return hint
 
 
 class SettingsError(LabError):

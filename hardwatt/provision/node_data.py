@@ -8,7 +8,7 @@ from typing import Any, Literal
 from deploys import contract
 from hardwatt.config import versions
 from hardwatt.config.lab import Lab
-from hardwatt.connect import ssh_routes
+from hardwatt.connect import ssh_routes, unreachable
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, SettingsError
@@ -64,10 +64,15 @@ class Processor:
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "Processor":
-        """Ask the node."""
+        """Ask the node. Raises ``LabError`` where its answer is something else."""
         with Ssh(endpoint) as ssh:
-            system, cpus, vendor, product, info = ssh.run(_PROCESSOR).stdout.split("\n", 4)
-        return cls(int(cpus), info, models.cloud_instance(vendor, product), tuple(system.split()))
+            answer = ssh.run(_PROCESSOR).stdout
+        try:
+            system, cpus, vendor, product, info = answer.split("\n", 4)
+            count = int(cpus)
+        except ValueError:
+            raise unreachable.garbled(endpoint) from None
+        return cls(count, info, models.cloud_instance(vendor, product), tuple(system.split()))
 
 
 def node_file(lab: Lab) -> Path:

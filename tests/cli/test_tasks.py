@@ -77,6 +77,8 @@ def test_show_prints_what_can_be_read_again(tmp_path: Path) -> None:
         ("lab.status", "invoke lab.status; kubectl get pods", "invoke lab.up"),
         ("lab.kubeconfig", "invoke lab.kubeconfig", "invoke lab.up"),
         ("gitops.status", "invoke lab.status", "invoke lab.status"),
+        ("lab.status", "invoke lab.check; ssh host true", "invoke lab.check; ssh host true"),
+        ("lab.check", "invoke lab.check; ssh host true; or wait", "ssh host true; or wait"),
         ("lab.up", "invoke lab.upgrade", "invoke lab.upgrade"),
         ("lab.down", "invoke lab.down --yes", "invoke lab.down --yes"),
     ],

@@ -198,6 +198,12 @@ class Lock(_Entry):
         entry = self.images[name]
         return f"{entry.tag.format(version=self.sources[entry.source].version)}_lab.{self.revision}"
 
+    def repository(self, short: str) -> str:
+        """Return the repository of an image of the lock by its last name part; empty where there is none."""
+        known = [entry.repository for entry in self.images.values()]
+        known += [entry.repository for entry in self.foreign.values()]
+        return next((name for name in known if name.rpartition("/")[2] == short), "")
+
     @property
     def kubernetes(self) -> str:
         """Kubernetes' version as kubeadm's ``kubernetesVersion`` wants it, as in ``v1.36.3+lab.1``.

@@ -44,7 +44,7 @@ def place(folder: Path, root: Path, lock: Lock, arch: str, *, origin: str, name:
     """Put the images of an unpacked archive into the mirror, all or none; return its index.
 
     Raises ``VerifyError`` where the content is not what it says, ``RefusedError`` for an image
-    that the mirror makes itself.
+    that the mirror makes itself, or that has the last name part of one.
     """
     index, staged = Index.read(root), commit.staging(root)
     images = _distinct(_images(folder, staged, arch, name))
@@ -55,6 +55,9 @@ def place(folder: Path, root: Path, lock: Lock, arch: str, *, origin: str, name:
     for image in images:
         if image.name in made_here:
             raise RefusedError(f"{image.name} is one that the mirror makes itself", hint="invoke mirror.fill")
+        if own := names.own_like(image.name, made_here, digests):
+            raise RefusedError(f"{image.name} has the last name part of {own}, which is the lab's own image",
+                               hint="invoke mirror.import ARCHIVE --name HOST/OTHER-REPOSITORY:TAG")  # fmt: skip
         names.require_apart(image.name, held)
         wanted = digests.get(image.name, UNRESOLVED)
         if wanted not in (UNRESOLVED, image.digest):

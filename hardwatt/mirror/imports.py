@@ -224,9 +224,14 @@ def _image(folder: Path, path: Path, said: Artefact) -> set[str]:
 
 
 def _needed(artefact: Artefact, lock: Lock, mine: Index) -> bool:
-    """Return False for what the mirror holds whole already, and for programs that the lock does not name."""
+    """Return False for what the mirror holds whole already, and for what this lab has no use for."""
     if artefact.kind != "image" and artefact.name not in (lock.tools if artefact.kind == "tool" else lock.packages):
         say(f"left out: {artefact.kind} {artefact.name}, which this toolkit does not use")
+        return False
+    made_here = [entry.repository for entry in lock.images.values()]
+    optional = [entry.repository for entry in lock.foreign.values()]
+    if artefact.kind == "image" and (own := names.own_like(artefact.name, made_here, optional)):
+        say(f"left out: image {artefact.name}, which has the last name part of {own}, the lab's own")
         return False
     known = mine.find(artefact.kind, artefact.name)
     if not known or (known.name, known.version, known.digest) != (artefact.name, artefact.version, artefact.digest):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hardwatt.config.versions import lock
 from hardwatt.core import files
 from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.core.untrusted import AGAIN, listing, mapping, read_json, show
@@ -121,11 +122,13 @@ class Index:
         return Index(self.root, (*others, artefact))
 
     def find(self, kind: str, name: str) -> Artefact | None:
-        """Return the artefact of a kind by name; an image's last name part is enough."""
-        for artefact in self.artefacts:
-            if artefact.kind == kind and name in (artefact.name, artefact.name.rpartition("/")[2]):
-                return artefact
-        return None
+        """Return the artefact of a kind by name.
+
+        Of an image that the lock names, the last name part is enough. It stands for the lock's
+        repository and no other: an image that somebody brought has its full name only.
+        """
+        wanted = lock().repository(name) or name if kind == "image" else name
+        return next((a for a in self.artefacts if (a.kind, a.name) == (kind, wanted)), None)
 
     def get(self, kind: str, name: str) -> Artefact:
         """Return the artefact, or raise ``LabError`` where the mirror does not hold it."""
@@ -134,7 +137,7 @@ class Index:
         raise LabError(f"the mirror holds no {kind} {name!r}", hint="inv mirror.fill")
 
     def image(self, name: str) -> Image:
-        """Return the image of a short (``kube-apiserver``) or full name."""
+        """Return the image of a full name, or of a short one of the lock's (``kube-apiserver``)."""
         artefact = self.get("image", name)
         return Image(artefact.name, artefact.version, artefact.digest)
 

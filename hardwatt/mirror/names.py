@@ -4,7 +4,7 @@ Names come from archives that others made, so each is matched before it is part 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
@@ -105,3 +105,14 @@ def require_apart(repository: str, others: Iterable[str]) -> None:
         ):
             raise RefusedError(f"the image {repository} would lie in one folder with {other}",
                                hint="invoke mirror.import ARCHIVE --name HOST/OTHER-REPOSITORY:TAG")  # fmt: skip
+
+
+def own_like(repository: str, made_here: Iterable[str], optional: Collection[str]) -> str:
+    """Return the lab's own image whose last name part ``repository`` has, though it is another; or empty.
+
+    An image that the lock lists as optional is never another.
+    """
+    last = repository.rpartition("/")[2]
+    like = (own for own in made_here if own.rpartition("/")[2] == last)
+    own = next(like, repository)
+    return "" if repository in optional or own == repository else own

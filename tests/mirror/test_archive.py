@@ -1,5 +1,6 @@
 """Export, import, and images that somebody brings."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hardwatt.config import versions
 from hardwatt.config.lab import Lab
 from hardwatt.core import files
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
@@ -192,9 +194,9 @@ def place(folder: Path, tmp_path: Path, name: str = "", **lock: Any) -> Index:
 def test_an_oci_layout_is_taken_as_it_is(tmp_path: Path) -> None:
     digest = layout(tmp_path / "in", "quay.io/x/kepler:v0.11.4")
     index = place(tmp_path / "in", tmp_path)
-    image = index.image("kepler")
+    image = index.image("quay.io/x/kepler")
     assert (image.name, image.tag, image.digest) == ("quay.io/x/kepler", "v0.11.4", digest)
-    artefact = index.get("image", "kepler")
+    artefact = index.get("image", "quay.io/x/kepler")
     assert (artefact.source, artefact.group) == ("imported", "extra")
     assert "as brought" in artefact.verified
     oci.verify(index.root / artefact.path, digest)
@@ -229,7 +231,7 @@ def test_an_archive_that_does_not_say_its_name_needs_one(tmp_path: Path) -> None
     with pytest.raises(LabError, match="does not say which image") as caught:
         place(tmp_path / "in", tmp_path)
     assert "--name" in caught.value.hint
-    assert place(tmp_path / "in", tmp_path, name="quay.io/x/kepler:v0.11.4").image("kepler").tag == "v0.11.4"
+    assert place(tmp_path / "in", tmp_path, name="quay.io/x/kepler:v0.11.4").image("quay.io/x/kepler").tag == "v0.11.4"
 
 
 def test_wrong_content_is_refused(tmp_path: Path) -> None:
@@ -263,13 +265,50 @@ def test_an_image_that_the_mirror_makes_is_refused(tmp_path: Path) -> None:
         place(tmp_path / "in", tmp_path)
 
 
+@pytest.mark.parametrize("own", ["registry.k8s.io/pause", "hardwatt.dev/app"])
+def test_an_image_with_the_last_name_part_of_a_labs_own_is_refused(tmp_path: Path, own: str) -> None:
+    last = own.rpartition("/")[2]
+    docker_save(tmp_path / "in", [f"a.example/{last}:3.10"])
+    with pytest.raises(RefusedError, match=f"a.example/{last} has the last name part of {own}") as caught:
+        place(tmp_path / "in", tmp_path)
+    assert "--name" in caught.value.hint
+    assert Index.read(tmp_path / "mirror").artefacts == ()
+    assert place(tmp_path / "in", tmp_path, name=f"a.example/my-{last}:3.10").has_image(f"a.example/my-{last}")
+
+
+@pytest.mark.parametrize("name", sorted(versions.lock().foreign))
+def test_an_optional_image_is_taken_under_its_own_name(tmp_path: Path, name: str) -> None:
+    entry = versions.lock().foreign[name]
+    layout(tmp_path / "in", f"{entry.repository}:v1")
+    with fill.held(tmp_path / "mirror"):
+        index = image_import.place(tmp_path / "in", tmp_path / "mirror", versions.lock(), small.ARCH, origin="a.tar")
+    assert index.image(name) == index.image(entry.repository)
+    assert index.image(name).tag == "v1"
+
+
+@pytest.mark.parametrize("last", ["pause", "kube-apiserver", "etcd", "coredns", "kepler"])
+def test_a_short_name_is_the_locks_image_and_no_other(tmp_path: Path, last: str) -> None:
+    """Also in an index that was written before such an image was refused."""
+    index = Index(tmp_path)
+    brought = Artefact(f"a.example/{last}", "image", "extra", "1", "imported", "", "", "", "")
+    only = index.with_artefact(brought)
+    assert not only.has_image(last)
+    with pytest.raises(LabError, match="holds no image"):
+        only.image(last)
+    own = versions.lock().repository(last)
+    both = only.with_artefact(dataclasses.replace(brought, name=own, version="2"))
+    read = Index.from_dict(tmp_path, both.to_dict())
+    assert (read.image(last).name, both.image(last).name) == (own, own)
+    assert read.image(f"a.example/{last}").tag == "1"
+
+
 def test_import_takes_a_tar_and_serves_it_once_there_are_tools(
     filled: Lab, tmp_path: Path, pushed: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     layout(tmp_path / "in", "quay.io/x/kepler:v0.11.4")
     shutil.make_archive(str(tmp_path / "kepler"), "tar", tmp_path / "in")
     fresh = small.lab(tmp_path / "fresh")
-    assert archive.import_(fresh, tmp_path / "kepler.tar").has_image("kepler")
+    assert archive.import_(fresh, tmp_path / "kepler.tar").has_image("quay.io/x/kepler")
     assert pushed == []
     assert "invoke mirror.fill" in capsys.readouterr().err
     archive.export(filled, tmp_path / "out")

@@ -297,7 +297,7 @@ def test_two_tags_of_one_repository_are_one_image_or_refused(tmp_path: Path) -> 
     item = json.loads((tmp_path / "in" / "manifest.json").read_text())[0]
     same = {**item, "RepoTags": ["a.b/x:2"]}
     (tmp_path / "in" / "manifest.json").write_text(json.dumps([item, same]))
-    assert place(tmp_path / "in", tmp_path).image("x").tag == "1"
+    assert place(tmp_path / "in", tmp_path).image("a.b/x").tag == "1"
     data = layer("another program")
     (tmp_path / "in" / "other.tar").write_bytes(data)
     config = json.loads((tmp_path / "in" / "config.json").read_text())
@@ -549,7 +549,7 @@ def test_the_sum_of_an_image_archive_is_the_one_of_its_file(tmp_path: Path) -> N
         archive.import_(lab, path, sha256="0" * 64)
     with pytest.raises(LabError, match="a folder with an image"):
         archive.import_(lab, tmp_path / "in", sha256="0" * 64)
-    assert archive.import_(lab, path, sha256=files.sha256(path)).has_image("kepler")
+    assert archive.import_(lab, path, sha256=files.sha256(path)).has_image("quay.io/x/kepler")
 
 
 def test_programs_of_the_maker_are_named_before_they_run(

@@ -1,8 +1,8 @@
 """The talk's queries by name, joules of the last hour, and any PromQL."""
 
 import dataclasses
-import difflib
 import json
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,8 @@ from rich.table import Table
 from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, SettingsError
+from hardwatt.core.nearest import nearest
+from hardwatt.core.progress import cells
 from hardwatt.dump.client import Client
 from hardwatt.instruments import live
 from hardwatt.instruments.live import Energy
@@ -143,15 +145,32 @@ def grouped(rows: Sequence[Energy], grouping: str, namespace: str) -> list[Row]:
 
 
 def _answer(client: Client, text: str) -> list[Row]:
-    found = client.query(text)
-    rows = []
-    for item in found:
-        if "value" not in item:
-            raise LabError("a table needs one value for each series: this query gives many", hint="leave [...] out")
-        labels = {key: value for key, value in item["metric"].items() if key != "__name__"}
-        # [time, value]: the first is no energy.
-        rows.append({**labels, "value": float(item["value"][1])})
-    return rows
+    answer: list[Any] = client.query(text)
+    if len(answer) == 2 and isinstance(answer[1], str):  # [time, value]: a scalar or a string, which has no labels
+        return [{"value": _value(answer[1])}]
+    return [_row(series) for series in answer]
+
+
+def _row(series: Any) -> Row:
+    """Return labels and value of one series. Raises ``LabError`` for a series that has no single value."""
+    if "histogram" in series:
+        raise LabError(
+            "a table needs one value for each series: this query gives histograms", hint="histogram_sum(...) has one"
+        )
+    if "value" not in series:
+        raise LabError("a table needs one value for each series: this query gives many", hint="leave [...] out")
+    labels = {key: value for key, value in series["metric"].items() if key != "__name__"}
+    # [time, value]: the first is no energy.
+    return {**labels, "value": _value(series["value"][1])}
+
+
+def _value(text: str) -> float | str:
+    """Return a number; JSON has none for NaN and the infinities, so they stay text, as a string does."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
 
 
 def _refuse_nothing(rows: Sequence[Row], text: str) -> None:
@@ -164,9 +183,9 @@ def _refuse_nothing(rows: Sequence[Row], text: str) -> None:
             f"{text} has no answer yet: Prometheus reads its rules up to two minutes after it started",
             hint=f"invoke energy.query {text} --last 1m needs no rules; for PromQL invoke lab.forward prometheus",
         )
-    near = difflib.get_close_matches(text, EXAMPLES, n=1)
-    hint = f"did you mean {near[0]}?" if near else "invoke lab.status; by name: " + ", ".join(EXAMPLES)
-    raise LabError(f"{text} has no answer", hint=hint)
+    if near := nearest(text, EXAMPLES):
+        raise LabError(f"{text} has no answer; did you mean {near}?", hint=f"invoke energy.query {near}")
+    raise LabError(f"{text} has no answer", hint="invoke lab.status; by name: " + ", ".join(EXAMPLES))
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -174,7 +193,7 @@ def table(rows: Sequence[Row]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     made = Table(*columns)
     for row in rows:
-        made.add_row(*(_cell(row.get(column, "")) for column in columns))
+        made.add_row(*cells(*(_cell(row.get(column, "")) for column in columns)))
     console = Console(width=200)
     with console.capture() as captured:
         console.print(made)

@@ -6,7 +6,6 @@ The daemon itself is ``hardwatt_meter.py`` beside this file; it runs on the node
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +182,10 @@ def select_model(name: str, cpuinfo: str = "", instance: str = "") -> Model:
         owned = (model for model in models.values() if not model.instances and model.fits(cpu))
         return next(rented, None) or next(owned, None) or models["generic"]
     if name not in models:
-        near = get_close_matches(name, models, 1)
-        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(models)}, or auto"
-        raise SettingsError(f"meter.model: there is no power model {name!r}", hint=hint)
+        from hardwatt.core.nearest import did_you_mean  # for the mistake alone
+
+        near = did_you_mean(name, [*models, "auto"], "models")
+        raise SettingsError(f"meter.model: there is no power model {name!r}; {near}", hint="invoke meter.model show")
     return models[name]
 
 

@@ -23,6 +23,7 @@ from hardwatt.connect import sudo
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import read_json
+from hardwatt.core.nearest import did_you_mean
 from hardwatt.core.problem import Problem
 from hardwatt.core.progress import say
 from hardwatt.core.wait import timeout_factor
@@ -87,7 +88,8 @@ def select(root: Path, names: Sequence[str]) -> list[str]:
     """
     known = steps(root)
     if unknown := [name for name in names if name not in known]:
-        raise LabError(f"unknown step {', '.join(unknown)}", hint=f"choose from: {', '.join(known)}")
+        near = did_you_mean(unknown[0], known, "steps")
+        raise LabError(f"unknown step {', '.join(unknown)}; {near}", hint=f"choose from: {', '.join(known)}")
     return [f"deploys.{name}.configure" for name in known if name in names] or [DEPLOY]
 
 

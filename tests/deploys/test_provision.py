@@ -112,7 +112,7 @@ def test_reading_the_list_runs_no_step_and_brings_no_pyinfra() -> None:
 def test_steps_are_chosen_in_their_order_and_a_wrong_name_lists_the_right_ones() -> None:
     assert runner.select(ROOT, []) == ["deploys/node.py"]
     assert runner.select(ROOT, ["cni", "containerd"]) == ["deploys.containerd.configure", "deploys.cni.configure"]
-    with pytest.raises(LabError, match="unknown step kubeadmin") as caught:
+    with pytest.raises(LabError, match=r"unknown step kubeadmin; did you mean 'kubeadm'\?") as caught:
         runner.select(ROOT, ["kubeadmin"])
     assert "kubernetes, cni" in caught.value.hint
 

@@ -17,7 +17,7 @@ from hardwatt.instruments.live import Energy
 class FakeClient:
     """Answers what it was given, and fails on any other question."""
 
-    def __init__(self, answers: dict[str, list[dict[str, Any]]]) -> None:
+    def __init__(self, answers: dict[str, list[Any]]) -> None:
         self.answers = answers
 
     def __enter__(self) -> "FakeClient":
@@ -26,7 +26,7 @@ class FakeClient:
     def __exit__(self, *error: object) -> None:
         return None
 
-    def query(self, text: str) -> list[dict[str, Any]]:
+    def query(self, text: str) -> list[Any]:
         return self.answers[text]
 
 
@@ -36,7 +36,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     return open_lab()
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, found: dict[str, list[dict[str, Any]]]) -> None:
+def answers(monkeypatch: pytest.MonkeyPatch, found: dict[str, list[Any]]) -> None:
     monkeypatch.setattr(query, "Client", lambda url: FakeClient(found))
 
 
@@ -80,6 +80,34 @@ def test_many_values_are_not_a_table(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
     answers(monkeypatch, {"up[1m]": [{"metric": {}, "values": [[1, "1"]]}]})
     with pytest.raises(LabError, match="one value for each series"):
         query.query(lab, "up[1m]")
+
+
+def test_a_histogram_is_not_a_table(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, {"took": [{"metric": {}, "histogram": [1, {"count": "3", "sum": "6"}]}]})
+    with pytest.raises(LabError, match="one value for each series: this query gives histograms"):
+        query.query(lab, "took")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "value"),
+    [
+        ("1", [1664037900.094, "1"], 1.0),
+        ("time()", [1664037900.094, "1664037900.094"], 1664037900.094),
+        ('"a word"', [1664037900.094, "a word"], "a word"),
+        ('"[bold]"', [1664037900.094, "[bold]"], "[bold]"),
+        ('""', [1664037900.094, ""], ""),
+        ("0/0", [1664037900.094, "NaN"], "NaN"),
+        ("up/0", [{"metric": {}, "value": [1, "+Inf"]}], "+Inf"),
+    ],
+)
+def test_a_scalar_and_a_string_are_one_row_without_labels(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, text: str, answer: list[Any], value: object
+) -> None:
+    answers(monkeypatch, {text: answer})
+    printed = query.query(lab, text, as_json=True)
+    assert json.loads(printed, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == [{"value": value}]
+    shown = f"{value:.6g}" if isinstance(value, float) else value
+    assert f"│ {shown}" in query.query(lab, text)
 
 
 def rows() -> list[Energy]:

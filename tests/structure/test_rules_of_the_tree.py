@@ -82,6 +82,16 @@ for base in {BASE_PACKAGES!r}:
     assert {name.split(".")[1] for name in done.stdout.split()} == set(BASE_PACKAGES)
 
 
+def test_one_module_compares_mistyped_names() -> None:
+    """The meter's daemon runs on the node alone; the repository prints a difference of two files."""
+    users = {
+        str(path.relative_to(ROOT))
+        for path in python_files("hardwatt", "deploys", "inventory", "experiments")
+        if starts(imports(path), ("difflib",))
+    }
+    assert users == {"hardwatt/core/nearest.py", "hardwatt/gitops/repository.py", "hardwatt/meter/hardwatt_meter.py"}
+
+
 def registry_hosts() -> set[str]:
     """Return the hosts that this machine installs from, as its configuration names them."""
     texts = []

@@ -29,12 +29,12 @@ def beside_the_talk(bundle_path: Path | str) -> str:
     if bundle.plan.study != STUDY:
         raise LabError(f"{bundle.path} is of the study {bundle.plan.study}", hint=f"invoke experiment.run {STUDY}")
     without, with_flux = bundle.plan.arms[:2]
-    found = {(one.run_id, one.name): one.figure for one in measure(bundle).outcomes}
+    figures = {(outcome.run_id, outcome.name): outcome.figure for outcome in measure(bundle).outcomes}
     seconds = {run.run_id: run.seconds for run in bundle.runs}
     arms = {run.run_id: run.arm for run in bundle.runs if run.status == "done"}
 
     def mean(name: str, arm: str) -> tuple[float, Figure]:
-        own = [(found[run, name], seconds[run]) for run, its in arms.items() if its == arm and (run, name) in found]
+        own = [(figures[run, name], seconds[run]) for run, its in arms.items() if its == arm and (run, name) in figures]
         if not own:
             raise LabError(f"no complete run of {arm} has the outcome {name}", hint=f"invoke experiment.run {STUDY}")
         return sum(figure.value / long for figure, long in own) / len(own), own[0][0]
@@ -52,13 +52,13 @@ def beside_the_talk(bundle_path: Path | str) -> str:
 
 def _of_2022() -> list[tuple[str, float, str, str]]:
     data = published()
-    every = float(data["sample_seconds"])
+    every = float(data.sample_seconds)
     return [
         (
-            f"talk: {len(row['millijoules'])} controllers, {row['zone']}",
-            sum(row["millijoules"].values()) / every,
+            f"talk: {len(reading.millijoules)} controllers, {reading.zone}",
+            sum(reading.millijoules.values()) / every,
             "mW",
-            f"RAPL by Kepler, one instant, {data['commits'][row['commit']][:12]}",
+            f"RAPL by Kepler, one instant, {data.commits[reading.commit][:12]}",
         )
-        for row in data["reading"]
+        for reading in data.reading
     ]

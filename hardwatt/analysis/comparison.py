@@ -25,16 +25,21 @@ def compare(paths: Sequence[Path | str], output: Path | None = None) -> Json:
 
     Raises `LabError` for fewer than two bundles, the same one twice, and bundles that did not measure the same thing.
     """
+    results = compared(paths)
+    if output:
+        write_atomic(output / "compare.json", text(results))
+    plain: Json = as_json(results)
+    return plain
+
+
+def compared(paths: Sequence[Path | str]) -> Comparison:
+    """Analyse every bundle as planned and return the typed comparison without writing it; see `compare`."""
     folders = [Path(path) for path in paths]
     if len(folders) < 2:
         raise LabError("comparing needs two bundles or more", hint="hardwatt compare BUNDLE BUNDLE")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise LabError("the same bundle is given twice")
-    compared = _compared(_names(folders), [analysed(folder) for folder in folders])
-    if output:
-        write_atomic(output / "compare.json", text(compared))
-    found: Json = as_json(compared)
-    return found
+    return _compared(_names(folders), [analysed(folder) for folder in folders])
 
 
 def side_by_side(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Json:

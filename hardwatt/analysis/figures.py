@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import is_dataclass, replace
+from typing import Any, TypeVar
 
 from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.paired import Estimate
@@ -19,6 +21,7 @@ DIGITS = 9
 FEWEST_FOR_A_TEST = 6
 """Pairs: below, no two-sided permutation test can reach five percent."""
 Json = dict[str, Any]
+Kind = TypeVar("Kind", bound="Section | Json")
 
 
 def figure(
@@ -28,11 +31,11 @@ def figure(
     return ResultFigure(value, unit, source, low, high)
 
 
-def known(found: ResultFigure) -> float:
+def known(measured: ResultFigure) -> float:
     """Return the value of a figure that has one by its making; raise `LabError` where it has none."""
-    if found.value is None:
-        raise LabError(f"a figure has no value: {found.source}")
-    return found.value
+    if measured.value is None:
+        raise LabError(f"a figure has no value: {measured.source}")
+    return measured.value
 
 
 def count(value: int, unit: str, source: str) -> ResultFigure:
@@ -45,17 +48,28 @@ def of_estimate(estimate: Estimate, unit: str, source: str) -> ResultFigure:
     return figure(estimate.value, unit, source, estimate.low, estimate.high)
 
 
+def as_written(results: Kind) -> Kind:
+    """Return results as their file holds them: nine significant digits, and names in order.
+
+    Pages render these, so that a page and the file beside it show the same. Raises `LabError` for a number that is not
+    finite.
+    """
+    written: Kind = _fixed(results, "results")
+    return written
+
+
 def text(results: Section | Json) -> str:
     """Write results as JSON: sorted keys, nine significant digits, LF, so that equal results are equal bytes."""
     return (
-        json.dumps(_fixed(as_json(results), "results"), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-        + "\n"
+        json.dumps(as_json(as_written(results)), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     )
 
 
 def _fixed(node: Any, where: str) -> Any:
-    if isinstance(node, dict):
-        return {str(key): _fixed(value, f"{where}.{key}") for key, value in node.items()}
+    if is_dataclass(node) and not isinstance(node, type):
+        return replace(node, **{name: _fixed(value, f"{where}.{name}") for name, value in vars(node).items()})
+    if isinstance(node, Mapping):
+        return {str(key): _fixed(value, f"{where}.{key}") for key, value in sorted(node.items())}
     if isinstance(node, list | tuple):
         return [_fixed(value, f"{where}[{index}]") for index, value in enumerate(node)]
     if isinstance(node, float):

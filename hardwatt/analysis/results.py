@@ -58,10 +58,10 @@ def analyse(
     """
     results = analysed(bundle_path, carbon=carbon, deviations=deviations)
     if write:
-        folder = output or destination(Bundle.open(bundle_path).path, results.departures)
+        folder = output or destination(Path(bundle_path), results.departures)
         write_atomic(folder / "results.json", text(results))
-    found: dict[str, Any] = as_json(results)
-    return found
+    plain: dict[str, Any] = as_json(results)
+    return plain
 
 
 def analysed(bundle_path: Path | str, *, carbon: Path | None = None, deviations: Deviations | None = None) -> Results:

@@ -1,4 +1,4 @@
-"""Report pages: HTML and Markdown from results.json. Nothing is computed here except positions on a page."""
+"""Report pages: HTML and Markdown from typed results. Nothing is computed here except positions on a page."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

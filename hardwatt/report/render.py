@@ -8,13 +8,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from hardwatt.analysis.comparison import compare
+from hardwatt.analysis.comparison import compared
 from hardwatt.analysis.contract import parse
 from hardwatt.analysis.deviations import Deviations
 from hardwatt.analysis.external_table import TableRequest, analyse_table
-from hardwatt.analysis.model import Comparison, Results, TableResults
-from hardwatt.analysis.results import analyse, destination
-from hardwatt.core.files import read_json, write_atomic
+from hardwatt.analysis.figures import as_written, text
+from hardwatt.analysis.model import Results, TableResults
+from hardwatt.analysis.results import analysed, destination
+from hardwatt.core.files import write_atomic
 from hardwatt.report import numbers, plots, spread
 
 
@@ -31,15 +32,14 @@ def report(
     bundle is not ours to write; see `hardwatt.analysis.results.analyse` for *carbon* and *deviations*, and for what is
     raised.
     """
-    bundle = Path(bundle_path)
-    made = analyse(bundle, output=output, carbon=carbon, deviations=deviations)
-    return write(output or destination(bundle, made["departures"]))
+    results = analysed(bundle_path, carbon=carbon, deviations=deviations)
+    return write(results, output or destination(Path(bundle_path), results.departures))
 
 
-def write(folder: Path) -> Path:
-    """Render the results.json of *folder* beside it, and return report.html."""
-    file = folder / "results.json"
-    results = parse(Results, read_json(file), str(file))
+def write(results: Results, folder: Path) -> Path:
+    """Write results.json and its pages into *folder*, and return report.html."""
+    results = as_written(results)
+    write_atomic(folder / "results.json", text(results))
     write_atomic(folder / "report.md", markdown(results))
     page = folder / "report.html"
     write_atomic(page, html(results))
@@ -51,14 +51,13 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
 
     Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.comparison.compare` does.
     """
-    compare(paths, output)
-    file = output / "compare.json"
-    found = parse(Comparison, read_json(file), str(file))
+    results = as_written(compared(paths))
     environment = _environment()
     css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
-    write_atomic(output / "compare.md", environment.get_template("compare.md.j2").render(c=found) + "\n")
+    write_atomic(output / "compare.json", text(results))
+    write_atomic(output / "compare.md", environment.get_template("compare.md.j2").render(c=results) + "\n")
     page = output / "compare.html"
-    write_atomic(page, environment.get_template("compare.html.j2").render(c=found, css=css) + "\n")
+    write_atomic(page, environment.get_template("compare.html.j2").render(c=results, css=css) + "\n")
     return page
 
 
@@ -67,9 +66,7 @@ def table(path: Path | str, asked: TableRequest | None = None, *, output: Path) 
 
     Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.external_table.analyse_table` does.
     """
-    analyse_table(path, asked, output)
-    file = output / "results.json"
-    results = parse(TableResults, read_json(file), str(file))
+    results = as_written(parse(TableResults, analyse_table(path, asked, output)))
     write_atomic(output / "report.md", _environment().get_template("table.md.j2").render(r=results) + "\n")
     page = output / "report.html"
     write_atomic(page, _page("table.html.j2", results))
@@ -121,7 +118,7 @@ def _environment() -> Environment:
 
 
 def _place(name: str, names: Sequence[str]) -> str:
-    """Class of an arm: its colour and shape follow its place in the plan, not its name."""
+    """Return the class of an arm: its colour and shape follow its place in the plan, not its name."""
     return "second" if name == names[1] else "first"
 
 
@@ -137,9 +134,9 @@ _PLOTS = {
 
 
 def _plots(results: plots.Rendered) -> dict[str, list[tuple[str, plots.Plot]]]:
-    """Each plot for a wide and a narrow screen; an empty list where there is nothing to draw."""
+    """Return each plot for a wide and a narrow screen; an empty list where there is nothing to draw."""
     widths = (("wide", plots.WIDE), ("narrow", plots.NARROW))
     return {
-        name: [(kind, found) for kind, width in widths if (found := make(results, width)) is not None]
+        name: [(kind, plot) for kind, width in widths if (plot := make(results, width)) is not None]
         for name, make in _PLOTS.items()
     }

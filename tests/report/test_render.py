@@ -20,7 +20,7 @@ from hardwatt.analysis.sections import ResultFigure
 from hardwatt.core import files
 from hardwatt.core.errors import LabError
 from hardwatt.report import numbers, plots
-from hardwatt.report.render import html, markdown
+from hardwatt.report.render import html, markdown, write
 from tests.analysis.test_results import numbers_outside_figures
 from tests.report.cases import CASES
 
@@ -69,6 +69,23 @@ def bare_numbers(page: str) -> tuple[list[str], int]:
     parser.feed(page)
     assert parser.open == []
     return parser.bare, parser.labelled
+
+
+def test_a_page_shows_what_the_file_beside_it_holds(full: Path) -> None:
+    stored = parse(Results, json.loads(full.with_name("results.json").read_text()))
+    assert full.read_text() == html(stored)
+    assert full.with_name("report.md").read_text() == markdown(stored)
+
+
+def test_results_are_handed_over_in_memory(tmp_path: Path, full: Path) -> None:
+    """Pages are made of the typed results: nothing is read from the folder that they are written to."""
+    results = parse(Results, json.loads(full.with_name("results.json").read_text()))
+    (tmp_path / "results.json").write_text("another file")
+    page = write(results, tmp_path)
+    names = ("results.json", "report.html", "report.md")
+    assert [page.with_name(name).read_bytes() for name in names] == [
+        full.with_name(name).read_bytes() for name in names
+    ]
 
 
 @pytest.mark.parametrize("which", list(CASES))

@@ -10,8 +10,9 @@ samples/metric=M/run=RUN/part.parquet   series_id, ts (ms), value; series.parque
 results/             written by the analysis; the manifest does not cover it
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hardwatt.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from hardwatt.bundle.checkout import provenance
@@ -40,29 +41,15 @@ __all__ = [
     "provenance",
     "validate_plan",
 ]
-_LEAF = {
-    "Block": "hardwatt.bundle.model",
-    "Bundle": "hardwatt.bundle.reader",
-    "Check": "hardwatt.bundle.model",
-    "Delivery": "hardwatt.bundle.model",
-    "Edge": "hardwatt.bundle.model",
-    "Manifest": "hardwatt.bundle.manifest",
-    "Plan": "hardwatt.bundle.manifest",
-    "Provenance": "hardwatt.bundle.model",
-    "RawBody": "hardwatt.bundle.model",
-    "Run": "hardwatt.bundle.model",
-    "SeriesSamples": "hardwatt.bundle.model",
-    "Writer": "hardwatt.bundle.writer",
-    "labels_of": "hardwatt.bundle.exposition",
-    "parse_exposition": "hardwatt.bundle.exposition",
-    "plan_sha256": "hardwatt.bundle.manifest",
-    "provenance": "hardwatt.bundle.checkout",
-    "validate_plan": "hardwatt.bundle.writer",
-}
-"""Public name -> the module that defines it, which is imported when the name is first asked for."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LEAF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LEAF[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "checkout": ("provenance",),
+        "exposition": ("labels_of", "parse_exposition"),
+        "manifest": ("Manifest", "Plan", "plan_sha256"),
+        "model": ("Block", "Check", "Delivery", "Edge", "Provenance", "RawBody", "Run", "SeriesSamples"),
+        "reader": ("Bundle",),
+        "writer": ("Writer", "validate_plan"),
+    },
+)

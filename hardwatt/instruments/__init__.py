@@ -5,8 +5,9 @@ UNIT_cpu_seconds (kubelet, containerd, ssh), cpu_seconds.NAMESPACE, deliveries_r
 cross-checks start with ``check.`` or ``closure.``; figures of Kepler start with ``kepler_``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hardwatt.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from hardwatt.instruments.crosschecks import Crosscheck, judged
@@ -29,24 +30,14 @@ __all__ = [
     "judged",
     "measure",
 ]
-_LEAF = {
-    "Crosscheck": "hardwatt.instruments.crosschecks",
-    "Figure": "hardwatt.instruments.figure",
-    "INSTRUMENTS": "hardwatt.instruments.outcomes",
-    "Instrument": "hardwatt.instruments.interface",
-    "Measured": "hardwatt.instruments.figure",
-    "Outcome": "hardwatt.instruments.figure",
-    "Refusal": "hardwatt.instruments.figure",
-    "Rule": "hardwatt.instruments.windows",
-    "WindowError": "hardwatt.instruments.windows",
-    "integrate": "hardwatt.instruments.windows",
-    "judged": "hardwatt.instruments.crosschecks",
-    "measure": "hardwatt.instruments.outcomes",
-}
-"""Public name -> the module that defines it, which is imported when the name is first asked for."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LEAF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LEAF[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "crosschecks": ("Crosscheck", "judged"),
+        "figure": ("Figure", "Measured", "Outcome", "Refusal"),
+        "interface": ("Instrument",),
+        "outcomes": ("INSTRUMENTS", "measure"),
+        "windows": ("Rule", "WindowError", "integrate"),
+    },
+)

@@ -17,7 +17,7 @@ from hardwatt.gitops.errors import explain
 from hardwatt.gitops.git_remote import repository
 from hardwatt.gitops.readiness import Key, Lack, Readiness
 from hardwatt.gitops.repository import Repository
-from hardwatt.gitops.state import expected, look
+from hardwatt.gitops.state import expected, look, look_settled
 from hardwatt.mirror.index import Index
 
 _LISTED = 5
@@ -31,13 +31,16 @@ class GitopsOutcome:
     head: str
 
 
-def bootstrap(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = None) -> GitopsOutcome:
+def bootstrap(
+    lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = None, *, restarted: bool = False
+) -> GitopsOutcome:
     """Fill the lab's repository, have Flux in the cluster, and wait until it applied all of it.
 
     With nothing to do it only reads: no commit, no push, no change in the cluster.
 
     What somebody scaled or deleted is put back, unless Flux is suspended there; ``switched_off`` is what an
-    experiment's journal says, and is left alone too.
+    experiment's journal says, and is left alone too. ``restarted``: the machine was started since Flux said anything;
+    what it said is from before, so that it is asked to apply again.
 
     Raises ``RefusedError`` where a person's commit and lab.up's files conflict, or where Flux
     stored another host key than the lab knows; ``GitServerError`` where the git server is down or refuses.
@@ -67,10 +70,13 @@ def bootstrap(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = N
             repo.fetch()
             items = expected(lab, index, repo)
         flux.verify_host_key(cluster, wanted)
-        if changed or not flux.moved_to(flux.synced(cluster), repo.head()):
+        again = restarted and not switched_off
+        if changed or again or not flux.moved_to(flux.synced(cluster), repo.head()):
             # A person's commit too is applied now, not at the next interval.
             cluster.request()
         repaired = put_back.by_flux(cluster, api, seen)
+        if again:
+            drift.reapply(cluster)
         flux.wait_for(cluster, repo.head(), respect=True)
         if repaired:  # what is no workload may have gone with them, as a namespace's ConfigMaps
             drift.reapply(cluster)
@@ -94,9 +100,12 @@ def _tell_held(found: Sequence[flux.Sync], commit: str) -> None:
 
 
 def compared(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> Readiness:
-    """Return what the lab lacks in the cluster, and what is suspended; changes nothing. Raises ``LabError``."""
+    """Return what the lab lacks in the cluster, and what is suspended; changes nothing. Raises ``LabError``.
+
+    A reconciliation that is running is waited for, within limits.
+    """
     with client.client(lab) as api:
-        return look(api, expected(lab), switched_off)
+        return look_settled(api, expected(lab), switched_off)
 
 
 def _summary(paths: list[str]) -> list[str]:
@@ -191,13 +200,16 @@ def _suspend(lab: Lab, value: bool | None) -> None:
 def status(lab: Lab) -> str:
     """Return one sentence about Flux."""
     with client.client(lab) as api:
-        return flux.describe(flux.synced(flux.FluxObjects(api)))
+        return flux.describe(flux.settled(flux.FluxObjects(api)))
 
 
 def status_rows(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list[dict[str, str]]:
-    """Return each object of Flux that concerns the lab, and what of git lacks: name, state, revision and message."""
+    """Return each object of Flux that concerns the lab, and what of git lacks: name, state, revision and message.
+
+    A reconciliation that is running is waited for, within limits.
+    """
     with client.client(lab) as api:
-        found = flux.synced(flux.FluxObjects(api))
+        found = flux.settled(flux.FluxObjects(api))
         state = look(api, expected(lab), switched_off)
     states = {True: "suspended", False: ""}
     rows = [

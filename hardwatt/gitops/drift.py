@@ -7,7 +7,7 @@ from typing import Any
 from kubernetes import client as kubernetes
 
 from hardwatt.core.wait import wait
-from hardwatt.gitops.flux import KUSTOMIZE, REQUESTED, FluxObjects, Sync, from_lab, held
+from hardwatt.gitops.flux import KUSTOMIZE, READY_TIMEOUT, REQUESTED, FluxObjects, Sync, from_lab, held
 
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet")
 REPAIR_TIMEOUT = 120.0
@@ -76,7 +76,7 @@ def reapply(cluster: FluxObjects) -> None:
         lambda: _waiting(cluster, dict.fromkeys(names, ()), now),
         lambda state: not state,
         what="Flux applying again",
-        timeout=REPAIR_TIMEOUT,
+        timeout=READY_TIMEOUT,
         describe=lambda state: f"not finished: {state}",
         hint="kubectl -n flux-system get kustomizations",
     )

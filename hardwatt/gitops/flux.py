@@ -1,6 +1,7 @@
 """Flux in the cluster: what is there, is it what was asked for, and is it healthy."""
 
 import base64
+import contextlib
 import dataclasses
 import datetime
 import re
@@ -23,6 +24,8 @@ SOURCE = ("source.toolkit.fluxcd.io", "v1", "gitrepositories")
 KUSTOMIZE = ("kustomize.toolkit.fluxcd.io", "v1", "kustomizations")
 FIELD_MANAGER = "hardwatt"
 READY_TIMEOUT = 360.0
+SETTLE_TIMEOUT = 60.0
+"""Seconds that a look at Flux waits for a reconciliation that is running."""
 REQUESTED = "reconcile.fluxcd.io/requestedAt"
 """The annotation that ``flux reconcile`` sets."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -206,6 +209,30 @@ def _absent(error: kubernetes.ApiException) -> dict[str, Any]:
     raise api_errors.answered(error) from error
 
 
+def ready_condition(item: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the condition Ready of an object of Flux; empty where it has none yet."""
+    conditions: Sequence[Mapping[str, str]] = item.get("status", {}).get("conditions", [])
+    return next((found for found in conditions if found["type"] == "Ready"), {})
+
+
+def working(item: Mapping[str, Any]) -> bool:
+    """Return whether Flux is at an object, so that its condition says nothing yet.
+
+    Each reconciliation, also one that changes nothing, sets Ready to Unknown while it runs; and what depends on such
+    an object is not Ready until it is asked again, some seconds later.
+    """
+    if item.get("spec", {}).get("suspend"):
+        return False
+    ready = ready_condition(item)
+    if not _observed(item) or ready.get("status") not in ("True", "False"):
+        return True
+    return ready.get("status") == "False" and ready.get("reason") == "DependencyNotReady"
+
+
+def _observed(item: Mapping[str, Any]) -> bool:
+    return bool(item.get("status", {}).get("observedGeneration") == item["metadata"].get("generation"))
+
+
 @dataclasses.dataclass(frozen=True)
 class Sync:
     """Whether one object of Flux is Ready, at which revision, and what it says."""
@@ -221,11 +248,13 @@ class Sync:
     """It is what Flux fetches, and not what it applies."""
     needs: tuple[str, ...] = ()
     """The Kustomizations that it waits for."""
+    working: bool = False
+    """Flux is at it (``working``): ready or not is not known yet."""
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Sync":
         status = item.get("status", {})
-        condition: Mapping[str, str] = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
+        condition = ready_condition(item)
         revision = status.get("lastAppliedRevision") or status.get("artifact", {}).get("revision", "")
         return cls(
             item["metadata"]["name"],
@@ -233,9 +262,10 @@ class Sync:
             revision,
             condition.get("message", "no status yet"),
             bool(item.get("spec", {}).get("suspend")),
-            status.get("observedGeneration") == item["metadata"]["generation"],
+            _observed(item),
             source="sourceRef" not in item.get("spec", {}),
             needs=tuple(one["name"] for one in item.get("spec", {}).get("dependsOn", [])),
+            working=working(item),
         )
 
     def at(self, commit: str) -> bool:
@@ -251,6 +281,25 @@ def synced(cluster: FluxObjects) -> list[Sync]:
     source = cluster.items(SOURCE).get(NAMESPACE)
     applied = [item for _, item in sorted(cluster.items(KUSTOMIZE).items()) if from_lab(item)]
     return [Sync.of(item) for item in ([source] if source else []) + applied]
+
+
+def settled(cluster: FluxObjects) -> list[Sync]:
+    """Return ``synced`` when Flux is not at any of it, or after ``SETTLE_TIMEOUT`` seconds as it is then."""
+    seen: list[list[Sync]] = []
+
+    def poll() -> list[Sync]:
+        seen.append(synced(cluster))
+        return seen[-1]
+
+    with contextlib.suppress(WaitError):
+        wait(
+            poll,
+            lambda found: not any(item.working for item in found),
+            what="Flux at work",
+            timeout=SETTLE_TIMEOUT,
+            describe=describe,
+        )
+    return seen[-1]
 
 
 def from_lab(item: Mapping[str, Any]) -> bool:

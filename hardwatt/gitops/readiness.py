@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from kubernetes import client as kubernetes
 
+from hardwatt.gitops import flux
 from hardwatt.gitops.desired import FLUX_KINDS, REPLICATED, WORKLOADS, Item
 from hardwatt.gitops.flux import COMPONENTS, KUSTOMIZE, NAMESPACE, SOURCE
 
@@ -48,7 +49,9 @@ class FluxObject:
     suspended: bool = False
     deleting: bool = False
     failed: str = ""
-    """Why it is not Ready; empty where it is, or where Flux is working on it."""
+    """Why it is not Ready; empty where it is, or where Flux has said nothing yet."""
+    working: bool = False
+    """Flux is at it: ready or not is not known yet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,13 +227,13 @@ def _workload(kind: str, one: Any) -> Workload:
 
 def flux_object(one: Mapping[str, Any]) -> FluxObject:
     """Return the reading of an object of Flux."""
-    conditions = one.get("status", {}).get("conditions", [])
-    ready: Mapping[str, str] = next((found for found in conditions if found["type"] == "Ready"), {})
+    ready = flux.ready_condition(one)
     failed = ready.get("message", "") or "no reason is given" if ready.get("status") == "False" else ""
     return FluxObject(
         suspended=bool(one.get("spec", {}).get("suspend")),
         deleting="deletionTimestamp" in one["metadata"],
         failed=failed,
+        working=flux.working(one),
     )
 
 

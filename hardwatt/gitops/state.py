@@ -1,14 +1,16 @@
 """The lab's readiness, read from git and the cluster; changes nothing."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from hardwatt.config.lab import Lab
-from hardwatt.core.errors import LabError
+from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.progress import say
-from hardwatt.gitops import desired, git_remote, readiness, tree
+from hardwatt.core.wait import wait
+from hardwatt.gitops import desired, flux, git_remote, readiness, tree
 from hardwatt.gitops.desired import Item
-from hardwatt.gitops.readiness import Key, Readiness
+from hardwatt.gitops.readiness import Key, Live, Readiness
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines.lab_context import LabContext
 from hardwatt.mirror.index import Index
@@ -44,3 +46,17 @@ def _fetched(lab: Lab) -> Repository:
 def look(api: Any, items: tuple[Item, ...], switched_off: Mapping[Key, str] | None = None) -> Readiness:
     """Return what lacks in the cluster now; ``switched_off`` is what an experiment's journal says."""
     return readiness.compare(items, readiness.read(api), switched_off or {})
+
+
+def look_settled(api: Any, items: tuple[Item, ...], switched_off: Mapping[Key, str] | None = None) -> Readiness:
+    """Return what lacks when Flux is not at work, or after ``flux.SETTLE_TIMEOUT`` seconds what lacks then."""
+    wanted = {item.key for item in items}
+    seen: list[Live] = []
+
+    def poll() -> list[str]:
+        seen.append(readiness.read(api))
+        return [key[2] for key, found in seen[-1].flux.items() if found.working and key in wanted]
+
+    with contextlib.suppress(WaitError):
+        wait(poll, lambda names: not names, what="Flux at work", timeout=flux.SETTLE_TIMEOUT, describe=", ".join)
+    return readiness.compare(items, seen[-1], switched_off or {})

@@ -41,6 +41,8 @@ class LabState:
 
     lab: Lab
     changes: list[str] = dataclasses.field(default_factory=list)
+    restarted: bool = False
+    """The machine was started or rebooted: what the API server holds may be from before."""
 
     @property
     def context(self) -> LabContext:
@@ -63,6 +65,7 @@ def _machine(state: LabState) -> None:
     state.context.start()
     if before != "running":
         state.changes.append(f"machine started (it was {before})")
+        state.restarted = True
     elif obstacle:
         state.changes.append(f"link restored ({obstacle})")
 
@@ -93,6 +96,7 @@ def _reboot(state: LabState) -> None:
         current.note(why)
         reboot.reboot(end)
     state.changes.append(f"rebooted: {why}")
+    state.restarted = True
 
 
 @contextlib.contextmanager
@@ -113,7 +117,9 @@ def _kubeconfig(state: LabState) -> None:
 
 
 def _gitops(state: LabState) -> None:
-    state.changes += control.bootstrap(state.lab, state.context.index, status.switched_off(state.lab)).changed
+    state.changes += control.bootstrap(
+        state.lab, state.context.index, status.switched_off(state.lab), restarted=state.restarted
+    ).changed
 
 
 def _addons(state: LabState) -> None:

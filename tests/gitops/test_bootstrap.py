@@ -244,6 +244,36 @@ def test_status_tells_each_object(lab: Lab, world: World, monkeypatch: pytest.Mo
     assert states == {"apps": "missing", "prometheus-k8s": "not ready"}
 
 
+def test_status_waits_for_a_reconciliation_that_runs(lab: Lab, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    still = flux.Sync("flux-system", True, "main@sha1:1", "stored", False, True)
+    busy = flux.Sync(
+        "monitoring-configs", False, "main@sha1:1", "Reconciliation in progress", False, True, working=True
+    )
+    done = dataclasses.replace(busy, ready=True, message="applied", working=False)
+    looks = [[still, busy], [still, done]]
+    monkeypatch.setattr(flux, "synced", lambda _: looks.pop(0) if len(looks) > 1 else looks[0])
+    monkeypatch.setattr("hardwatt.core.wait.time.sleep", lambda _: None)
+    assert [row["state"] for row in control.status_rows(lab)] == ["ready", "ready"]
+    looks[:] = [[still, busy]]
+    monkeypatch.setattr(flux, "SETTLE_TIMEOUT", 0.0)
+    assert [row["state"] for row in control.status_rows(lab)] == ["ready", "not ready"]
+
+
+def test_after_a_restart_flux_is_asked_again(
+    lab: Lab, full: Index, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the API server holds is from before the restart: all of it Ready, and nothing of it known."""
+    control.bootstrap(lab, full)
+    world.outdated = ""
+    world.log.clear()
+    monkeypatch.setattr(flux, "moved_to", lambda *_: True)
+    monkeypatch.setattr(drift, "reapply", lambda _: world.log.append("apply again"))
+    assert control.bootstrap(lab, full).changed == ()
+    assert world.log == ["wait"]
+    control.bootstrap(lab, full, restarted=True)
+    assert world.log == ["wait", "request", "apply again", "wait"]
+
+
 def extra(index: Index, name: str) -> Index:
     return index.with_artefact(Artefact(f"ghcr.io/fluxcd/{name}", "image", "extra", "v1", "imported", "", "", "", ""))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from kubernetes import client as k8s
 
-from hardwatt.gitops import readiness
+from hardwatt.gitops import flux, readiness, state
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import FLUX, KUBEADM, FluxObject, Lack, Live, Workload, compare, expected, flux_object
 
@@ -194,17 +194,23 @@ def test_flux_itself_is_expected_before_git_holds_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "failed"),
+    ("status", "failed", "working"),
     [
-        ({"conditions": [{"type": "Ready", "status": "True"}]}, ""),
-        ({"conditions": [{"type": "Ready", "status": "Unknown", "message": "in progress"}]}, ""),
-        ({"conditions": [{"type": "Ready", "status": "False", "message": "broken"}]}, "broken"),
-        ({"conditions": [{"type": "Ready", "status": "False"}]}, "no reason is given"),
-        ({}, ""),
+        ({"conditions": [{"type": "Ready", "status": "True"}]}, "", False),
+        ({"conditions": [{"type": "Ready", "status": "Unknown", "message": "in progress"}]}, "", True),
+        ({"conditions": [{"type": "Ready", "status": "False", "message": "broken"}]}, "broken", False),
+        ({"conditions": [{"type": "Ready", "status": "False"}]}, "no reason is given", False),
+        ({"conditions": [{"type": "Ready", "status": "False", "message": "dependency 'a' is not ready",
+                          "reason": "DependencyNotReady"}]}, "dependency 'a' is not ready", True),
+        ({"conditions": [{"type": "Ready", "status": "True"}], "observedGeneration": 3}, "", True),
+        ({}, "", True),
     ],
-)
-def test_an_object_of_flux_fails_only_where_flux_says_so(status: dict[str, Any], failed: str) -> None:
-    assert flux_object({"metadata": {}, "status": status}) == FluxObject(failed=failed)
+)  # fmt: skip
+def test_an_object_of_flux_fails_only_where_flux_says_so(status: dict[str, Any], failed: str, working: bool) -> None:
+    status = {"observedGeneration": 4, **status}
+    assert flux_object({"metadata": {"generation": 4}, "status": status}) == FluxObject(failed=failed, working=working)
+    suspended = flux_object({"metadata": {"generation": 4}, "status": status, "spec": {"suspend": True}})
+    assert not suspended.working, "nobody is at it"
     gone = flux_object({"metadata": {"deletionTimestamp": "now"}, "spec": {"suspend": True}})
     assert (gone.deleting, gone.suspended) == (True, True)
 
@@ -219,3 +225,17 @@ def test_a_status_of_an_older_generation_is_not_ready() -> None:
 
 def test_what_was_put_back_is_told_in_the_past() -> None:
     assert Lack(PROMETHEUS, "scaled", "is scaled to 0, git has 1").before == "was scaled to 0, git has 1"
+
+
+def test_a_look_waits_for_a_reconciliation_that_runs_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reconciliation sets Ready to Unknown for a moment, and what depends on it to False for seconds."""
+    waits = "dependency 'a' is not ready"
+    busy = change(whole(), flux={CHILD.key: FluxObject(working=True, failed=waits)})
+    other = change(whole(), flux={("Kustomization", "flux-system", "somebody-else"): FluxObject(working=True)})
+    looks = [busy, busy, other]
+    monkeypatch.setattr(readiness, "read", lambda _: looks.pop(0) if len(looks) > 1 else looks[0])
+    monkeypatch.setattr("hardwatt.core.wait.time.sleep", lambda _: None)
+    assert not state.look_settled(None, ITEMS).lacks
+    looks[:] = [busy]
+    monkeypatch.setattr(flux, "SETTLE_TIMEOUT", 0.0)
+    assert [str(lack) for lack in state.look_settled(None, ITEMS).lacks] == [f"{CHILD} is not Ready: {waits}"]

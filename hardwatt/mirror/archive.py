@@ -33,7 +33,7 @@ __all__ = ["SUMS", "Export", "export", "import_"]
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What was written."""
+    """A written export: its path, size and digest."""
 
     path: Path
     size: int
@@ -83,8 +83,8 @@ def _replaceable(target: Path, *, is_tar: bool) -> bool:
         if target.is_file():
             with Packed(target) as packed:
                 return is_tar and next(members(packed, "it")).name == SUMS
-        found = files_in(target)
-        return not is_tar and set(found) <= {SUMS, *(read_sums((target / SUMS).read_bytes()) if found else {})}
+        present = files_in(target)
+        return not is_tar and set(present) <= {SUMS, *(read_sums((target / SUMS).read_bytes()) if present else {})}
     except (VerifyError, OSError, StopIteration):
         return False
 
@@ -127,8 +127,8 @@ def _collect(lab: Lab, index: Index, folder: Path, *, link: bool) -> None:
 def _require_whole(root: Path, artefacts: Sequence[Artefact], sums: Mapping[str, str]) -> None:
     """Refuse to hand on an artefact that is not what the mirror's index names."""
     for artefact in artefacts:
-        found = {path: sum_ for path, sum_ in sums.items() if path.startswith(f"{artefact.path}/blobs/sha256/")}
-        whole = all(path.endswith(f"/{sum_}") for path, sum_ in found.items()) and bool(found)
+        blobs = {path: sum_ for path, sum_ in sums.items() if path.startswith(f"{artefact.path}/blobs/sha256/")}
+        whole = all(path.endswith(f"/{sum_}") for path, sum_ in blobs.items()) and bool(blobs)
         if not (whole if artefact.kind == "image" else f"sha256:{sums.get(artefact.path, '')}" == artefact.digest):
             raise VerifyError(f"the mirror's {artefact.kind} {artefact.name} is damaged: {artefact.path}",
                               hint=f"rm -r {shlex.quote(str(root / artefact.path))}, then invoke mirror.fill",
@@ -139,7 +139,7 @@ def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
     else:
-        yield from sorted(found for found in path.rglob("*") if found.is_file())
+        yield from sorted(file for file in path.rglob("*") if file.is_file())
 
 
 def _pack(folder: Path, target: Path) -> None:

@@ -24,7 +24,7 @@ EPOCH = "2026-01-01T00:00:00Z"
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What a package holds beside its binaries (which go to /usr/bin)."""
+    """Contents of a package besides its binaries (which go to /usr/bin)."""
 
     description: str
     homepage: str

@@ -59,8 +59,8 @@ def release(os_release: Path = Path("/etc/os-release")) -> Release:
 
 def key(packages: Iterable[str]) -> str:
     """Return what a tree is made from: the packages' names, the rules here, the distribution."""
-    found = release()
-    parts = [found.origin, found.codename, *sorted(packages), *_LEFT_OUT]
+    distribution = release()
+    parts = [distribution.origin, distribution.codename, *sorted(packages), *_LEFT_OUT]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -71,13 +71,13 @@ def tree(packages: Sequence[str], target: Path, *, work: Path, log: Path) -> Non
     """
     work.mkdir(parents=True, exist_ok=True)
     part = work / f"{target.name}.part"
-    found = rootfs.sources(release().codename)
+    apt_sources = rootfs.sources(release().codename)
     options = work / "apt.conf"  # proxies may hold a password
-    files.write_atomic(options, "\n".join([*found.options, ""]), mode=0o600)
+    files.write_atomic(options, "\n".join([*apt_sources.options, ""]), mode=0o600)
     argv = ["mmdebstrap", "--variant=extract", "--format=tar", f"--include={','.join(packages)}"]
     argv += [f"--aptopt={options}"]
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
-    argv += [found.codename, os.fspath(part), *found.files]
+    argv += [apt_sources.codename, os.fspath(part), *apt_sources.files]
     env = {"TMPDIR": os.fspath(work), "SOURCE_DATE_EPOCH": str(EPOCH)}
     try:
         run(argv, env=env, timeout=1800, log=log)
@@ -101,8 +101,8 @@ def certificates(folder: Path = Path("/usr/share/ca-certificates/mozilla")) -> E
 
     Not the machine's own bundle: that may hold what its owner added.
     """
-    found = sorted(folder.glob("*.crt"))
-    if not found:
+    authorities = sorted(folder.glob("*.crt"))
+    if not authorities:
         raise LabError("the package ca-certificates is not installed", hint="make setup")
-    content = b"".join(path.read_bytes().rstrip(b"\n") + b"\n" for path in found)
+    content = b"".join(path.read_bytes().rstrip(b"\n") + b"\n" for path in authorities)
     return Entry("/etc/ssl/certs/ca-certificates.crt", content, mode=0o644)

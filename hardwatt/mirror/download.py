@@ -27,7 +27,7 @@ class DownloadError(LabError):
 
 @dataclasses.dataclass(frozen=True)
 class Upstream:
-    """How upstream's addresses are reached."""
+    """Addresses and limits of the requests to upstream."""
 
     base: str = ""
     """Base URL that stands in for upstream's hosts: ``https://HOST/PATH`` becomes ``BASE/HOST/PATH``."""
@@ -107,15 +107,15 @@ def fetch(url: str, target: Path, sha256: str, *, upstream: Upstream = Upstream(
     resumed = part.exists()
     address = upstream.address(url)
     _bring(address, part, upstream.seconds)
-    found = files.sha256(part)
-    if found != sha256 and resumed:
+    checksum = files.sha256(part)
+    if checksum != sha256 and resumed:
         # What an earlier run left may be the wrong half: once more, from the first byte.
         part.unlink()
         _bring(address, part, upstream.seconds)
-        found = files.sha256(part)
-    if found != sha256:
+        checksum = files.sha256(part)
+    if checksum != sha256:
         part.unlink()
-        raise VerifyError(f"{address} has SHA-256 {found}, but the lock says {sha256}; it was deleted",
+        raise VerifyError(f"{address} has SHA-256 {checksum}, but the lock says {sha256}; it was deleted",
                           hint="inv mirror.fill in mode build makes it here instead")  # fmt: skip
     with part.open("rb") as file:
         os.fsync(file.fileno())

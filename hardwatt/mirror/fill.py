@@ -185,10 +185,9 @@ def load(lab: Lab, *, mode: str = "", lock: Lock | None = None) -> Index:
 def missing(lab: Lab, *, only: str = "") -> list[str]:
     """Return the names of what ``fill`` would make, without making it."""
     lock, index, root, mode = versions.lock(), load(lab), mirror_root(lab), lab.settings.mirror.mode
-    found = jobs(lock, versions.machine_arch(), family_key)
     return [
         f"{job.kind} {job.full} {job.version}"
-        for job in found
+        for job in jobs(lock, versions.machine_arch(), family_key)
         if is_asked(job, only, index)
         and is_made(job, lock, mode)
         and not is_current(job, index.find(job.kind, job.full), root, mode)
@@ -196,15 +195,15 @@ def missing(lab: Lab, *, only: str = "") -> list[str]:
 
 
 def family_key(name: str) -> str:
-    """Return what a family of Go modules is built from."""
-    return go_family.key(go_family.family(name), go_family.architecture())
+    """Return the key of all that a family of Go modules is built from."""
+    return go_family.key(go_family.read_family(name), go_family.architecture())
 
 
 def _outlook(lab: Lab, lock: Lock, missing: Sequence[Job], wanted: int) -> str:
     """Return one line: how much is missing, and how long its builds may take."""
     names = {lock.sources[job.source].family for job in missing} - {""}
-    families = [go_family.family(name) for name in names]
-    seconds = sum(one.expected_seconds for one in families if go_build.built(one, lab.cache) is None)
+    families = [go_family.read_family(name) for name in names]
+    seconds = sum(family.expected_seconds for family in families if go_build.built(family, lab.cache) is None)
     builds = f", at most {seconds // 60 + 1} min of builds on two cores" if seconds else ""
     return f"{len(missing)} of {wanted} artefacts are missing{builds}"
 

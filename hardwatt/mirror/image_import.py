@@ -77,13 +77,13 @@ def place(folder: Path, root: Path, lock: Lock, arch: str, *, origin: str, name:
 
 def _distinct(images: Iterator[Found]) -> list[Found]:
     """Return each repository once: the mirror holds one tag of it."""
-    found: dict[str, Found] = {}
+    by_name: dict[str, Found] = {}
     for image in images:
-        known = found.setdefault(image.name, image)
+        known = by_name.setdefault(image.name, image)
         if known.digest != image.digest:
             raise RefusedError(f"the archive holds two images of {image.name}: {known.tag} and {image.tag}",
                                hint="save them into two archives, then invoke mirror.import ARCHIVE")  # fmt: skip
-    return list(found.values())
+    return list(by_name.values())
 
 
 def _images(folder: Path, work: Path, arch: str, name: str) -> Iterator[Found]:
@@ -126,7 +126,7 @@ def _from_layout(folder: Path, value: object, work: Path, arch: str, name: str, 
     blobs.mkdir(parents=True)
     config, *layers = oci.contents(folder, manifest)
     _require_arch(read_json(oci.blob(folder, config), what="an image's configuration"), arch, what)
-    for wanted in {one.digest: one for one in (manifest, config, *layers)}.values():
+    for wanted in {blob.digest: blob for blob in (manifest, config, *layers)}.values():
         hexadecimal = wanted.digest.removeprefix("sha256:")
         source = inside(folder, f"blobs/sha256/{hexadecimal}")
         if take(source, blobs / hexadecimal) != (hexadecimal, wanted.size):
@@ -138,12 +138,12 @@ def _from_layout(folder: Path, value: object, work: Path, arch: str, name: str, 
 def _for_arch(folder: Path, value: object, arch: str, what: str) -> oci.Blob:
     """Return the manifest that ``value`` describes, through indexes."""
     for _ in range(_DEPTH):
-        found = oci.descriptor(value, f"the manifest of {what}", (*oci.INDEX_TYPES, *oci.MANIFEST_TYPES))
-        if found.media_type in oci.MANIFEST_TYPES:
-            return found
-        inner = mapping(read_json(oci.blob(folder, found), what="an index"), "an index")
-        entries = [mapping(one, "a manifest") for one in listing(inner.get("manifests"), "the list of manifests")]
-        fitting = [one for one in entries if _architecture(one) == arch]
+        descriptor = oci.descriptor(value, f"the manifest of {what}", (*oci.INDEX_TYPES, *oci.MANIFEST_TYPES))
+        if descriptor.media_type in oci.MANIFEST_TYPES:
+            return descriptor
+        inner = mapping(read_json(oci.blob(folder, descriptor), what="an index"), "an index")
+        entries = [mapping(entry, "a manifest") for entry in listing(inner.get("manifests"), "the list of manifests")]
+        fitting = [entry for entry in entries if _architecture(entry) == arch]
         if not fitting:
             raise VerifyError(f"{what} has no image for {arch}", hint=f"save it on a machine of {arch}")
         value = fitting[0]
@@ -155,10 +155,10 @@ def _architecture(entry: Mapping[str, Any]) -> object:
 
 
 def _require_arch(settings: object, arch: str, what: str) -> None:
-    found = mapping(settings, "an image's configuration").get("architecture", arch)
-    if found != arch:
+    architecture = mapping(settings, "an image's configuration").get("architecture", arch)
+    if architecture != arch:
         raise VerifyError(
-            f"{what} is for {show(found).strip(chr(39))}, not {arch}", hint=f"save it on a machine of {arch}"
+            f"{what} is for {show(architecture).strip(chr(39))}, not {arch}", hint=f"save it on a machine of {arch}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What each image holds: under upstream's name, as upstream's images are used."""
+"""Contents of each image: it has upstream's name and is used as upstream's image is."""
 
 import dataclasses
 import hashlib

@@ -59,12 +59,12 @@ def import_(lab: Lab, path: Path, *, name: str = "", sha256: str = "") -> Index:
 
 
 def _wanted(text: str) -> str:
-    found = text.strip().lower().removeprefix("sha256:")
-    if found and not names.is_sum(found):
+    checksum = text.strip().lower().removeprefix("sha256:")
+    if checksum and not names.is_sum(checksum):
         raise LabError(f"--sha256 {show(text)} is not a SHA-256 of 64 hexadecimal digits",
                        hint="invoke mirror.import ARCHIVE --sha256 SUM, with the sum that invoke mirror.export printed",
                        )  # fmt: skip
-    return found
+    return checksum
 
 
 def _import(lab: Lab, path: Path, work: Path, name: str, wanted: str) -> None:
@@ -76,8 +76,8 @@ def _import(lab: Lab, path: Path, work: Path, name: str, wanted: str) -> None:
     if wanted and source.is_dir():
         raise LabError("--sha256 is the sum of an export or of an archive file, and this is a folder with an image",
                        hint="invoke mirror.import ARCHIVE")  # fmt: skip
-    if wanted and (found := sha256(source)) != wanted:
-        raise VerifyError(f"{show(path.name)} has the sum {found}, not {wanted}", hint="get it again from its maker")
+    if wanted and (checksum := sha256(source)) != wanted:
+        raise VerifyError(f"{show(path.name)} has the sum {checksum}, not {wanted}", hint="get it again from its maker")
     image_import.place(folder, mirror_root(lab), versions.lock(), versions.machine_arch(), origin=path.name, name=name)
 
 
@@ -138,8 +138,8 @@ def _stage(folder: Path, target: Path, wanted: str, *, ours: bool) -> _Verified:
         place = target / path
         if not ours:
             place.parent.mkdir(parents=True, exist_ok=True)
-        found = sha256(place) if ours else take(inside(folder, path, what="the export"), place)[0]
-        if found != expected:
+        checksum = sha256(place) if ours else take(inside(folder, path, what="the export"), place)[0]
+        if checksum != expected:
             raise VerifyError(f"{path} of the export has another checksum than its {SUMS} says", hint=_BRING)
     return _Verified(target, sums, digest)
 
@@ -152,13 +152,13 @@ def read_sums(data: bytes) -> dict[str, str]:
     for line in data.decode("utf-8", "surrogateescape").split("\n"):
         if not line:
             continue
-        found = _LINE.fullmatch(line)
-        if not found:
+        match = _LINE.fullmatch(line)
+        if not match:
             raise VerifyError(f"{SUMS} holds the line {show(line)}, which is not a SHA-256 and a path", hint=AGAIN)
-        seen.add(found[2])
-        if found[2].startswith("./") or found[2] == SUMS:
-            raise VerifyError(f"{SUMS} lists {show(found[2])}", hint=AGAIN)
-        sums[found[2]] = found[1]
+        seen.add(match[2])
+        if match[2].startswith("./") or match[2] == SUMS:
+            raise VerifyError(f"{SUMS} lists {show(match[2])}", hint=AGAIN)
+        sums[match[2]] = match[1]
     return sums
 
 
@@ -178,18 +178,18 @@ def _codename(export: _Verified) -> str:
 def _artefacts(export: _Verified, lock: Lock, mine: Index) -> tuple[list[Artefact], set[str]]:
     """Return the artefacts of an export, verified, and the paths of all their files. Raises ``VerifyError``."""
     data = read_json(inside(export.folder, _INDEX, what="the export"), what="the export's index")
-    found: dict[tuple[str, str], Artefact] = {}
+    verified: dict[tuple[str, str], Artefact] = {}
     used: set[str] = set()
     for said in Index.from_dict(export.folder, data).artefacts:
         artefact, paths = _verified(export, said)
-        if (artefact.kind, artefact.name) in found:
+        if (artefact.kind, artefact.name) in verified:
             raise VerifyError(f"the export's index names {artefact.kind} {artefact.name} twice", hint=AGAIN)
-        found[artefact.kind, artefact.name] = artefact
+        verified[artefact.kind, artefact.name] = artefact
         used |= paths
-    images = {a.name for a in (*found.values(), *mine.artefacts) if a.kind == "image"}
+    images = {a.name for a in (*verified.values(), *mine.artefacts) if a.kind == "image"}
     for repository in images:
         names.require_apart(repository, images | {entry.repository for entry in lock.images.values()})
-    return list(found.values()), used
+    return list(verified.values()), used
 
 
 def _verified(export: _Verified, said: Artefact) -> tuple[Artefact, set[str]]:

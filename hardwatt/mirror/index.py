@@ -99,12 +99,12 @@ class Index:
     @classmethod
     def from_dict(cls, root: Path, data: object) -> "Index":
         """Return the index that ``to_dict`` gave. Raises ``VerifyError``."""
-        found = mapping(data, "the index")
-        if found.get("schema", SCHEMA) != SCHEMA:
+        document = mapping(data, "the index")
+        if document.get("schema", SCHEMA) != SCHEMA:
             raise VerifyError(
-                f"the index has the schema {show(found['schema'])}, but this toolkit reads {SCHEMA}", hint=AGAIN
+                f"the index has the schema {show(document['schema'])}, but this toolkit reads {SCHEMA}", hint=AGAIN
             )
-        items = listing(found.get("artefacts"), "the index's list of artefacts")
+        items = listing(document.get("artefacts"), "the index's list of artefacts")
         return cls(root, tuple(Artefact.from_dict(item) for item in items))
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,8 +132,8 @@ class Index:
 
     def get(self, kind: str, name: str) -> Artefact:
         """Return the artefact, or raise ``LabError`` where the mirror does not hold it."""
-        if found := self.find(kind, name):
-            return found
+        if artefact := self.find(kind, name):
+            return artefact
         raise LabError(f"the mirror holds no {kind} {name!r}", hint="inv mirror.fill")
 
     def image(self, name: str) -> Image:
@@ -148,8 +148,8 @@ class Index:
     @property
     def images(self) -> tuple[Image, ...]:
         """All images, sorted by name."""
-        found = [Image(a.name, a.version, a.digest) for a in self.artefacts if a.kind == "image"]
-        return tuple(sorted(found, key=lambda image: image.name))
+        images = [Image(a.name, a.version, a.digest) for a in self.artefacts if a.kind == "image"]
+        return tuple(sorted(images, key=lambda image: image.name))
 
     @property
     def debs(self) -> dict[str, str]:
@@ -164,8 +164,8 @@ class Index:
         artefact = self.get("tool", name)
         path = self.root / artefact.path
         if artefact.digest and path.is_file():
-            found = path.stat()
-            if _digest(path, found.st_size, found.st_mtime_ns, found.st_ino) != artefact.digest:
+            status = path.stat()
+            if _digest(path, status.st_size, status.st_mtime_ns, status.st_ino) != artefact.digest:
                 raise VerifyError(f"the tool {name} of the mirror is damaged: {path}",
                                   hint=f"rm {shlex.quote(str(path))}, then invoke mirror.fill")  # fmt: skip
         return path

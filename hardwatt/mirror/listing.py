@@ -1,4 +1,4 @@
-"""What the mirror holds and what it lacks, as rows for a person."""
+"""Artefacts that the mirror holds and lacks, as rows for a person."""
 
 import dataclasses
 from typing import Any
@@ -33,25 +33,23 @@ def listing(lab: Lab) -> list[dict[str, Any]]:
 def rows(lab: Lab) -> list[Row]:
     """Return every artefact of the lock and every imported one, in the order of the lock."""
     lock, index, root, mode = versions.lock(), load(lab), mirror_root(lab), lab.settings.mirror.mode
-    found_rows: list[Row] = []
+    listed: list[Row] = []
     seen: set[tuple[str, str]] = set()
     for job in jobs(lock, versions.machine_arch(), family_key):
-        found = index.find(job.kind, job.full)
+        entry = index.find(job.kind, job.full)
         seen.add((job.kind, job.full))
-        if found and (not is_made(job, lock, mode) or is_current(job, found, root, mode)):
-            found_rows.append(
-                Row(job.full, job.kind, found.version, found.source, found.verified, found.size, found.digest)
+        if entry and (not is_made(job, lock, mode) or is_current(job, entry, root, mode)):
+            listed.append(
+                Row(job.full, job.kind, entry.version, entry.source, entry.verified, entry.size, entry.digest)
             )
         else:
-            found_rows.append(Row(job.full, job.kind, job.version, "missing", "inv mirror.fill", 0, ""))
+            listed.append(Row(job.full, job.kind, job.version, "missing", "inv mirror.fill", 0, ""))
     for artefact in index.artefacts:
         if (artefact.kind, artefact.name) not in seen:
             seen.add((artefact.kind, artefact.name))
-            found_rows.append(Row(artefact.name, artefact.kind, artefact.version, artefact.source,
+            listed.append(Row(artefact.name, artefact.kind, artefact.version, artefact.source,
                             artefact.verified, artefact.size, artefact.digest))  # fmt: skip
     for foreign in lock.foreign.values():
         if ("image", foreign.repository) not in seen:
-            found_rows.append(
-                Row(foreign.repository, "image", foreign.tag, "missing", "inv mirror.import ARCHIVE", 0, "")
-            )
-    return found_rows
+            listed.append(Row(foreign.repository, "image", foreign.tag, "missing", "inv mirror.import ARCHIVE", 0, ""))
+    return listed

@@ -55,7 +55,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What runs in a container of the image."""
+    """Program, environment and user of a container of the image."""
 
     entrypoint: tuple[str, ...]
     user: str = ""
@@ -68,19 +68,19 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Return the ``config`` part of an OCI image configuration."""
         env = {"PATH": PATH, **self.env}
-        found: dict[str, Any] = {
+        config: dict[str, Any] = {
             "Entrypoint": list(self.entrypoint),
             "Env": [f"{name}={value}" for name, value in sorted(env.items())],
         }
         if self.user:
-            found["User"] = self.user
+            config["User"] = self.user
         if self.cmd:
-            found["Cmd"] = list(self.cmd)
+            config["Cmd"] = list(self.cmd)
         if self.workdir:
-            found["WorkingDir"] = self.workdir
+            config["WorkingDir"] = self.workdir
         if self.labels:
-            found["Labels"] = dict(sorted(self.labels.items()))
-        return found
+            config["Labels"] = dict(sorted(self.labels.items()))
+        return config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,11 +239,11 @@ def blob(folder: Path, wanted: Blob) -> Path:
 
 def contents(folder: Path, manifest: Blob) -> tuple[Blob, ...]:
     """Return the configuration and layers that a manifest names, in this order. Raises ``VerifyError``."""
-    found = mapping(read_json(blob(folder, manifest), what="an image's manifest"), "an image's manifest")
-    if found.get("schemaVersion") != 2 or len({key.lower() for key in found}) != len(found):
+    document = mapping(read_json(blob(folder, manifest), what="an image's manifest"), "an image's manifest")
+    if document.get("schemaVersion") != 2 or len({key.lower() for key in document}) != len(document):
         raise VerifyError("an image's manifest is not of schema 2 or has a key twice", hint=AGAIN)
-    layers = listing(found.get("layers"), "the list of layers")
-    config = descriptor(found.get("config"), "an image's configuration", CONFIG_TYPES)
+    layers = listing(document.get("layers"), "the list of layers")
+    config = descriptor(document.get("config"), "an image's configuration", CONFIG_TYPES)
     return (config, *(descriptor(layer, "a layer", LAYER_TYPES) for layer in layers))
 
 

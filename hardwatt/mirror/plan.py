@@ -1,4 +1,4 @@
-"""What a mirror has to hold: the lock's artefacts, and which of them are there already."""
+"""Artefacts that a mirror has to hold by the lock, and which of them it holds already."""
 
 import dataclasses
 import hashlib
@@ -39,19 +39,19 @@ def jobs(lock: Lock, arch: str, family_key: Callable[[str], str]) -> list[Job]:
         made_of = [entry.version, entry.url, repr(sorted(entry.binaries.items())), repr(sorted(entry.sha256.items()))]
         return hashlib.sha256("\n".join([*made_of, arch, family, *parts]).encode()).hexdigest()
 
-    found = [
+    wanted = [
         Job("tool", t.name, t.group, t.source, t.name, lock.sources[t.source].version, key(t.source))
         for t in lock.tools.values()
     ]
     for package in lock.packages.values():
         version = lock.package_version(package.name)
         made_of = key(package.source, version, debs.key(package.name))
-        found.append(Job("package", package.name, package.group, package.source, package.name, version, made_of))
+        wanted.append(Job("package", package.name, package.group, package.source, package.name, version, made_of))
     for image in lock.images.values():
         tag = lock.image_tag(image.name)
         made_of = key(image.source, image.repository, tag, images.key(image.name))
-        found.append(Job("image", image.name, image.group, image.source, image.repository, tag, made_of))
-    return sorted(found, key=lambda job: versions.GROUPS.index(job.group))
+        wanted.append(Job("image", image.name, image.group, image.source, image.repository, tag, made_of))
+    return sorted(wanted, key=lambda job: versions.GROUPS.index(job.group))
 
 
 def is_asked(job: Job, only: str, index: Index) -> bool:
@@ -98,10 +98,10 @@ def upstream_index(index: Index, lock: Lock) -> Index:
     for image in lock.images.values():
         if image.upstream:
             index = index.with_artefact(_pulled(image.repository, image.group, image.upstream, image.digest))
-    for one in lock.foreign.values():
+    for foreign in lock.foreign.values():
         # The node pulls what this mirror could neither download nor build.
-        if one.tag != versions.UNRESOLVED:
-            index = index.with_artefact(_pulled(one.repository, "extra", one.tag, one.digest))
+        if foreign.tag != versions.UNRESOLVED:
+            index = index.with_artefact(_pulled(foreign.repository, "extra", foreign.tag, foreign.digest))
     return index
 
 

@@ -93,11 +93,11 @@ def _with_digests(text: str, lock: Lock, digest: Callable[[str], str]) -> tuple[
     names = []
     for table, reference in wanted:
         try:
-            found = digest(reference)
+            resolved = digest(reference)
         except LabError as error:
             say(f"{reference} stays unresolved: {error.message}")
             continue
-        text = _replace(text, table, f'digest = "{UNRESOLVED}"', f'digest = "{found}"   # of {reference}')
+        text = _replace(text, table, f'digest = "{UNRESOLVED}"', f'digest = "{resolved}"   # of {reference}')
         names.append(reference)
     return text, names
 

@@ -1,4 +1,4 @@
-"""Where the mirror's rpms lie, and their versions as rpm writes them."""
+"""Folder of the mirror's rpms, and their versions as rpm writes them."""
 
 FOLDER = "rpm"
 """Where the repository lies, below the folder that the mirror serves."""

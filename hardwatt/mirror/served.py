@@ -1,4 +1,4 @@
-"""Where a lab's mirror is served: what nodes are told."""
+"""Addresses at which a lab's mirror is served to its nodes."""
 
 import dataclasses
 from pathlib import Path

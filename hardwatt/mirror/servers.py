@@ -53,12 +53,12 @@ def stop_serving(lab: Lab) -> bool:
 def _unrecorded(lab: Lab) -> list[Process]:
     """Return registries with this lab's own settings: a kill came between the start of one and its record."""
     ours = [b"serve", os.fsencode(lab.dir / "registry.json")]
-    found = []
+    registries = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it ended meanwhile
             if file.read_bytes().rstrip(b"\0").split(b"\0")[-2:] == ours:
-                found.append(Process.of(int(file.parent.name)))
-    return [process for process in found if process is not None]
+                registries.append(Process.of(int(file.parent.name)))
+    return [process for process in registries if process is not None]
 
 
 def _record(lab: Lab) -> Record:

@@ -62,7 +62,9 @@ def ensure(lab: Lab) -> None:
     """Have the mirror of the lab serve what it holds as rpms too. Raises ``CommandError``."""
     root = mirror_root(lab)
     with held(root):
-        packages = [one for one in load(lab).artefacts if one.kind == "package" and one.source != "upstream"]
+        packages = [
+            artefact for artefact in load(lab).artefacts if artefact.kind == "package" and artefact.source != "upstream"
+        ]
         with step("mirror: packages as rpms", folder=lab.dir) as current:
             current.changed(int(publish(root, packages, versions.machine_arch())))
 

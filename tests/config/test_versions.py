@@ -150,7 +150,7 @@ def test_every_wrong_entry_is_named() -> None:
 
 def test_what_is_built_is_what_the_lock_says() -> None:
     lock = versions.load()
-    built = {name: go_family.family(name) for name in go_family.families()}
+    built = {name: go_family.read_family(name) for name in go_family.families()}
     assert {source.family for source in lock.sources.values()} == set(built)
     for source in lock.sources.values():
         family = built[source.family]

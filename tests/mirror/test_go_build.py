@@ -73,7 +73,7 @@ def whole(one: Family, tools: Tools, target: Path) -> None:
 
 
 def key(root: Path, name: str = "tiny", arch: str = "amd64", go: str = "1.0") -> str:
-    return go_family.key(go_family.family(name, root), arch, go=go)
+    return go_family.key(go_family.read_family(name, root), arch, go=go)
 
 
 # The key
@@ -111,19 +111,19 @@ def test_the_key_covers_the_families_that_one_is_made_with(root: Path) -> None:
 def test_an_unknown_key_is_refused_with_the_known_ones(root: Path) -> None:
     add(root, "odd", 'buildtags = ["netgo"]')
     with pytest.raises(LabError, match="unknown buildtags") as caught:
-        go_family.family("odd", root)
+        go_family.read_family("odd", root)
     assert "tags" in caught.value.hint
 
 
 def test_a_missing_key_is_named(root: Path) -> None:
     (root / "tiny" / "family.toml").write_text('version = "1"\nmodules = []\n')
     with pytest.raises(LabError, match="binaries is missing"):
-        go_family.family("tiny", root)
+        go_family.read_family("tiny", root)
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones(root: Path) -> None:
     with pytest.raises(LabError, match="no family 'tinny'") as caught:
-        go_family.family("tinny", root)
+        go_family.read_family("tinny", root)
     assert caught.value.hint == "one of: tiny"
 
 
@@ -131,12 +131,12 @@ def test_a_module_that_go_mod_does_not_require_is_refused(root: Path) -> None:
     toml = root / "tiny" / "family.toml"
     toml.write_text(toml.read_text().replace("modules = []", 'modules = ["example.org/gone"]'))
     with pytest.raises(LabError, match=r"does not require example\.org/gone"):
-        go_family.family("tiny", root)
+        go_family.read_family("tiny", root)
 
 
 @pytest.mark.parametrize("name", go_family.families())
 def test_a_family_of_the_project_is_pinned_and_complete(name: str) -> None:
-    one = go_family.family(name)
+    one = go_family.read_family(name)
     sums = one.folder / "go.sum"
     for module, version in one.modules.items():
         assert f"{module} {version} h1:" in sums.read_text(), "the module itself is checked by checksum"
@@ -150,7 +150,7 @@ def test_a_family_of_the_project_is_pinned_and_complete(name: str) -> None:
 def test_what_a_family_is_made_with_comes_before_it() -> None:
     names = go_family.families()
     for name in names:
-        for needed in go_family.family(name).depends:
+        for needed in go_family.read_family(name).depends:
             assert names.index(needed) < names.index(name)
 
 
@@ -178,7 +178,7 @@ def test_a_source_that_does_not_compile_leaves_nothing_that_counts(root: Path, c
     (root / "tiny" / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
     with pytest.raises(CommandError, match="undefined: undefined"):
         go_build.build("tiny", cache=compiled, log=compiled / "log", root=root)
-    assert go_build.built(go_family.family("tiny", root), compiled) is None
+    assert go_build.built(go_family.read_family("tiny", root), compiled) is None
     assert {path.name for path in (compiled / "built").iterdir()} == before
 
 
@@ -222,7 +222,7 @@ def test_a_killed_or_interrupted_build_leaves_nothing_that_counts(
         assert child.stdout.readline() == "half\n"
         child.send_signal(number)
         child.communicate(timeout=30)
-    assert go_build.built(go_family.family("tiny", root), cache) is None
+    assert go_build.built(go_family.read_family("tiny", root), cache) is None
     left = list((cache / "built").glob(".tmp-*"))
     assert bool(left) == (number == signal.SIGKILL), "a kill leaves its folder, an interruption tidies up"
 
@@ -347,7 +347,7 @@ def test_the_manifests_of_flux_are_those_of_the_controllers_that_are_built(
     kubectl.write_text('#!/bin/sh\n[ "$1" = kustomize ] && cat "$2/kustomization.yaml"\n')
     kubectl.chmod(0o755)
     monkeypatch.setattr(
-        go_recipes, "family", lambda name, where: Family(name, where / name, "1", {"example.org/one": "v1"}, {})
+        go_recipes, "read_family", lambda name, where: Family(name, where / name, "1", {"example.org/one": "v1"}, {})
     )
     flux = Family("flux", root / "flux", "1", {}, {}, depends=("kubernetes", "one-controller"))
     tools = Tools(go=kubectl, env={}, log=tmp_path / "log", work=tmp_path, programs={"kubectl": kubectl})

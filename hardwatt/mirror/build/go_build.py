@@ -21,10 +21,10 @@ from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import sync_folder, write_json
 from hardwatt.core.progress import say
-from hardwatt.mirror.build.go_family import GO_VERSION, ROOT, Family, architecture, families, family, key
+from hardwatt.mirror.build.go_family import GO_VERSION, ROOT, Family, architecture, families, key, read_family
 from hardwatt.mirror.build.go_recipes import RECIPES, Tools
 
-__all__ = ["Family", "build", "built", "families", "family", "go_binary", "resolve"]
+__all__ = ["Family", "build", "built", "families", "go_binary", "read_family", "resolve"]
 
 _FREE_BYTES = 4_000_000_000
 """What the largest family needs for modules, build cache and programs."""
@@ -36,23 +36,23 @@ def build(name: str, *, cache: Path, log: Path, root: Path = ROOT) -> dict[str, 
     ``cache`` is the user's cache folder of the toolkit, ``log`` gets the compiler's output.
     Raises ``LabError`` without the pinned Go or without space, ``CommandError`` where a build fails.
     """
-    one = family(name, root)
-    found = built(one, cache)
-    if found is None:
+    family = read_family(name, root)
+    programs = built(family, cache)
+    if programs is None:
         binary = go_binary()
-        programs: dict[str, Path] = {}
-        for needed in one.depends:
-            programs |= build(needed, cache=cache, log=log, root=root)
+        dependencies: dict[str, Path] = {}
+        for needed in family.depends:
+            dependencies |= build(needed, cache=cache, log=log, root=root)
         with _lock(cache, name), _workspace(cache) as work:
-            tools = _tools(cache, work, log, binary, programs)
-            found = built(one, cache) or _build(one, _folder(one, cache), tools)
-    return found
+            tools = _tools(cache, work, log, binary, dependencies)
+            programs = built(family, cache) or _build(family, _folder(family, cache), tools)
+    return programs
 
 
-def built(one: Family, cache: Path) -> dict[str, Path] | None:
+def built(family: Family, cache: Path) -> dict[str, Path] | None:
     """Return the programs of a family where they are built already, else None."""
-    folder = _folder(one, cache) / "bin"
-    return {name: folder / name for name in one.binaries} if folder.is_dir() else None
+    folder = _folder(family, cache) / "bin"
+    return {name: folder / name for name in family.binaries} if folder.is_dir() else None
 
 
 def go_binary() -> Path:
@@ -93,21 +93,21 @@ def resolve(name: str, *, cache: Path, root: Path = ROOT) -> None:
 
     The checksum database is asked for everything but the family's ``unlisted`` modules.
     """
-    one = family(name, root)
+    family = read_family(name, root)
     with _lock(cache, name), _workspace(cache) as work:
         tools = _tools(cache, work, cache / "logs" / "resolve.log", go_binary(), {})
         env = {**tools.env, "GOFLAGS": "-mod=mod -modcacherw"}
-        if one.unlisted:
-            env["GONOSUMDB"] = ",".join(one.unlisted)
-        if one.recipe == "c":
-            process.run([tools.go, "mod", "download", *one.modules], cwd=one.folder, env=env)
+        if family.unlisted:
+            env["GONOSUMDB"] = ",".join(family.unlisted)
+        if family.recipe == "c":
+            process.run([tools.go, "mod", "download", *family.modules], cwd=family.folder, env=env)
             return
-        tags = ["-tags", ",".join(one.tags)] if one.tags else []
+        tags = ["-tags", ",".join(family.tags)] if family.tags else []
         # -e: a package may embed files that only the recipe makes.
-        process.run([tools.go, "list", "-e", *tags, "-deps", *one.binaries.values()], cwd=one.folder, env=env)
+        process.run([tools.go, "list", "-e", *tags, "-deps", *family.binaries.values()], cwd=family.folder, env=env)
 
 
-def _build(one: Family, folder: Path, tools: Tools) -> dict[str, Path]:
+def _build(family: Family, folder: Path, tools: Tools) -> dict[str, Path]:
     """Build a family into its folder; the lock is held."""
     free = shutil.disk_usage(folder.parent).free
     if free < _FREE_BYTES:
@@ -115,28 +115,28 @@ def _build(one: Family, folder: Path, tools: Tools) -> dict[str, Path]:
             f"{free / 1e9:.1f} GB are free in {folder.parent}, a build needs {_FREE_BYTES / 1e9:.0f}",
             hint="free some space, or set XDG_CACHE_HOME to a larger disk",
         )
-    expected = f", expected {_duration(one.expected_seconds)} on two cores"
-    say(f"building {one.name} {one.version} ({', '.join(one.binaries)}){expected}")
+    expected = f", expected {_duration(family.expected_seconds)} on two cores"
+    say(f"building {family.name} {family.version} ({', '.join(family.binaries)}){expected}")
     started, cpu = time.monotonic(), _cpu_seconds()
     made = tools.work / "made"
     (made / "bin").mkdir(parents=True)
-    RECIPES[one.recipe](one, tools, made / "bin")
-    if missing := [name for name in one.binaries if not (made / "bin" / name).is_file()]:
-        raise LabError(f"the build of {one.name} made no {', '.join(missing)}", hint=f"see {tools.log}")
+    RECIPES[family.recipe](family, tools, made / "bin")
+    if missing := [name for name in family.binaries if not (made / "bin" / name).is_file()]:
+        raise LabError(f"the build of {family.name} made no {', '.join(missing)}", hint=f"see {tools.log}")
     seconds = time.monotonic() - started
     write_json(made / "build.json", {
-        "family": one.name, "version": one.version, "modules": dict(one.modules),
+        "family": family.name, "version": family.version, "modules": dict(family.modules),
         "go": GO_VERSION, "architecture": architecture(), "seconds": round(seconds, 1),
         "cpu_seconds": round(_cpu_seconds() - cpu, 1),
     })  # fmt: skip
     made.rename(folder)
     sync_folder(folder.parent)
-    say(f"built {one.name} in {_duration(seconds)}")
-    return {name: folder / "bin" / name for name in one.binaries}
+    say(f"built {family.name} in {_duration(seconds)}")
+    return {name: folder / "bin" / name for name in family.binaries}
 
 
-def _folder(one: Family, cache: Path) -> Path:
-    return cache / "built" / f"{one.name}-{key(one, architecture())[:12]}"
+def _folder(family: Family, cache: Path) -> Path:
+    return cache / "built" / f"{family.name}-{key(family, architecture())[:12]}"
 
 
 def _tools(cache: Path, work: Path, log: Path, binary: Path, programs: Mapping[str, Path]) -> Tools:

@@ -58,11 +58,11 @@ class Family:
 
 def families(root: Path = ROOT) -> list[str]:
     """Return the names of all families, what a node needs first in front."""
-    found = [family(file.parent.name, root) for file in root.glob("*/family.toml")]
-    return [one.name for one in sorted(found, key=lambda one: (one.order, one.name))]
+    loaded = [read_family(file.parent.name, root) for file in root.glob("*/family.toml")]
+    return [family.name for family in sorted(loaded, key=lambda family: (family.order, family.name))]
 
 
-def family(name: str, root: Path = ROOT) -> Family:
+def read_family(name: str, root: Path = ROOT) -> Family:
     """Read one family.
 
     Raises ``LabError`` for an unknown family and for a family.toml that says what nothing reads.
@@ -94,10 +94,10 @@ def _parse(name: str, folder: Path, data: Mapping[str, Any]) -> Family:
 
 def _required(gomod: Path, module: str) -> str:
     """Return the version at which go.mod requires a module."""
-    found = re.search(rf"^(?:require|\t)\s*{re.escape(module)} (\S+)", gomod.read_text(), re.MULTILINE)
-    if not found:
+    requirement = re.search(rf"^(?:require|\t)\s*{re.escape(module)} (\S+)", gomod.read_text(), re.MULTILINE)
+    if not requirement:
         raise LabError(f"{gomod} does not require {module}", hint="git diff")
-    return found[1]
+    return requirement[1]
 
 
 def architecture() -> str:
@@ -108,17 +108,17 @@ def architecture() -> str:
     return _ARCHITECTURES[machine]
 
 
-def key(one: Family, arch: str, *, go: str = GO_VERSION) -> str:
+def key(family: Family, arch: str, *, go: str = GO_VERSION) -> str:
     """Return the SHA-256 of all that decides what a build of the family gives.
 
     That is every file of its folder, the version of Go, the architecture, and the keys of the
     families that it is made with. How long it takes and when it is built is not part of it.
     """
-    told = {name: value for name, value in one.data.items() if name not in _NOT_IN_KEY}
+    told = {name: value for name, value in family.data.items() if name not in _NOT_IN_KEY}
     parts: list[Any] = [_EDITION, go, arch, told]
-    for file in sorted(one.folder.rglob("*")):
-        inside = file.relative_to(one.folder).as_posix()
+    for file in sorted(family.folder.rglob("*")):
+        inside = file.relative_to(family.folder).as_posix()
         if file.is_file() and inside != "family.toml" and not inside.startswith("."):
             parts.append([inside, hashlib.sha256(file.read_bytes()).hexdigest()])
-    parts += [key(family(name, one.folder.parent), arch, go=go) for name in one.depends]
+    parts += [key(read_family(name, family.folder.parent), arch, go=go) for name in family.depends]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How a family becomes programs: one function per recipe."""
+"""Recipes that compile a family into programs: one function per recipe."""
 
 import dataclasses
 import json
@@ -10,12 +10,12 @@ from pathlib import Path
 from hardwatt.core import process
 from hardwatt.core.errors import LabError
 from hardwatt.core.limits import BUILD
-from hardwatt.mirror.build.go_family import Family, family
+from hardwatt.mirror.build.go_family import Family, read_family
 
 
 @dataclasses.dataclass(frozen=True)
 class Tools:
-    """What a recipe works with."""
+    """Go, folders and programs that a recipe works with."""
 
     go: Path
     env: Mapping[str, str]
@@ -39,18 +39,18 @@ def _tied() -> list[str]:
     return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 
 
-def compile_go(one: Family, tools: Tools, target: Path) -> None:
+def compile_go(family: Family, tools: Tools, target: Path) -> None:
     """Build all packages of a family with one ``go build``."""
-    _go_build(one, tools, target, cwd=one.folder)
+    _go_build(family, tools, target, cwd=family.folder)
 
 
-def _go_build(one: Family, tools: Tools, target: Path, *, cwd: Path) -> None:
-    flags = " ".join(flag.format(version=one.version) for flag in ("-s", "-w", *one.ldflags))
-    tags = ["-tags", ",".join(one.tags)] if one.tags else []
-    packages = list(one.binaries.values())
+def _go_build(family: Family, tools: Tools, target: Path, *, cwd: Path) -> None:
+    flags = " ".join(flag.format(version=family.version) for flag in ("-s", "-w", *family.ldflags))
+    tags = ["-tags", ",".join(family.tags)] if family.tags else []
+    packages = list(family.binaries.values())
     tools.run([tools.go, "build", "-ldflags", flags, *tags, "-o", f"{target}/", *packages], cwd)
-    for name, package in one.binaries.items():
-        made = target / default_name(package, one.name)
+    for name, package in family.binaries.items():
+        made = target / default_name(package, family.name)
         if made.name != name:
             made.rename(target / name)
 
@@ -62,41 +62,41 @@ def default_name(package: str, family_name: str) -> str:
     return re.sub(r"/v[0-9]+$", "", package).rpartition("/")[2]
 
 
-def compile_c(one: Family, tools: Tools, target: Path) -> None:
+def compile_c(family: Family, tools: Tools, target: Path) -> None:
     """Compile single C files of a family's module, statically."""
-    (module,) = one.modules
-    source = module_folder(one, module, tools)
+    (module,) = family.modules
+    source = module_folder(family, module, tools)
     gcc = shutil.which("gcc")
     if gcc is None:
         raise LabError("gcc is needed and not here", hint="make setup (package gcc)")
-    for name, file in one.binaries.items():
-        flags = [flag.format(version=one.version) for flag in one.cflags]
+    for name, file in family.binaries.items():
+        flags = [flag.format(version=family.version) for flag in family.cflags]
         tools.run([gcc, "-static", "-Os", "-s", *flags, "-o", target / name, source / file], tools.work)
 
 
-def module_folder(one: Family, module: str, tools: Tools) -> Path:
+def module_folder(family: Family, module: str, tools: Tools) -> Path:
     """Return the folder of a module's source, downloaded and checked against the go.sum."""
-    done = process.run([tools.go, "mod", "download", "-json", module], cwd=one.folder, env=tools.env)
+    done = process.run([tools.go, "mod", "download", "-json", module], cwd=family.folder, env=tools.env)
     return Path(json.loads(done.stdout)["Dir"])
 
 
-def compile_flux(one: Family, tools: Tools, target: Path) -> None:
+def compile_flux(family: Family, tools: Tools, target: Path) -> None:
     """Build the Flux CLI with the manifests that upstream's release process would put in it.
 
     The module does not carry ``cmd/flux/manifests``, and files in the module cache cannot be
     overlaid: so it is built from a copy of the module.
     """
-    (module,) = one.modules
+    (module,) = family.modules
     copy = tools.work / "flux2"
-    shutil.copytree(module_folder(one, module, tools), copy)
-    flux_manifests(one, tools, copy)
+    shutil.copytree(module_folder(family, module, tools), copy)
+    flux_manifests(family, tools, copy)
     place = tools.work / "family"
-    shutil.copytree(one.folder, place)
+    shutil.copytree(family.folder, place)
     tools.run([tools.go, "mod", "edit", f"-replace={module}={copy}"], place)
-    _go_build(one, tools, target, cwd=place)
+    _go_build(family, tools, target, cwd=place)
 
 
-def flux_manifests(one: Family, tools: Tools, copy: Path) -> None:
+def flux_manifests(family: Family, tools: Tools, copy: Path) -> None:
     """Write ``cmd/flux/manifests`` as upstream's ``manifests/scripts/bundle.sh`` does.
 
     Each base names two files of a controller's release; they are the controller's own
@@ -105,9 +105,9 @@ def flux_manifests(one: Family, tools: Tools, copy: Path) -> None:
     """
     out = copy / "cmd" / "flux" / "manifests"
     out.mkdir()
-    controllers = [name for name in one.depends if name.endswith("-controller")]
+    controllers = [name for name in family.depends if name.endswith("-controller")]
     for name in controllers:
-        controller = family(name, one.folder.parent)
+        controller = read_family(name, family.folder.parent)
         (module,) = controller.modules
         base = copy / "manifests" / "bases" / name
         shutil.copytree(module_folder(controller, module, tools) / "config", base / "config")

@@ -1,4 +1,4 @@
-"""What every kind of machine can do."""
+"""The interface of every kind of machine."""
 
 import dataclasses
 from typing import Literal, Protocol
@@ -11,7 +11,7 @@ State = Literal["absent", "stopped", "dead", "running"]
 
 @dataclasses.dataclass(frozen=True)
 class MachineStatus:
-    """How a machine is."""
+    """State of a machine, with the address and the next command."""
 
     name: str
     kind: str
@@ -71,7 +71,8 @@ def why_not(status: MachineStatus) -> str:
     return f"{text}: {status.detail}" if text and status.detail else text
 
 
-def ssh_argv(end: Endpoint) -> list[str]:
+def ssh_argv(endpoint: Endpoint) -> list[str]:
     """Return the ssh command to a node, with the lab's own key and known hosts and no others."""
-    chosen = ssh_routes.options(end.key, end.known_hosts)
-    return ["ssh", *chosen, *ssh_routes.proxy_options(end), "-p", str(end.port), f"{end.user}@{end.address}"]
+    chosen = ssh_routes.options(endpoint.key, endpoint.known_hosts)
+    login = f"{endpoint.user}@{endpoint.address}"
+    return ["ssh", *chosen, *ssh_routes.proxy_options(endpoint), "-p", str(endpoint.port), login]

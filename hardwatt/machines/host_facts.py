@@ -54,7 +54,7 @@ class Hierarchy:
 
 @dataclasses.dataclass(frozen=True)
 class HostFacts:
-    """What there is on the host, as far as machines care."""
+    """Facts of the host that machines depend on."""
 
     system: str
     architecture: str
@@ -186,16 +186,16 @@ def _hierarchies(root: Path) -> tuple[Hierarchy, ...]:
     mounts = root / "proc/self/mountinfo"
     if not mounts.exists():
         return ()
-    found: list[Hierarchy] = []
+    hierarchies: list[Hierarchy] = []
     for line in mounts.read_text().splitlines():
         left, _, right = line.partition(" - ")
         mount = mount_point(left)
         kind, _, options = right.split(" ", 2)
         if kind == "cgroup2":
-            found.append(Hierarchy(mount, ()))
+            hierarchies.append(Hierarchy(mount, ()))
         elif kind == "cgroup":
-            found.append(Hierarchy(mount, _controllers(root, options)))
-    return tuple(found)
+            hierarchies.append(Hierarchy(mount, _controllers(root, options)))
+    return tuple(hierarchies)
 
 
 def _controllers(root: Path, options: str) -> tuple[str, ...]:

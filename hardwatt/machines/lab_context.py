@@ -23,7 +23,7 @@ class _Resolved:
 
 
 class LabContext:
-    """What a command resolves of its lab; each ``Lab`` object has one (``LabContext.of``).
+    """Machine, endpoint and mirror that a command resolves of its lab; each ``Lab`` object has one (``LabContext.of``).
 
     A value is kept as long as the file behind it: the lab's record of its machine, or the mirror's index. Whoever
     starts or destroys the machine or fills the mirror rewrites that file, in this process or in another, and the value
@@ -108,7 +108,7 @@ class LabContext:
 def _version(file: Path) -> tuple[int, ...]:
     """Return numbers that change when a file is replaced."""
     try:
-        found = file.stat()
+        status = file.stat()
     except FileNotFoundError:
         return ()
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
+    return (status.st_ino, status.st_mtime_ns, status.st_size)

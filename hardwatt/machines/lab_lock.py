@@ -19,8 +19,8 @@ def locked(lab: Lab, command: str, *, lost_host: bool = False) -> Iterator[None]
     """
     with lab.lock(command), contextlib.ExitStack() as stack:
         try:
-            if end := _host(lab):
-                stack.enter_context(held(end, command))
+            if host := _host(lab):
+                stack.enter_context(held(host, command))
         except LockedError:
             raise
         except LabError as error:

@@ -1,4 +1,4 @@
-"""What the two kinds of machine on this host share: their state file, their endpoint, and the wait for a boot."""
+"""Base of the two kinds of machine on this host: their state file, their endpoint, and the wait for a boot."""
 
 import abc
 import dataclasses
@@ -18,7 +18,7 @@ from hardwatt.machines.base import MachineStatus, ssh_argv, why_not
 
 @dataclasses.dataclass(frozen=True)
 class BootWait:
-    """How long a boot may last, and where a person looks if it does not end."""
+    """Limit of a boot, and the hint for a person if it does not end."""
 
     program: str
     """What runs the machine, as an error names it."""
@@ -79,24 +79,24 @@ class LocalMachine(abc.ABC):
         """Return the limits of a boot."""
 
     @abc.abstractmethod
-    def _boot_state(self, end: Endpoint) -> str:
+    def _boot_state(self, endpoint: Endpoint) -> str:
         """Return the state of a boot, as ``boot.booted`` reads it."""
 
     def _booted(self) -> Endpoint:
         """Return the endpoint of a machine that has booted to its end; a killed start did not wait for that."""
-        end, state = self.endpoint(), self._state()
+        endpoint, state = self.endpoint(), self._state()
         timeouts.apply(self.lab)  # only now the record says whether the processor is emulated
         if state.pop("booting", False):
-            self._await(end, state)
+            self._await(endpoint, state)
             write_json(self._file, state)
-        return end
+        return endpoint
 
-    def _await(self, end: Endpoint, state: dict[str, Any]) -> None:
+    def _await(self, endpoint: Endpoint, state: dict[str, Any]) -> None:
         """Wait until the machine answers over SSH and has booted to its end."""
         process, limits = Process.from_dict(state["process"]), self._boot_wait(state)
         ended = f"{limits.program} ended; its log: {limits.program_log}"
         wait(
-            lambda: self._boot_state(end) if process.alive() else "ended",
+            lambda: self._boot_state(endpoint) if process.alive() else "ended",
             boot.booted,
             error=lambda state: ended if state == "ended" else None,
             what=limits.what,

@@ -18,6 +18,6 @@ def require(lab: Lab, *, root: bool = False) -> None:
     context = LabContext.of(lab)
     if context.machine.kind != "ssh":
         return
-    end = context.start()
+    endpoint = context.start()
     if root:
-        sudo.prefix(end)
+        sudo.prefix(endpoint)

@@ -41,10 +41,10 @@ class SshMachine:
 
     def start(self) -> Endpoint:
         """Check that the host answers, with the host key that the lab knows."""
-        end = self.endpoint()
-        with Ssh(end) as ssh:
+        endpoint = self.endpoint()
+        with Ssh(endpoint) as ssh:
             ssh.run("true")
-        return end
+        return endpoint
 
     def stop(self) -> None:
         say(f"{self._host.address} is somebody's host: it stays on")
@@ -175,16 +175,16 @@ def offer(lab: Lab, address: str = "") -> Offer:
 
 def _offer_behind(lab: Lab, hop: Hop) -> Offer:
     """Return the host key that the host behind the jump host offers; the jump host's key is known before."""
-    end = SshMachine(lab).endpoint()
+    endpoint = SshMachine(lab).endpoint()
     known = paramiko.HostKeys(str(lab.known_hosts)) if lab.known_hosts.exists() else paramiko.HostKeys()
     if known.lookup(hop.known_as) is None:
-        raise LabError(f"the lab does not know the host key of {hop.known_as}, the jump host of {end.address}",
+        raise LabError(f"the lab does not know the host key of {hop.known_as}, the jump host of {endpoint.address}",
                        hint=f"invoke lab.trust {hop.address}")  # fmt: skip
-    route = Route(ssh_routes.proxy_command(end, f"{end.address}:{end.port}"))
+    route = Route(ssh_routes.proxy_command(endpoint, f"{endpoint.address}:{endpoint.port}"))
     try:
-        return Offer(end.address, end.port, _offered(route))
+        return Offer(endpoint.address, endpoint.port, _offered(route))
     except (OSError, paramiko.SSHException) as error:
-        raise unreachable.explained(end, error, route.last_words()) from error
+        raise unreachable.explained(endpoint, error, route.last_words()) from error
     finally:
         route.last_words()
 
@@ -253,7 +253,7 @@ def users_known_hosts() -> paramiko.HostKeys:
     A line that is no plain host key is left out. A key with a line ``@revoked`` counts for no host at all: OpenSSH
     compares the host's name too, and a key that leaked is no better under another one.
     """
-    found, lines = paramiko.HostKeys(), []
+    trusted, lines = paramiko.HostKeys(), []
     with contextlib.suppress(OSError):
         lines = Path("~/.ssh/known_hosts").expanduser().read_text(errors="replace").splitlines()
     revoked = {words[3] for line in lines if (words := line.split())[:1] == ["@revoked"] and len(words) > 3}
@@ -264,8 +264,8 @@ def users_known_hosts() -> paramiko.HostKeys:
         with contextlib.suppress(paramiko.SSHException, ValueError):
             if (entry := HostKeyEntry.from_line(line)) and entry.key.get_base64() not in revoked:
                 for name in entry.hostnames:
-                    found.add(name, entry.key.get_name(), entry.key)
-    return found
+                    trusted.add(name, entry.key.get_name(), entry.key)
+    return trusted
 
 
 def adopt(lab: Lab) -> None:

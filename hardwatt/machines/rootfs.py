@@ -62,7 +62,7 @@ _AUTH = ("etc/apt/auth.conf", "etc/apt/auth.conf.d")
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """Where this machine installs from."""
+    """Package sources that this machine installs from."""
 
     codename: str
     files: tuple[str, ...]
@@ -109,7 +109,7 @@ def parse_targets(targets: str, codename: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(files))
 
 
-def build_command(target: Path, found: Sources, options: Path, copy_auth: bool) -> list[str]:
+def build_command(target: Path, sources: Sources, options: Path, copy_auth: bool) -> list[str]:
     """Return the mmdebstrap command that writes ``target``; ``options`` is a file of apt settings."""
     clean = [
         'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/hosts',
@@ -129,18 +129,18 @@ def build_command(target: Path, found: Sources, options: Path, copy_auth: bool) 
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         *(f"--setup-hook={hook}" for hook in auth),
         *(f"--customize-hook={hook}" for hook in clean),
-        found.codename,
+        sources.codename,
         str(target),
-        *found.files,
+        *sources.files,
     ]
 
 
-def build(target: Path, found: Sources, *, log: Path) -> bool:
+def build(target: Path, sources: Sources, *, log: Path) -> bool:
     """Make the archive ``target`` unless it is there; return whether it was made (needs root)."""
 
     def make(work: Path) -> Path:
         made = work / target.name
-        bootstrap(work, found, log, lambda options, auth: build_command(made, found, options, auth), target.parent)
+        bootstrap(work, sources, log, lambda options, auth: build_command(made, sources, options, auth), target.parent)
         return made
 
     return cached(target, make)
@@ -192,11 +192,13 @@ def with_us(signal_name: str) -> list[str]:
     return ["setpriv", "--pdeathsig", signal_name, "--"]
 
 
-def bootstrap(work: Path, found: Sources, log: Path, command: Callable[[Path, bool], list[str]], folder: Path) -> None:
+def bootstrap(
+    work: Path, sources: Sources, log: Path, command: Callable[[Path, bool], list[str]], folder: Path
+) -> None:
     """Run an mmdebstrap ``command`` (of the file of apt's settings, and whether to copy credentials) in ``work``."""
     work.chmod(0o755)  # apt's unprivileged download user passes through it
     options = work / "apt.conf"
-    write_atomic(options, "\n".join(found.options) + "\n", mode=0o600)
+    write_atomic(options, "\n".join(sources.options) + "\n", mode=0o600)
     copy_auth = any(Path("/", name).exists() for name in _AUTH)
     start = [*with_us("TERM"), "flock", "--no-fork", str(folder / _BUILDING)]
     if os.geteuid() == 0:  # its mounts end with it, also when it is killed; in a user namespace they do so anyway

@@ -26,8 +26,8 @@ def factor(lab: Lab) -> float:
 def _record(lab: Lab) -> dict[str, Any]:
     """Return the lab's record of its machine; empty if missing or damaged, which commands for a machine report."""
     with contextlib.suppress(OSError, ValueError):
-        found = read_json(lab.dir / RECORD, {})
-        return found if isinstance(found, dict) else {}
+        record = read_json(lab.dir / RECORD, {})
+        return record if isinstance(record, dict) else {}
     return {}
 
 

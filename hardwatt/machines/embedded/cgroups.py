@@ -47,10 +47,10 @@ def unit(ident: str) -> str:
 
 def tops(facts: HostFacts, ident: str) -> list[Path]:
     """Return the folders that hold the machine's processes, whether they exist or not."""
-    found = [hierarchy.mount / PARENT / ident for hierarchy in own(facts)]
+    folders = [hierarchy.mount / PARENT / ident for hierarchy in own(facts)]
     if facts.systemd:
-        found += [hierarchy.mount / "system.slice" / unit(ident) for hierarchy in facts.hierarchies]
-    return found
+        folders += [hierarchy.mount / "system.slice" / unit(ident) for hierarchy in facts.hierarchies]
+    return folders
 
 
 def make(facts: HostFacts, ident: str) -> list[Path]:
@@ -88,13 +88,13 @@ def _enable(parent: Path) -> None:
 
 def processes(places: Sequence[Path], below: str = "") -> set[int]:
     """Return the processes in these cgroups, or in those of their children that start with ``below``."""
-    found: set[int] = set()
+    pids: set[int] = set()
     for top in places:
         starts = [top] if not below else [*top.glob(f"{below}*"), *top.glob(f"payload/{below}*")]
         for start in starts:
             for folder in _below(start):
-                found |= _pids(folder / "cgroup.procs")
-    return found
+                pids |= _pids(folder / "cgroup.procs")
+    return pids
 
 
 def _below(top: Path) -> list[Path]:
@@ -109,7 +109,7 @@ def _pids(file: Path) -> set[int]:
         return set()
 
 
-def end(places: Sequence[Path], *, below: str = "", grace: float = 0) -> None:
+def terminate(places: Sequence[Path], *, below: str = "", grace: float = 0) -> None:
     """End every process in these cgroups: asked for ``grace`` seconds, then killed."""
 
     def send(number: int) -> set[int]:

@@ -32,13 +32,13 @@ def power_off(facts: HostFacts, ident: str, process: Process) -> None:
     leader = init_of(process.pid)
     if leader is not None:
         _stop_kubelet(leader)
-        cgroups.end(places, below="kubepods", grace=POD_GRACE)
+        cgroups.terminate(places, below="kubepods", grace=POD_GRACE)
         with contextlib.suppress(ProcessLookupError):
             os.kill(leader, _POWER_OFF)
         with contextlib.suppress(WaitError):
             wait(process.alive, lambda alive: not alive, what="power off", timeout=OFF_GRACE, delay=0.1)
     process.signal(signal.SIGKILL)
-    cgroups.end(places)
+    cgroups.terminate(places)
 
 
 def init_of(pid: int) -> int | None:
@@ -69,24 +69,24 @@ def machine(facts: HostFacts, ident: str, root: Path) -> list[str]:
     A killed parent leaves the machine's first process, the link, cgroups, mounts and
     systemd-nspawn's run files.
     """
-    found: list[str] = []
+    removed: list[str] = []
     places = cgroups.tops(facts, ident)
     if pids := cgroups.processes(places):
-        found.append(f"{len(pids)} processes")
-    cgroups.end(places)
+        removed.append(f"{len(pids)} processes")
+    cgroups.terminate(places)
     if facts.systemd:
         for verb in ("stop", "reset-failed"):
             process.run(["systemctl", verb, cgroups.unit(ident)], check=False)
     network.release(facts, ident)
     if network.remove(ident):
-        found.append(f"link {network.link_name(ident)}")
+        removed.append(f"link {network.link_name(ident)}")
     if mounts := mounts_below(root.parent):
-        found.append(f"{len(mounts)} mounts")
+        removed.append(f"{len(mounts)} mounts")
         _unmount(mounts)
     if count := cgroups.remove(facts, ident):
-        found.append(f"{count} cgroups")
+        removed.append(f"{count} cgroups")
     _remove_run_files(ident, root)
-    return found
+    return removed
 
 
 def mounts_below(folder: Path, mountinfo: str | None = None) -> list[Path]:

@@ -61,13 +61,13 @@ def compare(before: Snapshot, after: Snapshot, *, ignore: Iterable[str] = ()) ->
     what the caller knows to be somebody else's.
     """
     patterns = [re.compile(pattern) for pattern in ignore]
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for section in sorted({*before, *after}):
         old, new = before.get(section, {}), after.get(section, {})
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name) and not any(p.search(f"{section} {name}") for p in patterns):
-                found.append(Difference(section, name, old.get(name), new.get(name)))
-    return found
+                differences.append(Difference(section, name, old.get(name), new.get(name)))
+    return differences
 
 
 def of_other_labs(*own: str) -> list[str]:

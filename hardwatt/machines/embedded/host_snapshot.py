@@ -1,4 +1,4 @@
-"""What a host looks like: everything that a lab could change on it and must give back."""
+"""Snapshot of a host: everything that a lab could change on it and must restore."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def take(root: Path = Path("/")) -> Snapshot:
 
 def sysctls(top: Path) -> dict[str, str]:
     """Return the readable sysctls, without those that move by themselves; names with slashes."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for folder, _, names in os.walk(top):
         for name in names:
             path = Path(folder, name)
@@ -60,8 +60,8 @@ def sysctls(top: Path) -> dict[str, str]:
             if not _VOLATILE.match(relative) and path.stat().st_mode & 0o400:
                 value = _read(path)
                 if value is not None:
-                    found[relative] = value
-    return found
+                    values[relative] = value
+    return values
 
 
 def _read(path: Path) -> str | None:
@@ -86,43 +86,43 @@ def _links() -> dict[str, str]:
 
 
 def _addresses() -> dict[str, str]:
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for link in _ip("address"):
         infos = link["addr_info"]
         assert isinstance(infos, list)
         for info in infos:
             if "local" in info:
-                found[f"{link['ifname']} {info['local']}/{info['prefixlen']}"] = str(info.get("scope", ""))
-    return found
+                addresses[f"{link['ifname']} {info['local']}/{info['prefixlen']}"] = str(info.get("scope", ""))
+    return addresses
 
 
 def _routes() -> dict[str, str]:
-    found: dict[str, str] = {}
+    routes: dict[str, str] = {}
     for family in ("-4", "-6"):
         for route in _ip(family, "route", "show", "table", "all"):
             name = f"{route.get('table', 'main')} {route['dst']} dev {route.get('dev', '-')}"
             kind = str(route.get("type", "unicast"))
-            found[name] = str(route.get("gateway", "" if kind == "unicast" else kind))
-    return found
+            routes[name] = str(route.get("gateway", "" if kind == "unicast" else kind))
+    return routes
 
 
 def _mounts(root: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
+    mounts: dict[str, str] = {}
     for line in (root / "proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
-        found[left.split()[4]] = " ".join(right.split()[:2])
-    return found
+        mounts[left.split()[4]] = " ".join(right.split()[:2])
+    return mounts
 
 
 def _cgroups(top: Path) -> dict[str, str]:
     """Return the top level of every hierarchy, and all of ours: sessions come and go below."""
-    found: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for hierarchy in [top, *top.glob("*/")]:
         for path in hierarchy.glob("*/"):
-            found[str(path)] = ""
+            folders[str(path)] = ""
             if path.name == PARENT:
-                found.update({str(inner): "" for inner in path.rglob("*/")})
-    return found
+                folders.update({str(inner): "" for inner in path.rglob("*/")})
+    return folders
 
 
 def _firewall() -> dict[str, str]:
@@ -133,25 +133,25 @@ def _firewall() -> dict[str, str]:
         "ip6tables": ["ip6tables-save"],
         "iptables-legacy": ["iptables-legacy-save"],
     }
-    found: dict[str, str] = {}
+    rules: dict[str, str] = {}
     for name, command in commands.items():
         if shutil.which(command[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") and os.geteuid() == 0:
             text = process.run(command, check=False).stdout
             lines = [re.sub(r"\[\d+:\d+\]", "", line) for line in text.splitlines() if not line.startswith("#")]
-            found[name] = "\n".join(line.rstrip() for line in lines)
-    return found
+            rules[name] = "\n".join(line.rstrip() for line in lines)
+    return rules
 
 
 def _packages(root: Path) -> dict[str, str]:
     status = root / _PACKAGE_STATE.lstrip("/")
     if not status.exists():
         return {}
-    found: dict[str, str] = {}
+    packages: dict[str, str] = {}
     for paragraph in status.read_text(errors="replace").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if re.match(r"[A-Z][\w-]*: ", line))
         if fields.get("Status", "").endswith(" installed"):
-            found[f"{fields['Package']}:{fields.get('Architecture', '')}"] = fields.get("Version", "")
-    return found
+            packages[f"{fields['Package']}:{fields.get('Architecture', '')}"] = fields.get("Version", "")
+    return packages
 
 
 def _files(root: Path) -> dict[str, str]:
@@ -191,10 +191,10 @@ def _units() -> dict[str, str]:
 
 def _processes(proc: Path) -> dict[str, str]:
     """Return the processes that run inside a machine of a lab."""
-    found: dict[str, str] = {}
+    processes: dict[str, str] = {}
     for path in proc.glob("[0-9]*"):
         inside = re.search(rf"/{PARENT}[/-][0-9a-f]+", _read(path / "cgroup") or "")
         stat = _read(path / "stat") or ""
         if inside and stat and ") Z " not in stat:
-            found[f"{inside[0].lstrip('/')} {path.name}"] = _read(path / "comm") or ""
-    return found
+            processes[f"{inside[0].lstrip('/')} {path.name}"] = _read(path / "comm") or ""
+    return processes

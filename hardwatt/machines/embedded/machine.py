@@ -44,9 +44,9 @@ class EmbeddedMachine(LocalMachine):
         with step("Boot the embedded node", folder=lab.dir) as current:
             if cleaned := self._boot(facts, archive):
                 current.note(f"removed what a dead machine left: {', '.join(cleaned)}")
-            end = self._booted()
+            endpoint = self._booted()
             current.changed(1)
-        return end
+        return endpoint
 
     def stop(self) -> None:
         """Stop the machine in order, by force where it does not end, and give the host back."""
@@ -94,8 +94,8 @@ class EmbeddedMachine(LocalMachine):
         log = self.lab.logs / "machine.log"
         return BootWait("systemd-nspawn", log, "the embedded node's boot", BOOT_TIMEOUT, 0.2, f"look into {log}")
 
-    def _boot_state(self, end: Endpoint) -> str:
-        return boot.state(Ssh(end, timeout=5), timeout=60)
+    def _boot_state(self, endpoint: Endpoint) -> str:
+        return boot.state(Ssh(endpoint, timeout=5), timeout=60)
 
     def _spec(self, codename: str = "") -> Spec:
         kubernetes = self.lab.settings.kubernetes
@@ -128,9 +128,9 @@ class EmbeddedMachine(LocalMachine):
         state = self._state() or {"kind": self.kind, "ident": spec.ident, "process": None}
         write_json(self._file, state)  # before the host knows of us, so that destroy finds what to give back
         subnet = privileged.call("claim", spec)["subnet"]
-        end = self._endpoint(Addresses(subnet), facts, client)
-        state = {**state, "subnet": subnet, "endpoint": end.to_dict(), "process": None}
-        identity.learn(lab, end.address, public)
+        endpoint = self._endpoint(Addresses(subnet), facts, client)
+        state = {**state, "subnet": subnet, "endpoint": endpoint.to_dict(), "process": None}
+        identity.learn(lab, endpoint.address, public)
         write_json(self._file, state)
         keys = {
             "host_key": host.read_text(),

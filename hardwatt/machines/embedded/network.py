@@ -54,7 +54,7 @@ def taken() -> list[Network]:
 
 def parse_taken(addresses: str, routes: str) -> list[Network]:
     """Return the networks in ``ip -json``'s addresses and routes, without the default route."""
-    found = [
+    networks = [
         Network(f"{entry['local']}/{entry['prefixlen']}", strict=False)
         for link in json.loads(addresses or "[]")
         for entry in link.get("addr_info", [])
@@ -62,8 +62,8 @@ def parse_taken(addresses: str, routes: str) -> list[Network]:
     ]
     for route in json.loads(routes or "[]"):
         if route["dst"] != "default":
-            found.append(Network(route["dst"], strict=False))
-    return [network for network in dict.fromkeys(found) if network.prefixlen > 0]
+            networks.append(Network(route["dst"], strict=False))
+    return [network for network in dict.fromkeys(networks) if network.prefixlen > 0]
 
 
 def pick(busy: Iterable[Network]) -> str:
@@ -229,8 +229,8 @@ def fault(ident: str, addresses: Addresses) -> str:
         return f"the machine's link {name} is down"
     if not any(info.get("local") == addresses.host for link in links for info in link.get("addr_info", [])):
         return f"the machine's link {name} has no address {addresses.host}"
-    found = json.loads(process.run(["ip", "-4", "-json", "route", "get", addresses.node], check=False).stdout or "[]")
-    through = found[0].get("dev", "") if found else ""
+    routes = json.loads(process.run(["ip", "-4", "-json", "route", "get", addresses.node], check=False).stdout or "[]")
+    through = routes[0].get("dev", "") if routes else ""
     return "" if through == name else f"the route to {addresses.node} does not go over the machine's link {name}"
 
 

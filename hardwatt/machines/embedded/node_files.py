@@ -1,4 +1,4 @@
-"""What the machine writes into a node's tree before it boots: its name, keys, network and first program."""
+"""Files that the machine writes into a node's tree before the boot: name, keys, network and first program."""
 
 import dataclasses
 from pathlib import Path
@@ -57,7 +57,7 @@ _OWN_NETWORK = (  # the machine's first program sets the addresses up
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What makes a fresh tree this lab's node."""
+    """Name, network and keys that turn a fresh tree into this lab's node."""
 
     hostname: str
     addresses: Addresses

@@ -1,4 +1,4 @@
-"""How the machine is booted: arguments only, so that every kind of host can be tested.
+"""Arguments that boot the machine, and nothing else, so that every kind of host can be tested.
 
 Source of the options: systemd-nspawn(1), systemd.resource-control(5); each one's reason is beside it.
 """

@@ -38,7 +38,7 @@ GRUB_CMDLINE_LINUX="{arguments}"
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What makes a copy of the image this lab's machine."""
+    """Name, keys and kernel arguments that turn a copy of the image into this lab's machine."""
 
     hostname: str
     machine_id: str

@@ -1,4 +1,4 @@
-"""Whether this machine can carry a virtual one, and how large."""
+"""Facts of this machine that decide if it can carry a virtual one, and how large."""
 
 import os
 import platform

@@ -108,17 +108,17 @@ def image(cache: Path, distribution: str, codename: str) -> Image:
     return Image(cache / "vm" / key(distribution, codename))
 
 
-def build(target: Image, distribution: str, found: Sources, *, log: Path) -> bool:
+def build(target: Image, distribution: str, sources: Sources, *, log: Path) -> bool:
     """Make the image unless it is there; return whether it was made."""
 
     def make(work: Path) -> Path:
         archive = work / "root.tar"
         kernel = KERNELS[distribution]
         rootfs.bootstrap(
-            work, found, log, lambda options, auth: build_command(archive, kernel, found, options, auth),
+            work, sources, log, lambda options, auth: build_command(archive, kernel, sources, options, auth),
             target.folder.parent,
         )  # fmt: skip
-        _overlay(work / "overlay.tar", found)
+        _overlay(work / "overlay.tar", sources)
         script = _MAKE_DISK.format(uuid=UUID, offset=OFFSET, size=DISK, blocks=f"{(DISK - OFFSET) // 1024}K")
         command = [*rootfs.with_us("KILL"), *rootfs.as_owner_of_all(), "sh", "-ec", script, "sh", str(work)]
         process.run(command, env={"PATH": search_path()}, log=log, timeout=BUILD.whole)
@@ -129,9 +129,9 @@ def build(target: Image, distribution: str, found: Sources, *, log: Path) -> boo
     return rootfs.cached(target.folder, make)
 
 
-def build_command(target: Path, kernel: str, found: Sources, options: Path, copy_auth: bool) -> list[str]:
+def build_command(target: Path, kernel: str, sources: Sources, options: Path, copy_auth: bool) -> list[str]:
     """Return the mmdebstrap command that writes the tree as an archive, with or without root."""
-    command = rootfs.build_command(target, found, options, copy_auth)
+    command = rootfs.build_command(target, sources, options, copy_auth)
     mode = "root" if os.geteuid() == 0 else "unshare"
     changed = {"--mode=root": f"--mode={mode}"}
     start = [changed.get(part, part) for part in command if not part.startswith(("--include=", "--customize-hook="))]
@@ -201,10 +201,10 @@ def reachable(option: str) -> str:
     return option
 
 
-def _overlay(target: Path, found: Sources) -> None:
+def _overlay(target: Path, sources: Sources) -> None:
     """Write the image's own files as an archive in which everything is root's."""
     files = _files()
-    files["etc/apt/apt.conf.d/50hardwatt"] = (0o644, "".join(f"{reachable(line)}\n" for line in found.options))
+    files["etc/apt/apt.conf.d/50hardwatt"] = (0o644, "".join(f"{reachable(line)}\n" for line in sources.options))
     with tarfile.open(target, "w") as archive:
         folder = tarfile.TarInfo("root/.ssh")
         folder.type, folder.mode = tarfile.DIRTYPE, 0o700

@@ -60,19 +60,19 @@ class VmMachine(LocalMachine):
         with step("Boot the virtual machine", folder=lab.dir) as current:
             current.note(f"KVM: {why}" if accel == "kvm" else f"by emulation, about ten times slower: {why}")
             self._boot(made, accel or "tcg", current)
-            end = self._booted()
+            endpoint = self._booted()
             current.changed(1)
-        return end
+        return endpoint
 
     def image(self) -> Image:
         """Return the disk image of this host's distribution, made first where the cache has none."""
         distribution, codename = facts.distribution(), facts.codename()
-        found = vm_image.image(self.lab.cache, distribution, codename)
-        if not found.exists():
+        image = vm_image.image(self.lab.cache, distribution, codename)
+        if not image.exists():
             with step("Make the virtual machine's disk image", folder=self.lab.dir if self.lab else None) as current:
-                vm_image.build(found, distribution, rootfs.sources(codename), log=self.lab.logs / "vm-image.log")
+                vm_image.build(image, distribution, rootfs.sources(codename), log=self.lab.logs / "vm-image.log")
                 current.changed(1)
-        return found
+        return image
 
     def stop(self) -> None:
         """Power the machine off in order, by force where it does not end."""
@@ -118,10 +118,10 @@ class VmMachine(LocalMachine):
         timeout = BOOT_TIMEOUT[state["accel"]]
         return BootWait("QEMU", log.with_name("qemu.log"), "the virtual machine's boot", timeout, 0.5, hint)
 
-    def _boot_state(self, end: Endpoint) -> str:
-        if not ssh_routes.ssh_answers(end, 22):
+    def _boot_state(self, endpoint: Endpoint) -> str:
+        if not ssh_routes.ssh_answers(endpoint, 22):
             return "no SSH yet"
-        return boot.state(Ssh(end, timeout=20), timeout=300)
+        return boot.state(Ssh(endpoint, timeout=20), timeout=300)
 
     @property
     def _disk(self) -> Path:
@@ -129,11 +129,11 @@ class VmMachine(LocalMachine):
 
     def _end(self) -> int:
         """End every QEMU that has this lab's disk, also one whose start was killed; return how many there were."""
-        found = qemu.running(self._disk)
-        for process in found:
+        processes = qemu.running(self._disk)
+        for process in processes:
             process.signal(signal.SIGKILL)
         wait(lambda: qemu.running(self._disk), lambda left: not left, what="end of QEMU", timeout=20, delay=0.1)
-        return len(found)
+        return len(processes)
 
     def _boot(self, image: Image, accel: Accel, current: RunningStep) -> None:
         lab = self.lab
@@ -145,12 +145,12 @@ class VmMachine(LocalMachine):
         disk.make(self._disk, image, self._identity(state, accel, client))
         with _ports_of_all_labs(lab):
             ports = qemu.free_ports(Ports(**state["ports"]) if state.get("ports") else None)
-            end = self._endpoint(ports, client, accel)
+            endpoint = self._endpoint(ports, client, accel)
             if state.get("ports") and state["ports"] != dataclasses.asdict(ports):
                 identity.forget(lab, ssh_routes.known_name(_LOOPBACK, state["ports"]["ssh"]))
             public = (lab.keys / f"{identity.HOST_KEY}.pub").read_text()
             identity.learn(lab, _LOOPBACK, public, port=ports.ssh)
-            state = {**state, "ports": dataclasses.asdict(ports), "accel": accel, "endpoint": end.to_dict()}
+            state = {**state, "ports": dataclasses.asdict(ports), "accel": accel, "endpoint": endpoint.to_dict()}
             write_json(self._file, {**state, "process": None})
             process = self._spawn(state, ports)
         write_json(self._file, {**state, "process": process.to_dict(), "booting": True})

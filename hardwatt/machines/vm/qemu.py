@@ -153,14 +153,14 @@ def _boot(arguments: list[str], said: Callable[[str], bool], seconds: float) -> 
 def running(disk: Path) -> list[Process]:
     """Return the QEMUs that write to this disk, also those whose starter was killed before it noted them."""
     mark = f"file={_escaped(disk)},"
-    found: list[Process] = []
+    processes: list[Process] = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
             if Path(words[0]).name == PROGRAM and any(word.startswith(mark) for word in words):
                 process = Process.of(int(folder.name))
-                found += [process] if process else []
-    return found
+                processes += [process] if process else []
+    return processes
 
 
 def say(folder: Path, command: str) -> None:

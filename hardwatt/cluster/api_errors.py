@@ -34,14 +34,15 @@ def explained(lab: Lab, server: str, error: Exception) -> LabError:
             f"another cluster, or another server answers there ({short(error)})",
             hint=KUBECONFIG,
         )
-    end = context.endpoint
-    if not ssh_routes.ssh_answers(end, end.port):
+    endpoint = context.endpoint
+    if not ssh_routes.ssh_answers(endpoint, endpoint.port):
         hint = UP if machine.kind == "ssh" else f"invoke lab.machine.stop, then {UP}"
         return LabError(
-            f"the node {end.name} does not answer, neither SSH nor its API server ({short(error)})", hint=hint
+            f"the node {endpoint.name} does not answer, neither SSH nor its API server ({short(error)})", hint=hint
         )
     return LabError(
-        f"the API server at {server} does not answer ({short(error)}), but SSH on the node {end.name} does", hint=UP
+        f"the API server at {server} does not answer ({short(error)}), but SSH on the node {endpoint.name} does",
+        hint=UP,
     )
 
 
@@ -68,10 +69,10 @@ def answered(error: ApiException, server: str = "") -> LabError:
 
 def _message(body: Any) -> str:
     try:
-        found = json.loads(body or "")
+        document = json.loads(body or "")
     except (TypeError, ValueError):
         return ""
-    return str(found.get("message", ""))[:500] if isinstance(found, dict) else ""
+    return str(document.get("message", ""))[:500] if isinstance(document, dict) else ""
 
 
 def _certificate(error: Exception) -> bool:

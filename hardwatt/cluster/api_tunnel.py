@@ -17,24 +17,24 @@ _PATIENCE = 5.0
 """Seconds for one attempt to connect: a firewall that drops says nothing at all."""
 
 
-def address(lab: Lab, end: Endpoint) -> tuple[str, int]:
+def address(lab: Lab, endpoint: Endpoint) -> tuple[str, int]:
     """Return where the API server of a node is reached from this machine; starts a tunnel where there is no other way.
 
     Raises ``LabError`` where ssh does not open one.
     """
-    here = end.port_here(PORT)
-    if not end.jump and (here != PORT or _answers(end.address)):
+    here = endpoint.port_here(PORT)
+    if not endpoint.jump and (here != PORT or _answers(endpoint.address)):
         stop(lab)
-        return end.address, here
-    return "127.0.0.1", _ensure(lab, end)
+        return endpoint.address, here
+    return "127.0.0.1", _ensure(lab, endpoint)
 
 
-def server(lab: Lab, end: Endpoint) -> str:
+def server(lab: Lab, endpoint: Endpoint) -> str:
     """Return the URL under which the lab's API server is reached, as its kubeconfig has it; empty: not known."""
     if state := _record(lab).read():
         return f"https://127.0.0.1:{state['port']}"
-    host = f"[{end.address}]" if ":" in end.address else end.address
-    return "" if end.jump else f"https://{host}:{end.port_here(PORT)}"
+    host = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+    return "" if endpoint.jump else f"https://{host}:{endpoint.port_here(PORT)}"
 
 
 def keep(lab: Lab) -> None:
@@ -48,8 +48,8 @@ def stop(lab: Lab) -> None:
     _record(lab).forget()
 
 
-def _ensure(lab: Lab, end: Endpoint) -> int:
-    record, description = _record(lab), end.to_dict()
+def _ensure(lab: Lab, endpoint: Endpoint) -> int:
+    record, description = _record(lab), endpoint.to_dict()
     state = record.read()
     port = int(state.get("port", 0))
     if state.get("endpoint") == description and record.alive() and listens(port):
@@ -59,7 +59,7 @@ def _ensure(lab: Lab, end: Endpoint) -> int:
         port = free_port()
     try:
         tunnels.tunnel(
-            end,
+            endpoint,
             ["-L", f"127.0.0.1:{port}:127.0.0.1:{PORT}"],
             port,
             lab.logs / "tunnel.log",

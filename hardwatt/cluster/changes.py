@@ -1,4 +1,4 @@
-"""What was changed in the cluster for an experiment, written down before it is changed.
+"""Changes of the cluster for an experiment, each recorded before it is made.
 
 An entry is first stored in the journal, then the change is made; undoing an entry twice, or one
 whose change never happened, does no harm. So a process that was killed anywhere leaves a list that
@@ -46,7 +46,7 @@ class Undo:
 
 
 class Cluster(Protocol):
-    """What the engine and the arms do to a cluster. Every method returns when the change has taken effect.
+    """Operations of the engine and the arms on a cluster. Every method returns when the change has taken effect.
 
     Errors of the API server are raised as ``LabError``.
     """
@@ -83,7 +83,7 @@ class Cluster(Protocol):
 
 
 class Log(Protocol):
-    """Where entries are kept; each method returns when the list is on disk."""
+    """Store of the entries; each method returns when the list is on disk."""
 
     def push(self, undo: Undo) -> None: ...
 
@@ -116,7 +116,7 @@ def first_arguments(deployment: Manifest) -> list[str]:
 
 def replaced(arguments: Sequence[str], old: str, new: str) -> list[str]:
     """Return arguments with ``new`` in the place of ``old``, once; either may be empty."""
-    rest = [one for one in arguments if one != new]
+    rest = [argument for argument in arguments if argument != new]
     at = rest.index(old) if old and old in rest else len(rest)
     return [*rest[:at], *([new] if new else []), *rest[at + (old in rest[at : at + 1]) :]]
 
@@ -157,8 +157,8 @@ class Changes:
     @contextlib.contextmanager
     def scaled(self, namespace: str, name: str, replicas: int) -> Iterator[None]:
         """Scale a Deployment; back to what it was at the end. Nothing happens where it is so already."""
-        found = self.cluster.get("apps/v1", "Deployment", namespace, name)
-        before = int(found["spec"].get("replicas", 1)) if found else replicas
+        deployment = self.cluster.get("apps/v1", "Deployment", namespace, name)
+        before = int(deployment["spec"].get("replicas", 1)) if deployment else replicas
         if before == replicas:
             yield
             return
@@ -173,13 +173,13 @@ class Changes:
         Nothing happens where it is so already, or where there is no such Deployment. It is to be scaled to
         zero around this, so that no pod starts for it.
         """
-        found = self.cluster.get("apps/v1", "Deployment", namespace, name)
-        arguments = first_arguments(found) if found else [argument]
+        deployment = self.cluster.get("apps/v1", "Deployment", namespace, name)
+        arguments = first_arguments(deployment) if deployment else [argument]
         if argument in arguments:
             yield
             return
         flag = argument.partition("=")[0]
-        before = next((one for one in arguments if one.partition("=")[0] == flag), "")
+        before = next((given for given in arguments if given.partition("=")[0] == flag), "")
         undo = Undo("argument", "apps/v1", "Deployment", namespace, name, argument=argument, before=before)
         with self.undone(undo):
             self.cluster.argument(namespace, name, before, argument)
@@ -201,9 +201,9 @@ class Changes:
     def suspended(self, api_version: str, kind: str) -> Iterator[None]:
         """Suspend all Flux objects of a kind that are not suspended; resume those at the end."""
         with contextlib.ExitStack() as stack:
-            for found in self.cluster.list(api_version, kind):
-                if not found.get("spec", {}).get("suspend"):
-                    meta = found["metadata"]
+            for manifest in self.cluster.list(api_version, kind):
+                if not manifest.get("spec", {}).get("suspend"):
+                    meta = manifest["metadata"]
                     undo = Undo("resume", api_version, kind, meta["namespace"], meta["name"])
                     stack.enter_context(self.undone(undo))
                     self.cluster.suspend(api_version, kind, meta["namespace"], meta["name"], True)

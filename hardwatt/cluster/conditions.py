@@ -4,12 +4,12 @@ from hardwatt.cluster.changes import Cluster, Manifest
 from hardwatt.core.wait import wait
 
 
-def condition(found: Manifest | None, kind: str = "Ready") -> tuple[bool, str]:
+def condition(manifest: Manifest | None, kind: str = "Ready") -> tuple[bool, str]:
     """Return whether an object has the condition, of its present generation, and its message."""
-    if found is None:
+    if manifest is None:
         return False, "not there"
-    status = found.get("status") or {}
-    if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
+    status = manifest.get("status") or {}
+    if status.get("observedGeneration", 0) < manifest["metadata"].get("generation", 0):
         return False, "not seen by its controller"
     for item in status.get("conditions") or ():
         if item.get("type") == kind:

@@ -67,10 +67,10 @@ class KubeCluster:
         try:
             with api_errors(f"reading {kind} {namespace}/{name}"):
                 resource = self._resource(api_version, kind)
-                found: dict[str, Any] = self._dynamic.get(
+                manifest: dict[str, Any] = self._dynamic.get(
                     resource, name=name, namespace=namespace or None, _request_timeout=REQUEST_TIMEOUT
                 ).to_dict()
-                return found
+                return manifest
         except ResourceNotFoundError:
             return None
         except LabError as error:
@@ -83,11 +83,11 @@ class KubeCluster:
         try:
             with api_errors(f"listing {kind}"):
                 resource = self._resource(api_version, kind)
-                found = self._dynamic.get(
+                listed = self._dynamic.get(
                     resource, namespace=namespace or None, label_selector=selector or None,
                     resource_version="0" if not selector else None, _request_timeout=REQUEST_TIMEOUT,
                 )  # fmt: skip
-                items: list[Manifest] = found.to_dict()["items"]
+                items: list[Manifest] = listed.to_dict()["items"]
                 return items
         except ResourceNotFoundError:
             return []
@@ -103,16 +103,16 @@ class KubeCluster:
             )  # fmt: skip
         wait(
             lambda: self.get(api_version, kind, namespace, name),
-            lambda found: found is None,
+            lambda manifest: manifest is None,
             what=f"end of {kind} {namespace}/{name}",
             timeout=self.timeout,
             delay=0.25,
-            describe=lambda found: f"finalizers {found['metadata'].get('finalizers')}" if found else "gone",
+            describe=lambda manifest: f"finalizers {manifest['metadata'].get('finalizers')}" if manifest else "gone",
         )
 
     def delete_all(self, api_version: str, kind: str, namespace: str, selector: str) -> None:
         """Delete all objects of a kind with these labels and what they own; wait until they are gone."""
-        names = [found["metadata"]["name"] for found in self.list(api_version, kind, namespace, selector)]
+        names = [manifest["metadata"]["name"] for manifest in self.list(api_version, kind, namespace, selector)]
         resource = self._resource(api_version, kind) if names else None
         for name in names:
             with api_errors(f"deleting {kind} {namespace}/{name}"), _gone_is_fine():
@@ -152,8 +152,8 @@ class KubeCluster:
 
     def _scaled(self, namespace: str, name: str, replicas: int) -> tuple[int, int]:
         """Ask for the replicas where the Deployment wants another number; return its pods."""
-        found = self.get("apps/v1", "Deployment", namespace, name)
-        if found is not None and found["spec"].get("replicas") != replicas:
+        deployment = self.get("apps/v1", "Deployment", namespace, name)
+        if deployment is not None and deployment["spec"].get("replicas") != replicas:
             with api_errors(f"scaling {namespace}/{name}"):
                 client.AppsV1Api(self.api).patch_namespaced_deployment_scale(
                     name, namespace, {"spec": {"replicas": replicas}}, _request_timeout=REQUEST_TIMEOUT
@@ -170,11 +170,11 @@ class KubeCluster:
 
     def argument(self, namespace: str, name: str, old: str, new: str) -> None:
         """Put ``new`` in place of the argument ``old`` of a Deployment's first container; either may be empty."""
-        found = self.get("apps/v1", "Deployment", namespace, name)
-        if found is None:
+        deployment = self.get("apps/v1", "Deployment", namespace, name)
+        if deployment is None:
             return
-        container = found["spec"]["template"]["spec"]["containers"][0]["name"]
-        entry = {"name": container, "args": replaced(first_arguments(found), old, new)}
+        container = deployment["spec"]["template"]["spec"]["containers"][0]["name"]
+        entry = {"name": container, "args": replaced(first_arguments(deployment), old, new)}
         with api_errors(f"setting an argument of {namespace}/{name}"):
             client.AppsV1Api(self.api).patch_namespaced_deployment(
                 name, namespace, {"spec": {"template": {"spec": {"containers": [entry]}}}},
@@ -183,13 +183,13 @@ class KubeCluster:
 
     def _pods(self, namespace: str, name: str) -> tuple[int, int]:
         """Return how many pods a Deployment has, ending ones included, and how many are available."""
-        found = self.get("apps/v1", "Deployment", namespace, name)
-        if found is None or not seen_by_controller(found):
+        deployment = self.get("apps/v1", "Deployment", namespace, name)
+        if deployment is None or not seen_by_controller(deployment):
             return -1, -1
-        labels = found["spec"]["selector"]["matchLabels"]
+        labels = deployment["spec"]["selector"]["matchLabels"]
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         pods = self.list("v1", "Pod", namespace, selector)
-        return len(pods), int((found.get("status") or {}).get("availableReplicas", 0))
+        return len(pods), int((deployment.get("status") or {}).get("availableReplicas", 0))
 
     def _resource(self, api_version: str, kind: str) -> Any:
         return self._dynamic.resources.get(api_version=api_version, kind=kind)
@@ -202,10 +202,10 @@ def _reach(address: str) -> None:
         socket.create_connection((url.host or "", url.port or 443), timeout=CONNECT_TIMEOUT).close()
 
 
-def seen_by_controller(found: Mapping[str, Any]) -> bool:
+def seen_by_controller(manifest: Mapping[str, Any]) -> bool:
     """Return whether an object's status speaks of its present generation."""
-    observed = (found.get("status") or {}).get("observedGeneration", 0)
-    return bool(observed >= found["metadata"].get("generation", 0))
+    observed = (manifest.get("status") or {}).get("observedGeneration", 0)
+    return bool(observed >= manifest["metadata"].get("generation", 0))
 
 
 def _propagation(kind: str) -> str:

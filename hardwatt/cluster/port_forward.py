@@ -6,6 +6,7 @@ from typing import Any
 from kubernetes import client as kubernetes
 
 from hardwatt.cluster import client
+from hardwatt.cluster.status import Pod
 from hardwatt.config.lab import Lab
 from hardwatt.core import background, ports
 from hardwatt.core.background import Record
@@ -108,8 +109,8 @@ def stop(lab: Lab) -> None:
 
 def status(lab: Lab) -> str:
     """Return one line about the forwards."""
-    running = [found for target in TARGETS if (found := find(lab, target))]
-    return ", ".join(f"{found.target} on {found.url}" for found in running) or "none"
+    running = [forward for target in TARGETS if (forward := find(lab, target))]
+    return ", ".join(f"{forward.target} on {forward.url}" for forward in running) or "none"
 
 
 def _target(name: str) -> Target:
@@ -158,7 +159,7 @@ def _start(lab: Lab, name: str, target: Target, local_port: int) -> Forward:
 
 def _require_pods(lab: Lab, name: str, target: Target) -> None:
     """Raise ``LabError`` where no pod of a service is ready: kubectl would wait for one."""
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         core: Any = kubernetes.CoreV1Api(api)
         service = target.service.partition("/")[2]
         try:
@@ -170,7 +171,7 @@ def _require_pods(lab: Lab, name: str, target: Target) -> None:
                 f"{name} is not in the cluster: no Service {target.namespace}/{service}", hint=_UP
             ) from error
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        pods = [client.Pod.of(pod) for pod in core.list_namespaced_pod(target.namespace, label_selector=selector).items]
+        pods = [Pod.of(pod) for pod in core.list_namespaced_pod(target.namespace, label_selector=selector).items]
     if not any(pod.well for pod in pods):
         seen = ", ".join(map(str, pods)) or "it has none"
         raise LabError(

@@ -52,7 +52,7 @@ def bootstrap(
     repo = place.repository
     changed += _summary(repo.publish(place.files, generated=_folder(lab)))
     wanted = place.wanted()
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         cluster = flux.FluxObjects(api)
 
         def seen() -> Readiness:
@@ -104,7 +104,7 @@ def compared(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> Readine
 
     A reconciliation that is running is waited for, within limits.
     """
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         return look_settled(api, expected(lab), switched_off)
 
 
@@ -127,7 +127,7 @@ def plan(lab: Lab, index: Index, switched_off: Mapping[Key, str] | None = None) 
         text += f"lab.up would refuse, because somebody else changed: {', '.join(conflicts)}\n"
     if not lab.kubeconfig.exists():
         return text + "flux bootstrap would run, because the cluster is not known yet\n"
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         cluster = flux.FluxObjects(api)
         if reason := _why_bootstrap(lab, repo, cluster, place.wanted()):
             text += f"flux bootstrap would run, because {reason}\n"
@@ -171,7 +171,7 @@ def app(lab: Lab, state: str) -> str:
     repo = repository(lab, "lab")
     if not mock_app.switch(lab, repo, state):
         return f"the mock application is {state} already"
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         cluster = flux.FluxObjects(api)
         cluster.request()
         flux.wait_for(cluster, repo.head())
@@ -189,7 +189,7 @@ def resume(lab: Lab) -> None:
 
 
 def _suspend(lab: Lab, value: bool | None) -> None:
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         cluster = flux.FluxObjects(api)
         for kind in (flux.KUSTOMIZE, flux.SOURCE):
             for name, item in cluster.items(kind).items():
@@ -199,7 +199,7 @@ def _suspend(lab: Lab, value: bool | None) -> None:
 
 def status(lab: Lab) -> str:
     """Return one sentence about Flux."""
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         return flux.describe(flux.settled(flux.FluxObjects(api)))
 
 
@@ -208,7 +208,7 @@ def status_rows(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list
 
     A reconciliation that is running is waited for, within limits.
     """
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         found = flux.settled(flux.FluxObjects(api))
         state = look(api, expected(lab), switched_off)
     states = {True: "suspended", False: ""}
@@ -243,7 +243,7 @@ def reconcile(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> str:
     head = repo.fetch()
     if not head:
         raise LabError("the lab's repository is empty", hint="invoke lab.up")
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         cluster = flux.FluxObjects(api)
         items = expected(lab, repo=repo)
         put_back.refuse(look(api, items, switched_off))

@@ -11,7 +11,8 @@ from typing import Any, cast
 import yaml
 from kubernetes import client as kubernetes
 
-from hardwatt.cluster import api_errors, client
+from hardwatt.cluster import api_errors
+from hardwatt.cluster import status as cluster_status
 from hardwatt.core.errors import LabError, RefusedError, WaitError
 from hardwatt.core.wait import wait
 
@@ -138,7 +139,7 @@ class FluxObjects:
     def summary(self) -> str:
         """Return one line about nodes and pods, with what the late ones wait for."""
         try:
-            return client.read(self._core).summary
+            return cluster_status.read_with(self._core).summary
         except LabError as error:
             return error.message
 

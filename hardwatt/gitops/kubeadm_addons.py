@@ -17,7 +17,7 @@ PHASE_TIMEOUT = 120.0
 
 def restore(lab: Lab, endpoint: Endpoint, switched_off: Mapping[Key, str] | None = None) -> list[str]:
     """Put back what lacks of kubeadm's own; return what was done, as sentences. Raises ``LabError``."""
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         lacks = _lacks(state.look(api, KUBEADM, switched_off))
         done = put_back.scale(api, tuple(lack for lack in lacks if lack.why == "scaled"))
     again = [lack for lack in lacks if lack.why != "scaled"]
@@ -33,7 +33,7 @@ def restore(lab: Lab, endpoint: Endpoint, switched_off: Mapping[Key, str] | None
 
 def planned(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list[str]:
     """Return what ``restore`` would put back; changes nothing. Raises ``LabError``."""
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         return [f"would be put back: {lack}" for lack in _lacks(state.look(api, KUBEADM, switched_off))]
 
 

@@ -4,7 +4,8 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from hardwatt.cluster import client, port_forward
+from hardwatt.cluster import port_forward
+from hardwatt.cluster import status as cluster_status
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
@@ -126,7 +127,7 @@ def status(lab: Lab) -> int:
     if selinux:
         say(f"selinux: {selinux}")
     try:
-        cluster = client.status(lab)
+        cluster = cluster_status.read(lab)
     except LabError as error:
         say(f"cluster: {error.message}\nnext: {next_after('lab.status', error.hint)}")
         return 1

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from kubernetes import client as kubernetes
 
 from hardwatt.cluster import api_tunnel, client, port_forward
+from hardwatt.cluster import status as cluster_status
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
 from hardwatt.connect.endpoint import Endpoint
@@ -132,9 +133,9 @@ def _ready(state: LabState) -> None:
     lab, off = state.lab, status.switched_off(state.lab)
     items = gitops_state.expected(lab, state.context.index)
 
-    def poll() -> tuple[client.ClusterStatus, Readiness]:
-        with client.client(lab) as api:
-            return client.read(kubernetes.CoreV1Api(api)), gitops_state.look(api, items, off)
+    def poll() -> tuple[cluster_status.ClusterStatus, Readiness]:
+        with client.connect(lab) as api:
+            return cluster_status.read_with(kubernetes.CoreV1Api(api)), gitops_state.look(api, items, off)
 
     _, found = wait(
         poll,

@@ -14,6 +14,8 @@ import yaml
 from kubernetes import client as k8s
 
 from hardwatt.cluster import api_errors, api_tunnel, client
+from hardwatt.cluster import status as cluster_status
+from hardwatt.cluster.status import ClusterStatus, Pod
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect import ssh_routes, sudo
@@ -92,8 +94,8 @@ def pod(**changed: Any) -> Any:
 
 
 def test_a_pod_is_read_whole() -> None:
-    found = client.Pod.of(pod(restarts=2))
-    assert found == client.Pod("apps", "web", "Running", True, 2, {"web": "hardwatt.dev/app@sha256:aa"}, "1-2", False)
+    found = Pod.of(pod(restarts=2))
+    assert found == Pod("apps", "web", "Running", True, 2, {"web": "hardwatt.dev/app@sha256:aa"}, "1-2", False)
     assert found.well
 
 
@@ -109,27 +111,27 @@ def test_a_pod_is_read_whole() -> None:
     ],
 )
 def test_which_pods_keep_a_cluster_from_being_ready(changed: dict[str, Any], well: bool) -> None:
-    assert client.Pod.of(pod(**changed)).well is well
+    assert Pod.of(pod(**changed)).well is well
 
 
 def test_a_pod_that_was_only_just_made_has_no_status_yet() -> None:
     bare = k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="a", namespace="b", uid="c"), status=k8s.V1PodStatus())
-    assert client.Pod.of(bare) == client.Pod("b", "a", "", False, 0, {}, "c", False)
+    assert Pod.of(bare) == Pod("b", "a", "", False, 0, {}, "c", False)
 
 
 def test_a_cluster_without_nodes_or_pods_is_not_ready() -> None:
-    well = client.Pod.of(pod())
-    assert client.ClusterStatus({"n": True}, (well,)).ready
-    assert not client.ClusterStatus({}, (well,)).ready
-    assert not client.ClusterStatus({"n": True}, ()).ready
-    assert not client.ClusterStatus({"n": True, "m": False}, (well,)).ready
+    well = Pod.of(pod())
+    assert ClusterStatus({"n": True}, (well,)).ready
+    assert not ClusterStatus({}, (well,)).ready
+    assert not ClusterStatus({"n": True}, ()).ready
+    assert not ClusterStatus({"n": True, "m": False}, (well,)).ready
 
 
 def test_the_summary_names_what_is_waited_for() -> None:
-    late = client.Pod.of(pod(phase="Pending", ready=False))
-    text = client.ClusterStatus({"n": False}, (client.Pod.of(pod()), *[late] * 5)).summary
+    late = Pod.of(pod(phase="Pending", ready=False))
+    text = ClusterStatus({"n": False}, (Pod.of(pod()), *[late] * 5)).summary
     assert text == "n not Ready; 1 of 6 pods ready; waiting for " + ", ".join(["apps/web Pending"] * 3) + " and 2 more"
-    assert client.ClusterStatus({"n": True}, (client.Pod.of(pod()),)).summary == "n Ready; 1 of 1 pods ready"
+    assert ClusterStatus({"n": True}, (Pod.of(pod()),)).summary == "n Ready; 1 of 1 pods ready"
 
 
 def test_the_kubeconfig_is_private_and_points_at_the_node(lab: Lab, endpoint: Endpoint) -> None:
@@ -196,8 +198,8 @@ def write_kubeconfig(lab: Lab, server: str) -> None:
 
 def refused(lab: Lab, match: str) -> LabError:
     """Return the error with which the cluster's door stays closed."""
-    with pytest.raises(LabError, match=match) as caught, client.client(lab) as api:
-        client.read(k8s.CoreV1Api(api))
+    with pytest.raises(LabError, match=match) as caught, client.connect(lab) as api:
+        cluster_status.read_with(k8s.CoreV1Api(api))
     return caught.value
 
 
@@ -235,7 +237,7 @@ def test_an_api_server_that_does_not_answer_on_a_node_that_does(lab: Lab, machin
     with pytest.raises(
         LabError, match=r"API server at https://127.0.0.1:1 does not answer \(\[Errno 111\] [^()]*\), but SSH"
     ) as caught:
-        client.status(lab)
+        cluster_status.read(lab)
     assert caught.value.hint == "invoke lab.up"
 
 
@@ -249,7 +251,7 @@ def test_a_node_that_does_not_answer_at_all(
     monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(machine, kind=kind))
     monkeypatch.setattr(ssh_routes, "ssh_answers", lambda *_: False)
     with pytest.raises(LabError, match="neither SSH nor its API server") as caught:
-        client.status(lab)
+        cluster_status.read(lab)
     assert caught.value.hint == hint
 
 

@@ -70,7 +70,7 @@ def pod(*, ready: bool) -> Any:
 @pytest.fixture
 def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
     made = FakeCore()
-    monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(client, "connect", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(k8s, "CoreV1Api", lambda _: made)
     monkeypatch.setattr(LabContext, "reached", lambda _: None)
     return made

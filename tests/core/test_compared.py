@@ -8,7 +8,9 @@ import pytest
 from kubernetes import client as k8s
 
 from hardwatt.cluster import client
+from hardwatt.cluster import status as cluster_status
 from hardwatt.cluster.changes import Undo
+from hardwatt.cluster.status import ClusterStatus, Pod
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect.endpoint import Endpoint
@@ -95,13 +97,13 @@ def test_git_that_cannot_be_built_is_not_ready(
 
 def ready(lab: Lab, monkeypatch: pytest.MonkeyPatch, found: Readiness) -> None:
     """Run lab.up's last step on a cluster whose pods are all well."""
-    status = client.ClusterStatus({"n": True}, (client.Pod("a", "p", "Running", True, 0, {}, "1", False),))
+    status = ClusterStatus({"n": True}, (Pod("a", "p", "Running", True, 0, {}, "1", False),))
     monkeypatch.setattr(control, "expected", lambda *_: ())
     monkeypatch.setattr(state, "expected", lambda *_: ())
     monkeypatch.setattr(control, "look", lambda *_: found)
     monkeypatch.setattr(state, "look", lambda *_: found)
-    monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(client, "read", lambda _: status)
+    monkeypatch.setattr(client, "connect", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(cluster_status, "read_with", lambda _: status)
     monkeypatch.setattr(up_module, "READY_TIMEOUT", 0.0)
     monkeypatch.setattr(LabContext, "index", object())
     up_module._ready(up_module.LabState(lab))
@@ -145,7 +147,7 @@ def test_kubeadms_own_is_scaled_or_made_again(lab: Lab, monkeypatch: pytest.Monk
 
     scaled: list[Any] = []
     monkeypatch.setattr(kubeadm_addons, "Ssh", FakeSsh)
-    monkeypatch.setattr(client, "client", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(client, "connect", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(control, "look", lambda *_: found)
     monkeypatch.setattr(state, "look", lambda *_: found)
     apps = type("Apps", (), {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.cluster import client
+from hardwatt.cluster import status as cluster_status
 from hardwatt.config.lab import open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.provision import runner
@@ -61,7 +61,7 @@ def test_a_lab_that_was_killed_at_every_step_ends_ready_and_unchanged(story: Sto
     with story.node() as node:
         assert authorities | {node.run(AUTHORITY).stdout} == authorities
     assert len(authorities) == 1
-    status = client.status(story.lab)
+    status = cluster_status.read(story.lab)
     assert list(status.nodes.values()) == [True]
     assert "No changes" in story.invoke("lab.up").stderr
     assert "No changes" in story.invoke("lab.plan").stderr

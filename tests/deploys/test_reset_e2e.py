@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from hardwatt.cluster import client
+from hardwatt.cluster import status as cluster_status
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect.ssh import Ssh
@@ -55,7 +56,7 @@ def snapshot(lab: Lab) -> set[str]:
 
 def ready(lab: Lab) -> None:
     client.fetch_kubeconfig(lab, choice.machine_for(lab).endpoint())
-    wait(lambda: client.status(lab), lambda status: status.ready, what="cluster", timeout=300,
+    wait(lambda: cluster_status.read(lab), lambda status: status.ready, what="cluster", timeout=300,
          describe=lambda status: status.summary)  # fmt: skip
 
 

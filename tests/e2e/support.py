@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.cluster import client
-from hardwatt.cluster.client import Pod
+from hardwatt.cluster import status as cluster_status
+from hardwatt.cluster.status import Pod
 from hardwatt.config.lab import Lab, open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect.ssh import Ssh
@@ -68,7 +68,7 @@ class Story:
         return Ssh(choice.machine_for(self.lab).endpoint())
 
     def pods(self) -> tuple[Pod, ...]:
-        return client.status(self.lab).pods
+        return cluster_status.read(self.lab).pods
 
 
 def kill_session(process: "subprocess.Popen[bytes]", number: int = signal.SIGKILL) -> None:

@@ -132,7 +132,7 @@ def curl(url: str, query: str, at: float = 0) -> float:
 @pytest.fixture(scope="module")
 def busy(story: Story) -> tuple[float, float]:
     """A minute in which Flux fetches and applies without a pause: its two edges, in seconds."""
-    with client.client(story.lab) as api:
+    with client.connect(story.lab) as api:
         cluster = flux.FluxObjects(api)
         rounds: list[float] = []
 
@@ -190,7 +190,7 @@ def test_energy_query_gives_the_same(story: Story, url: str, busy: tuple[float, 
 
 
 def test_a_deleted_statefulset_is_repaired_by_flux(story: Story) -> None:
-    with client.client(story.lab) as api:
+    with client.connect(story.lab) as api:
         kubernetes.AppsV1Api(api).delete_namespaced_stateful_set("prometheus-k8s", "monitoring")
     done = story.invoke("lab.up", "--only", "gitops", "--only", "ready")
     assert "Flux repaired StatefulSet monitoring/prometheus-k8s" in done.stderr
@@ -277,7 +277,7 @@ def test_flux_bootstrap_github_makes_a_repository_and_flux_reads_it(story: Story
     assert "flux bootstrap v" in done.stderr
     (key,) = on_github.standin.keys
     assert key["read_only"] is True
-    with client.client(story.lab) as api:
+    with client.connect(story.lab) as api:
         source = flux.FluxObjects(api).items(flux.SOURCE)["flux-system"]
         secret = flux.FluxObjects(api).secret()
     assert source["spec"]["url"] == f"ssh://git@{on_github.standin.ssh_hostname}/{OWNER}/{NAME}"
@@ -297,14 +297,14 @@ def test_the_token_is_nowhere_but_with_its_owner(story: Story, on_github: OnGitH
 
 def test_flux_bootstrap_git_over_https(story: Story, on_github: OnGitHub) -> None:
     assert "flux bootstrap v" in on_github.up_over_https().stderr
-    with client.client(story.lab) as api:
+    with client.connect(story.lab) as api:
         secret = flux.FluxObjects(api).secret()
         source = flux.FluxObjects(api).items(flux.SOURCE)["flux-system"]
     assert source["spec"]["url"] == on_github.standin.url
     assert set(secret) == {"username", "password", "ca.crt"}
     assert "No changes" in on_github.up_over_https().stderr
     assert "flux bootstrap v" in on_github.up().stderr
-    with client.client(story.lab) as api:
+    with client.connect(story.lab) as api:
         assert "password" not in flux.FluxObjects(api).secret()
 
 

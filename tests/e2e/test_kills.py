@@ -111,7 +111,7 @@ def assert_put_back(story: Story) -> None:
     """Flux runs as before, without the experiment's argument; nothing of the experiment is there."""
     from kubernetes import client
 
-    with cluster_client.client(story.lab) as api_client:
+    with cluster_client.connect(story.lab) as api_client:
         apps: Any = client.AppsV1Api(api_client)
         core: Any = client.CoreV1Api(api_client)
         controllers = apps.list_namespaced_deployment("flux-system").items

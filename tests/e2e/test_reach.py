@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.cluster import api_tunnel, client
+from hardwatt.cluster import status as cluster_status
 from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
@@ -57,9 +58,9 @@ def test_commands_go_through_the_jump_host(far: Endpoint) -> None:
 def test_the_api_goes_through_a_tunnel_that_is_kept(behind: Lab, far: Endpoint) -> None:
     assert client.fetch_kubeconfig(behind, far)
     assert "server: https://127.0.0.1:" in behind.kubeconfig.read_text()
-    assert client.status(behind).nodes == {far.name: True}
+    assert cluster_status.read(behind).nodes == {far.name: True}
     assert Record(behind.dir / "tunnel.json").stop()
-    assert client.status(behind).nodes == {far.name: True}, "an ended tunnel is started again"
+    assert cluster_status.read(behind).nodes == {far.name: True}, "an ended tunnel is started again"
     assert not client.fetch_kubeconfig(behind, far), "at the same port"
 
 

@@ -32,7 +32,7 @@ def up(story: Story) -> str:
 
 def test_what_is_scaled_to_zero_is_named_put_back_and_then_nothing_changes(story: Story) -> None:
     none = {"spec": {"replicas": 0}}
-    with client.client(story.lab) as api:
+    with client.connect(story.lab) as api:
         apps: Any = kubernetes.AppsV1Api(api)
         for name in flux.COMPONENTS:
             apps.patch_namespaced_deployment_scale(name, flux.NAMESPACE, none)
@@ -58,7 +58,7 @@ def test_what_is_scaled_to_zero_is_named_put_back_and_then_nothing_changes(story
 
 
 def test_a_deleted_kustomization_is_named_and_comes_back(story: Story) -> None:
-    with client.client(story.lab) as api:
+    with client.connect(story.lab) as api:
         objects: Any = kubernetes.CustomObjectsApi(api)
         group, version, plural = flux.KUSTOMIZE
         objects.delete_namespaced_custom_object(group, version, flux.NAMESPACE, plural, "monitoring-configs")
@@ -71,7 +71,7 @@ def test_a_deleted_kustomization_is_named_and_comes_back(story: Story) -> None:
 
 
 def test_a_suspended_kustomization_is_named_and_left_so(story: Story) -> None:
-    with client.client(story.lab) as api:
+    with client.connect(story.lab) as api:
         cluster = flux.FluxObjects(api)
         cluster.patch(flux.KUSTOMIZE, "monitoring-configs", {"spec": {"suspend": True}})
     name = "Kustomization flux-system/monitoring-configs"
@@ -79,7 +79,7 @@ def test_a_suspended_kustomization_is_named_and_left_so(story: Story) -> None:
     done = up(story)
     assert f"suspended, and left so: {name}" in done
     assert "No changes" in done
-    with client.client(story.lab) as api:
+    with client.connect(story.lab) as api:
         assert flux.FluxObjects(api).items(flux.KUSTOMIZE)["monitoring-configs"]["spec"]["suspend"] is True
     story.invoke("gitops.resume")
     assert "suspended" not in story.invoke("lab.status").stderr

@@ -14,6 +14,7 @@ import pytest
 
 from hardwatt.bundle.reader import Bundle
 from hardwatt.cluster import client as cluster_client
+from hardwatt.cluster import status as cluster_status
 from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait
 from hardwatt.machines import choice
@@ -111,7 +112,7 @@ def stop_after_init(story: Story, log: Path, number: int) -> None:
 
 
 def test_the_lab_is_up(story: Story) -> None:
-    status = cluster_client.status(story.lab)
+    status = cluster_status.read(story.lab)
     assert list(status.nodes.values()) == [True]
     for namespace, names in EXPECTED_PODS.items():
         for name in names:
@@ -136,7 +137,7 @@ def fingerprint(story: Story) -> dict[str, object]:
 
     with story.node() as node:
         head = node.run("git --git-dir=/srv/git/lab.git -c safe.directory='*' rev-parse main").stdout
-    with cluster_client.client(story.lab) as api:
+    with cluster_client.connect(story.lab) as api:
         apps = client.AppsV1Api(api)
         objects: list[Any] = [
             *apps.list_deployment_for_all_namespaces().items,
@@ -206,7 +207,7 @@ def test_ten_cpu_seconds_in_a_window_are_ten_cpu_seconds(story: Story) -> None:
     container = client.V1Container(name="burn", image=image, command=["sh", "-c", BURN])
     spec = client.V1PodSpec(containers=[container], restart_policy="Never", termination_grace_period_seconds=0)
     pod = client.V1Pod(metadata=client.V1ObjectMeta(name="burn"), spec=spec)
-    with cluster_client.client(story.lab) as api, open_testbed(story.lab) as testbed:
+    with cluster_client.connect(story.lab) as api, open_testbed(story.lab) as testbed:
         core: Any = client.CoreV1Api(api)
         core.create_namespaced_pod("default", pod)
         try:
@@ -271,7 +272,7 @@ def test_after_the_experiment_nothing_of_it_is_left_in_the_cluster(story: Story)
     from kubernetes import client
 
     assert "to be put back" not in story.invoke("experiment.status").stdout
-    with cluster_client.client(story.lab) as api:
+    with cluster_client.connect(story.lab) as api:
         core: Any = client.CoreV1Api(api)
         apps: Any = client.AppsV1Api(api)
         spaces = {space.metadata.name for space in core.list_namespace().items}

@@ -102,7 +102,7 @@ def windows(lab: Lab, *namespaces: str) -> Iterator[Windows]:
     """Yield windows of a lab that is up; the namespaces are there meanwhile, and gone afterwards."""
     from kubernetes import client
 
-    with cluster_client.client(lab) as api, open_testbed(lab) as testbed:
+    with cluster_client.connect(lab) as api, open_testbed(lab) as testbed:
         core: Any = client.CoreV1Api(api)
         for name in namespaces:
             core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))

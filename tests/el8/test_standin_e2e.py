@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.cluster import client
+from hardwatt.cluster import status as cluster_status
 from hardwatt.config import versions
 from hardwatt.mirror import rpm_versions, servers
 from tests.el8 import standin
@@ -88,7 +88,7 @@ def before(site: Site) -> str:
 
 def test_lab_up_ends_in_a_ready_node(site: Site, before: str) -> None:
     site.invoke("lab.up")
-    status = client.status(site.lab)
+    status = cluster_status.read(site.lab)
     assert list(status.nodes.values()) == [True]
     assert all(pod.ready for pod in status.pods)
 

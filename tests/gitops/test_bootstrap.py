@@ -87,7 +87,7 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
             raise CommandError(["flux"], 1)
 
     monkeypatch.setattr(choice, "machine_for", lambda _: FakeMachine(end))
-    monkeypatch.setattr(client, "client", lambda _: FakeApi())
+    monkeypatch.setattr(client, "connect", lambda _: FakeApi())
     monkeypatch.setattr(control, "repository", lambda lab, name: repo)
     monkeypatch.setattr(git_remote, "repository", lambda lab, name: repo)
     monkeypatch.setattr(git_remote, "repository", lambda lab, name, endpoint: repo)

@@ -222,7 +222,7 @@ def labs(plane: Plane, standin: StandIn, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def secret(lab: Lab) -> dict[str, str]:
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         return flux.FluxObjects(api).secret()
 
 
@@ -237,7 +237,7 @@ def test_from_no_repository_to_flux_ready_and_then_no_changes(labs: Labs, index:
     assert set(secret(lab)) == {"identity", "identity.pub", "known_hosts"}
     assert bootstrap(lab, index).changed == ()
     assert plan(lab, index) == ""
-    with client.client(lab) as api:
+    with client.connect(lab) as api:
         found: Any = kubernetes.AppsV1Api(api).list_stateful_set_for_all_namespaces().items
     assert {item.metadata.name for item in found} == {"prometheus-k8s"}
     for path in [*labs.folder.rglob("*"), *labs.plane.folder.glob("*.log")]:

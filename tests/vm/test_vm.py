@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from hardwatt.cluster import client as cluster_client
 from hardwatt.cluster import port_forward
+from hardwatt.cluster import status as cluster_status
 from hardwatt.connect import boot
 from hardwatt.core.errors import LabError
 from hardwatt.core.wait import wait
@@ -102,7 +102,7 @@ def test_lab_up_switches_the_cgroups_reboots_and_ends_in_ready(story: Story) -> 
         assert node.run("stat -fc %T /sys/fs/cgroup").stdout.strip() == "cgroup2fs"
         assert node.run("test -e /lib/modules/$(uname -r)/build/Makefile", check=False).returncode == 0, "headers"
         assert node.run("firewall-cmd --state").stdout.strip() == "running"
-    found = cluster_client.status(story.lab)
+    found = cluster_status.read(story.lab)
     assert found.ready
     assert found.nodes == {story.lab.name: True}
 
@@ -141,7 +141,7 @@ def test_an_imported_kepler_is_on_the_boards(story: Story) -> None:
     """Its node is the whole machine here, so its figures are valid, and each panel that asks for them has some."""
     story.invoke("mirror.import", KEPLER)
     story.invoke("lab.up", timeout=UP)
-    assert [pod for pod in cluster_client.status(story.lab).pods if pod.name.startswith("kepler-") and pod.ready]
+    assert [pod for pod in cluster_status.read(story.lab).pods if pod.name.startswith("kepler-") and pod.ready]
     with Client(port_forward.prometheus_url(story.lab)) as client:
         asked = [target["expr"] for _, panel in panels() for target in panel.get("targets", [])]
         of_kepler = [query for query in asked if "kepler_" in query]
@@ -156,18 +156,18 @@ def test_an_imported_kepler_is_on_the_boards(story: Story) -> None:
 
 @pytest.mark.long
 def test_after_a_reboot_the_cluster_returns_by_itself(story: Story) -> None:
-    before = {pod.uid for pod in cluster_client.status(story.lab).pods}
+    before = {pod.uid for pod in cluster_status.read(story.lab).pods}
     reboot.reboot(choice.machine_for(story.lab).endpoint())
 
     def ready() -> str:
         try:
-            found = cluster_client.status(story.lab)
+            found = cluster_status.read(story.lab)
         except LabError as error:
             return error.message
         return "ready" if found.ready else found.summary
 
     wait(ready, lambda text: text == "ready", what="cluster after the reboot", timeout=READY, delay=5, successes=2)
-    assert {pod.uid for pod in cluster_client.status(story.lab).pods} == before, (
+    assert {pod.uid for pod in cluster_status.read(story.lab).pods} == before, (
         "the same pods, started again by the kubelet"
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hardwatt.cluster import client
+from hardwatt.cluster import status as cluster_status
 from hardwatt.connect.ssh import Ssh
 from hardwatt.machines import choice
 from hardwatt.machines.embedded import host_record
@@ -61,7 +61,7 @@ def mode(node: Ssh) -> str:
 @pytest.mark.usefixtures("bare")
 def test_lab_up_ends_in_ready_and_selinux_stays_enforcing(enforcing: Story) -> None:
     enforcing.invoke("lab.up", timeout=UP)
-    found = client.status(enforcing.lab)
+    found = cluster_status.read(enforcing.lab)
     assert found.ready
     with enforcing.node() as node:
         assert mode(node) == "Enforcing"

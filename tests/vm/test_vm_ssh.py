@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.cluster import client, port_forward
+from hardwatt.cluster import port_forward
+from hardwatt.cluster import status as cluster_status
 from hardwatt.config.lab import open_lab
 from hardwatt.config.settings import default_name
 from hardwatt.connect import boot, sudo
@@ -120,7 +121,7 @@ def test_lab_up_reboots_the_host_and_ends_in_ready(host: Story, lab: Story, bare
         before = node.run(f"cat {boot.BOOT_ID}").stdout
     done = lab.invoke("lab.up", timeout=UP)
     assert "cgroup v2 is switched on" in done.stderr
-    found = client.status(lab.lab)
+    found = cluster_status.read(lab.lab)
     assert found.ready
     assert found.nodes == {lab.lab.name: True}
     with host.node() as node:

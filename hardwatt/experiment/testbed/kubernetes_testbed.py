@@ -210,7 +210,7 @@ def open_testbed(lab: Lab) -> Iterator[KubernetesTestbed]:
 
     Raises ``LabError`` where the cluster cannot be reached.
     """
-    with cluster_client.client(lab) as api:
+    with cluster_client.connect(lab) as api:
         yield KubernetesTestbed(lab, api, LabContext.of(lab).endpoint)
 
 
@@ -220,5 +220,5 @@ def open_cluster(lab: Lab) -> Iterator[KubeCluster]:
 
     Raises ``LabError`` where it cannot be reached.
     """
-    with cluster_client.client(lab) as api:
+    with cluster_client.connect(lab) as api:
         yield KubeCluster(api, lab.dir / DISCOVERY)

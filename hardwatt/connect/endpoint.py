@@ -34,7 +34,8 @@ class Endpoint:
     """``USER@HOST:PORT`` of the host that connections go through; empty: directly."""
 
     scrape_interval: str = "1s"
-    """How often its counters are read where lab.toml does not say: once a second is too much for an emulated one."""
+    """Scrape interval of the measured counters: the machine's own (once a second is too much for an emulated one), or
+    ``prometheus.scrape_interval`` of lab.toml, which ``LabContext.endpoint`` fills in."""
     reverse: bool = False
     """``controller_address`` is the node's own loopback, to which SSH brings what is served here."""
 

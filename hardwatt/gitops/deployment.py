@@ -13,7 +13,7 @@ from hardwatt.gitops.git_remote import GitRemote
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines.lab_context import LabContext
 from hardwatt.mirror.index import Index
-from hardwatt.provision import git_keys, node_data
+from hardwatt.provision import git_keys
 
 
 class GitOpsDeployment:
@@ -22,7 +22,7 @@ class GitOpsDeployment:
     def __init__(self, lab: Lab, index: Index) -> None:
         self._lab, self._index, self._settings = lab, index, lab.settings.gitops
         self.endpoint: Endpoint = LabContext.of(lab).endpoint
-        self.files = tree.desired(lab, index, self.endpoint.kind, node_data.scrape_interval(lab, self.endpoint))
+        self.files = tree.desired(lab, index, self.endpoint.kind, self.endpoint.scrape_interval)
 
     @functools.cached_property
     def home(self) -> GitRemote:

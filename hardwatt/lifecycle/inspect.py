@@ -53,22 +53,23 @@ def _problems(lab: Lab) -> list[Problem]:
     """Return the host's problems, and the node's where it runs."""
     if problems := choice.problems(lab):
         return problems
-    machine = LabContext.of(lab).machine
-    if machine.status().state != "running":
+    context = LabContext.of(lab)
+    if context.machine.status().state != "running":
         say("the machine does not run; its node is checked when it does")
         return []
-    with _for_a_check(lab, LabContext.of(lab).reached_endpoint()):
+    context.reached()
+    with _for_a_check(context):
         return runner.check(lab)
 
 
 @contextlib.contextmanager
-def _for_a_check(lab: Lab, endpoint: Endpoint) -> Iterator[None]:
+def _for_a_check(context: LabContext) -> Iterator[None]:
     """Describe the node to the deploys; a host can be looked at before anything is built."""
-    if fill.missing(lab):
-        node_data.write_node_data(lab, endpoint, fill.load(lab, mode="upstream"), None)
+    if fill.missing(context.lab):
+        node_data.write_node_data(context.lab, context.endpoint, context.upstream_index, None)
         yield
     else:
-        with described(lab, endpoint, LabContext.of(lab).index):
+        with described(context):
             yield
 
 
@@ -83,14 +84,15 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
         say("what would change on the node is known when the mirror is filled")
         say("next: invoke mirror.fill && invoke lab.plan")
         return
-    machine = LabContext.of(lab).machine
+    context = LabContext.of(lab)
+    machine = context.machine
     if machine.status().state != "running":
         say(f"machine: would be started ({machine.kind}: {machine.why})")
         say("what would change on the node is known when it runs")
         say("next: invoke lab.machine.start && invoke lab.plan")
         return
-    endpoint = LabContext.of(lab).reached_endpoint()
-    with described(lab, endpoint, LabContext.of(lab).index):
+    context.reached()
+    with described(context):
         if explain:
             print("\n".join(guide.lines(runner.explain(lab))))
             return
@@ -101,7 +103,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
     own = kubeadm_addons.planned(lab, off) if lab.kubeconfig.exists() else []
     for line in own:
         say(f"cluster: {line}")
-    difference = control.plan(lab, LabContext.of(lab).index, off) if lab.kubeconfig.exists() else "would bootstrap Flux"
+    difference = control.plan(lab, context.index, off) if lab.kubeconfig.exists() else "would bootstrap Flux"
     say(f"gitops: {difference}" if difference else "gitops: nothing")
     if not planned.lines and not own and not difference:
         say("No changes")
@@ -109,10 +111,10 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
 
 def status(lab: Lab) -> int:
     """Print the state of every part of the lab; return 0 where all that should run does."""
-    place = LabContext.of(lab).machine
-    machine = place.status()
+    context = LabContext.of(lab)
+    machine = context.machine.status()
     say(f"lab {lab.name}: {machine.kind} machine {machine.state} {machine.address} {machine.detail}".rstrip())
-    obstacle = place.obstacle()
+    obstacle = context.machine.obstacle()
     if obstacle:
         say(obstacle)
     if obstacle or machine.state != "running":
@@ -121,7 +123,7 @@ def status(lab: Lab) -> int:
     if not lab.kubeconfig.exists():
         reach_host.require(lab, root=True)  # lab.up, which is next, needs root there
     try:
-        selinux = selinux_denials.on_node(LabContext.of(lab).endpoint)
+        selinux = selinux_denials.on_node(context.endpoint)
     except LabError as error:  # no password for sudo, perhaps: the rest needs none
         selinux = f"not known: {error.message}"
     if selinux:
@@ -153,16 +155,16 @@ def _compared(lab: Lab) -> str:
     """
     off = run_status.switched_off(lab)
     try:
-        found = control.compared(lab, off)
+        readiness = control.compared(lab, off)
     except LabError as error:
         say(f"git: {error.message}")
         return next_after("lab.status", error.hint)
-    for lack in found.lacks:
+    for lack in readiness.lacks:
         say(f"lacks: {lack}")
-    for name in found.suspended:
+    for name in readiness.suspended:
         say(f"suspended: {name} (invoke gitops.resume)")
     running = bool(off) and bool(lab.holder())
-    lacks = [lack for lack in found.lacks if not (running and lack.item.key in off)]
+    lacks = [lack for lack in readiness.lacks if not (running and lack.item.key in off)]
     if not lacks:
         return ""
     return "invoke gitops.resume" if all(lack.left and lack.item.key not in off for lack in lacks) else "invoke lab.up"
@@ -184,19 +186,20 @@ def processor(lab: Lab) -> show.Processor:
 
     Raises ``LabError`` where the node is a host over SSH that does not answer.
     """
+    context = LabContext.of(lab)
     try:
-        machine = LabContext.of(lab).machine
+        machine = context.machine
     except LabError:  # no machine fits here: the models are read all the same
         return show.Processor.here()
     if machine.kind != "ssh" and machine.status().state != "running":
         return show.Processor.here()
-    end = LabContext.of(lab).reached_endpoint()
-    found = node_data.Processor.of(end)
-    return show.Processor(found.cpus, found.info, found.instance, _place(end))
+    endpoint = context.reached_endpoint()
+    there = node_data.Processor.of(endpoint)
+    return show.Processor(there.cpus, there.info, there.instance, _place(endpoint))
 
 
-def _place(end: Endpoint) -> str:
-    return f"the host {end.address}" if end.kind == "ssh" else f"the node {end.name}"
+def _place(endpoint: Endpoint) -> str:
+    return f"the host {endpoint.address}" if endpoint.kind == "ssh" else f"the node {endpoint.name}"
 
 
 def zones(lab: Lab, *, here: bool = False) -> Sources:
@@ -206,13 +209,13 @@ def zones(lab: Lab, *, here: bool = False) -> Sources:
     replaced by this machine: ``LabError`` where the host does not answer.
     """
     if not here:
-        machine = LabContext.of(lab).machine
-        if machine.kind == "ssh" or machine.status().state == "running":
-            end = LabContext.of(lab).reached_endpoint()
-            with Ssh(end) as ssh:
-                root = sudo.prefix(end)  # RAPL's counters are root's to read
+        context = LabContext.of(lab)
+        if context.machine.kind == "ssh" or context.machine.status().state == "running":
+            endpoint = context.reached_endpoint()
+            with Ssh(endpoint) as ssh:
+                root = sudo.prefix(endpoint)  # RAPL's counters are root's to read
                 return sources.on_node(
-                    lambda text, **more: ssh.run(root + text, **more), show.NODE_ROOTS, place=_place(end)
+                    lambda text, **more: ssh.run(root + text, **more), show.NODE_ROOTS, place=_place(endpoint)
                 )
         say("no node runs: this machine is looked at")
     return sources.here()

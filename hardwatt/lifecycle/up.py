@@ -15,7 +15,6 @@ from hardwatt.cluster import api_tunnel, client, port_forward
 from hardwatt.cluster import status as cluster_status
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
-from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.nearest import did_you_mean
 from hardwatt.core.progress import say, step
@@ -28,7 +27,6 @@ from hardwatt.gitops.readiness import Readiness
 from hardwatt.machines import lab_lock
 from hardwatt.machines.lab_context import LabContext
 from hardwatt.mirror import fill, servers, yum
-from hardwatt.mirror.index import Index
 from hardwatt.provision import node_data, reboot, runner
 
 READY_TIMEOUT = 300.0
@@ -77,7 +75,7 @@ def _node(state: LabState) -> None:
     Where the deploys want a reboot it comes between two runs of them: the second one has new facts.
     """
     for done in range(REBOOTS + 1):
-        with described(state.lab, state.context.endpoint, state.context.index):
+        with described(state.context):
             if node_data.takes_rpms(state.lab):
                 yum.ensure(state.lab)
             outcome = runner.apply(state.lab)
@@ -91,21 +89,22 @@ def _node(state: LabState) -> None:
 
 
 def _reboot(state: LabState) -> None:
-    end = state.context.endpoint
-    why = "; ".join(reboot.reasons(end)) or "the deploys ask for it"
-    with step(f"Reboot {end.name}", folder=state.lab.dir if state.lab else None) as current:
+    endpoint = state.context.endpoint
+    why = "; ".join(reboot.reasons(endpoint)) or "the deploys ask for it"
+    with step(f"Reboot {endpoint.name}", folder=state.lab.dir if state.lab else None) as current:
         current.note(why)
-        reboot.reboot(end)
+        reboot.reboot(endpoint)
     state.changes.append(f"rebooted: {why}")
     state.restarted = True
 
 
 @contextlib.contextmanager
-def described(lab: Lab, endpoint: Endpoint, index: Index) -> Iterator[None]:
+def described(context: LabContext) -> Iterator[None]:
     """Serve the mirror, and write down for the deploys what they need to know about the node."""
+    lab, endpoint = context.lab, context.endpoint
     served = servers.serve(lab, endpoint.serve_at).seen_at(endpoint.controller_address) if endpoint.serve_at else None
     try:
-        node_data.write_node_data(lab, endpoint, index, served)
+        node_data.write_node_data(lab, endpoint, context.index, served)
         with tunnels.reverse(endpoint, served.ports if served else (), lab.logs / "reverse.log"):
             yield
     finally:

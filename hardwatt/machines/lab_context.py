@@ -1,6 +1,7 @@
 """Machine, endpoint and mirror index of a lab, each resolved once for a command."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from hardwatt.config.lab import Lab
@@ -15,10 +16,10 @@ from hardwatt.mirror.index import Index
 
 @dataclasses.dataclass
 class _Resolved:
-    """A machine as it was resolved, and the lab's record of it at that time."""
+    """A machine as it was resolved (or why none fits), and the lab's record of it at that time."""
 
     record: bytes
-    machine: Machine
+    machine: Machine | LabError
     endpoint: Endpoint | None = None
 
 
@@ -27,13 +28,13 @@ class LabContext:
 
     A value is kept as long as the file behind it: the lab's record of its machine, or the mirror's index. Whoever
     starts or destroys the machine or fills the mirror rewrites that file, in this process or in another, and the value
-    is resolved again. The state of the machine and its link is never kept.
+    is resolved again. A failed choice is kept in the same way. The state of the machine and its link is never kept.
     """
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self._resolved: _Resolved | None = None
-        self._index: tuple[tuple[int, ...], Index] | None = None
+        self._indexes: dict[str, tuple[tuple[int, ...], Index]] = {}
 
     @classmethod
     def of(cls, lab: Lab) -> "LabContext":
@@ -46,23 +47,31 @@ class LabContext:
     @property
     def machine(self) -> Machine:
         """Return the lab's machine. Raises ``LabError`` if no kind fits."""
-        return self._current().machine
+        machine = self._current().machine
+        if isinstance(machine, LabError):
+            raise machine
+        return machine
 
     @property
     def endpoint(self) -> Endpoint:
-        """Return the endpoint of the lab's machine. Raises ``LabError`` if there is no machine."""
+        """Return the endpoint of the lab's machine, with the scrape interval of lab.toml where that sets one.
+
+        Raises ``LabError`` if there is no machine.
+        """
         current = self._current()
         if current.endpoint is None:
-            current.endpoint = current.machine.endpoint()
+            current.endpoint = self._with_settings(self.machine.endpoint())
         return current.endpoint
 
     @property
     def index(self) -> Index:
         """Return the index of the lab's mirror, as its mode sees it (empty before the mirror is filled)."""
-        version = _version(fill.mirror_root(self.lab) / "index.json")
-        if self._index is None or self._index[0] != version:
-            self._index = (version, fill.load(self.lab))
-        return self._index[1]
+        return self._index("")
+
+    @property
+    def upstream_index(self) -> Index:
+        """Return the index that the lab has with the mirror's mode ``upstream``, before anything is built."""
+        return self._index("upstream")
 
     def reached(self) -> Machine:
         """Return the lab's machine, if requests to its node can reach it as far as this machine knows.
@@ -81,22 +90,37 @@ class LabContext:
 
     def decide(self) -> Machine:
         """Return the lab's machine after trying KVM, if the choice depends on it and only a boot tells."""
-        record = self._record()
-        machine = choice.resolve_machine(self.lab)
-        self._resolved = _Resolved(record, machine)
-        return machine
+        self._resolved = self._chosen(lambda: choice.resolve_machine(self.lab))
+        return self.machine
 
     def start(self) -> Endpoint:
         """Start the lab's machine if it does not run; return its endpoint. Raises ``LabError``."""
-        endpoint = self.machine.start()
+        endpoint = self._with_settings(self.machine.start())
         self._current().endpoint = endpoint  # a start may have made the record
         return endpoint
 
+    def _with_settings(self, endpoint: Endpoint) -> Endpoint:
+        asked = self.lab.settings.prometheus.scrape_interval
+        return dataclasses.replace(endpoint, scrape_interval=asked) if asked else endpoint
+
+    def _index(self, mode: str) -> Index:
+        version = _version(fill.mirror_root(self.lab) / "index.json")
+        kept = self._indexes.get(mode)
+        if kept is None or kept[0] != version:
+            kept = self._indexes[mode] = (version, fill.load(self.lab, mode=mode))
+        return kept[1]
+
     def _current(self) -> _Resolved:
-        record = self._record()
-        if self._resolved is None or self._resolved.record != record:
-            self._resolved = _Resolved(record, choice.machine_for(self.lab))
+        if self._resolved is None or self._resolved.record != self._record():
+            self._resolved = self._chosen(lambda: choice.machine_for(self.lab))
         return self._resolved
+
+    def _chosen(self, choose: Callable[[], Machine]) -> _Resolved:
+        record = self._record()
+        try:
+            return _Resolved(record, choose())
+        except LabError as error:
+            return _Resolved(record, error)
 
     def _record(self) -> bytes:
         try:

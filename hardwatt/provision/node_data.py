@@ -147,7 +147,7 @@ def lab_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None, 
         stack=stack(),
         distribution_packages=_distribution(index, processor),
         meter=_meter(lab, endpoint, processor),
-        scrape_interval=scrape_interval(lab, endpoint),
+        scrape_interval=endpoint.scrape_interval,
         packages=content.packages,
         images=content.images,
         kubernetes_version=content.kubernetes_version,
@@ -158,11 +158,6 @@ def lab_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None, 
         upstream=sources.upstream,
         registries=sources.registries,
     )
-
-
-def scrape_interval(lab: Lab, endpoint: Endpoint) -> str:
-    """Return how often cAdvisor and Prometheus read the counters that are measured with (``1s``)."""
-    return lab.settings.prometheus.scrape_interval or endpoint.scrape_interval
 
 
 def stack() -> contract.Stack:

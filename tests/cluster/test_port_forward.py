@@ -81,7 +81,7 @@ def ready(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, core: FakeC
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(KUBECTL)
     kubectl.chmod(0o755)
-    monkeypatch.setattr(fill, "load", lambda _: FakeMirror(kubectl), raising=False)
+    monkeypatch.setattr(fill, "load", lambda _, mode: FakeMirror(kubectl), raising=False)
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")
     yield lab

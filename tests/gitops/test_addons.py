@@ -159,7 +159,7 @@ def test_grafanas_password_is_made_once_and_is_long() -> None:
 def test_a_forward_to_a_grafana_that_is_not_there_says_how_to_get_it(
     lab: Lab, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fill, "load", lambda _: index)
+    monkeypatch.setattr(fill, "load", lambda _, mode: index)
     monkeypatch.setattr(LabContext, "reached", lambda _: None)
     lab.dir.mkdir()
     lab.kubeconfig.write_text("")

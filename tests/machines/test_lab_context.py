@@ -5,7 +5,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from invoke import Context, Exit
@@ -16,8 +16,10 @@ from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings, parse
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
+from hardwatt.core import problem
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_json
+from hardwatt.core.problem import Problem
 from hardwatt.core.process import Process
 from hardwatt.core.wait import set_timeout_factor, timeout_factor
 from hardwatt.lifecycle import quickstart, up
@@ -214,23 +216,63 @@ def test_a_host_over_ssh_is_resolved_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert [end is kept[0] for end in kept] == [True, True, True]
 
 
-def test_the_index_is_read_once_until_the_mirror_changes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[object] = []
+def test_a_choice_that_fails_is_made_once_until_there_is_a_machine(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[Lab] = []
+
+    def problems(asked: Lab) -> list[Problem]:
+        tries.append(asked)
+        return [problem.error("root", "nobody is root here", "sudo")]
+
+    monkeypatch.setattr(facts, "problems", lambda _: [problem.error("kvm", "no QEMU here", "install it")])
+    monkeypatch.setattr(choice, "embedded_problems", problems)
+    context = LabContext.of(lab)
+    for _ in range(3):
+        with pytest.raises(LabError, match="nobody is root here"):
+            context.decide() if not tries else context.machine
+    with pytest.raises(LabError, match="nobody is root here"):
+        _ = context.endpoint
+    assert tries == [lab]
+    record(lab)
+    assert context.machine.kind == "embedded"
+
+
+@pytest.mark.parametrize("mode", ["", "upstream"])
+def test_an_index_is_read_once_until_the_mirror_changes(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, mode: Literal["", "upstream"]
+) -> None:
+    reads: list[str] = []
     load = fill.load
 
-    def counted(lab: Lab) -> Index:
-        reads.append(lab)
-        return load(lab)
+    def counted(lab: Lab, *, mode: str = "") -> Index:
+        reads.append(mode)
+        return load(lab, mode=mode)
+
+    def index() -> Index:
+        return context.upstream_index if mode else context.index
 
     monkeypatch.setattr(fill, "load", counted)
     context = LabContext.of(lab)
-    before = context.index
-    assert context.index is before
-    assert reads == [lab]
-    write_json(fill.mirror_root(lab) / "index.json", before.to_dict())
-    assert context.index is not before
-    assert context.index is context.index
-    assert reads == [lab, lab]
+    before = index()
+    assert index() is before
+    assert reads == [mode]
+    write_json(fill.mirror_root(lab) / "index.json", context.index.to_dict())
+    assert index() is not before
+    assert index() is index()
+    assert before == load(lab, mode=mode)
+    assert reads.count(mode) == 2
+
+
+@pytest.mark.parametrize(("asked", "interval"), [({}, "1s"), ({"scrape_interval": "7s"}, "7s")])
+def test_the_scrape_interval_of_the_settings_is_the_endpoint_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str], interval: str
+) -> None:
+    lab = made(tmp_path, prometheus=asked)
+    record(lab)
+    context = LabContext.of(lab)
+    assert context.endpoint.scrape_interval == interval
+    monkeypatch.setattr(EmbeddedMachine, "start", EmbeddedMachine.endpoint)
+    assert context.start().scrape_interval == interval
+    assert context.endpoint is context.endpoint
 
 
 SLOW = {"address": "192.0.2.9", "timeout_factor": 3}
@@ -294,6 +336,22 @@ def calls(names: set[str]) -> dict[str, set[str]]:
                 if name in names:
                     found[name].add(module)
     return found
+
+
+def readers(owner: str, name: str) -> set[str]:
+    """Return the modules of hardwatt that read ``owner.name``, whatever ``owner`` is an attribute of."""
+    return {
+        module
+        for module, path in modules(ROOT).items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        if node.attr == name and owner in (getattr(node.value, "attr", None), getattr(node.value, "id", None))
+    }
+
+
+def test_index_and_scrape_interval_are_resolved_in_one_place() -> None:
+    assert readers("fill", "load") == {"hardwatt.machines.lab_context"}
+    assert readers("prometheus", "scrape_interval") == {"hardwatt.machines.lab_context"}
 
 
 def test_machine_and_timeouts_are_decided_in_one_place() -> None:

@@ -1,9 +1,9 @@
-"""The command line: what ``invoke`` finds here. The tasks are in ``hardwatt/cli``, one file a collection.
+"""The command line: what ``invoke`` finds here. The commands are in ``hardwatt/cli``, one file a group.
 
 invoke --list
 invoke lab.up --help
 """
 
-from hardwatt.cli.namespace import namespace
+from hardwatt.cli.tasks import namespace
 
 ns = namespace()

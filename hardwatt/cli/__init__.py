@@ -1,4 +1,5 @@
 """Command lines of hardwatt.
 
-The tasks of Invoke, one file a collection, and the console script ``hardwatt``. Names, help, exit codes.
+One registry of commands, declared in one file a group; ``hardwatt`` and ``invoke`` are two views of it. Names, help,
+exit codes.
 """

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hardwatt.cli.registry import Command
+from hardwatt.cli.registry import command
 
 SHIPPED = Path(__file__).parent.parent / "data" / "shipped-bundle"
+_BUNDLE = {"bundle": "a bundle's folder, or the word shipped: the one that comes with the toolkit (left out: that one)"}
+_REPORT = {
+    **_BUNDLE,
+    "output": "folder to write to (default: results/ in the bundle)",
+    "sci": "settings file of SCI (default: the one that is shipped)",
+}
 
 
 def bundle_folder(word: str) -> Path:
@@ -14,6 +20,7 @@ def bundle_folder(word: str) -> Path:
     return SHIPPED if word == "shipped" else Path(word)
 
 
+@command("experiment.report", alias="report", arguments=_REPORT)
 def report(bundle: str = "shipped", *, output: Path | None = None, sci: Path | None = None) -> None:
     """Analyse a bundle, write results.json, report.html and report.md; needs no lab, no root, no cluster."""
     from hardwatt.report.render import report
@@ -21,6 +28,20 @@ def report(bundle: str = "shipped", *, output: Path | None = None, sci: Path | N
     print(report(bundle_folder(bundle), output=output, carbon=sci))
 
 
+@command(
+    "experiment.analyse",
+    alias="analyse",
+    arguments={
+        **_REPORT,
+        "output": "folder to write to (default: results/otherwise/ in the bundle)",
+        "outcome": "node_cpu_seconds or node_joules, instead of the plan's",
+        "confidence": "level of the interval, instead of the plan's, for example 0.9",
+        "margin": "margin of the test of equivalence in the outcome's unit, instead of the plan's",
+        "without_flagged": "leave out pairs with a flagged window",
+        "without_repeated": "leave out pairs that were repeated",
+    },
+    values={"outcome": ("node_cpu_seconds", "node_joules")},
+)
 def analyse(
     bundle: str = "shipped",
     *,
@@ -40,6 +61,16 @@ def analyse(
     print(report(bundle_folder(bundle), output=output, carbon=sci, deviations=wanted))
 
 
+@command(
+    "experiment.compare",
+    alias="compare",
+    arguments={
+        "first": "a bundle's folder",
+        "second": "another one",
+        "also": "further ones",
+        "output": "folder to write to (default: results/compare in the current folder)",
+    },
+)
 def compare(first: str, second: str, also: tuple[str, ...] = (), *, output: Path | None = None) -> None:
     """Put bundles side by side: machines, versions, repeats; prints the path of the page."""
     from hardwatt.report.render import comparison
@@ -48,6 +79,21 @@ def compare(first: str, second: str, also: tuple[str, ...] = (), *, output: Path
     print(comparison(bundles, output=output or Path("results") / "compare"))
 
 
+@command(
+    "experiment.table",
+    alias="table",
+    arguments={
+        "file": "the CSV",
+        "value": "column of the outcome (default: value)",
+        "arm": "column of the arm (default: arm)",
+        "pair": "column of the pair or block (default: pair, or the repetition)",
+        "baseline": "the arm that others are compared with (default: that of the first row)",
+        "unit": "unit of the value, for example J",
+        "confidence": "level of the interval (default: 0.95)",
+        "margin": "margin of the test of equivalence, in the value's unit",
+        "output": "folder to write to (default: results/FILE in the current folder)",
+    },
+)
 def table(
     file: Path,
     *,
@@ -70,6 +116,7 @@ def table(
     print(table(file, asked, output=output or Path("results") / file.stem))
 
 
+@command("experiment.verify", alias="verify", arguments=_BUNDLE)
 def verify(bundle: str = "shipped") -> None:
     """Compare every file of a bundle with its checksum."""
     from hardwatt.bundle.reader import Bundle
@@ -81,59 +128,9 @@ def verify(bundle: str = "shipped") -> None:
           f"source of energy: {opened.manifest.source}")  # fmt: skip
 
 
+@command("experiment.talk", alias="talk", arguments={"bundle": "a bundle of the study talk-at-rest"})
 def talk(bundle: str) -> None:
     """Print what Flux's controllers cost at rest here, beside the table of the talk of 2022."""
     from hardwatt.analysis.talk_comparison import beside_the_talk
 
     print(beside_the_talk(bundle_folder(bundle)))
-
-
-_BUNDLE = {"bundle": "a bundle's folder, or the word shipped: the one that comes with the toolkit (left out: that one)"}
-_REPORT = {
-    **_BUNDLE,
-    "output": "folder to write to (default: results/ in the bundle)",
-    "sci": "settings file of SCI (default: the one that is shipped)",
-}
-COMMANDS = (
-    Command("report", report, _REPORT),
-    Command(
-        "analyse",
-        analyse,
-        {
-            **_REPORT,
-            "output": "folder to write to (default: results/otherwise/ in the bundle)",
-            "outcome": "node_cpu_seconds or node_joules, instead of the plan's",
-            "confidence": "level of the interval, instead of the plan's, for example 0.9",
-            "margin": "margin of the test of equivalence in the outcome's unit, instead of the plan's",
-            "without_flagged": "leave out pairs with a flagged window",
-            "without_repeated": "leave out pairs that were repeated",
-        },
-    ),
-    Command(
-        "compare",
-        compare,
-        {
-            "first": "a bundle's folder",
-            "second": "another one",
-            "also": "further ones",
-            "output": "folder to write to (default: results/compare in the current folder)",
-        },
-    ),
-    Command(
-        "table",
-        table,
-        {
-            "file": "the CSV",
-            "value": "column of the outcome (default: value)",
-            "arm": "column of the arm (default: arm)",
-            "pair": "column of the pair or block (default: pair, or the repetition)",
-            "baseline": "the arm that others are compared with (default: that of the first row)",
-            "unit": "unit of the value, for example J",
-            "confidence": "level of the interval (default: 0.95)",
-            "margin": "margin of the test of equivalence, in the value's unit",
-            "output": "folder to write to (default: results/FILE in the current folder)",
-        },
-    ),
-    Command("verify", verify, _BUNDLE),
-    Command("talk", talk, {"bundle": "a bundle of the study talk-at-rest"}),
-)

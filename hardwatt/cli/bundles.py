@@ -1,14 +1,22 @@
 """experiment.* that make a bundle or serve one: dump, replay, import. Those that read one: ``bundle_commands.py``."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from hardwatt.cli.tasks import command
-from hardwatt.config.lab import Lab
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hardwatt.cli.registry import LAB, command
+
+if TYPE_CHECKING:
+    from hardwatt.config.lab import Lab
+
+_SOURCES = ("rapl", "modelled")
 
 
 @command(
-    iterable=["match"],
-    help={
+    "experiment.dump",
+    needs=LAB,
+    arguments={
         "match": "a series selector (may be given several times); without it, all that the instruments use",
         "start": "2026-11-24T10:00:00Z, seconds since 1970, or 90m (ago)",
         "end": "the same; now",
@@ -22,10 +30,12 @@ from hardwatt.config.lab import Lab
         "parallel": "questions at once",
         "no_raw": "keep samples only, not the untouched answers",
     },
+    values={"source": _SOURCES},
 )
 def experiment_dump(
     lab: Lab,
-    match: list[str] | None = None,
+    *,
+    match: tuple[str, ...] = (),
     start: str = "",
     end: str = "now",
     run: str = "",
@@ -42,22 +52,27 @@ def experiment_dump(
     from hardwatt.dump import request
 
     asked = request.DumpRequest(
-        match or [], start, end, run, bundle, url, token_file, ca_file, source, out, parallel, not no_raw
+        list(match), start, end, run, bundle, url, token_file, ca_file, source, out, parallel, not no_raw
     )
     print(request.dump(lab, asked))
 
 
-@command(positional=["bundle"], help={"bundle": "a bundle's folder", "port": "on localhost; a free one by default"})
-def experiment_replay(lab: Lab, bundle: str, port: int = 0) -> None:
+@command(
+    "experiment.replay",
+    needs=LAB,
+    arguments={"bundle": "a bundle's folder", "port": "on localhost; a free one by default"},
+)
+def experiment_replay(lab: Lab, bundle: Path, *, port: int = 0) -> None:
     """Load a bundle's samples into a throw-away Prometheus, so that PromQL works on them; Ctrl-C ends it."""
     from hardwatt.dump import replay
 
-    replay.serve(lab, Path(bundle), port)
+    replay.serve(lab, bundle, port)
 
 
 @command(
-    positional=["file"],
-    help={
+    "experiment.import",
+    needs=LAB,
+    arguments={
         "file": "Prometheus' range JSON, or CSV with timestamp and joules or watts",
         "source": "rapl (a processor's counter, a plug) or modelled (computed from CPU time)",
         "out": "folder of the new bundle",
@@ -67,9 +82,10 @@ def experiment_replay(lab: Lab, bundle: str, port: int = 0) -> None:
         "interval": "seconds between two samples; their median by default",
         "range_joules": "where the counter wraps",
     },
+    values={"source": _SOURCES, "unit": ("joules", "millijoules", "watts")},
 )
 def experiment_import(
-    lab: Lab, file: str, source: str, out: str = "", runs: str = "", unit: str = "", metric: str = "",
+    lab: Lab, file: str, *, source: str = "", out: str = "", runs: str = "", unit: str = "", metric: str = "",
     interval: float = 0.0, range_joules: float = 0.0,
 ) -> None:  # fmt: skip
     """Make a bundle of data that was measured elsewhere, and say what the instruments make of it."""

@@ -1,112 +1,142 @@
-"""``hardwatt``: what a laptop needs, with the base dependencies only and no lab.
+"""``hardwatt``: every command of the registry, in any folder.
 
-A task of ``invoke`` (``hardwatt lab.up``) is handed on to it where there is a lab's checkout, and refused with what is
-missing where there is none.
+With the base dependencies alone a laptop analyses bundles. A command that works on a lab runs where a checkout and the
+extra are installed, and is refused with what is missing where they are not.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NoReturn
 
-from hardwatt.cli import completion, registry
-from hardwatt.cli.bundle_commands import COMMANDS, SHIPPED
-from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.cli import completion, output
+from hardwatt.cli.bundle_commands import SHIPPED
+from hardwatt.cli.commands import COMMANDS, GROUPS, lookup, members
+from hardwatt.cli.execution import execute
+from hardwatt.cli.registry import Argument, Command
 
 __all__ = ["SHIPPED", "main"]
 USAGE = 2
+_HELP = ("--help", "-h")
+_OVERVIEW = "hardwatt --help"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses in the toolkit's words: the reason, then the next command."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line and end the program."""
+        refuse(message, f"{self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 refused with a reason, 2 wrong usage, 130 Ctrl-C."""
+    """Run the command line and return its exit code: that of the command, or 2 for wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser()
-    if words[:1] == ["--complete"]:
-        print("\n".join(completion.candidates(parser, _commands(parser), words[1:])))
-        return 0
     try:
-        if words and "." in words[0] and not words[0].startswith("-"):
-            return _task(words)
-        given = _read(parser, words)
-        registry.run(given.run, vars(given))
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command begins again", file=sys.stderr)
-        return 130
-    return 0
+        with output.reader_may_leave():
+            if words[:1] == ["--complete"]:
+                print("\n".join(completion.candidates(words[1:])))
+                return 0
+            command, given = read(words)
+            return execute(command, vars(given))
+    except output.ReaderLeftError:
+        return output.READER_LEFT
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hardwatt",
-        description="Analyse a bundle of measurements on any machine: no lab, no cluster, no root.",
-        epilog="A lab of your own is made with `make lab` or `invoke lab.up` in a checkout.",
-    )
-    parser.add_argument(
-        "--print-completion-script",
-        choices=tuple(completion.SCRIPTS),
-        metavar="SHELL",
-        action=completion.PrintScript,
-        help="print what bash, zsh or fish reads to complete commands and options",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        registry.add_to(commands, command)
+def read(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
+    """Return the command of a command line and the values of its arguments.
+
+    Ends the program after help, and where a command or option is unknown, with the nearest right one.
+    """
+    asked = any(word in _HELP for word in words[: words.index("--") if "--" in words else None])
+    names = [word for word in words if not word.startswith("-")]
+    if words and words[0].startswith("-") and not (asked and names):
+        _own_options(words)
+    if not names:
+        refuse("a command is missing", _OVERVIEW)
+    command = lookup(names[0]) or _no_command(names[0], asked)
+    parser = parser_of(command)
+    if asked:
+        parser.print_help()
+        sys.exit(0)
+    given, unknown = parser.parse_known_intermixed_args(list(words[1:]))
+    if unknown:
+        option = unknown[0].partition("=")[0]
+        if option.startswith("-"):
+            known = [argument.option for argument in command.options]
+            refuse(f"{words[0]} has no option {option}{_asked(option, known)}", f"{parser.prog} --help")
+        refuse(f"{words[0]} takes no further word {option}", f"{parser.prog} --help")
+    return command, given
+
+
+def parser_of(command: Command) -> Parser:
+    """Return the parser of a command's arguments."""
+    parser = Parser(prog=f"hardwatt {command.alias or command.name}", description=command.summary, allow_abbrev=False)
+    for word in command.words:
+        more = {} if word.required else {"nargs": "*" if word.many else "?", "default": word.default}
+        parser.add_argument(word.name, type=word.kind, help=word.help, **more)
+    for option in command.options:
+        _add(parser, option)
     return parser
 
 
-def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    (action,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
-    return dict(action.choices)
+def _add(parser: Parser, option: Argument) -> None:
+    names = [f"-{option.short}", option.option] if option.short else [option.option]
+    if option.kind is bool:
+        parser.add_argument(*names, action="store_true", help=option.help)
+    elif option.many:
+        parser.add_argument(*names, type=option.kind, action="append", help=option.help)
+    else:
+        parser.add_argument(*names, type=option.kind, default=option.default, help=option.help)
 
 
-def _read(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """Parse a command line. Ends the program where a command or option is unknown, with the nearest right one."""
-    commands = _commands(parser)
-    if words and not words[0].startswith("-") and words[0] not in commands:
-        _refuse(parser, f"there is no command {words[0]}", words[0], commands)
+def _own_options(words: Sequence[str]) -> None:
+    """Answer the options of the program itself, which end it."""
+    if any(word in _HELP for word in words):
+        from hardwatt.cli import overview
+
+        print(overview.overview())
+        sys.exit(0)
+    parser = Parser(prog="hardwatt", add_help=False, allow_abbrev=False)
+    parser.add_argument(completion.SCRIPT, choices=tuple(completion.SCRIPTS), metavar="SHELL")
     given, unknown = parser.parse_known_args(words)
-    if unknown:
-        used = commands[given.command]
-        option = unknown[0].partition("=")[0]
-        if option.startswith("-"):
-            _refuse(used, f"{given.command} has no option {option}", option, completion.options(used))
-        _refuse(used, f"{given.command} takes no further word {option}", "", ())
-    return given
+    if given.print_completion_script:
+        print(completion.SCRIPTS[given.print_completion_script], end="")
+        sys.exit(0)
+    option = unknown[0].partition("=")[0]
+    refuse(f"hardwatt has no option {option}{_asked(option, completion.OWN_OPTIONS)}", _OVERVIEW)
 
 
-def _refuse(parser: argparse.ArgumentParser, text: str, word: str, known: Iterable[str]) -> NoReturn:
-    from hardwatt.core.nearest import nearest
+def _no_command(word: str, asked: bool) -> NoReturn:
+    """Answer a word that is no command: the group that it names, a former name, or the nearest command."""
+    from hardwatt.cli import overview
+    from hardwatt.core import former_names
 
-    near = nearest(word, known) if len(word) > 2 else ""
-    more = f"; did you mean {near}?" if near else ""
-    parser.print_usage(sys.stderr)
-    print(f"error: {text}{more}\n  next: {parser.prog} --help", file=sys.stderr)
+    if word in GROUPS:
+        if asked:
+            print(overview.of_group(word))
+            sys.exit(0)
+        refuse(f"{word} is a group of commands: {', '.join(c.name for c in members(word))}", f"hardwatt {word} --help")
+    if said := former_names.refusal(word, former_names.TASKS):
+        refuse(said, f"hardwatt {former_names.TASKS[word]}")
+    kind = "task" if "." in word else "command"
+    refuse(f"there is no {kind} {word}{_asked(word, [*completion.names(), *COMMANDS])}", _OVERVIEW)
+
+
+def refuse(reason: str, following: str) -> NoReturn:
+    """End the program for wrong usage, with the reason and the next command."""
+    print(f"error: {reason}\n  next: {following}", file=sys.stderr)
     sys.exit(USAGE)
 
 
-def _task(words: Sequence[str]) -> int:
-    """Hand a task on to Invoke. Raises ``RefusedError`` naming what is missing for it."""
-    checkout = Path(__file__).resolve().parents[2]
-    if not (checkout / "deploys" / "node.py").is_file():
-        raise RefusedError(
-            f"{words[0]} works on a lab and needs a checkout of hardwatt, and this is the installed package alone",
-            hint=f"in a checkout: make setup, then .venv/bin/invoke {words[0]}; without one: hardwatt --help",
-        )
-    if missing := [name for name in ("invoke", "pyinfra", "kubernetes") if importlib.util.find_spec(name) is None]:
-        raise RefusedError(
-            f"{words[0]} needs the extra lab of hardwatt, and this environment has no {', '.join(missing)}",
-            hint=f"make setup, then .venv/bin/invoke {words[0]}",
-        )
-    from hardwatt.cli import namespace
+def _asked(word: str, known: Iterable[str]) -> str:
+    """Return the question after the nearest name; empty where there is none, or for a single letter."""
+    from hardwatt.core.nearest import nearest
 
-    return namespace.run(words)
+    near = nearest(word, known) if len(word) > 2 else ""
+    return f"; did you mean {near}?" if near else ""
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """experiment.run and what belongs to a run: plan, resume, status."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hardwatt.cli.on_host import on_host
-from hardwatt.cli.tasks import command, report_path
-from hardwatt.config.lab import Lab
+from hardwatt.cli.registry import LAB, command
 from hardwatt.core.errors import SettingsError
-from hardwatt.core.progress import say
+
+if TYPE_CHECKING:
+    from hardwatt.config.lab import Lab
 
 SIZES = {"quick": "the study's quick form (the default)", "full": "the study's full form"}
 PLAN = {
@@ -17,6 +21,11 @@ PLAN = {
 }
 
 
+def studies() -> list[str]:
+    """Return the names of this checkout's studies; read from the folder, which is quicker than their reader."""
+    return sorted(path.stem for path in (Path(__file__).parents[2] / "experiments" / "studies").glob("*.toml"))
+
+
 def size_of(quick: bool, full: bool) -> str:
     """Return the size that was asked for; empty: none."""
     if quick and full:
@@ -24,11 +33,12 @@ def size_of(quick: bool, full: bool) -> str:
     return "full" if full else "quick" if quick else ""
 
 
-@command(help={**PLAN, "no_report": "end with the bundle"})
+@command("experiment.run", needs=LAB, arguments={**PLAN, "no_report": "end with the bundle"}, values={"study": studies})
 @on_host(root=True)
 def experiment_run(
     lab: Lab,
     study: str,
+    *,
     pairs: int = 0,
     seed: int = 0,
     quick: bool = False,
@@ -39,30 +49,47 @@ def experiment_run(
     from hardwatt.experiment import operations
 
     bundle = operations.run(lab, study, pairs=pairs or None, seed=seed or None, size=size_of(quick, full))
-    print(bundle if no_report else report_path(bundle))
+    print(bundle if no_report else _report(bundle))
 
 
-@command(help={"despite_changes": "also where code, study or versions have changed; the bundle then says so"})
+@command(
+    "experiment.resume",
+    needs=LAB,
+    arguments={"despite_changes": "also where code, study or versions have changed; the bundle then says so"},
+)
 @on_host(root=True)
-def experiment_resume(lab: Lab, despite_changes: bool = False) -> None:
+def experiment_resume(lab: Lab, *, despite_changes: bool = False) -> None:
     """Go on with an experiment that was interrupted."""
     from hardwatt.experiment import operations
 
-    print(report_path(operations.run(lab, "", resume=True, despite_changes=despite_changes)))
+    print(_report(operations.run(lab, "", resume=True, despite_changes=despite_changes)))
 
 
-@command()
+@command("experiment.abandon", needs=LAB)
 def experiment_abandon(lab: Lab) -> None:
     """Give up an interrupted experiment: put back what it switched off; its bundle stays unfinished."""
+    from hardwatt.core.progress import say
     from hardwatt.experiment import operations
 
     for line in operations.abandon(lab):
         say(line)
 
 
-@command(help={**PLAN, "export": "file for the preregistration text (Markdown)"})
+@command(
+    "experiment.plan",
+    needs=LAB,
+    arguments={**PLAN, "export": "file for the preregistration text (Markdown)"},
+    values={"study": studies},
+)
 def experiment_plan(
-    lab: Lab, study: str, pairs: int = 0, seed: int = 0, quick: bool = False, full: bool = False, export: str = ""
+    lab: Lab,
+    study: str,
+    *,
+    pairs: int = 0,
+    seed: int = 0,
+    quick: bool = False,
+    full: bool = False,
+    export: str = "",
 ) -> None:
     """Print a plan's run table, how long it takes, and the smallest effect that it can see; runs nothing."""
     from hardwatt.experiment import operations
@@ -76,7 +103,7 @@ def experiment_plan(
         print(operations.export(planned, qualification.load(lab), Path(export)))
 
 
-@command(help={"study": "a study of experiments/studies"}, positional=["study"])
+@command("experiment.show", needs=LAB, arguments={"study": "a study of experiments/studies"}, values={"study": studies})
 def experiment_show(lab: Lab, study: str) -> None:
     """Print a study in words: what is compared, how, and what is decided in advance."""
     from hardwatt.experiment import operations
@@ -85,7 +112,7 @@ def experiment_show(lab: Lab, study: str) -> None:
         print(line)
 
 
-@command()
+@command("experiment.list", needs=LAB)
 def experiment_list(lab: Lab) -> None:
     """List the studies."""
     from hardwatt.experiment import operations
@@ -95,14 +122,16 @@ def experiment_list(lab: Lab) -> None:
 
 
 @command(
-    help={
+    "experiment.qualify",
+    needs=LAB,
+    arguments={
         "hours": "the time for which the figure holds: what can be detected in so many hours",
         "pairs": "number of pairs of each of the two controls",
         "anew": "begin again, instead of going on where an earlier one was interrupted",
-    }
+    },
 )
 @on_host(root=True)
-def experiment_qualify(lab: Lab, hours: float = 8.0, pairs: int = 0, anew: bool = False) -> None:
+def experiment_qualify(lab: Lab, *, hours: float = 8.0, pairs: int = 0, anew: bool = False) -> None:
     """Find out what this machine can detect: host checks, an A/A series and a positive control."""
     from hardwatt.experiment import qualify
 
@@ -110,9 +139,16 @@ def experiment_qualify(lab: Lab, hours: float = 8.0, pairs: int = 0, anew: bool 
         print(line)
 
 
-@command()
+@command("experiment.status", needs=LAB)
 def experiment_status(lab: Lab) -> None:
     """Print what the running experiment does."""
     from hardwatt.experiment.run import status
 
     print(status.status(lab))
+
+
+def _report(bundle: Path) -> Path:
+    """Analyse a bundle, write its report, and return the report's path."""
+    from hardwatt.report.render import report
+
+    return report(bundle)

@@ -1,25 +1,28 @@
 """gitops.*: the lab's repository and Flux."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
-
-from invoke import Exit
+from typing import TYPE_CHECKING
 
 from hardwatt.cli.on_host import on_host
-from hardwatt.cli.tasks import command
-from hardwatt.config.lab import Lab
+from hardwatt.cli.registry import LAB, command
+
+if TYPE_CHECKING:
+    from hardwatt.config.lab import Lab
 
 
-@command(positional=["folder"], help={"folder": "a new folder"})
+@command("gitops.clone", needs=LAB, arguments={"folder": "a new folder"})
 @on_host(unless_git_elsewhere=True)
-def gitops_clone(lab: Lab, folder: str) -> None:
+def gitops_clone(lab: Lab, folder: Path) -> None:
     """Clone the lab's repository into a folder that can push; prints the folder."""
     from hardwatt.gitops import control
 
-    print(control.clone(lab, Path(folder)))
+    print(control.clone(lab, folder))
 
 
-@command()
+@command("gitops.suspend", needs=LAB)
 @on_host()
 def gitops_suspend(lab: Lab) -> None:
     """Suspend Flux's reconciling."""
@@ -28,7 +31,7 @@ def gitops_suspend(lab: Lab) -> None:
     control.suspend(lab)
 
 
-@command()
+@command("gitops.resume", needs=LAB)
 @on_host()
 def gitops_resume(lab: Lab) -> None:
     """Resume Flux's reconciling."""
@@ -37,9 +40,9 @@ def gitops_resume(lab: Lab) -> None:
     control.resume(lab)
 
 
-@command(help={"as_json": "print JSON"})
+@command("gitops.status", needs=LAB, arguments={"as_json": "print JSON"})
 @on_host()
-def gitops_status(lab: Lab, as_json: bool = False) -> None:
+def gitops_status(lab: Lab, *, as_json: bool = False) -> int:
     """Print each object of Flux: ready or not, at which commit, what it says; the exit code says whether all are."""
     from hardwatt.energy.query import table
     from hardwatt.experiment.run import status
@@ -47,10 +50,10 @@ def gitops_status(lab: Lab, as_json: bool = False) -> None:
 
     rows = control.status_rows(lab, status.switched_off(lab))
     print(json.dumps(rows, indent=2) if as_json else table(rows) if rows else "Flux is not in the cluster")
-    raise Exit(code=int(not rows or any(row["state"] != "ready" for row in rows)))
+    return int(not rows or any(row["state"] != "ready" for row in rows))
 
 
-@command()
+@command("gitops.reconcile", needs=LAB)
 @on_host()
 def gitops_reconcile(lab: Lab) -> None:
     """Have Flux fetch and apply now, and wait until all of it is healthy; prints the commit."""
@@ -61,7 +64,7 @@ def gitops_reconcile(lab: Lab) -> None:
         print(control.reconcile(lab, status.switched_off(lab)))
 
 
-@command()
+@command("gitops.show", needs=LAB)
 @on_host(unless_git_elsewhere=True)
 def gitops_show(lab: Lab) -> None:
     """Print the generated kustomization: what differs between labs, as the lab's repository holds it."""
@@ -70,7 +73,7 @@ def gitops_show(lab: Lab) -> None:
     print(control.show(lab), end="")
 
 
-@command(positional=["state"], help={"state": "on or off"})
+@command("gitops.app", needs=LAB, arguments={"state": "on or off"}, values={"state": ("on", "off")})
 @on_host()
 def gitops_app(lab: Lab, state: str) -> None:
     """Switch the talk's mock application on or off, by a commit to the lab's repository that Flux applies."""

@@ -1,52 +1,58 @@
 """lab.*: the lab as a whole, and lab.machine.*: the place where its node stands."""
 
+from __future__ import annotations
+
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from invoke import Context, Exit
-
-from hardwatt.cli.bundle_commands import SHIPPED
 from hardwatt.cli.on_host import on_host
-from hardwatt.cli.tasks import command
-from hardwatt.config.lab import Lab
-from hardwatt.core import questions
-from hardwatt.core.errors import LabError
-from hardwatt.core.progress import say
+from hardwatt.cli.registry import LAB, command
+from hardwatt.core.errors import LabError, RefusedError
+
+if TYPE_CHECKING:
+    from hardwatt.config.lab import Lab
+
+STEPS = ("mirror", "machine", "node", "kubeconfig", "restore", "addons", "gitops", "ready")
+TARGETS = ("prometheus", "grafana")
 
 
-@command(help={"only": "a step to run alone (may be given several times)"}, iterable=["only"])
-def lab_up(lab: Lab, only: list[str] | None = None) -> None:
+@command(
+    "lab.up",
+    needs=LAB,
+    arguments={"only": "a step to run alone (may be given several times)"},
+    values={"only": STEPS},
+)
+def lab_up(lab: Lab, *, only: tuple[str, ...] = ()) -> None:
     """Bring the lab up: mirror, machine, node, GitOps. Run again: "No changes"."""
     from hardwatt.lifecycle.up import up
 
-    up(lab, only or [])
+    up(lab, only)
 
 
-@command(help={"yes": "do not ask", "keep_packages": "leave installed packages on somebody's host"})
-def lab_down(lab: Lab, yes: bool = False, keep_packages: bool = False) -> None:
+@command(
+    "lab.down",
+    needs=LAB,
+    arguments={"yes": "do not ask", "keep_packages": "leave installed packages on somebody's host"},
+)
+def lab_down(lab: Lab, *, yes: bool = False, keep_packages: bool = False) -> None:
     """Take the lab down; caches and results stay. Somebody's host is given back as it was: listed first."""
-    from hardwatt.lifecycle.up import down, undone
-
-    for line in undone(lab, keep_packages=keep_packages):
-        say(f"on the host: {line}")
-
-    if not yes and not _agreed(f"Destroy the lab {lab.name} and all data in its cluster?"):
-        raise Exit("nothing was done; without being asked: invoke lab.down --yes", code=1)
-    down(lab, keep_packages=keep_packages)
+    _take_down(lab, "lab.down", yes=yes, keep_packages=keep_packages)
 
 
-@command()
-def lab_quickstart(lab: Lab) -> None:
+@command("lab.quickstart", needs=LAB)
+def lab_quickstart(lab: Lab) -> int:
     """Lab up, the first experiment, its report: what `make lab` runs."""
+    from hardwatt.cli.bundle_commands import SHIPPED
     from hardwatt.lifecycle.quickstart import quickstart
 
-    raise Exit(code=quickstart(lab, SHIPPED))
+    return quickstart(lab, SHIPPED)
 
 
-@command(help={"as_json": "print JSON"})
-def lab_show(lab: Lab, as_json: bool = False) -> None:
+@command("lab.show", needs=LAB, arguments={"as_json": "print JSON"})
+def lab_show(lab: Lab, *, as_json: bool = False) -> None:
     """Print the resolved settings, and which machine they lead to and why."""
+    from hardwatt.core.progress import say
     from hardwatt.machines.lab_context import LabContext
 
     settings = lab.settings.model_dump()
@@ -58,16 +64,16 @@ def lab_show(lab: Lab, as_json: bool = False) -> None:
         say(f"# machine: none, because {error.message}")
 
 
-@command(help={"as_json": "print JSON"})
-def lab_check(lab: Lab, as_json: bool = False) -> None:
+@command("lab.check", needs=LAB, arguments={"as_json": "print JSON"})
+def lab_check(lab: Lab, *, as_json: bool = False) -> int:
     """Check host and node, change nothing; the exit code says whether lab.up would go on."""
     from hardwatt.lifecycle.inspect import check
 
-    raise Exit(code=check(lab, as_json=as_json))
+    return check(lab, as_json=as_json)
 
 
-@command(help={"explain": "print each step's commands, and why"})
-def lab_plan(lab: Lab, explain: bool = False) -> None:
+@command("lab.plan", needs=LAB, arguments={"explain": "print each step's commands, and why"})
+def lab_plan(lab: Lab, *, explain: bool = False) -> None:
     """Print what lab.up would change; changes nothing."""
     from hardwatt.lifecycle.inspect import plan
 
@@ -75,16 +81,19 @@ def lab_plan(lab: Lab, explain: bool = False) -> None:
 
 
 @command(
-    help={
+    "lab.trust",
+    needs=LAB,
+    arguments={
         "host": "the address of [host] in lab.toml, or of its jump host",
         "fingerprint": "the host key's, as read on the host itself (SHA256:...); asked for when not given",
-    }
+    },
 )
-def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
+def lab_trust(lab: Lab, host: str, *, fingerprint: str = "") -> None:
     """Learn the host key of the host in lab.toml, or of its jump host, if its fingerprint is the right one.
 
     A key that your own known_hosts have for this host is the right one.
     """
+    from hardwatt.core.progress import say
     from hardwatt.machines import remote
 
     offered = remote.offer(lab, host)
@@ -98,15 +107,15 @@ def lab_trust(lab: Lab, host: str, fingerprint: str = "") -> None:
     say(f"next: {status.hint or 'invoke lab.check'}")
 
 
-@command()
-def lab_status(lab: Lab) -> None:
+@command("lab.status", needs=LAB)
+def lab_status(lab: Lab) -> int:
     """Print machine, cluster, GitOps, forwards and a running experiment."""
     from hardwatt.lifecycle.inspect import status
 
-    raise Exit(code=status(lab))
+    return status(lab)
 
 
-@command()
+@command("lab.kubeconfig", needs=LAB)
 @on_host(root=True)
 def lab_kubeconfig(lab: Lab) -> None:
     """Fetch the kubeconfig again and print its path."""
@@ -117,10 +126,16 @@ def lab_kubeconfig(lab: Lab) -> None:
     print(lab.kubeconfig)
 
 
-@command(help={"target": "prometheus or grafana", "stop": "stop the lab's forwards", "port": "local port"})
-def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> None:
+@command(
+    "lab.forward",
+    needs=LAB,
+    arguments={"target": "prometheus or grafana", "stop": "stop the lab's forwards", "port": "local port"},
+    values={"target": TARGETS},
+)
+def lab_forward(lab: Lab, target: str, *, stop: bool = False, port: int = 0) -> None:
     """Forward a service to localhost in the background (prometheus: localhost:9090, grafana: localhost:3000)."""
     from hardwatt.cluster import port_forward
+    from hardwatt.core.progress import say
     from hardwatt.machines import reach_host
 
     if stop:
@@ -135,19 +150,20 @@ def lab_forward(lab: Lab, target: str, stop: bool = False, port: int = 0) -> Non
             )
 
 
-@command()
+@command("lab.machine.start", needs=LAB)
 def machine_start(lab: Lab) -> None:
     """Start the machine (finds a running one, restarts a dead one)."""
+    from hardwatt.core.progress import say
     from hardwatt.machines.lab_context import LabContext
 
     with lab.lock("lab.machine.start"):
         context = LabContext.of(lab)
         context.decide()
-        end = context.start()
-    say(f"{end.kind} machine {end.name}: {end.user}@{end.address} port {end.port}")
+        node = context.start()
+    say(f"{node.kind} machine {node.name}: {node.user}@{node.address} port {node.port}")
 
 
-@command()
+@command("lab.machine.stop", needs=LAB)
 def machine_stop(lab: Lab) -> None:
     """Stop the machine; its disk stays."""
     from hardwatt.machines.lab_context import LabContext
@@ -156,13 +172,13 @@ def machine_stop(lab: Lab) -> None:
         LabContext.of(lab).machine.stop()
 
 
-@command(help={"yes": "do not ask"})
-def machine_destroy(lab: Lab, yes: bool = False) -> None:
+@command("lab.machine.destroy", needs=LAB, arguments={"yes": "do not ask"})
+def machine_destroy(lab: Lab, *, yes: bool = False) -> None:
     """Stop the machine and delete its disk."""
-    lab_down.body(Context(), yes=yes)
+    _take_down(lab, "lab.machine.destroy", yes=yes)
 
 
-@command()
+@command("lab.machine.shell", needs=LAB)
 @on_host()
 def machine_shell(lab: Lab) -> None:
     """Open a root shell on the node."""
@@ -172,7 +188,20 @@ def machine_shell(lab: Lab) -> None:
     os.execvp(argv[0], argv)  # noqa: S606 - no shell: the list goes to exec
 
 
+def _take_down(lab: Lab, command: str, *, yes: bool, keep_packages: bool = False) -> None:
+    from hardwatt.core.progress import say
+    from hardwatt.lifecycle.up import down, undone
+
+    for line in undone(lab, keep_packages=keep_packages):
+        say(f"on the host: {line}")
+    if not yes and not _agreed(f"Destroy the lab {lab.name} and all data in its cluster?"):
+        raise RefusedError("nothing was done, because nobody agreed", hint=f"invoke {command} --yes does not ask")
+    down(lab, keep_packages=keep_packages)
+
+
 def _agreed(question: str) -> bool:
+    from hardwatt.core import questions
+
     return questions.ask(f"{question} [y/N] ").lower() in ("y", "yes")
 
 

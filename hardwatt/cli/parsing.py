@@ -2,16 +2,22 @@
 
 Invoke itself passes the word after a task's name to its argument, be it ``--help`` or an unknown option, ends wrong
 usage with 1, and a wrong number with a traceback. It has no setting for either, so its state machine is replaced by a
-subclass: whoever types ``invoke`` in a checkout gets it through ``tasks.py``.
+subclass: whoever types ``invoke`` in a checkout gets it through ``tasks.py``. Help on a group of tasks, values in
+completion and a reader that leaves are answered here for the same reason.
 """
 
+import contextlib
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from invoke import Exit, ParseError, Task
+import invoke.program
+from invoke import Exit, ParseError, Program, Task
 from invoke.parser import Argument, ParserContext
 from invoke.parser import parser as invokes
 
+from hardwatt.cli import completion, output, overview
+from hardwatt.cli.commands import GROUPS
 from hardwatt.core import former_names
 from hardwatt.core.nearest import nearest
 
@@ -45,12 +51,16 @@ class Machine(invokes.ParseMachine):
     """Invoke's parser, in which ``--help`` wins and no unknown option is taken for an argument."""
 
     _helped = False
+    _group = ""
+    """Group of tasks that was typed in the place of a task; help on it may follow."""
 
     def handle(self, token: str) -> None:
         """Take one word of the command line. Raises ``UsageError`` where it is no task and no option of the task."""
         if self._helped:
             return
-        if self.current_state == "unknown":
+        if self._group:
+            self._help_on_group(token)
+        elif self.current_state == "unknown":
             super().handle(token)
         elif self._unknown_word(token):
             if word := self._open_word():
@@ -93,6 +103,8 @@ class Machine(invokes.ParseMachine):
 
     def complete_context(self) -> None:
         """End a task. After ``--help`` no argument is missing."""
+        if self._group and not self._helped:
+            raise UsageError(no_task(self._group, self.contexts), self.context)
         if not self._helped:
             super().complete_context()
 
@@ -118,11 +130,17 @@ class Machine(invokes.ParseMachine):
     def _refuse_word(self, token: str) -> None:
         if token.startswith("-"):
             self.error(f"invoke has no option {token}{_asked(token, self.initial.flags)}")
-        if said := former_names.refusal(token, former_names.TASKS):
-            raise UsageError(f"error: {said}\n  next: invoke {former_names.TASKS[token]}", self.context)
-        more = _asked(token, self.contexts)
+        if token in GROUPS and not self._in_task():
+            self._group = token
+            return
         here = f"{self.context.name} takes no further word, and " if self._in_task() else ""
-        self.error(f"{here}there is no task {token}{more}")
+        raise UsageError(no_task(token, self.contexts, here), self.context)
+
+    def _help_on_group(self, token: str) -> None:
+        if token not in _HELP:
+            raise UsageError(no_task(self._group, self.contexts), self.context)
+        self.initial.flags["--help"].value = self._group
+        self._helped = True
 
     def _in_task(self) -> bool:
         return bool(self.context and self.context.name)
@@ -131,6 +149,15 @@ class Machine(invokes.ParseMachine):
         if len(token) == 1 or not token.startswith("-") or self.waiting_for_flag_value:
             return False
         return not any(token in known for known in (self.context.flags, self.context.inverse_flags, self.initial.flags))
+
+
+def no_task(word: str, known: Iterable[str], here: str = "") -> str:
+    """Return the refusal of a word that is no task: a group, a former name, or the nearest task."""
+    if word in GROUPS:
+        return f"error: {here}{word} is a group of tasks\n  next: invoke --help {word}"
+    if said := former_names.refusal(word, former_names.TASKS):
+        return f"error: {said}\n  next: invoke {former_names.TASKS[word]}"
+    return f"error: {here}there is no task {word}{_asked(word, known)}\n  next: invoke --list"
 
 
 def _asked(word: str, known: Iterable[str]) -> str:
@@ -145,6 +172,39 @@ Machine._class_states = invokes.ParseMachine._class_states
 Machine._class_transitions = invokes.ParseMachine._class_transitions
 
 
+_answer_options = Program.parse_cleanup
+
+
+def _answer(program: Program) -> None:
+    """Answer the options of Invoke that print and end. Raises ``Exit``, and ``UsageError`` for help on no task.
+
+    Whoever reads the answer may leave before its end.
+    """
+    asked = program.args.help.value
+    try:
+        with output.reader_may_leave():
+            if isinstance(asked, str) and asked in GROUPS:
+                print(overview.of_group(asked))
+                raise Exit(code=0)
+            if isinstance(asked, str) and asked not in program.parser.contexts:
+                raise UsageError(no_task(asked, program.parser.contexts), None)
+            _answer_options(program)
+    except output.ReaderLeftError:
+        raise Exit(code=output.READER_LEFT) from None
+
+
+def _complete(names: list[str], core: Any, initial_context: ParserContext, **_: Any) -> Exit:
+    """Print what may stand at the end of a half-typed command line, as Invoke's own ``complete``."""
+    line = core.remainder
+    words = line.split()
+    with contextlib.suppress(ValueError):  # a quotation mark that is open yet
+        words = shlex.split(line)
+    print("\n".join(completion.of_invoke(words[1:], initial_context.flag_names())))
+    raise Exit(code=0)
+
+
 def install() -> None:
-    """Have Invoke parse with ``Machine`` from now on."""
+    """Have Invoke parse with ``Machine``, answer and complete with the functions here from now on."""
     invokes.ParseMachine = Machine  # type: ignore[misc]
+    Program.parse_cleanup = _answer  # type: ignore[method-assign, assignment]
+    invoke.program.complete = _complete  # type: ignore[assignment]

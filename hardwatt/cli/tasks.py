@@ -1,104 +1,56 @@
-"""The tasks of the command line, one file a collection: names, help and exit codes.
+"""The view of ``invoke``: a task of each command, and the namespace that ``tasks.py`` of a checkout hands out."""
 
-The work is done in the other packages; ``namespace.py`` puts the collections together.
-"""
+from __future__ import annotations
 
-import contextlib
-import functools
 import inspect
-import logging
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from invoke import Collection, Context, Exit, task
 
-from hardwatt.cli import parsing, registry
-from hardwatt.config.lab import open_lab
-from hardwatt.core.errors import LabError, next_after
-from hardwatt.machines import timeouts
+from hardwatt.cli import parsing
+from hardwatt.cli.commands import COMMANDS
+from hardwatt.cli.execution import execute
+from hardwatt.cli.registry import Command
 
 parsing.install()
 
 
-def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
-    """Make an Invoke task of a function of the lab; its errors become a message and exit code 1."""
+def task_of(command: Command) -> Any:
+    """Make an Invoke task of a command; where its exit code is another than 0, no further task runs."""
 
-    def wrap(function: Callable[..., None]) -> Any:
-        @functools.wraps(function)
-        def run(c: Context, *args: Any, **kwargs: Any) -> None:
-            # a command for single steps is another one than that for all
-            with _ending("" if kwargs.get("only") else _typed(function.__name__)):
-                lab = open_lab()
-                timeouts.apply(lab)
-                function(lab, *args, **kwargs)
+    def run(c: Context, **given: Any) -> None:
+        if code := execute(command, given):
+            raise Exit(code=code)
 
-        return task(klass=parsing.LabTask, **options)(run)
-
-    return wrap
-
-
-def task_of(described: registry.Command) -> Any:
-    """Make an Invoke task of a command that needs no lab."""
-
-    def run(c: Context, **values: Any) -> None:
-        with _ending(f"experiment.{described.name}"):
-            registry.run(described, values)
-
-    arguments = (*described.words, *described.options)
-    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter("c", either)]
+    arguments = (*command.words, *command.options)
+    parameters = [inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     parameters += [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=None if one.many else one.default)
-        for one in arguments
+        inspect.Parameter(
+            argument.name, inspect.Parameter.KEYWORD_ONLY, default=None if argument.many else argument.default
+        )
+        for argument in arguments
     ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # what Invoke reads
-    run.__doc__, run.__name__ = described.function.__doc__, described.name
+    run.__doc__, run.__name__ = command.function.__doc__, command.name
     made = task(
         klass=parsing.LabTask,
-        positional=[word.name for word in described.words],
-        iterable=[one.name for one in arguments if one.many],
-        help=dict(described.help),
+        positional=[word.name for word in command.words],
+        iterable=[argument.name for argument in arguments if argument.many],
+        help=dict(command.help),
     )(run)
-    made.kinds = {one.name: one.kind for one in arguments if one.kind is float}
+    made.kinds = {argument.name: argument.kind for argument in arguments if argument.kind in (int, float)}
     return made
 
 
-@contextlib.contextmanager
-def _ending(name: str) -> Iterator[None]:
-    """Turn errors into a message and an exit code; ``name`` is the task's, as it is typed."""
-    if os.environ.get("HARDWATT_DEBUG"):
-        logging.basicConfig(level=logging.DEBUG)
-    try:
-        yield
-    except LabError as error:
-        if name:
-            error.hint = next_after(name, error.hint)
-        raise Exit(f"error: {error}", code=1) from error
-    except KeyboardInterrupt as pressed:
-        raise Exit(str(pressed) or "interrupted; the same command goes on from here", code=130) from None
-
-
-def _typed(name: str) -> str:
-    """Return a task's name as it is typed, from that of its function: ``lab_status``, ``machine_start``."""
-    first, _, rest = name.partition("_")
-    return f"{'lab.machine' if first == 'machine' else first}.{rest.replace('_', '-')}"
-
-
-def collection(name: str, *modules: ModuleType) -> Collection:
-    """Return the tasks of the modules whose functions are called ``<name>_...``."""
-    made = Collection(name)
-    for module in modules:
-        for key, value in vars(module).items():
-            if key.startswith(f"{name}_") and hasattr(value, "body"):
-                made.add_task(value, name=key.removeprefix(f"{name}_").replace("_", "-"))
-    return made
-
-
-def report_path(bundle: Path) -> Path:
-    """Analyse a bundle, write its report, and return the report's path."""
-    from hardwatt.report.render import report
-
-    return report(bundle)
+def namespace() -> Collection:
+    """Return the tasks as Invoke needs them: each command in the collections that its name has."""
+    whole = Collection()
+    for command in COMMANDS.values():
+        *path, name = command.name.split(".")
+        place = whole
+        for part in path:
+            if part not in place.collections:
+                place.add_collection(Collection(part))
+            place = place.collections[part]
+        place.add_task(task_of(command), name=name)
+    return whole

@@ -8,7 +8,7 @@
     ├── RefusedError    going on would lose something or break a promise
     └── LockedError     another command works on this lab
 
-Only ``hardwatt.cli`` and ``hardwatt.cli.console`` turn them into exit codes.
+Only ``hardwatt.cli.execution`` turns them into exit codes.
 """
 
 import shlex

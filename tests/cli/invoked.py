@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from invoke import Program
 
-from hardwatt.cli import tasks as cli_tasks
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -17,7 +15,7 @@ def nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise AssertionError("a task ran")
 
-    monkeypatch.setattr(cli_tasks, "open_lab", refuse)
+    monkeypatch.setattr("hardwatt.config.lab.open_lab", refuse)
     monkeypatch.chdir(ROOT)
 
 

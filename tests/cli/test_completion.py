@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from hardwatt.cli import console
+from hardwatt.cli.commands import COMMANDS
 from hardwatt.cli.completion import SCRIPTS
+from hardwatt.cli.experiment import studies
+from hardwatt.cli.lab import STEPS
 from tests.cli.invoked import ROOT, nothing_is_opened, run
 
 __all__ = ["nothing_is_opened"]
@@ -28,6 +31,27 @@ PROGRAMS = Path(sys.executable).parent
         ("experiment.compare A B C --out", "--output"),
         ("lab.check lab.down --ke", "--keep-packages"),
         ("--lis", "--list"),
+        ("experiment.run", "push-vs-pull"),
+        ("experiment.plan push", "push-vs-pull"),
+        ("experiment.run --quick", "push-vs-pull"),
+        ("experiment.run --pairs 3", "push-vs-pull"),
+        ("lab.up --only", "kubeconfig"),
+        ("lab.up --only ku", "kubeconfig"),
+        ("lab.up -o", "kubeconfig"),
+        ("lab.up --only=ku", "--only=kubeconfig"),
+        ("lab.check lab.up --only node --only", "gitops"),
+        ("gitops.app", "off"),
+        ("lab.forward gr", "grafana"),
+        ("energy.query", "namespace-sum"),
+        ("meter.model show --name", "generic"),
+        ("mirror.fill --only", "ci"),
+        ("lab.check", "lab.up"),
+        ("lab.forward grafana", "lab.status"),
+        ("--print-completion-script", "fish"),
+        ("--help lab", "lab.machine"),
+        ("--list", "experiment"),
+        ("", "lab.up"),
+        ("'", "lab.up"),
     ],
 )
 def test_invoke_offers_tasks_and_options_of_a_half_typed_line(line: str, offered: str) -> None:
@@ -36,11 +60,37 @@ def test_invoke_offers_tasks_and_options_of_a_half_typed_line(line: str, offered
     assert offered in out.split()
 
 
+@pytest.mark.parametrize("line", ["experiment.run --pairs", "lab.trust", "experiment.dump --out", "experiment.talk"])
+def test_invoke_offers_no_task_where_a_value_or_a_file_stands(line: str) -> None:
+    """Nothing but what the last word itself may become: then the shell completes names of files."""
+    _, out, _ = run("--complete", "--", "invoke", *line.split())
+    assert set(out.split()) <= {line.split()[-1]}
+
+
+ALL = {described.alias or described.name for described in COMMANDS.values()}
+
+
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ([], {"report", "analyse", "compare", "table", "verify", "talk"}),
-        (["rep"], {"report", "analyse", "compare", "table", "verify", "talk"}),
+        ([], ALL),
+        (["rep"], ALL),
+        (["lab."], ALL),
+        (["experiment.run", "--quick", ""], set(studies())),
+        (["experiment.run", "--pairs", "3", "pu"], set(studies())),
+        (["experiment.run", "push-vs-pull", ""], set()),
+        (["experiment.run", "--pairs", ""], set()),
+        (["lab.up", "--only", ""], set(STEPS)),
+        (["lab.up", "-o", "k"], set(STEPS)),
+        (["lab.up", "--only", "="], set(STEPS)),
+        (["lab.up", "--only", "=", "k"], set(STEPS)),
+        (["lab.up", "--only=k"], {f"--only={step}" for step in STEPS}),
+        (["lab.up", "--only", "node", "--on"], {"--only", "--help"}),
+        (["lab.up", "--nothing=k"], set()),
+        (["gitops.app", ""], {"on", "off"}),
+        (["analyse", "X", "--outcome", ""], {"node_cpu_seconds", "node_joules"}),
+        (["--print-completion-script", ""], {"bash", "zsh", "fish"}),
+        (["--help", ""], ALL),
         (["--pr"], {"--help", "--print-completion-script"}),
         (["compare", "A", "--o"], {"--help", "--output"}),
         (["verify", ""], set()),
@@ -61,6 +111,11 @@ def test_hardwatt_offers_commands_and_options(
         ("hardwatt", "hardwatt comp", ["compare"]),
         ("hardwatt", "hardwatt table F.csv --bas", ["--baseline"]),
         ("hardwatt", "hardwatt verify ", []),
+        ("hardwatt", "hardwatt lab.up --only ku", ["kubeconfig"]),
+        ("hardwatt", "hardwatt gitops.app ", ["off", "on"]),
+        ("hardwatt", "hardwatt experiment.run push-", ["push-vs-pull"]),
+        ("invoke", "invoke experiment.run push-", ["push-vs-pull"]),
+        ("invoke", "invoke gitops.app o", ["off", "on"]),
         ("invoke", "invoke lab.up --on", ["--only"]),
         ("invoke", "invoke lab.machine.s", ["lab.machine.shell", "lab.machine.start", "lab.machine.stop"]),
     ],

@@ -12,7 +12,6 @@ from invoke import Program
 
 import tasks
 from hardwatt.cli import console
-from hardwatt.cli import tasks as cli_tasks
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from tests.cli.invoked import ROOT, nothing_is_opened, run
@@ -83,7 +82,7 @@ def test_wrong_usage_is_named_and_ends_with_two(argv: str, words: str) -> None:
 
 def test_a_value_may_begin_with_a_dash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(cli_tasks, "open_lab", lambda: Lab(Settings(name="t1"), tmp_path, tmp_path))
+    monkeypatch.setattr("hardwatt.config.lab.open_lab", lambda: Lab(Settings(name="t1"), tmp_path, tmp_path))
     monkeypatch.setattr("hardwatt.energy.units.convert", lambda *given: seen.append(given))
     Program(name="Invoke", binary="invoke").run(["invoke", "energy.convert", "--quantity=-5J", "--unit", "-x"])
     assert seen == [("-5J", "-x")]

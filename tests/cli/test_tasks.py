@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.cli.tasks import _typed
 from hardwatt.core.errors import next_after
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,10 +85,6 @@ def test_show_prints_what_can_be_read_again(tmp_path: Path) -> None:
 def test_the_next_command_is_another_one(command: str, hint: str, expected: str) -> None:
     assert next_after(command, hint) == expected
     assert "invoke lab.up" not in next_after("lab.up", "invoke lab.up")
-
-
-def test_a_task_knows_how_it_is_typed() -> None:
-    assert [_typed(name) for name in ("lab_status", "machine_start")] == ["lab.status", "lab.machine.start"]
 
 
 @pytest.mark.parametrize(

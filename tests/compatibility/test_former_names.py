@@ -9,7 +9,6 @@ import pytest
 from invoke import Program
 
 import tasks
-from hardwatt.cli import tasks as cli_tasks
 from hardwatt.config import settings
 from hardwatt.core import former_names
 from hardwatt.core.errors import SettingsError
@@ -67,7 +66,7 @@ def test_the_new_name_of_each_setting_exists_and_the_former_one_does_not() -> No
 
 
 def test_a_former_task_is_refused_with_its_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_tasks, "open_lab", lambda: pytest.fail("a task ran"))
+    monkeypatch.setattr("hardwatt.config.lab.open_lab", lambda: pytest.fail("a task ran"))
     refused = (2, "error: lab.first is called lab.quickstart now\n  next: invoke lab.quickstart\n")
     assert invoke("lab.first") == refused
     assert invoke("lab.status", "lab.first") == refused
@@ -75,7 +74,7 @@ def test_a_former_task_is_refused_with_its_new_name(monkeypatch: pytest.MonkeyPa
 
 def test_a_value_may_be_called_like_a_former_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(cli_tasks, "open_lab", lambda: lab_in(tmp_path))
+    monkeypatch.setattr("hardwatt.config.lab.open_lab", lambda: lab_in(tmp_path))
     monkeypatch.setattr("hardwatt.energy.units.convert", lambda *given: seen.append(given))
     Program(name="Invoke", binary="invoke").run(
         ["invoke", "energy.convert", "lab.first", "--unit", "lab.first"], exit=False

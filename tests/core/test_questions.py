@@ -24,27 +24,28 @@ LIMIT = 30.0
 AT_ONCE = 5.0
 """Seconds from the key to the end."""
 ASKS_FOR_A_SECRET = """
-import sys
 from invoke import Collection, Program
 from hardwatt.core import credentials
-from hardwatt.cli.tasks import command
+from hardwatt.cli.registry import command
+from hardwatt.cli.tasks import task_of
 from hardwatt.bundle.frames import pl
 
-@command()
+@command("word")
 def word(lab):
     credentials.ask("HARDWATT_NEVER_SET", "the password")
 
 made = Collection("made")
-made.add_task(word, name="word")
+made.add_task(task_of(word), name="word")
 Program(namespace=made).run(["invoke", "word"])
 """
 CLEANS_UP = """
 import time
 from invoke import Collection, Program
-from hardwatt.cli.tasks import command
+from hardwatt.cli.registry import command
+from hardwatt.cli.tasks import task_of
 from hardwatt.bundle.frames import pl
 
-@command()
+@command("work")
 def work(lab):
     try:
         print("working", flush=True)
@@ -54,7 +55,7 @@ def work(lab):
         time.sleep(60)
 
 made = Collection("made")
-made.add_task(work, name="work")
+made.add_task(task_of(work), name="work")
 Program(namespace=made).run(["invoke", "work"])
 """
 

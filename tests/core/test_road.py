@@ -16,11 +16,10 @@ from typing import Any
 
 import paramiko
 import pytest
-from invoke import Context, Exit
 
 import tasks
-from hardwatt.cli import bundles, energy, experiment, gitops, lab, meter
-from hardwatt.cli import tasks as cli_tasks
+from hardwatt.cli.commands import COMMANDS
+from hardwatt.cli.execution import execute
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Host, Settings
 from hardwatt.connect import sudo
@@ -33,34 +32,40 @@ from hardwatt.meter import sources
 from hardwatt.provision import node_data, runner
 from tests.connect.test_ssh import Server
 
-CONCERNED: dict[str, Callable[[], Any]] = {
-    "lab.check": lambda: lab.lab_check(Context()),
-    "lab.plan": lambda: lab.lab_plan(Context()),
-    "lab.status": lambda: lab.lab_status(Context()),
-    "lab.up": lambda: lab.lab_up(Context()),
-    "meter.list": lambda: meter.meter_list(Context()),
-    "experiment.run": lambda: experiment.experiment_run(Context(), "push-vs-pull"),
-    "experiment.qualify": lambda: experiment.experiment_qualify(Context()),
-    "experiment.resume": lambda: experiment.experiment_resume(Context()),
-    "lab.quickstart": lambda: lab.lab_quickstart(Context()),
-    "lab.kubeconfig": lambda: lab.lab_kubeconfig(Context()),
+
+def command(name: str, /, **given: object) -> Callable[[], int]:
+    """Return the run of a command with the values of its arguments."""
+    return lambda: execute(COMMANDS[name], given)
+
+
+CONCERNED = {
+    "lab.check": command("lab.check"),
+    "lab.plan": command("lab.plan"),
+    "lab.status": command("lab.status"),
+    "lab.up": command("lab.up"),
+    "meter.list": command("meter.list"),
+    "experiment.run": command("experiment.run", study="push-vs-pull"),
+    "experiment.qualify": command("experiment.qualify"),
+    "experiment.resume": command("experiment.resume"),
+    "lab.quickstart": command("lab.quickstart"),
+    "lab.kubeconfig": command("lab.kubeconfig"),
 }
 """Tasks that need the host, and root there."""
-WITHOUT_ROOT: dict[str, Callable[[], Any]] = {
-    "energy.query": lambda: energy.energy_query(Context(), "node"),
-    "experiment.dump": lambda: bundles.experiment_dump(Context(), match=["up"], start="5m", source="modelled"),
-    "gitops.app": lambda: gitops.gitops_app(Context(), "on"),
-    "gitops.clone": lambda: gitops.gitops_clone(Context(), "never-made"),
-    "gitops.reconcile": lambda: gitops.gitops_reconcile(Context()),
-    "gitops.resume": lambda: gitops.gitops_resume(Context()),
-    "gitops.show": lambda: gitops.gitops_show(Context()),
-    "gitops.status": lambda: gitops.gitops_status(Context()),
-    "gitops.suspend": lambda: gitops.gitops_suspend(Context()),
-    "lab.forward": lambda: lab.lab_forward(Context(), "prometheus"),
-    "lab.machine.shell": lambda: lab.machine_shell(Context()),
-    "lab.machine.start": lambda: lab.machine_start(Context()),
-    "meter.model": lambda: meter.meter_model(Context(), "show"),
-    "meter.status": lambda: meter.meter_status(Context()),
+WITHOUT_ROOT = {
+    "energy.query": command("energy.query", query="node"),
+    "experiment.dump": command("experiment.dump", match=["up"], start="5m", source="modelled"),
+    "gitops.app": command("gitops.app", state="on"),
+    "gitops.clone": command("gitops.clone", folder="never-made"),
+    "gitops.reconcile": command("gitops.reconcile"),
+    "gitops.resume": command("gitops.resume"),
+    "gitops.show": command("gitops.show"),
+    "gitops.status": command("gitops.status"),
+    "gitops.suspend": command("gitops.suspend"),
+    "lab.forward": command("lab.forward", target="prometheus"),
+    "lab.machine.shell": command("lab.machine.shell"),
+    "lab.machine.start": command("lab.machine.start"),
+    "meter.model": command("meter.model", action="show"),
+    "meter.status": command("meter.status"),
 }
 """Tasks that need the host."""
 ELSEWHERE = {
@@ -101,15 +106,11 @@ class Road:
         self.lab.dir.mkdir(exist_ok=True)
         self.lab.known_hosts.write_text(f"[127.0.0.1]:{self.server.port} {key.get_name()} {key.get_base64()}\n")
 
-    def run(self, task: Callable[[], Any]) -> tuple[int, str]:
+    def run(self, task: Callable[[], int]) -> tuple[int, str]:
         """Run a task; return its exit code and all that it printed."""
-        code, message = 0, ""
-        try:
-            task()
-        except Exit as end:
-            code, message = end.code, end.message or ""
+        code = task()
         said = self._capsys.readouterr()
-        return code, f"{said.out}{said.err}{message}"
+        return code, f"{said.out}{said.err}"
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.delenv(sudo.PASSWORD, raising=False)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     monkeypatch.setattr(os, "execvp", lambda *_: pytest.fail("a shell was opened"))
-    monkeypatch.setattr(cli_tasks, "open_lab", lambda: made.lab)
+    monkeypatch.setattr("hardwatt.config.lab.open_lab", lambda: made.lab)
     monkeypatch.setattr(sources, "here", lambda *_, **__: pytest.fail("this machine was taken for the host"))
     yield made
     sudo._forget_all()
@@ -239,7 +240,7 @@ def test_no_other_task_goes_past_an_unknown_key(road: Road, task: str) -> None:
 
 
 def test_json_of_a_check_that_could_not_be_made_is_no_empty_list(road: Road) -> None:
-    code, text = road.run(lambda: lab.lab_check(Context(), as_json=True))
+    code, text = road.run(command("lab.check", as_json=True))
     assert code == 1
     (problem,) = json.loads(text)
     assert problem.keys() == {"severity", "name", "what", "remedy"}
@@ -256,7 +257,7 @@ def test_the_next_command_of_an_unknown_or_changed_key_leads_on(
     assert code == 1
     name = text.strip().rpartition("invoke lab.trust ")[2]
     printed = fingerprint(road.server.host_key)
-    assert road.run(lambda: lab.lab_trust(Context(), name, fingerprint=printed)) == (
+    assert road.run(command("lab.trust", host=name, fingerprint=printed)) == (
         0, f"known now: {printed}\nnext: invoke lab.check\n",
     )  # fmt: skip
     monkeypatch.setattr(inspect, "_problems", lambda _: [])
@@ -274,7 +275,7 @@ def test_the_order_of_the_readme_is_the_one_that_each_command_names(
     assert order[start + 2 : start + 6] == [f"invoke {name}" for name in names]
     printed = fingerprint(road.server.host_key)
     road.host["key"] = ""
-    _, text = road.run(lambda: lab.lab_trust(Context(), "127.0.0.1", fingerprint=printed))
+    _, text = road.run(command("lab.trust", host="127.0.0.1", fingerprint=printed))
     following = text.partition("next: ")[2].strip()
     assert following.startswith("ssh-copy-id ") and following.endswith(" && invoke lab.check")
     road.server.user_key = paramiko.Ed25519Key.from_private_key_file(str(road.lab.keys / "ssh"))
@@ -284,15 +285,15 @@ def test_the_order_of_the_readme_is_the_one_that_each_command_names(
 
 
 def test_trust_without_a_fingerprint_names_a_command_with_one(road: Road) -> None:
-    code, text = road.run(lambda: lab.lab_trust(Context(), "127.0.0.1"))
+    code, text = road.run(command("lab.trust", host="127.0.0.1"))
     assert code == 1
     assert "ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub" in text
-    assert text.endswith("next: invoke lab.trust 127.0.0.1 --fingerprint SHA256:...")
+    assert text.endswith("next: invoke lab.trust 127.0.0.1 --fingerprint SHA256:...\n")
 
 
 def test_trust_says_how_the_labs_own_key_gets_in(road: Road) -> None:
     road.host["key"] = ""
-    _, text = road.run(lambda: lab.lab_trust(Context(), "127.0.0.1", fingerprint=fingerprint(road.server.host_key)))
+    _, text = road.run(command("lab.trust", host="127.0.0.1", fingerprint=fingerprint(road.server.host_key)))
     words = shlex.split(text.partition("next: ")[2])
     assert words[:3] == ["ssh-copy-id", "-i", str(road.lab.keys / "ssh.pub")]
     assert Path(words[2]).exists()
@@ -304,7 +305,7 @@ def test_trust_of_a_host_that_does_not_answer_says_why(road: Road, monkeypatch: 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     road.host |= {"address": "192.0.2.10", "jump": f"hop@127.0.0.1:{port}"} if jump else {"port": port}
-    code, text = road.run(lambda: lab.lab_trust(Context(), "127.0.0.1"))
+    code, text = road.run(command("lab.trust", host="127.0.0.1"))
     assert code == 1
     assert f"127.0.0.1:{port}: connection refused" in text
     assert ("jump in [host]" if jump else "port in [host]") in text
@@ -312,9 +313,9 @@ def test_trust_of_a_host_that_does_not_answer_says_why(road: Road, monkeypatch: 
 
 def test_behind_a_jump_host_the_one_that_is_in_the_way_is_named(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     _jump(road, monkeypatch)
-    code, text = road.run(lambda: lab.lab_trust(Context(), "192.0.2.10"))
+    code, text = road.run(command("lab.trust", host="192.0.2.10"))
     assert code == 1
-    assert text.endswith("next: invoke lab.trust 127.0.0.1")
+    assert text.endswith("next: invoke lab.trust 127.0.0.1\n")
     key = road.server.host_key
     road.know(key)
     with road.lab.known_hosts.open("a") as file:
@@ -355,7 +356,7 @@ def test_a_file_that_is_no_key_is_named(road: Road) -> None:
     code, text = road.run(CONCERNED["lab.check"])
     assert code == 1
     assert f"the key file {road.folder}/none for root@127.0.0.1 does not exist" in text
-    assert text.endswith("correct key in [host] of lab.toml; then invoke lab.check")
+    assert text.endswith("correct key in [host] of lab.toml; then invoke lab.check\n")
 
 
 @pytest.mark.parametrize(
@@ -405,21 +406,21 @@ def test_a_host_that_answers_is_judged(road: Road, monkeypatch: pytest.MonkeyPat
     code, text = road.run(WITHOUT_ROOT["meter.status"])
     assert code == 1
     assert "written nothing yet" in text
-    assert text.endswith("next: invoke lab.up")
+    assert text.endswith("next: invoke lab.up\n")
 
 
 def test_a_lost_host_is_named_by_what_ends_a_lab(road: Road) -> None:
-    code, text = road.run(lambda: lab.lab_down(Context(), yes=True))
+    code, text = road.run(command("lab.down", yes=True))
     assert code == 0, "nothing was ever done there"
     assert "the host is not locked: the host key of" in text
     write_json(node_data.node_file(road.lab), {})
-    for task in (lambda: lab.lab_down(Context(), yes=True), lambda: lab.machine_destroy(Context(), yes=True)):
+    for task in (command("lab.down", yes=True), command("lab.machine.destroy", yes=True)):
         code, text = road.run(task)
         assert code == 1
         assert "the host 127.0.0.1 is not reached, so nothing on it can be undone: the host key of" in text
         assert "next: invoke lab.trust 127.0.0.1; or, if the host is gone for good, remove" in text
         assert node_data.node_file(road.lab).exists()
-    code, text = road.run(lambda: experiment.experiment_abandon(Context()))
+    code, text = road.run(command("experiment.abandon"))
     assert code == 1
     assert "the host is not locked: the host key of" in text
     assert "no experiment is unfinished" in text
@@ -448,7 +449,7 @@ def test_the_power_model_is_chosen_for_the_hosts_processor(road: Road, monkeypat
     info = "vendor_id : GenuineIntel\ncpu family : 6\nmodel : 106\nstepping : 6\nmodel name : Xeon"
     script = f"echo debian; echo 96; echo; echo; echo '{info}'"
     monkeypatch.setattr("hardwatt.provision.node_data._PROCESSOR", script)
-    code, text = road.run(lambda: meter.meter_model(Context(), "show", name="auto"))
+    code, text = road.run(command("meter.model", action="show", name="auto"))
     assert code == 0
     assert "with 96 CPUs, as the host 127.0.0.1 has" in text
     assert text.startswith("intel-ice-lake")

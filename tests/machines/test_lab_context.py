@@ -5,13 +5,13 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
-from invoke import Context, Exit
 
-from hardwatt.cli import lab as lab_tasks
-from hardwatt.cli import tasks as cli_tasks
+from hardwatt.cli import lab as lab_commands
+from hardwatt.cli.execution import execute
+from hardwatt.cli.registry import Command
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings, parse
 from hardwatt.connect import sudo
@@ -97,23 +97,27 @@ def test_kvm_is_probed_once_for_all_of_a_command(
     assert probes == [None]
 
 
-@pytest.mark.parametrize("task", [lab_tasks.lab_show, lab_tasks.lab_check, lab_tasks.lab_plan, lab_tasks.lab_status])
+@pytest.mark.parametrize(
+    "command", [lab_commands.lab_show, lab_commands.lab_check, lab_commands.lab_plan, lab_commands.lab_status]
+)
 def test_a_command_probes_kvm_at_most_once(
-    lab: Lab, probes: list[object], monkeypatch: pytest.MonkeyPatch, task: Any
+    lab: Lab,
+    probes: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: Command,
 ) -> None:
-    monkeypatch.setattr(cli_tasks, "open_lab", lambda: lab)
+    monkeypatch.setattr("hardwatt.config.lab.open_lab", lambda: lab)
     monkeypatch.setattr(fill, "missing", lambda _: [])
-    try:
-        task(Context())
-    except Exit as end:
-        assert "error" not in (end.message or "")
+    execute(command, {})
+    assert "error" not in capsys.readouterr().err
     assert probes == [None]
 
 
 def test_each_command_probes_anew(lab: Lab, probes: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_tasks, "open_lab", lambda: dataclasses.replace(lab))
-    lab_tasks.lab_show(Context())
-    lab_tasks.lab_show(Context())
+    monkeypatch.setattr("hardwatt.config.lab.open_lab", lambda: dataclasses.replace(lab))
+    execute(lab_commands.lab_show, {})
+    execute(lab_commands.lab_show, {})
     assert probes == [None, None]
 
 
@@ -302,9 +306,9 @@ def test_a_command_begins_with_the_multiplier_of_its_machine(
     if record_of is not None:
         write_json(lab.dir / "machine.json", record_of)
     seen: list[float] = []
-    monkeypatch.setattr(cli_tasks, "open_lab", lambda: lab)
+    monkeypatch.setattr("hardwatt.config.lab.open_lab", lambda: lab)
     set_timeout_factor(7)  # of the command before this one
-    cli_tasks.command()(lambda _: seen.append(timeout_factor())).body(Context())
+    assert execute(Command("lab.nothing", lambda lab: seen.append(timeout_factor())), {}) == 0
     assert seen == [factor]
 
 

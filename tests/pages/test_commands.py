@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import io
@@ -20,7 +19,9 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser import Parser, ParserContext
 
 import tasks
-from hardwatt.cli.console import SHIPPED, _parser
+from hardwatt.cli import console
+from hardwatt.cli.commands import COMMANDS, lookup
+from hardwatt.cli.console import SHIPPED
 from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 from tests.pages.commands import OTHERS, OWN, PAGES, ROOT, SCRIPTS, Shown, blocks, shown
 
@@ -84,19 +85,14 @@ def _invoke(words: list[str], *, whole: bool) -> str:
 
 def _hardwatt(words: list[str], *, whole: bool) -> str:
     said = io.StringIO()
-    if words and len(words) == 1 and words[0] in _subparsers():
+    if len(words) == 1 and lookup(words[0]):
         return ""
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            _parser().parse_args(words)
+            console.read(words)
     except SystemExit as stopped:
         return said.getvalue() if stopped.code and (whole or words) else ""
     return ""
-
-
-def _subparsers() -> dict[str, argparse.ArgumentParser]:
-    (action,) = (one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction))
-    return dict(action.choices)
 
 
 def _python(words: list[str]) -> str:
@@ -168,8 +164,7 @@ def test_lines_are_split_as_a_shell_does() -> None:
 def options_of_all() -> set[str]:
     known = {flag for context in CONTEXTS.values() for flag in context.flags}
     known |= {flag for context in CONTEXTS.values() for flag in context.inverse_flags}
-    for parser in _subparsers().values():
-        known |= {flag for action in parser._actions for flag in action.option_strings}
+    known |= {option.option for command in COMMANDS.values() for option in command.options}
     return known | CORE
 
 
@@ -228,7 +223,7 @@ def test_help_of_every_shown_task_is_printed() -> None:
     assert "lab.up" in done.stdout
 
 
-@pytest.mark.parametrize("name", sorted(_subparsers()))
+@pytest.mark.parametrize("name", sorted(command.alias for command in COMMANDS.values() if command.alias))
 def test_help_of_every_hardwatt_command_is_printed(name: str, tmp_path: Path) -> None:
     done = run(["hardwatt", name, "--help"], tmp_path)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from hardwatt.cli.console import _parser
+from hardwatt.cli import console
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -36,7 +36,7 @@ def test_every_hardwatt_command_is_one() -> None:
     assert named == {"report", "verify", "compare", "table"}
     needs = {"compare": ["a", "b"], "table": ["t.csv"]}
     for name in named:
-        assert _parser().parse_args([name, *needs.get(name, [])]).command == name
+        assert console.read([name, *needs.get(name, [])])[0].alias == name
 
 
 @pytest.mark.parametrize("page", PAGES)

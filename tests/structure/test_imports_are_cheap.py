@@ -44,7 +44,7 @@ def tops(names: set[str]) -> set[str]:
         ("hardwatt.connect.ssh", 16),
         ("hardwatt.meter.models", 6),
         ("hardwatt.core.process", 9),
-        ("hardwatt.cli.console", 8),
+        ("hardwatt.cli.console", 19),  # with each file of commands, which --help lists
         ("hardwatt.experiment.plan.study_file", 16),
     ],
 )
@@ -57,6 +57,11 @@ def test_a_leaf_brings_few_modules_and_nothing_heavy(
     assert not tops(found) & HEAVY
     own = sorted(name for name in found if name.startswith("hardwatt"))
     assert len(own) <= most, own
+
+
+def test_the_list_of_all_commands_brings_the_standard_library_alone() -> None:
+    brought, _ = imports("hardwatt.cli.console", "hardwatt.cli.overview", "hardwatt.cli.completion")
+    assert tops(brought) - {"hardwatt"} <= set(sys.stdlib_module_names)
 
 
 def test_a_heavy_import_would_be_seen() -> None:

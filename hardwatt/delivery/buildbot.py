@@ -11,7 +11,9 @@ from typing import Any
 
 from hardwatt.cluster.conditions import wait_condition
 from hardwatt.core.errors import LabError
-from hardwatt.delivery.runner import USER, Runner
+from hardwatt.delivery import manifests
+from hardwatt.delivery.manifests import Manifest
+from hardwatt.delivery.runner import Runner
 from hardwatt.experiment.arm import Commit, RunContext
 
 NAME = "buildbot"
@@ -37,7 +39,7 @@ class Hook(resource.Resource):
         self.source = source
 
     def render_GET(self, request):
-        ready = any(one.conn is not None for one in self.source.master.workers.workers.values())
+        ready = any(attached.conn is not None for attached in self.source.master.workers.workers.values())
         request.setResponseCode(200 if ready else 503)
         return b""
 
@@ -154,37 +156,36 @@ class Buildbot:
         cluster = self.context.changes.cluster
         cluster.post(self.context.namespaces["ci"], NAME, PORT, f"{commit.sha}.{commit.revision}")
 
-    def secret(self) -> dict[str, Any]:
-        """What the worker shows to the master; new in each run."""
-        return {
-            "apiVersion": "v1", "kind": "Secret", "metadata": self._meta(), "stringData": {"password": self._password},
-        }  # fmt: skip
+    def secret(self) -> Manifest:
+        """Return the password that the worker shows to the master; new in each run."""
+        return self._manifest("v1", "Secret", stringData={"password": self._password})
 
-    def files(self) -> dict[str, Any]:
-        """The configuration of both."""
+    def files(self) -> Manifest:
+        """Return the configuration of both."""
         data = {"master.cfg": MASTER, "master.tac": MASTER_TAC, "worker.tac": WORKER_TAC}
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": self._meta(), "data": data}
+        return self._manifest("v1", "ConfigMap", data=data)
 
-    def service(self) -> dict[str, Any]:
-        """Where the webhook arrives."""
+    def service(self) -> Manifest:
+        """Return the Service at which the webhook arrives."""
         spec = {"selector": self._labels, "ports": [{"name": "http", "port": PORT, "targetPort": PORT}]}
-        return {"apiVersion": "v1", "kind": "Service", "metadata": self._meta(), "spec": spec}
+        return self._manifest("v1", "Service", spec=spec)
 
-    def deployment(self) -> dict[str, Any]:
-        """One pod with both: they talk over its loopback."""
+    def deployment(self) -> Manifest:
+        """Return one pod with both: they talk over its loopback."""
         environment = self._runner.environment(Commit(-1, "", "")) | {
             "HOME": "/run/ci",
             "PYTHONPYCACHEPREFIX": "/run/ci/python",
             "STEPS": STEPS,
         }
         del environment["COMMIT"]
-        env = [{"name": key, "value": value} for key, value in environment.items()]
-        work = {"name": "work", "mountPath": "/run/ci"}
-        files = {"name": "files", "mountPath": "/etc/buildbot", "readOnly": True}
-        secret = {"name": "secret", "mountPath": "/etc/buildbot-secret", "readOnly": True}
-        key = {"name": "key", "mountPath": "/etc/runner", "readOnly": True}
+        image = self.context.images[NAME]
+        shared = [
+            manifests.mount("work", "/run/ci", read_only=False),
+            manifests.mount("files", "/etc/buildbot"),
+            manifests.mount("secret", "/etc/buildbot-secret"),
+        ]
         master = {
-            **self._container("master", START_MASTER, env, [work, files, secret]),
+            **manifests.container("master", image, START_MASTER, environment, shared),
             "ports": [{"name": "http", "containerPort": PORT}],
             # Asked until it answers and never again: a probe would be part of what it costs to be idle.
             "startupProbe": {
@@ -193,46 +194,23 @@ class Buildbot:
                 "failureThreshold": int(START_SECONDS),
             },
         }
-        worker = self._container("worker", START_WORKER, env, [work, files, secret, key])
-        pod = {
-            "serviceAccountName": self._runner.account()["metadata"]["name"],
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER},
-            "containers": [master, worker],
-            "volumes": [
-                {"name": "work", "emptyDir": {}},
-                {"name": "files", "configMap": {"name": NAME}},
-                {"name": "secret", "secret": {"secretName": NAME, "defaultMode": 0o440}},
-                {"name": "key", "secret": {"secretName": self._runner.secret()["metadata"]["name"],
-                                           "defaultMode": 0o400}},
-            ],
-        }  # fmt: skip
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": self._meta(),
-            "spec": {
-                "replicas": 1,
-                "selector": {"matchLabels": self._labels},
-                "template": {"metadata": {"labels": self._labels}, "spec": pod},
-            },
-        }
-
-    def _container(
-        self, name: str, start: str, env: list[dict[str, str]], mounts: list[dict[str, Any]]
-    ) -> dict[str, Any]:
-        return {
-            "name": name,
-            "image": self.context.images[NAME],
-            "imagePullPolicy": "IfNotPresent",
-            "command": ["/bin/sh", "-ec", start],
-            "env": env,
-            "volumeMounts": mounts,
-        }
+        key = manifests.mount("key", "/etc/runner")
+        worker = manifests.container("worker", image, START_WORKER, environment, [*shared, key])
+        volumes = [
+            {"name": "work", "emptyDir": {}},
+            {"name": "files", "configMap": {"name": NAME}},
+            manifests.secret_volume("secret", NAME, 0o440),
+            manifests.secret_volume("key", self._runner.secret()["metadata"]["name"], 0o400),
+        ]
+        account = self._runner.account()["metadata"]["name"]
+        pod = manifests.pod([master, worker], volumes, grace_seconds=1, serviceAccountName=account)
+        template = {"metadata": {"labels": self._labels}, "spec": pod}
+        spec = {"replicas": 1, "selector": {"matchLabels": self._labels}, "template": template}
+        return self._manifest("apps/v1", "Deployment", spec=spec)
 
     @property
     def _labels(self) -> dict[str, str]:
         return {**self.context.labels, "app.kubernetes.io/name": NAME}
 
-    def _meta(self) -> dict[str, Any]:
-        return {"name": NAME, "namespace": self.context.namespaces["ci"], "labels": self._labels}
+    def _manifest(self, api_version: str, kind: str, **content: Any) -> Manifest:
+        return manifests.manifest(self.context, api_version, kind, NAME, labels=self._labels, **content)

@@ -2,9 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
-from hardwatt.delivery.runner import USER
+from hardwatt.delivery import manifests
+from hardwatt.delivery.manifests import Manifest
 from hardwatt.experiment.arm import RunContext
 
 NAME = "burn"
@@ -31,27 +31,11 @@ class Burner:
         """Start one pod that burns ``cpu_seconds``; 0: it ends at once, which costs what a pod costs."""
         self.context.apply(self.job(number, cpu_seconds))
 
-    def job(self, number: int, cpu_seconds: int) -> dict[str, Any]:
-        """The Job of one pod."""
-        labels = {"hardwatt.dev/burn": self.context.run_id}
-        container = {
-            "name": NAME,
-            "image": self.context.images["runner"],
-            "imagePullPolicy": "IfNotPresent",
-            "command": ["/bin/sh", "-c", SCRIPT],
-            "env": [{"name": "CPU_SECONDS", "value": str(cpu_seconds)}],
-        }
-        pod = {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER},
-            "containers": [container],
-        }
-        meta = {"name": f"{NAME}-{self.context.run_id}-{number}", "namespace": self.context.namespaces["ci"]}
-        return {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {**meta, "labels": labels},
-            "spec": {"backoffLimit": 0, "template": {"metadata": {"labels": labels}, "spec": pod}},
-        }
+    def job(self, number: int, cpu_seconds: int) -> Manifest:
+        """Return the Job of one pod."""
+        context = self.context
+        env = {"CPU_SECONDS": str(cpu_seconds)}
+        burner = manifests.container(NAME, context.images["runner"], SCRIPT, env, flags="-c")
+        pod = manifests.pod([burner], grace_seconds=0, automountServiceAccountToken=False)
+        labels = {"hardwatt.dev/burn": context.run_id}
+        return manifests.job(context, f"{NAME}-{context.run_id}-{number}", pod, labels)

@@ -5,8 +5,9 @@ import datetime
 from collections.abc import Iterator
 from typing import Any
 
-from hardwatt.cluster.changes import Manifest
 from hardwatt.cluster.conditions import wait_condition
+from hardwatt.delivery import manifests
+from hardwatt.delivery.manifests import Manifest
 from hardwatt.experiment.arm import Commit, RunContext
 from hardwatt.experiment.testbed.rollouts import COPY
 
@@ -70,39 +71,29 @@ class Flux:
             manifest["spec"]["suspend"] = True
             self.context.apply(manifest)
 
-    def secret(self) -> dict[str, Any]:
-        """Flux's own key, read only, and the git server's host key."""
-        git = self.context.git
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": self._meta(NAME),
-            "stringData": {"identity": git.keys["flux"], "known_hosts": git.known_hosts},
-        }
+    def secret(self) -> Manifest:
+        """Return Flux's own key, read only, and the git server's host key."""
+        return manifests.git_secret(self.context, NAME, "flux", "flux")
 
-    def repository(self) -> dict[str, Any]:
-        """Where to look, and how often."""
+    def repository(self) -> Manifest:
+        """Return the source: where to look, and how often."""
         git = self.context.git
-        return {
-            "apiVersion": SOURCE_API,
-            "kind": "GitRepository",
-            "metadata": self._meta(NAME),
-            "spec": {
-                "interval": self._interval,
-                "url": git.url,
-                "ref": {"branch": git.branch},
-                "secretRef": {"name": NAME},
-                "timeout": "20s",
-            },
+        spec = {
+            "interval": self._interval,
+            "url": git.url,
+            "ref": {"branch": git.branch},
+            "secretRef": {"name": NAME},
+            "timeout": "20s",
         }
+        return manifests.manifest(self.context, SOURCE_API, "GitRepository", NAME, "flux", spec=spec)
 
-    def kustomizations(self) -> list[dict[str, Any]]:
-        """One for each copy of the application."""
+    def kustomizations(self) -> list[Manifest]:
+        """Return a Kustomization for each copy of the application."""
         count = self.context.study.workload.copies
         return [self.kustomization()] if count == 1 else [self.kustomization(f"{n:04d}") for n in range(1, count + 1)]
 
-    def kustomization(self, copy: str = "") -> dict[str, Any]:
-        """What to apply; it does not wait for the rollout, as the arms that push do not either."""
+    def kustomization(self, copy: str = "") -> Manifest:
+        """Return what to apply; it does not wait for the rollout, as the arms that push do not either."""
         flux = self.context.study.flux
         spec: dict[str, Any] = {
             "interval": f"{flux.apply_interval_seconds}s",
@@ -115,14 +106,11 @@ class Flux:
         if copy:
             spec |= {"nameSuffix": f"-{copy}", "commonMetadata": {"labels": {COPY: copy}}}
         name = f"{NAME}-{copy}" if copy else NAME
-        return {"apiVersion": KUSTOMIZE_API, "kind": "Kustomization", "metadata": self._meta(name), "spec": spec}
+        return manifests.manifest(self.context, KUSTOMIZE_API, "Kustomization", name, "flux", spec=spec)
 
     @property
     def _interval(self) -> str:
         return f"{self.context.study.flux.interval_seconds}s"
-
-    def _meta(self, name: str) -> dict[str, Any]:
-        return {"name": name, "namespace": self.context.namespaces["flux"], "labels": self.context.labels}
 
 
 def deployment_patch(context: RunContext, *, replicas: int, annotations: dict[str, str] | None = None) -> Manifest:

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from hardwatt.core.errors import LabError
+from hardwatt.delivery import manifests
+from hardwatt.delivery.manifests import Manifest
 from hardwatt.experiment.arm import Commit, RunContext
 
 NAME = "runner"
-USER = 65534
+RBAC = "rbac.authorization.k8s.io"
 SSH = (
     "ssh -i /etc/runner/identity -o IdentitiesOnly=yes "
     "-o UserKnownHostsFile=/etc/runner/known_hosts -o StrictHostKeyChecking=yes"
@@ -71,41 +72,29 @@ class Runner:
         """Start the Job of one commit and do not wait for it."""
         self.context.apply(self.job(commit, steps))
 
-    def secret(self) -> dict[str, Any]:
-        """The runner's own key, read only, and the git server's host key."""
-        git = self.context.git
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": self._meta(NAME),
-            "stringData": {"identity": git.keys["runner"], "known_hosts": git.known_hosts},
-        }
+    def secret(self) -> Manifest:
+        """Return the runner's own key, read only, and the git server's host key."""
+        return manifests.git_secret(self.context, NAME, "runner")
 
-    def account(self) -> dict[str, Any]:
-        """The Job's own account."""
-        return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": self._meta(NAME)}
+    def account(self) -> Manifest:
+        """Return the Job's own account."""
+        return manifests.manifest(self.context, "v1", "ServiceAccount", NAME)
 
-    def role(self) -> dict[str, Any]:
-        """What the Job may do, in the application's namespace alone."""
-        return {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": self._meta(NAME, self.context.namespaces["workload"]),
-            "rules": [dict(rule) for rule in RULES],
-        }
+    def role(self) -> Manifest:
+        """Return the rights of the Job, in the application's namespace alone."""
+        rules = [dict(rule) for rule in RULES]
+        return manifests.manifest(self.context, f"{RBAC}/v1", "Role", NAME, "workload", rules=rules)
 
-    def binding(self) -> dict[str, Any]:
-        """Gives the account its role."""
-        return {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": self._meta(NAME, self.context.namespaces["workload"]),
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
-            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": self.context.namespaces["ci"]}],
-        }
+    def binding(self) -> Manifest:
+        """Return the object that gives the account its role."""
+        role = {"apiGroup": RBAC, "kind": "Role", "name": NAME}
+        account = {"kind": "ServiceAccount", "name": NAME, "namespace": self.context.namespaces["ci"]}
+        return manifests.manifest(
+            self.context, f"{RBAC}/v1", "RoleBinding", NAME, "workload", roleRef=role, subjects=[account]
+        )
 
     def environment(self, commit: Commit) -> dict[str, str]:
-        """What the steps read."""
+        """Return the variables that the steps read."""
         git, workload = self.context.git, self.context.study.workload
         return {
             "APP": workload.app,
@@ -120,41 +109,16 @@ class Runner:
             "TEST_BYTES": str(TEST_BYTES),
         }
 
-    def job(self, commit: Commit, steps: tuple[str, ...] = PUSH) -> dict[str, Any]:
-        """The Job of one commit. Its key comes from a Secret that is mounted, never from an argument."""
+    def job(self, commit: Commit, steps: tuple[str, ...] = PUSH) -> Manifest:
+        """Return the Job of one commit. Its key comes from a Secret that is mounted, never from an argument."""
         context = self.context
-        container = {
-            "name": NAME,
-            "image": context.images["runner"],
-            "imagePullPolicy": "IfNotPresent",
-            "command": ["/bin/sh", "-ec", script(steps)],
-            "env": [{"name": key, "value": value} for key, value in self.environment(commit).items()],
-            "volumeMounts": [
-                {"name": "work", "mountPath": "/run/job"},
-                {"name": "key", "mountPath": "/etc/runner", "readOnly": True},
-            ],
-        }
-        pod = {
-            "restartPolicy": "Never",
-            "serviceAccountName": NAME,
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER},
-            "containers": [container],
-            "volumes": [
-                {"name": "work", "emptyDir": {}},
-                {"name": "key", "secret": {"secretName": NAME, "defaultMode": 0o400}},
-            ],
-        }
-        return {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": self._meta(f"{NAME}-{context.run_id}-{commit.index + 1}"),
-            "spec": {
-                "backoffLimit": 0,
-                "activeDeadlineSeconds": int(context.study.timing.ready_timeout_seconds),
-                "template": {"metadata": {"labels": context.labels}, "spec": pod},
-            },
-        }
-
-    def _meta(self, name: str, namespace: str = "") -> dict[str, Any]:
-        return {"name": name, "namespace": namespace or self.context.namespaces["ci"], "labels": self.context.labels}
+        mounts = [manifests.mount("work", "/run/job", read_only=False), manifests.mount("key", "/etc/runner")]
+        runner = manifests.container(NAME, context.images["runner"], script(steps), self.environment(commit), mounts)
+        volumes = [{"name": "work", "emptyDir": {}}, manifests.secret_volume("key", NAME, 0o400)]
+        return manifests.job(
+            context,
+            f"{NAME}-{context.run_id}-{commit.index + 1}",
+            manifests.pod([runner], volumes, grace_seconds=1, serviceAccountName=NAME),
+            context.labels,
+            activeDeadlineSeconds=int(context.study.timing.ready_timeout_seconds),
+        )

@@ -22,6 +22,7 @@ UNITS = (
     "hardwatt-git.service",
     "hardwatt-services.service",
     "hardwatt-meter.service",
+    "var-lib-hardwatt-meter-record.mount",
     "var-lib-hardwatt-meter-sysfs.mount",
     "var-lib-hardwatt-meter-textfile.mount",
 )

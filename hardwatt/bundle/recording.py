@@ -171,18 +171,10 @@ class Recording:
     @property
     def node(self) -> Counter:
         """The counter of the node's CPU time; raise VerifyError where it is not one counter over the recording."""
-        return self._single("node")
-
-    @property
-    def own(self) -> Counter:
-        """The counter of the recorder itself; raise VerifyError where it is not one over the recording."""
-        return self._single("self")
-
-    def _single(self, kind: CounterKind) -> Counter:
-        counters = self.of(kind)
+        counters = self.of("node")
         if len(counters) != 1:
-            raise VerifyError(f"the recording holds {len(counters)} counters of kind {kind}, not one",
-                              hint="use a window without a restart of the node or of the recorder in it")  # fmt: skip
+            raise VerifyError(f"the recording holds {len(counters)} counters of the node's CPU time, not one",
+                              hint="use a window without a restart of the node in it")  # fmt: skip
         return counters[0]
 
     def reading(self, counter: Counter, tick: int) -> Reading | None:

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """The node's meter: CPU-seconds always, modelled joules where the machine has no counter of its own.
 
-One file, standard library only, Python 3.6 syntax: it runs on whatever the node has.
+Standard library only, Python 3.6 syntax: it runs on whatever the node has, with the few files beside it that
+``node_config`` lists.
 
 Ten times a second, by the monotonic clock, it reads the node's CPU-seconds. A late tick is integrated, not
-lost. It writes, each by a temporary file and a rename in the same folder:
+lost. Every ``units_seconds`` it records all counters (``recorder``) to the append-only file ``record``. Every
+``write_seconds`` it writes, each by a temporary file and a rename in the same folder:
 
 * ``textfile``: metrics for node_exporter's textfile collector. ``hardwatt_meter_read_timestamp_seconds`` is the
   moment of the reading, so that whoever scrapes later still knows when the counters had these values.
+* ``podfile``, once a second: CPU-seconds of each pod, for the same collector. Ended pods stay for five minutes.
 * ``sysfs``/class/powercap/synthetic-model:0: a powercap zone, as RAPL would show it, from a power model, with
   synthetic-model:0:0 and so on where the model tells more zones. They never stand still between two ticks, never go
   back, wrap at ``max_energy_range_uj``, and go on after a restart.
@@ -22,15 +25,21 @@ Configuration (JSON, unknown keys are refused):
     model        {"name": ..., "points": [[utilisation 0..1, watts], ...]} with two or more points, rising; may have
                  "zones": {"dram": points, "core": points, "uncore": points}, each a zone of its own
     zone         name of the powercap zone that ``points`` are for (default "package-0")
-    max_energy_range_uj, tick_seconds, units_seconds, sysfs, textfile, state, powercap, proc, cgroups: see DEFAULTS
+    unit         the meter's own systemd unit
+    named        further cgroups to record: {"name": folder}
+    record       file of the recorder; record_bytes bounds it and the one before it together
+    write_seconds  how often the powercap zone and the textfile are rewritten
+    max_energy_range_uj, tick_seconds, units_seconds, sysfs, textfile, podfile, state, powercap, proc, cgroups,
+    pod_logs: see ``meter_config``
 
 With "procstat", guest time is part of user time and is not added twice; steal time is not the node's work: it is
 left out and written as ``hardwatt_node_steal_seconds_total``.
 """
 
 import argparse
-import difflib
+import functools
 import glob
+import hashlib
 import json
 import os
 import signal
@@ -39,124 +48,15 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-VERSION = "1"
+from hardwatt.meter import recorder
+from hardwatt.meter.meter_config import ConfigError, load_config, watts_at
+from hardwatt.meter.node_counters import CpuFile, StatFile, open_cgroup, open_unit, read_file
+
+VERSION = "2"
 EX_CONFIG = 78
 MICRO = 1000000
 SAVE_SECONDS = 1.0
 SEARCH_SECONDS = 10.0
-
-DEFAULTS: Dict[str, Any] = {
-    "source": "modelled",
-    "force_model": False,
-    "cpu": "procstat",
-    "cpus": 0,
-    "units": [],
-    "model": {},
-    "zone": "package-0",
-    "max_energy_range_uj": 262143328850,
-    "tick_seconds": 0.1,
-    "units_seconds": 1.0,
-    "sysfs": "/var/lib/hardwatt/meter/sysfs",
-    "textfile": "/var/lib/hardwatt/meter/textfile/hardwatt.prom",
-    "state": "/var/lib/hardwatt/meter/state.json",
-    "powercap": "/sys/class/powercap",
-    "proc": "/proc",
-    "cgroups": "/sys/fs/cgroup",
-}
-
-SUBZONES = ("core", "dram", "uncore")
-INSIDE = ("core", "uncore")
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used, or must not be."""
-
-
-def load_config(text: str) -> Dict[str, Any]:
-    """Return the configuration with defaults; raise ConfigError that names every mistake."""
-    try:
-        given = json.loads(text)
-    except ValueError as error:
-        raise ConfigError("not JSON: %s" % error) from None
-    if not isinstance(given, dict):
-        raise ConfigError("not a JSON object")
-    problems = []
-    for key in sorted(set(given) - set(DEFAULTS)):
-        near = difflib.get_close_matches(key, list(DEFAULTS), 1)
-        problems.append("unknown key %r%s" % (key, ", did you mean %r?" % near[0] if near else ""))
-    config = dict(DEFAULTS)
-    config.update(given)
-    config["cpus"] = config["cpus"] or os.cpu_count() or 1
-    problems += check_values(config)
-    if problems:
-        raise ConfigError("; ".join(problems))
-    return config
-
-
-def check_values(config: Dict[str, Any]) -> List[str]:
-    """Return what is wrong with the values."""
-    problems = []
-    if config["source"] not in ("modelled", "rapl"):
-        problems.append("source is %r, not modelled or rapl" % config["source"])
-    for key in ("cpus", "max_energy_range_uj", "tick_seconds", "units_seconds"):
-        value = config[key]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            problems.append("%s is %r, not a number above zero" % (key, value))
-    if not isinstance(config["units"], list) or not all(isinstance(unit, str) for unit in config["units"]):
-        problems.append("units is not a list of names")
-    if config["source"] == "modelled":
-        problems += check_model(config["model"])
-    return problems
-
-
-def neighbours(items: List[Any]) -> List[Tuple[Any, Any]]:
-    """Return each item with the one after it."""
-    return [(items[i], items[i + 1]) for i in range(len(items) - 1)]
-
-
-def check_model(model: Dict[str, Any]) -> List[str]:
-    """Return what is wrong with a power model."""
-    if not isinstance(model, dict) or not {"name", "points"} <= set(model) <= {"name", "points", "zones"}:
-        return ["model needs exactly name and points, and may have zones"]
-    problems = check_points("model points", model["points"])
-    zones = model.get("zones", {})
-    if not isinstance(zones, dict) or not set(zones) <= set(SUBZONES):
-        return problems + ["model zones are not among %s" % ", ".join(SUBZONES)]
-    for name in sorted(zones):
-        found = check_points("points of zone %s" % name, zones[name])
-        if not found and not problems and name in INSIDE:
-            loads = [load for load, _ in model["points"]] + [load for load, _ in zones[name]]
-            if any(watts_at(zones[name], load) > watts_at(model["points"], load) for load in loads):
-                found = ["zone %s draws more than the package that it lies in" % name]
-        problems += found
-    return problems
-
-
-def check_points(what: str, given: Any) -> List[str]:
-    """Return what is wrong with the points of one zone."""
-    try:
-        points = [(float(load), float(watts)) for load, watts in given]
-    except (TypeError, ValueError):
-        return ["%s are not pairs of numbers" % what]
-    loads, watts = [load for load, _ in points], [one for _, one in points]
-    if len(points) < 2 or loads[0] != 0 or loads[-1] != 1 or any(b <= a for a, b in neighbours(loads)):
-        return ["%s do not rise from utilisation 0 to 1" % what]
-    if watts[0] <= 0 or any(b < a for a, b in neighbours(watts)):
-        return ["%s: watts are not above zero and rising" % what]
-    return []
-
-
-def watts_at(points: List[List[float]], load: float) -> float:
-    """Return the watts at a utilisation.
-
-    Above full load the last line goes on: a counter that was late and catches up must not lose what it caught up.
-    """
-    load = max(0.0, load)
-    for (low, at_low), (high, at_high) in neighbours(points):
-        if load <= high or high == points[-1][0]:
-            return float(at_low + (at_high - at_low) * (load - low) / (high - low))
-    raise ConfigError("a model without points")
 
 
 class Folder:
@@ -193,149 +93,6 @@ class Folder:
             self.handle = -1
 
 
-def read_file(path: str) -> str:
-    """Return the text of a small file of proc, sysfs or a cgroup."""
-    with open(path) as file:
-        return file.read()
-
-
-class CpuFile:
-    """CPU-seconds from a file that stays open and is read again from its start, which costs one system call."""
-
-    def __init__(self, path: str, parse: Callable[[bytes], float]) -> None:
-        self.path, self.parse = path, parse
-        self.handle = os.open(path, os.O_RDONLY)
-
-    def __call__(self) -> float:
-        return self.parse(os.pread(self.handle, 4096, 0))
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self.handle)
-
-
-def parse_v1(text: bytes) -> float:
-    """Nanoseconds of cpuacct.usage."""
-    return int(text) / 1e9
-
-
-def parse_v2(text: bytes) -> float:
-    """usage_usec of cpu.stat, its first line since cgroup v2 exists."""
-    for line in text.splitlines():
-        if line.startswith(b"usage_usec "):
-            return int(line.split()[1]) / 1e6
-    raise ValueError("no usage_usec in cpu.stat")
-
-
-def stat_fields(text: bytes, ticks: int) -> List[float]:
-    """Seconds of user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice of all CPUs."""
-    fields = [int(field) / ticks for field in text.split(b"\n", 1)[0].split()[1:11]]
-    return fields + [0.0] * (10 - len(fields))
-
-
-def parse_stat(text: bytes) -> float:
-    """Busy seconds of /proc/stat: guest is inside user, steal and iowait are not the node's work."""
-    user, nice, system, _idle, _iowait, irq, softirq = stat_fields(text, CLOCK_TICKS)[:7]
-    return user + nice + system + irq + softirq
-
-
-class StatFile(CpuFile):
-    """CPU-seconds of /proc/stat, with the steal time of the same reading: the file is slow on large machines."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path, self.both)
-        self.steal = 0.0
-
-    def both(self, text: bytes) -> float:
-        """Return the busy seconds and remember the stolen ones."""
-        self.steal = stat_fields(text, CLOCK_TICKS)[7]
-        return parse_stat(text)
-
-
-def open_cgroup(folder: str) -> Optional[CpuFile]:
-    """Return a reader of a cgroup's CPU-seconds, v1 or v2, or None where the folder has no counter."""
-    for name, parse in (("cpuacct.usage", parse_v1), ("cpu.stat", parse_v2)):
-        path = os.path.join(folder, name)
-        if os.path.exists(path):
-            reader = CpuFile(path, parse)
-            try:
-                reader()
-            except ValueError:
-                # cpu.stat of a v1 cpu controller counts throttling only.
-                reader.close()
-                continue
-            return reader
-    return None
-
-
-class Processes:
-    """CPU-seconds of a unit from its processes, where its cgroup has no counter (v1 without accounting).
-
-    The time of ended and waited-for children is inside their parent's, so nothing of them is lost.
-    """
-
-    def __init__(self, folder: str, proc: str) -> None:
-        self.folder, self.proc = folder, proc
-        self.last = 0.0
-        self.pids: Set[str] = set()
-
-    def __call__(self) -> float:
-        pids = set(read_file(os.path.join(self.folder, "cgroup.procs")).split())
-        now = sum(self.seconds(pid) for pid in pids)
-        if pids and self.pids and not pids & self.pids:
-            # The unit was started anew: its processes count from zero again.
-            self.last = 0.0
-        self.pids = pids or self.pids
-        # A child that ended between two reads is in neither figure for a moment: the counter waits for it.
-        self.last = max(self.last, now)
-        return self.last
-
-    def seconds(self, pid: str) -> float:
-        """utime, stime, cutime and cstime of one process; 0 where it has just ended."""
-        try:
-            text = read_file(os.path.join(self.proc, pid, "stat"))
-        except OSError:
-            return 0.0
-        return sum(int(field) for field in text.rpartition(")")[2].split()[11:15]) / CLOCK_TICKS
-
-    def close(self) -> None:
-        """Hold nothing."""
-
-
-def unit_folders(name: str, proc: str, cgroups: str) -> List[str]:
-    """Return folders that may be the unit's cgroup: those of its CPU counters first, then the one of its processes.
-
-    PID 1 sits in init.scope of each hierarchy that systemd uses: what is above it is where systemd's tree starts.
-    """
-    found: List[Tuple[int, str]] = []
-    for line in read_file(os.path.join(proc, "1", "cgroup")).splitlines():
-        _number, names, path = line.split(":", 2)
-        if names == "name=systemd":
-            roots, order = ["systemd"], 1
-        elif names == "" or "cpuacct" in names.split(","):
-            roots, order = (["cpuacct", "cpu,cpuacct"] if names else ["", "unified"]), 0
-        else:
-            continue
-        base = path[: -len("init.scope")] if path.endswith("/init.scope") else path
-        for root in roots:
-            pattern = os.path.join(cgroups, root, base.strip("/"), "*.slice", glob.escape(name))
-            found += [(order, folder) for folder in sorted(glob.glob(pattern))]
-    return [folder for _, folder in sorted(found)]
-
-
-def open_unit(name: str, proc: str, cgroups: str) -> Any:
-    """Return a reader of the unit's CPU-seconds, or None while the unit is not there."""
-    folders = unit_folders(name, proc, cgroups)
-    for folder in folders:
-        reader = open_cgroup(folder)
-        if reader is not None:
-            return reader
-    for folder in folders:
-        if os.path.exists(os.path.join(folder, "cgroup.procs")):
-            return Processes(folder, proc)
-    return None
-
-
 class Unit:
     """CPU-seconds of one systemd unit, kept over its restarts and the meter's."""
 
@@ -355,7 +112,7 @@ class Unit:
             if self.reader is None:
                 return
             value = self.reader()
-        except OSError:
+        except (OSError, ValueError):
             if self.reader is not None:
                 self.reader.close()
             self.reader = None
@@ -394,7 +151,11 @@ class Zone(Energy):
 
     def write(self) -> None:
         """Show the register."""
-        self.folder.replace("energy_uj", "%d\n" % (int(self.total_uj) % self.limit))
+        self.folder.replace("energy_uj", "%d\n" % self.shown())
+
+    def shown(self) -> int:
+        """Return what the register shows now."""
+        return int(self.total_uj) % int(self.limit)
 
     def not_below_published(self, known: bool) -> None:
         """Go on above what the zone shows: the state is saved once a second, the zone is written every tick."""
@@ -425,7 +186,7 @@ def make_zones(config: Dict[str, Any], state: Dict[str, Any]) -> List[Zone]:
 class Meter:
     """Reads, integrates, writes. ``clock`` is the time module or a double of it."""
 
-    def __init__(self, config: Dict[str, Any], clock: Any = time) -> None:
+    def __init__(self, config: Dict[str, Any], clock: Any = time, config_sha256: str = "") -> None:
         self.config, self.clock = config, clock
         self.read_cpu = self.open_cpu()
         self.modelled = config["source"] == "modelled"
@@ -436,12 +197,16 @@ class Meter:
         self.units = [self.make_unit(name, state) for name in config["units"]]
         self.at, self.cpu = clock.monotonic(), self.read_cpu()
         self.wall = clock.time()
-        self.saved_at = self.units_at = -1e9
-        self.complained = ""
+        self.saved_at = self.units_at = self.written_at = -1e9
+        self.complained: Dict[str, str] = {}
         self.page, self.shown = "", -1
         self.cost = time.process_time()
         self.textfile, self.statefile = os.path.split(config["textfile"]), os.path.split(config["state"])
-        self.places = [Folder(self.textfile[0]), Folder(self.statefile[0])]
+        self.podfile = os.path.split(config["podfile"])
+        self.places = [Folder(self.textfile[0]), Folder(self.statefile[0]), Folder(self.podfile[0])]
+        energy = recorded_zones(config, self.modelled_zones)
+        self.recorder = recorder.Recorder(config, self.boot, VERSION, config_sha256, energy, clock)
+        self.recorded = False
         self.bridge(state)
         for zone in self.modelled_zones:
             zone.not_below_published(bool(state))
@@ -492,11 +257,12 @@ class Meter:
 
     def prepare(self) -> None:
         """Make the folders and the files of the zone that never change."""
-        for path in (self.config["textfile"], self.config["state"]):
+        for path in (self.config["textfile"], self.config["state"], self.config["podfile"]):
             os.makedirs(os.path.dirname(path), exist_ok=True)
         self.remove_zones_of_another_model()
         for zone in self.modelled_zones:
             zone.prepare()
+        self.recorder.open()
 
     def remove_zones_of_another_model(self) -> None:
         """A zone that nobody writes any more would look like a counter that stands still."""
@@ -515,29 +281,53 @@ class Meter:
             return
         for zone in self.modelled_zones:
             zone.add(at - self.at, max(0.0, cpu - self.cpu))
-        if at - self.units_at >= self.config["units_seconds"]:
+        if self.due(at - self.units_at, self.config["units_seconds"]):
             for unit in self.units:
                 unit.update(wall)
             self.units_at, self.cost = at, time.process_time()
+            self.recorded = False
         self.wall, self.at, self.cpu = wall, at, cpu
         self.ticks += 1
 
     def write(self, force: bool = False) -> None:
-        """Write zone, metrics and (once a second) the state. A full disk costs nothing but the files' freshness."""
+        """Write record, zone, metrics and the state, each when it is due. A full disk costs nothing but freshness."""
+        if not self.recorded:
+            self.recorded = True
+            self.attempt("record", self.recorder.tick)
+        if force or self.due(self.at - self.written_at, self.config["write_seconds"]):
+            self.attempt("write", self.write_counters)
+        if force or self.at - self.saved_at >= SAVE_SECONDS:
+            self.attempt("save", self.save)
+
+    def attempt(self, what: str, act: Callable[[], None]) -> None:
+        """Do what may fail for want of space, and say once that it did."""
         try:
-            for zone in self.modelled_zones:
-                zone.write()
-            self.places[0].replace(self.textfile[1], self.metrics())
-            if force or self.at - self.saved_at >= SAVE_SECONDS:
-                self.places[1].replace(self.statefile[1], json.dumps(self.state()) + "\n")
-                self.saved_at = self.at
-                for folder in self.places + [zone.folder for zone in self.modelled_zones]:
-                    folder.look()
-            self.complained = ""
+            act()
+            self.complained.pop(what, None)
         except OSError as error:
-            if str(error) != self.complained:
-                print("cannot write, goes on: %s" % error, file=sys.stderr)
-            self.complained = str(error)
+            if str(error) != self.complained.get(what):
+                print("cannot %s, goes on: %s" % (what, error), file=sys.stderr)
+            self.complained[what] = str(error)
+
+    def write_counters(self) -> None:
+        """Show the modelled zones and the metrics."""
+        for zone in self.modelled_zones:
+            zone.write()
+        self.places[0].replace(self.textfile[1], self.metrics())
+        self.written_at = self.at
+
+    def save(self) -> None:
+        """Write the pods' metrics and what the next process needs, and look for folders that were made anew."""
+        self.places[2].replace(self.podfile[1], self.pod_metrics())
+        self.places[1].replace(self.statefile[1], json.dumps(self.state()) + "\n")
+        self.saved_at = self.at
+        for folder in self.places + [zone.folder for zone in self.modelled_zones]:
+            folder.look()
+
+    def due(self, passed: float, interval: float) -> bool:
+        """Return True if an interval has passed; a tick that comes a little early is not put off to the next."""
+        step = self.config["tick_seconds"]
+        return bool(interval <= step or passed >= interval - step / 2)
 
     def state(self) -> Dict[str, Any]:
         """Return what the next process needs."""
@@ -565,6 +355,18 @@ class Meter:
         values += [unit.total for unit in known]
         values += [unit.read_at for unit in known]
         return self.page % tuple(values)
+
+    def pod_metrics(self) -> str:
+        """Return the page of the pods' CPU-seconds."""
+        lines = [
+            "# HELP hardwatt_pod_cpu_seconds_total CPU-seconds of a pod's cgroup; an ended pod stays five minutes."
+        ]
+        lines.append("# TYPE hardwatt_pod_cpu_seconds_total counter")
+        shape = 'hardwatt_pod_cpu_seconds_total{namespace="%s",pod="%s",uid="%s"} %r'
+        for pod in self.recorder.pods():
+            names = (pod.line.get("namespace", ""), pod.line.get("pod", ""), pod.line["name"])
+            lines.append(shape % (names + (pod.value / pod.reader.per_second,)))
+        return "\n".join(lines) + "\n"
 
     def make_page(self, units: List[str]) -> str:
         """Return the page with a place for each number that changes, in the order of ``metrics``."""
@@ -622,6 +424,7 @@ class Meter:
             self.tick()
             self.write()
         self.write(force=True)
+        self.recorder.stop()
 
 
 def line(name: str, kind: str, text: str, value: Any = None, **labels: str) -> str:
@@ -647,6 +450,19 @@ def without_repeated_help(page: List[str]) -> str:
         seen.add(comment)
         out.append(sample)
     return "\n".join(out) + "\n"
+
+
+def recorded_zones(config: Dict[str, Any], modelled: List[Zone]) -> List[recorder.Zone]:
+    """Return the energy zones that are recorded: every one of the machine, and those of the model."""
+    zones = []
+    for name, path, limit in real_zones(config["powercap"]):
+        counted = not modelled and name.startswith(("package", "dram")) and "mmio" not in path
+        opener = functools.partial(recorder.EnergyFile, path)
+        zones.append(recorder.Zone(os.path.basename(path), name, int(limit * MICRO), counted, "", opener))
+    for zone in modelled:
+        shown = functools.partial(recorder.Value, zone.shown)
+        zones.append(recorder.Zone(os.path.basename(zone.path), zone.name, int(zone.limit), True, "", shown))
+    return zones
 
 
 def real_zones(powercap: str) -> List[Tuple[str, str, float]]:
@@ -707,9 +523,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
     signal.signal(signal.SIGINT, lambda number, frame: stop.append(number))
     try:
-        config = load_config(read_file(options.config))
+        text = read_file(options.config)
+        config = load_config(text)
         refuse_real_meter(config)
-        meter = Meter(config)
+        meter = Meter(config, config_sha256=hashlib.sha256(text.encode()).hexdigest())
     except (ConfigError, OSError) as error:
         print("%s: %s" % (options.config, error), file=sys.stderr)
         return EX_CONFIG

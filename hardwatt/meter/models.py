@@ -1,6 +1,6 @@
 """The node's meter, as deploys need it: its files, its configuration, and the power models as data.
 
-The daemon itself is ``hardwatt_meter.py`` beside this file; it runs on the node, alone.
+The daemon itself is ``hardwatt_meter.py`` beside this file; it runs on the node with the files of ``node_config``.
 """
 
 import tomllib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt.core.errors import SettingsError, VerifyError
-from hardwatt.meter import hardwatt_meter
+from hardwatt.meter import meter_config
 
 FOLDER = Path(__file__).parent
 
@@ -154,7 +154,7 @@ def _problems_of_points(name: str, entry: Mapping[str, Any]) -> list[str]:
         return ["machine is no table of zones with pairs of numbers"]
     except KeyError:
         return ["machine needs the zone package"]
-    return hardwatt_meter.check_model({"name": name, "points": points, **({"zones": zones} if zones else {})})
+    return meter_config.check_model({"name": name, "points": points, **({"zones": zones} if zones else {})})
 
 
 def parse_cpuinfo(text: str) -> Cpu:

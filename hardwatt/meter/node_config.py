@@ -4,19 +4,31 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from hardwatt.core.errors import SettingsError
-from hardwatt.meter import hardwatt_meter
+from hardwatt.meter import meter_config as daemon_config
 from hardwatt.meter.models import FOLDER, Model
 
 ROOT = "/var/lib/hardwatt/meter"
 CONFIG = "/etc/hardwatt/meter.json"
 NODE_FILES = {
     "/usr/local/lib/hardwatt/hardwatt_meter.py": FOLDER / "hardwatt_meter.py",
+    **{
+        f"/usr/local/lib/hardwatt/hardwatt/meter/{name}": FOLDER / name
+        for name in ("meter_config.py", "node_counters.py", "pod_cgroups.py", "record_file.py", "recorder.py")
+    },
     "/etc/systemd/system/hardwatt-meter.service": FOLDER / "hardwatt-meter.service",
+    "/etc/systemd/system/var-lib-hardwatt-meter-record.mount": FOLDER / "var-lib-hardwatt-meter-record.mount",
     "/etc/systemd/system/var-lib-hardwatt-meter-sysfs.mount": FOLDER / "var-lib-hardwatt-meter-sysfs.mount",
     "/etc/systemd/system/var-lib-hardwatt-meter-textfile.mount": FOLDER / "var-lib-hardwatt-meter-textfile.mount",
 }
-"""Path on the node -> file here. The two mounts come before the service; both may be enabled by systemd."""
-DEFAULT_UNITS = ("hardwatt-git.service", "ssh.service", "sshd.service", "containerd.service", "kubelet.service")
+"""Path on the node -> file here, the daemon first; it imports the others, which lie as in their package beside it. The
+mounts come before the service; all may be enabled by systemd."""
+RECORD = f"{ROOT}/record/recording"
+"""The recorder's file; the one before it has the suffix ``.1``."""
+RECORD_BYTES = 64 << 20
+"""Bound of both files together; the mount's size leaves room beside it."""
+DEFAULT_UNITS = (
+    "hardwatt-git.service", "ssh.service", "sshd.service", "containerd.service", "crio.service", "kubelet.service",
+)  # fmt: skip
 """Units whose CPU-seconds are shown apart; those that a node has not are left out by the daemon."""
 
 
@@ -42,11 +54,14 @@ def meter_config(
         "force_model": force_model,
         "sysfs": f"{ROOT}/sysfs",
         "textfile": f"{ROOT}/textfile/hardwatt.prom",
+        "podfile": f"{ROOT}/textfile/hardwatt_pods.prom",
+        "record": RECORD,
+        "record_bytes": RECORD_BYTES,
         "state": f"{ROOT}/state.json",
     }
     if model is not None and source == "modelled":
         config["model"] = model.config(cpus)
-    problems = hardwatt_meter.check_values({**hardwatt_meter.DEFAULTS, **config})
+    problems = daemon_config.check_values({**daemon_config.DEFAULTS, **config})
     if problems:
         raise SettingsError(f"the meter cannot run so: {'; '.join(problems)}")
     return config

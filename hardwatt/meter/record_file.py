@@ -7,7 +7,7 @@ documents what its lines hold.
 import json
 import os
 import zlib
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 FORMAT = "hardwatt-record"
 VERSION = 1
@@ -57,7 +57,7 @@ class RecordFile:
             self.handle = os.open(self.path, os.O_RDWR | os.O_APPEND)
             self.size = self.cut_torn_line()
             return True
-        if os.path.exists(self.path):
+        if os.path.exists(self.path) and os.path.getsize(self.path):
             os.rename(self.path, self.path + EARLIER)
         self.begin()
         return False
@@ -89,11 +89,11 @@ class RecordFile:
     def begin(self) -> None:
         """Begin an empty file with its header."""
         self.number += 1
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         if self.handle >= 0:
             os.close(self.handle)
         self.handle, self.size = handle, 0
-        self.write(encode(self.header_line()))
+        self.write(b"")
 
     def header_line(self) -> Line:
         """Return the first line of the file."""
@@ -113,6 +113,8 @@ class RecordFile:
 
     def write(self, data: bytes) -> None:
         """Append whole lines; where the memory is full, take back what was written of them and raise OSError."""
+        if not self.size:
+            data = encode(self.header_line()) + data
         written = 0
         try:
             written = os.write(self.handle, data)
@@ -128,8 +130,3 @@ class RecordFile:
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
-
-
-def encode_all(lines: List[Line]) -> bytes:
-    """Return several lines as one text, for one write."""
-    return b"".join([encode(line) for line in lines])

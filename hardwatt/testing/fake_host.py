@@ -129,8 +129,13 @@ LAB = contract.Lab(
         files={
             "/etc/systemd/system/hardwatt-meter.service": "hardwatt/meter/hardwatt-meter.service",
             "/usr/local/lib/hardwatt/hardwatt_meter.py": "hardwatt/meter/hardwatt_meter.py",
+            "/usr/local/lib/hardwatt/hardwatt/meter/recorder.py": "hardwatt/meter/recorder.py",
         },
-        mounts=("var-lib-hardwatt-meter-sysfs.mount", "var-lib-hardwatt-meter-textfile.mount"),
+        mounts=(
+            "var-lib-hardwatt-meter-record.mount",
+            "var-lib-hardwatt-meter-sysfs.mount",
+            "var-lib-hardwatt-meter-textfile.mount",
+        ),
     ),
 )
 

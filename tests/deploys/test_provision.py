@@ -255,7 +255,7 @@ def test_node_data_names_what_the_index_holds(
     assert data["meter"]["config"]["force_model"], "a counter that the node sees is that of the whole machine"
     assert data["meter"]["config"]["cpu"] == "/sys/fs/cgroup/cpuacct"
     assert data["meter"]["config"]["model"]["name"] == "intel-sandy-bridge"
-    assert len(data["meter"]["mounts"]) == 2
+    assert len(data["meter"]["mounts"]) == 3
     assert all((ROOT / source).exists() for source in data["meter"]["files"].values())
     assert data["kubernetes_version"] == "v1.36.3+lab.1"
     assert (data["etcd_tag"], data["dns_tag"]) == ("3.6.14_lab.1", "v1.14.2_lab.1")

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -22,7 +21,7 @@ from hardwatt.dump.client import Client
 from hardwatt.dump.run import dump_run
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.outcomes import measure
-from hardwatt.meter import hardwatt_meter
+from hardwatt.testing.installed_meter import install
 
 IDLE, BURST = 0.2, 2.2
 """CPU-seconds a second of the planted counter, outside and inside its burst of five seconds: 10 CPU-seconds more."""
@@ -157,6 +156,8 @@ def commands(folder: Path, ports: tuple[int, int]) -> list[list[object]]:
         "model": {"name": "chain", "points": MODEL["points"]},
         "sysfs": str(folder / "sysfs"),
         "textfile": str(folder / "textfile/hardwatt.prom"),
+        "podfile": str(folder / "textfile/hardwatt_pods.prom"),
+        "record": str(folder / "record/recording"),
         "state": str(folder / "state.json"),
         "powercap": str(folder / "powercap"),
     }
@@ -168,7 +169,7 @@ def commands(folder: Path, ports: tuple[int, int]) -> list[list[object]]:
         f"scrape_configs: [{{job_name: meter, static_configs: [{{targets: ['127.0.0.1:{ports[0]}']}}]}}]\n"
     )
     return [
-        [sys.executable, hardwatt_meter.__file__, "--config", folder / "meter.json"],
+        [*install(folder / "node"), "--config", folder / "meter.json"],
         [
             *(EXPORTER, f"--path.sysfs={folder}/sysfs", "--collector.disable-defaults", "--collector.rapl"),
             *("--collector.time", "--collector.textfile", f"--collector.textfile.directory={folder}/textfile"),

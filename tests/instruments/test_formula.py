@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hardwatt.instruments import formula
 from hardwatt.instruments.windows import WindowError
-from hardwatt.meter import hardwatt_meter
+from hardwatt.meter import hardwatt_meter, meter_config
 
 STRAIGHT = [[0.0, 10.0], [1.0, 30.0]]
 BENT = [[0.0, 10.0], [0.1, 25.0], [0.5, 40.0], [0.8, 90.0], [1.0, 91.0]]
@@ -52,7 +52,7 @@ def test_a_steady_load_is_exact_at_every_point() -> None:
 
 
 def test_beyond_full_load_the_last_line_goes_on_as_in_the_meter() -> None:
-    assert formula.watts(np.array(BENT), np.array([1.2]))[0] == hardwatt_meter.watts_at(BENT, 1.2)
+    assert formula.watts(np.array(BENT), np.array([1.2]))[0] == meter_config.watts_at(BENT, 1.2)
 
 
 def test_a_counter_that_goes_back_is_refused() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hardwatt.meter import hardwatt_meter as daemon
+from hardwatt.meter import meter_config
 
 
 class Clock:
@@ -66,12 +67,15 @@ class Node:
             "model": {"name": "test", "points": [[0, 10], [1, 30]]},
             "sysfs": str(self.root / "sysfs"),
             "textfile": str(self.root / "textfile/hardwatt.prom"),
+            "podfile": str(self.root / "textfile/hardwatt_pods.prom"),
+            "record": str(self.root / "record/recording"),
             "state": str(self.root / "state.json"),
             "powercap": str(self.root / "powercap"),
             "proc": str(self.root / "proc"),
             "cgroups": str(self.root / "cgroups"),
+            "pod_logs": str(self.root / "pods"),
         }
-        return daemon.load_config(json.dumps({**values, **self.extra}))
+        return meter_config.load_config(json.dumps({**values, **self.extra}))
 
     def meter(self) -> daemon.Meter:
         meter = daemon.Meter(self.config(), self.clock)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardwatt.meter import hardwatt_meter as daemon
+from hardwatt.meter import meter_config, node_counters
 from tests.meter.conftest import Node
 
 
@@ -158,7 +159,7 @@ def test_zones_of_another_model_are_gone(node: Node) -> None:
 )
 def test_a_model_with_impossible_zones_is_refused(node: Node, zones: object, text: str) -> None:
     node.extra = {"model": {"name": "x", "points": [[0, 10], [1, 30]], "zones": zones}}
-    with pytest.raises(daemon.ConfigError, match=text):
+    with pytest.raises(meter_config.ConfigError, match=text):
         node.config()
 
 
@@ -192,7 +193,7 @@ def test_another_source_of_the_counter_is_not_compared_with_the_one_before(node:
     meter.write(force=True)
     before = node.energy_uj
     node.clock.pass_(600)
-    (node.root / "proc/stat").write_text(f"cpu {900 * daemon.CLOCK_TICKS} 0 0 9 9 0 0 0 0 0\n")
+    (node.root / "proc/stat").write_text(f"cpu {900 * node_counters.CLOCK_TICKS} 0 0 9 9 0 0 0 0 0\n")
     node.extra = {"cpu": "procstat"}
     node.meter().write()
     assert 0 < node.energy_uj - before < 10

@@ -19,8 +19,9 @@ from hardwatt.bundle.exposition import parse_exposition
 from hardwatt.core.errors import SettingsError, VerifyError
 from hardwatt.core.wait import wait
 from hardwatt.meter import hardwatt_meter as daemon
+from hardwatt.meter import meter_config, node_config
 from hardwatt.meter import models as meter_models
-from hardwatt.meter import node_config
+from hardwatt.testing.installed_meter import install
 
 FILE = Path(daemon.__file__)
 
@@ -30,6 +31,8 @@ def config(root: Path) -> Path:
         "model": {"name": "test", "points": [[0, 10], [1, 30]]},
         "sysfs": str(root / "sysfs"),
         "textfile": str(root / "textfile/hardwatt.prom"),
+        "podfile": str(root / "textfile/hardwatt_pods.prom"),
+        "record": str(root / "record/recording"),
         "state": str(root / "state.json"),
         "powercap": str(root / "powercap"),
     }
@@ -43,7 +46,7 @@ def test_two_real_seconds(tmp_path: Path) -> None:
     sock.bind(str(tmp_path / "notify"))
     sock.settimeout(20)
     environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
-    process = subprocess.Popen([sys.executable, str(FILE), "--config", str(path)], env=environment)
+    process = subprocess.Popen([*install(tmp_path / "node"), "--config", str(path)], env=environment)
     try:
         assert sock.recv(100) == b"READY=1"
         counter = tmp_path / "sysfs/class/powercap/synthetic-model:0/energy_uj"
@@ -76,7 +79,7 @@ def test_ten_restarts_of_the_process_lose_nothing_and_never_step_back(tmp_path: 
     seen: list[tuple[float, float]] = []
     for number in range(10):
         ticks = last(page, "ticks") if page.exists() else 0
-        process = subprocess.Popen([sys.executable, str(FILE), "--config", str(path)])
+        process = subprocess.Popen([*install(tmp_path / "node"), "--config", str(path)])
         try:
             wait(
                 lambda: last(page, "ticks") if page.exists() else 0,
@@ -104,32 +107,46 @@ def last(page: Path, what: str) -> float:
 def test_a_wrong_configuration_ends_with_its_own_status(tmp_path: Path) -> None:
     path = config(tmp_path)
     path.write_text('{"sorce": "rapl"}')
-    done = subprocess.run([sys.executable, str(FILE), "--config", str(path)], capture_output=True, text=True)
+    done = subprocess.run([*install(tmp_path / "node"), "--config", str(path)], capture_output=True, text=True)
     assert done.returncode == 78
     assert "did you mean 'source'" in done.stderr
 
 
 def test_check_writes_nothing_of_the_counters(tmp_path: Path) -> None:
     path = config(tmp_path)
-    command = [sys.executable, str(FILE), "--config", str(path), "--check"]
+    command = [*install(tmp_path / "node"), "--config", str(path), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert parse_exposition(done.stdout)["hardwatt_node_cpus"] >= 1
-    assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == ["meter.json"]
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["meter.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["meter.json", "node"]
 
 
-def test_syntax_and_imports_of_python_3_6() -> None:
-    tree = ast.parse(FILE.read_text(), feature_version=(3, 6))
+ON_NODE = {dest: source for dest, source in node_config.NODE_FILES.items() if dest.endswith(".py")}
+
+
+@pytest.mark.parametrize("file", ON_NODE.values(), ids=[file.name for file in ON_NODE.values()])
+def test_syntax_and_imports_of_python_3_6(file: Path) -> None:
+    tree = ast.parse(file.read_text(), feature_version=(3, 6))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert names <= set(sys.stdlib_module_names)
+    own = {f"hardwatt.meter.{source.stem}" for dest, source in ON_NODE.items() if "/hardwatt/meter/" in dest}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "hardwatt.meter":
+            names |= {f"hardwatt.meter.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(str(node.module))
+    assert names <= set(sys.stdlib_module_names) | own
     later = {"dataclasses", "contextvars", "graphlib", "tomllib", "zoneinfo", "importlib.metadata"}
     assert not names & later
+    # list[str] is a type since Python 3.9 only
+    subscripted = {node.value.id for node in ast.walk(tree)
+                   if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)}  # fmt: skip
+    assert not subscripted & {"list", "dict", "tuple", "set", "frozenset", "type"}
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not attributes & {"removeprefix", "removesuffix", "monotonic_ns", "time_ns", "capture_output", "fspath_"}
 
 
 def test_every_key_is_documented() -> None:
-    missing = [key for key in daemon.DEFAULTS if key not in (daemon.__doc__ or "")]
+    missing = [key for key in meter_config.DEFAULTS if key not in (daemon.__doc__ or "")]
     assert missing == []
 
 
@@ -145,11 +162,16 @@ def test_the_unit_and_its_mounts_agree_with_the_configuration() -> None:
     made = node_config.meter_config(source="modelled", model=meter_models.load_models()["generic"], cpus=2)
     folder = "/var/lib/" + service["Service"]["StateDirectory"]
     assert folder == node_config.ROOT
-    assert all(made[key].startswith(folder + "/") for key in ("sysfs", "textfile", "state"))
+    assert all(made[key].startswith(folder + "/") for key in ("sysfs", "textfile", "podfile", "state", "record"))
     assert service["Service"]["RestartPreventExitStatus"] == str(daemon.EX_CONFIG)
     assert service["Service"]["ExecStart"].endswith(next(iter(node_config.NODE_FILES)))
     mounts = service["Unit"]["Wants"].split()
-    assert [unit(name)["Mount"]["Where"] for name in mounts] == [made["sysfs"], str(Path(made["textfile"]).parent)]
+    folders = [str(Path(made["record"]).parent), made["sysfs"], str(Path(made["textfile"]).parent)]
+    assert [unit(name)["Mount"]["Where"] for name in mounts] == folders
+    assert Path(made["podfile"]).parent == Path(made["textfile"]).parent
+    # The mount is larger than what the recorder keeps, and every pod that a node holds has a file open.
+    assert f"size={(made['record_bytes'] >> 20) + 8}m" in unit(mounts[0])["Mount"]["Options"]
+    assert int(service["Service"]["LimitNOFILE"]) >= 1024
     assert {Path(path).name for path in node_config.NODE_FILES} >= set(mounts)
     assert all(source.exists() for source in node_config.NODE_FILES.values())
 
@@ -157,7 +179,7 @@ def test_the_unit_and_its_mounts_agree_with_the_configuration() -> None:
 def test_made_configurations_are_the_daemons() -> None:
     model = meter_models.load_models()["intel-cascade-lake"]
     made = node_config.meter_config(source="modelled", model=model, cpus=16, cpu="/sys/fs/cgroup/cpuacct/x", units=[])
-    loaded = daemon.load_config(json.dumps(made))
+    loaded = meter_config.load_config(json.dumps(made))
     assert loaded["model"]["points"] == [[0.0, 11.04], [1.0, 65.008]]
     with pytest.raises(SettingsError, match="model needs exactly"):
         node_config.meter_config(source="modelled", model=None, cpus=2)
@@ -207,7 +229,7 @@ def test_a_part_of_a_published_machine_has_its_part_of_the_watts() -> None:
     made = node_config.meter_config(source="modelled", model=model, cpus=48)["model"]
     assert made["points"][1] == [0.1, pytest.approx(146.63 / 2)]
     assert made["zones"]["dram"][3] == [1.0, pytest.approx(383.81 / 2)]
-    assert daemon.check_model(made) == []
+    assert meter_config.check_model(made) == []
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 
 from hardwatt.meter import hardwatt_meter as daemon
+from hardwatt.meter import meter_config, node_counters
 from tests.meter.conftest import Clock, Node
 
-TICKS = daemon.CLOCK_TICKS
+TICKS = node_counters.CLOCK_TICKS
 
 
 def test_guest_is_not_added_twice_and_steal_is_not_work() -> None:
     fields = [value * TICKS for value in (10, 2, 3, 100, 50, 1, 1, 7, 4, 1)]
     text = ("cpu  " + " ".join(map(str, fields)) + "\ncpu0 1 2 3\n").encode()
-    assert daemon.parse_stat(text) == pytest.approx(10 + 2 + 3 + 1 + 1)
-    assert daemon.stat_fields(text, TICKS)[7] == 7
+    assert node_counters.parse_stat(text) == (10 + 2 + 3 + 1 + 1) * TICKS
+    assert node_counters.parse_steal(text) == 7 * TICKS
 
 
 def test_an_old_kernel_without_guest_fields() -> None:
-    assert daemon.stat_fields(b"cpu 100 0 0 0 0 0 0\n", 100) == [1.0] + [0.0] * 9
+    assert node_counters.stat_ticks(b"cpu 100 0 0 0 0 0 0\n") == [100] + [0] * 9
 
 
 def test_procstat_writes_steal_apart(node: Node) -> None:
@@ -35,19 +36,19 @@ def test_procstat_writes_steal_apart(node: Node) -> None:
 
 def test_a_cgroup_of_version_2(tmp_path: Path) -> None:
     (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\nsystem_usec 2\n")
-    reader = daemon.open_cgroup(str(tmp_path))
+    reader = node_counters.open_cgroup(str(tmp_path))
     assert reader is not None
     assert reader() == 2.5
 
 
 def test_cpu_stat_of_a_v1_cpu_controller_is_no_counter(tmp_path: Path) -> None:
     (tmp_path / "cpu.stat").write_text("nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
-    assert daemon.open_cgroup(str(tmp_path)) is None
+    assert node_counters.open_cgroup(str(tmp_path)) is None
 
 
 def test_a_cgroup_without_a_counter_is_named(node: Node) -> None:
     node.extra = {"cpu": str(node.root / "proc")}
-    with pytest.raises(daemon.ConfigError, match=r"neither cpuacct\.usage nor usage_usec"):
+    with pytest.raises(meter_config.ConfigError, match=r"neither cpuacct\.usage nor usage_usec"):
         node.meter()
 
 
@@ -138,7 +139,7 @@ class Working(Clock):
 
 def test_refuses_to_model_beside_a_counter_that_works(node: Node) -> None:
     folder = zone(node.root)
-    with pytest.raises(daemon.ConfigError, match="real energy counter that works"):
+    with pytest.raises(meter_config.ConfigError, match="real energy counter that works"):
         daemon.refuse_real_meter(node.config(), Working(folder / "energy_uj"))
     node.extra = {"force_model": True}
     daemon.refuse_real_meter(node.config(), Working(folder / "energy_uj"))
@@ -153,7 +154,7 @@ def test_models_where_the_counter_stands_still_or_cannot_be_read(node: Node) -> 
 
 def test_rapl_without_a_counter_is_refused(node: Node) -> None:
     node.extra = {"source": "rapl"}
-    with pytest.raises(daemon.ConfigError, match="no counter in"):
+    with pytest.raises(meter_config.ConfigError, match="no counter in"):
         daemon.refuse_real_meter(node.config(), node.clock)
 
 
@@ -185,13 +186,13 @@ def test_rapl_writes_no_zone_but_the_range_of_the_real_one(node: Node) -> None:
 )
 def test_wrong_configurations_say_what_is_wrong(change: dict[str, object], message: str) -> None:
     good = {"model": {"name": "m", "points": [[0, 1], [1, 2]]}}
-    with pytest.raises(daemon.ConfigError, match=message):
-        daemon.load_config(json.dumps({**good, **change}))
+    with pytest.raises(meter_config.ConfigError, match=message):
+        meter_config.load_config(json.dumps({**good, **change}))
 
 
 def test_text_that_is_not_json() -> None:
-    with pytest.raises(daemon.ConfigError, match="not JSON"):
-        daemon.load_config("source: rapl")
+    with pytest.raises(meter_config.ConfigError, match="not JSON"):
+        meter_config.load_config("source: rapl")
 
 
 def test_the_page_is_valid_exposition_text_with_one_help_a_name(node: Node) -> None:

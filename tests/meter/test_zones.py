@@ -214,7 +214,7 @@ def test_a_host_without_python_is_named_with_a_remedy(tmp_path: Path) -> None:
     assert "install python3 on the host 192.0.2.10" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["powercap_probe.py", "hardwatt_meter.py", "record_file.py"])
+@pytest.mark.parametrize("name", ["powercap_probe.py", "hardwatt_meter.py"])
 def test_what_runs_on_old_hosts_is_python_3_6(name: str) -> None:
     ast.parse((Path(sources.__file__).parent / name).read_text(), feature_version=(3, 6))
 

@@ -89,7 +89,7 @@ def test_one_module_compares_mistyped_names() -> None:
         for path in python_files("hardwatt", "deploys", "inventory", "experiments")
         if starts(imports(path), ("difflib",))
     }
-    assert users == {"hardwatt/core/nearest.py", "hardwatt/gitops/repository.py", "hardwatt/meter/hardwatt_meter.py"}
+    assert users == {"hardwatt/core/nearest.py", "hardwatt/gitops/repository.py", "hardwatt/meter/meter_config.py"}
 
 
 def registry_hosts() -> set[str]:

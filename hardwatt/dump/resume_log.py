@@ -9,8 +9,7 @@ from typing import Any
 
 from hardwatt.core.errors import RefusedError
 from hardwatt.core.files import sha256, sync_folder, write_atomic
-
-Stretch = tuple[int, int]
+from hardwatt.dump.stretches import Stretch
 
 
 @dataclass(frozen=True)

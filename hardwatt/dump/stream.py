@@ -1,8 +1,8 @@
 """Long dumps: many stretches at once, each on disk before it is forgotten, so that memory does not grow with time.
 
-A stretch is asked for by a range selector, as long as its answer holds about ``target`` samples by what the last one
-held. Where the server says no (422, 503, time-outs) stretches are halved and fewer are asked for at once; where it
-does not answer at all, it is waited for. Stretches do not overlap: [begin, end], the next one begins at end + 1.
+A stretch is as long as its answer holds about ``target`` samples by what the last one held. Where the server says no
+(422, 503, time-outs) stretches are halved and fewer are asked for at once; where it does not answer at all, it is
+waited for.
 """
 
 import time
@@ -18,14 +18,11 @@ from hardwatt.bundle.model import Block
 from hardwatt.bundle.writer import Writer, packed
 from hardwatt.core.errors import WaitError
 from hardwatt.core.wait import wait
-from hardwatt.dump.chunks import SHORTEST_MS
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import TooMuchError, UnreachableError
-from hardwatt.dump.resume_log import ResumeLog, Stretch
+from hardwatt.dump.resume_log import ResumeLog
+from hardwatt.dump.stretches import Cursor, Stretch, ask
 
-FIRST_MS = 120_000
-LONGEST_MS = 6 * 3_600_000
-MOST_GROWTH = 8
 MOST_REFUSALS = 3
 """So often in a row may the shortest stretch of a metric be too much for the server."""
 MOST_UNANSWERED = 12
@@ -65,53 +62,6 @@ class Progress:
         return f"{share:.0%} of the time, {self.samples:,} samples, {self.samples / seconds:,.0f} a second{left}"
 
 
-@dataclass
-class _Cursor:
-    """One metric: what is left of it, and how long the next stretch is to be."""
-
-    metric: str
-    selector: str
-    left: deque[Stretch]
-    length: int = FIRST_MS
-    known: bool = False
-    flying: int = 0
-    refusals: int = 0
-    unanswered: int = 0
-    ceiling: int = LONGEST_MS
-
-    def take(self) -> Stretch | None:
-        """Return the next stretch; None for now where the first answer must tell the amount, or nothing is left."""
-        if not self.left or (self.flying and not self.known):
-            return None
-        begin, end = self.left.popleft()
-        cut = min(end, begin + self.length - 1)
-        if cut < end:
-            self.left.appendleft((cut + 1, end))
-        self.flying += 1
-        return begin, cut
-
-    def give_back(self, stretch: Stretch) -> None:
-        """Take a stretch again that was not answered."""
-        self.flying -= 1
-        self.left.appendleft(stretch)
-
-    def refused(self, stretch: Stretch) -> None:
-        """Take a stretch again that was too much, and ask for half; count refusals of the shortest."""
-        self.give_back(stretch)
-        length = stretch[1] - stretch[0] + 1
-        self.refusals += length <= SHORTEST_MS
-        self.length = self.ceiling = max(SHORTEST_MS, min(self.length, length) // 2)
-
-    def learn(self, stretch: Stretch, samples: int, target: int) -> None:
-        """Set the next length by what a stretch held."""
-        self.flying -= 1
-        self.known, self.refusals, self.unanswered = True, 0, 0
-        length = stretch[1] - stretch[0] + 1
-        wanted = length * target // samples if samples else LONGEST_MS
-        self.length = max(SHORTEST_MS, min(wanted, length * MOST_GROWTH, self.ceiling))
-        self.ceiling = min(LONGEST_MS, round(self.ceiling * 1.05))  # what was too much once is tried again, later
-
-
 def _fast(data: bytes) -> bytes:
     """Gzip in a quarter of the time: answers of a long dump are hundreds of megabytes."""
     return bytes(igzip.compress(data, 1, mtime=0))
@@ -146,13 +96,13 @@ class Stream:
         """
         self._ledger.sweep(self._run_id)
         cursors = [
-            _Cursor(metric, selector, deque(self._ledger.left(metric, start_ms, end_ms)))
+            Cursor(metric, selector, deque(self._ledger.left(metric, start_ms, end_ms)))
             for metric, selector in selectors.items()
         ]
         whole = len(cursors) * (end_ms - start_ms + 1)
-        covered = whole - sum(end - begin + 1 for cursor in cursors for begin, end in cursor.left)
+        covered = whole - sum(until - begin + 1 for cursor in cursors for begin, until in cursor.left)
         progress = Progress(whole, covered, first=covered)
-        flying: dict[Future[_Answer], tuple[_Cursor, Stretch]] = {}
+        flying: dict[Future[_Answer], tuple[Cursor, Stretch]] = {}
         with ThreadPoolExecutor(self._options.parallel) as pool:
             try:
                 while self._launch(pool, cursors, flying):
@@ -165,8 +115,8 @@ class Stream:
     def _launch(
         self,
         pool: ThreadPoolExecutor,
-        cursors: Iterable[_Cursor],
-        flying: dict[Future[_Answer], tuple[_Cursor, Stretch]],
+        cursors: Iterable[Cursor],
+        flying: dict[Future[_Answer], tuple[Cursor, Stretch]],
     ) -> bool:
         """Ask for as many stretches as may be at once; return whether any is under way."""
         for cursor in cursors:
@@ -175,12 +125,10 @@ class Stream:
         return bool(flying)
 
     def _ask(self, selector: str, stretch: Stretch) -> _Answer:
-        begin, end = stretch
-        found, body = self._client.block(f"{selector}[{end - begin + 1}ms]", end)
-        raw = packed([body], _fast) if self._options.keep_raw else b""
-        return _Answer(found.within(begin, end), raw)  # Prometheus 2 gives the sample before the left end too
+        samples, body = ask(self._client, selector, stretch)
+        return _Answer(samples, packed([body], _fast) if self._options.keep_raw else b"")
 
-    def _land(self, future: Future[_Answer], cursor: _Cursor, stretch: Stretch, progress: Progress) -> None:
+    def _land(self, future: Future[_Answer], cursor: Cursor, stretch: Stretch, progress: Progress) -> None:
         try:
             answer = future.result()
         except TooMuchError:

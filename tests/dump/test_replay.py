@@ -201,7 +201,7 @@ def test_a_prometheus_that_is_killed_and_comes_back_loses_no_sample(bundle: Bund
     answered = 0
     try:
         with Client(address, retries=0) as client:
-            ask = client.samples
+            ask = client.block
 
             def killed_once(query: str, at_ms: int) -> object:
                 nonlocal answered, process
@@ -212,11 +212,12 @@ def test_a_prometheus_that_is_killed_and_comes_back_loses_no_sample(bundle: Bund
                     process = spawn(replaying.command(programs.prometheus, folder, port), log=folder / "log")
                 return ask(query, at_ms)
 
-            client.samples = killed_once  # type: ignore[assignment, method-assign]
+            client.block = killed_once  # type: ignore[assignment, method-assign]
             wanted = DumpSpec(tuple(bundle.metrics), begin, end)
             out = dump(client, wanted, tmp_path / "d", source="modelled", options=Options(target=500, parallel=1))
     finally:
         process.stop()
+    assert answered > 6, "the server was killed in the middle of the dump"
     again = Bundle.open(out)
     for metric in bundle.metrics:
         assert rows(again, metric).equals(rows(bundle, metric)), metric

@@ -33,7 +33,8 @@ from typing import Any
 from hardwatt.bundle.recording import Recording
 from hardwatt.bundle.recording_lines import Assembly
 from hardwatt.core.errors import VerifyError
-from hardwatt.core.untrusted import Limits, Packed, show
+from hardwatt.core.untrusted import Limits, show
+from hardwatt.core.untrusted_packed import Packed
 
 HINT = "fetch the recorder's file again from the node"
 LIMITS = Limits(total=1 << 30)

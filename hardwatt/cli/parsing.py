@@ -43,8 +43,8 @@ class LabTask(Task[Any]):
 
     def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
         """Return how an argument is named on the command line."""
-        found = super().arg_opts(name, default, taken_names | {"h"})
-        return {**found, "kind": self.kinds[name]} if name in self.kinds else found
+        options = super().arg_opts(name, default, taken_names | {"h"})
+        return {**options, "kind": self.kinds[name]} if name in self.kinds else options
 
 
 class Machine(invokes.ParseMachine):

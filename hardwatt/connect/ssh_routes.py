@@ -73,7 +73,7 @@ def quoted(path: Path) -> str:
     Raises ``SettingsError`` where OpenSSH has no way to write it.
     """
     text = str(path)
-    if bad := next((shown for found, shown in _UNSPEAKABLE.items() if found in text), ""):
+    if bad := next((shown for sequence, shown in _UNSPEAKABLE.items() if sequence in text), ""):
         raise SettingsError(f"OpenSSH cannot use a path with {bad} in it: {text!r}",
                             hint="move the checkout (or the key of host.key) to a path without it")  # fmt: skip
     if _PLAIN.fullmatch(text):
@@ -99,41 +99,41 @@ def options(key: Path, known_hosts: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def proxy_command(end: Endpoint, target: str = "%h:%p") -> str:
+def proxy_command(endpoint: Endpoint, target: str = "%h:%p") -> str:
     """Return the command through which a connection to ``target`` goes; empty where none is needed.
 
     ``%h:%p`` is what ssh itself fills in. The command is for a program that starts it as it is; ``proxy_options``
     gives the form
     that ssh reads.
     """
-    if not end.jump:
+    if not endpoint.jump:
         return ""
-    hop = Hop.parse(end.jump)
-    start = ["ssh", *options(end.key, end.known_hosts), "-p", str(hop.port)]
+    hop = Hop.parse(endpoint.jump)
+    start = ["ssh", *options(endpoint.key, endpoint.known_hosts), "-p", str(hop.port)]
     return f"{shlex.join(start)} -W {target} {shlex.quote(f'{hop.user}@{hop.address}')}"
 
 
-def proxy_options(end: Endpoint) -> list[str]:
+def proxy_options(endpoint: Endpoint) -> list[str]:
     """Return ssh's options that lead through the jump host, if there is one."""
-    if not end.jump:
+    if not endpoint.jump:
         return []
-    before, target, after = proxy_command(end).rpartition("%h:%p")
+    before, target, after = proxy_command(endpoint).rpartition("%h:%p")
     return ["-o", f"ProxyCommand={before.replace('%', '%%')}{target}{after}"]
 
 
-def ssh_config(end: Endpoint) -> str:
+def ssh_config(endpoint: Endpoint) -> str:
     """Return the text of an ssh_config that knows the way to the node and nothing else (pyinfra reads it).
 
     pyinfra goes through a jump host by itself; with a ProxyCommand it never ends, because paramiko
     reads on after the command's end. Its reader has neither quotes nor escapes, so files of the checkout are named
     from there: that is where pyinfra runs. Raises ``SettingsError`` for another file whose path it would misread.
     """
-    if not end.jump:
+    if not endpoint.jump:
         return ""
-    hop = Hop.parse(end.jump)
-    key, known_hosts = _for_pyinfra(end.key, _KEY_TOKENS), _for_pyinfra(end.known_hosts, _FILE_ENDS)
+    hop = Hop.parse(endpoint.jump)
+    key, known_hosts = _for_pyinfra(endpoint.key, _KEY_TOKENS), _for_pyinfra(endpoint.known_hosts, _FILE_ENDS)
     return (
-        f"Host {end.address}\n    ProxyJump {hop}\n"
+        f"Host {endpoint.address}\n    ProxyJump {hop}\n"
         f"Host {hop.address}\n    IdentityFile {key}\n    IdentitiesOnly yes\n    IdentityAgent none\n"
         f"    UserKnownHostsFile {known_hosts}\n    StrictHostKeyChecking yes\n    ConnectTimeout 20\n"
     )
@@ -149,27 +149,27 @@ def _for_pyinfra(path: Path, misread: re.Pattern[str]) -> Path:
     return near
 
 
-def git_proxy_options(end: Endpoint, port: int) -> list[str]:
+def git_proxy_options(endpoint: Endpoint, port: int) -> list[str]:
     """Return ssh's options with which git, asked for the node's own address and ``port``, gets there from here."""
-    here = end.port_here(port)
+    here = endpoint.port_here(port)
     if here != port:
-        alias = f"[{end.node_address}]:{port}"
-        return ["-o", f"HostName={end.address}", "-o", f"Port={here}", "-o", f"HostKeyAlias={alias}"]
-    return proxy_options(end)
+        alias = f"[{endpoint.node_address}]:{port}"
+        return ["-o", f"HostName={endpoint.address}", "-o", f"Port={here}", "-o", f"HostKeyAlias={alias}"]
+    return proxy_options(endpoint)
 
 
-def direct(end: Endpoint) -> bool:
+def direct(endpoint: Endpoint) -> bool:
     """Return whether this machine reaches the node's own address."""
-    return not end.jump and not end.forwards
+    return not endpoint.jump and not endpoint.forwards
 
 
-def ssh_answers(end: Endpoint, port: int, *, timeout: float = 0) -> bool:
+def ssh_answers(endpoint: Endpoint, port: int, *, timeout: float = 0) -> bool:
     """Return whether an SSH server answers at a port of the node: a forwarded port alone always takes connections.
 
     ``timeout`` replaces the limit, which is longer behind another host.
     """
-    host = end.address if end.forwards else end.node_address
-    talk = shlex.split(proxy_command(end, f"{end.node_address}:{port}"))
+    host = endpoint.address if endpoint.forwards else endpoint.node_address
+    talk = shlex.split(proxy_command(endpoint, f"{endpoint.node_address}:{port}"))
     if talk:
         try:
             done = process.run(talk, check=False, stdin="", timeout=timeout or ANSWER_TIMEOUT)
@@ -179,7 +179,7 @@ def ssh_answers(end: Endpoint, port: int, *, timeout: float = 0) -> bool:
     limit = timeout or REMOTE.patient().connect
     with (
         contextlib.suppress(OSError),
-        socket.create_connection((host, end.port_here(port)), timeout=limit) as sock,
+        socket.create_connection((host, endpoint.port_here(port)), timeout=limit) as sock,
         sock.makefile("rb") as lines,
     ):
         return lines.read(4) == b"SSH-"

@@ -16,7 +16,8 @@ import os
 import shlex
 
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.connect.ssh import Session, Ssh
+from hardwatt.connect.ssh import Ssh
+from hardwatt.connect.ssh_session import Session
 from hardwatt.core import credentials
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.limits import BEAT, RIGHT_SILENCE

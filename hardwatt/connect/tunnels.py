@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from hardwatt.connect import unreachable
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.connect.ssh_routes import direct, options, proxy_options
@@ -17,16 +18,16 @@ START_TIMEOUT = 60.0
 
 
 @contextlib.contextmanager
-def socks(end: Endpoint, log: Path) -> Iterator[dict[str, str]]:
+def socks(endpoint: Endpoint, log: Path) -> Iterator[dict[str, str]]:
     """Give the environment in which a program reaches what the node reaches; nothing where we do so ourselves.
 
     It is a SOCKS5 proxy of ssh's own on the loopback, for as long as the context lasts.
     """
-    if direct(end):
+    if direct(endpoint):
         yield {}
         return
     port = free_port()
-    process = tunnel(end, ["-D", f"127.0.0.1:{port}"], port, log, tied=True)
+    process = tunnel(endpoint, ["-D", f"127.0.0.1:{port}"], port, log, tied=True)
     try:
         yield {"ALL_PROXY": f"socks5://127.0.0.1:{port}", "NO_PROXY": "127.0.0.1,localhost"}
     finally:
@@ -34,18 +35,19 @@ def socks(end: Endpoint, log: Path) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def reverse(end: Endpoint, ports: Sequence[int], log: Path) -> Iterator[None]:
+def reverse(endpoint: Endpoint, ports: Sequence[int], log: Path) -> Iterator[None]:
     """Bring ports of our loopback to the node's, under the same numbers, where the node does not reach us."""
-    if not end.reverse or not ports:
+    if not endpoint.reverse or not ports:
         yield
         return
     forwards = [part for port in ports for part in ("-R", f"127.0.0.1:{port}:127.0.0.1:{port}")]
     with contextlib.ExitStack() as stack:
-        ssh = functools.cache(lambda: stack.enter_context(Ssh(end)))  # after the tunnel, which may fail first
+        ssh = functools.cache(lambda: stack.enter_context(Ssh(endpoint)))  # after the tunnel, which may fail first
         process = background.start(
-            _tunnel_argv(end, forwards),
+            _tunnel_argv(endpoint, forwards),
             lambda: _listening(ssh(), ports),
-            what=f"tunnel back from {end.name}", log=log, timeout=START_TIMEOUT, delay=0.2, tied=True,
+            what=f"tunnel back from {endpoint.name}", log=log, timeout=START_TIMEOUT, delay=0.2, tied=True,
+            hint=unreachable.by_hand(endpoint),
         )  # fmt: skip
     try:
         yield
@@ -54,19 +56,20 @@ def reverse(end: Endpoint, ports: Sequence[int], log: Path) -> Iterator[None]:
 
 
 def _listening(ssh: Ssh, ports: Sequence[int]) -> bool:
-    found = ssh.run("ss -Hltn").stdout
-    return all(f"127.0.0.1:{port} " in found for port in ports)
+    sockets = ssh.run("ss -Hltn").stdout
+    return all(f"127.0.0.1:{port} " in sockets for port in ports)
 
 
-def _tunnel_argv(end: Endpoint, forwards: list[str]) -> list[str]:
+def _tunnel_argv(endpoint: Endpoint, forwards: list[str]) -> list[str]:
     return [
-        "ssh", *options(end.key, end.known_hosts), *proxy_options(end), "-N", "-o", "ExitOnForwardFailure=yes",
-        "-p", str(end.port), *forwards, f"{end.user}@{end.address}",
+        "ssh", *options(endpoint.key, endpoint.known_hosts), *proxy_options(endpoint),
+        "-N", "-o", "ExitOnForwardFailure=yes",
+        "-p", str(endpoint.port), *forwards, f"{endpoint.user}@{endpoint.address}",
     ]  # fmt: skip
 
 
 def tunnel(
-    end: Endpoint,
+    endpoint: Endpoint,
     forwards: list[str],
     port: int,
     log: Path,
@@ -81,12 +84,12 @@ def tunnel(
     Raises ``LabError`` with ssh's last words where it ends.
     """
     return background.start(
-        _tunnel_argv(end, forwards),
+        _tunnel_argv(endpoint, forwards),
         lambda: listens(port),
-        what=f"tunnel to {end.name}",
+        what=f"tunnel to {endpoint.name}",
         log=log,
         timeout=START_TIMEOUT,
         tied=tied,
         started=started,
-        hint="invoke lab.status",
+        hint=unreachable.by_hand(endpoint),
     )

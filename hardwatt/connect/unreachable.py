@@ -16,6 +16,8 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 
 AGAIN = "then invoke lab.check"
+REBOOT = "invoke lab.machine.stop && invoke lab.up"
+"""The next command where a machine on this host does not answer: it boots again."""
 _SAID = {
     "name": r"[Cc]ould not resolve hostname|Name or service not known",
     "refused": r"Connection refused",
@@ -44,9 +46,9 @@ class Place:
     """Jump host on the route to this server; empty: none."""
 
     @classmethod
-    def of(cls, end: Endpoint) -> "Place":
+    def of(cls, endpoint: Endpoint) -> "Place":
         """Return the node's own SSH server."""
-        return cls(end.user, end.address, end.port, key=end.key, through=end.jump)
+        return cls(endpoint.user, endpoint.address, endpoint.port, key=endpoint.key, through=endpoint.jump)
 
     @classmethod
     def named(cls, host: Host) -> "Place":
@@ -54,56 +56,68 @@ class Place:
         return cls(host.user, host.address, host.port)
 
     @classmethod
-    def on_the_way(cls, end: Endpoint) -> "Place":
+    def on_the_way(cls, endpoint: Endpoint) -> "Place":
         """Return the SSH server of the node's jump host."""
-        hop = ssh_routes.Hop.parse(end.jump)
-        return cls(hop.user, hop.address, hop.port, "jump", end.key)
+        hop = ssh_routes.Hop.parse(endpoint.jump)
+        return cls(hop.user, hop.address, hop.port, "jump", endpoint.key)
 
     def __str__(self) -> str:
         return str(ssh_routes.Hop(self.user, self.address, self.port))
 
 
-def explained(end: Endpoint, error: Exception, said: str = "") -> LabError:
+def explained(endpoint: Endpoint, error: Exception, said: str = "") -> LabError:
     """Return the error for a connection that failed.
 
     Args:
-        end: The node that was to be reached.
+        endpoint: The node that was to be reached.
         error: What paramiko or the socket raised.
         said: What OpenSSH printed on the route through a jump host.
     """
-    place, kind = Place.of(end), _kind(error)
-    if end.jump:
+    place, kind = Place.of(endpoint), _kind(error)
+    if endpoint.jump:
         kind = next((kind for kind, pattern in _SAID.items() if re.search(pattern, said)), kind if not said else "")
         if said and not _BEHIND.search(said):
-            place = Place.on_the_way(end)
-    found = trouble(place, kind, error, said)
-    if end.kind != "ssh":
-        return LabError(found.message, hint="invoke lab.status")
+            place = Place.on_the_way(endpoint)
+    explanation = trouble(place, kind, error, said)
+    if endpoint.kind != "ssh":
+        return LabError(explanation.message, hint=REBOOT)
     if place.setting == "jump":
-        found.message += f" (the jump host of {end.user}@{end.address}:{end.port})"
-    return found
+        explanation.message += f" (the jump host of {endpoint.user}@{endpoint.address}:{endpoint.port})"
+    return explanation
 
 
-def mute(end: Endpoint, seconds: float) -> LabError:
+def mute(endpoint: Endpoint, seconds: float) -> LabError:
     """Return the error for a node that took a connection and did not go on with it."""
-    through = f" through {end.jump}" if end.jump else ""
-    return LabError(f"no SSH to {Place.of(end)}{through}: no answer within {seconds:.0f} s", hint=by_hand(end))
+    through = f" through {endpoint.jump}" if endpoint.jump else ""
+    return LabError(
+        f"no SSH to {Place.of(endpoint)}{through}: no answer within {seconds:.0f} s", hint=by_hand(endpoint)
+    )
 
 
-def broken(end: Endpoint, error: Exception) -> LabError:
+def broken(endpoint: Endpoint, error: Exception) -> LabError:
     """Return the error for a connection that broke off while it was used."""
-    return LabError(f"SSH to {Place.of(end)} broke off: {error}", hint=f"invoke lab.check; {by_hand(end)}")
+    return LabError(f"SSH to {Place.of(endpoint)} broke off: {error}", hint=f"invoke lab.check; {by_hand(endpoint)}")
 
 
-def garbled(end: Endpoint) -> LabError:
+def garbled(endpoint: Endpoint) -> LabError:
     """Return the error for a node that answers something else than what it was asked."""
-    return LabError(f"the answer of {Place.of(end)} is not understood", hint=by_hand(end))
+    return LabError(f"the answer of {Place.of(endpoint)} is not understood", hint=by_hand(endpoint))
 
 
-def by_hand(end: Endpoint) -> str:
+def by_hand(endpoint: Endpoint) -> str:
     """Return the next command where a node is silent: OpenSSH, which shows how far it gets."""
-    jump = ["-J", end.jump] if end.jump else []
-    argv = ["ssh", "-v", "-i", str(end.key), *jump, "-p", str(end.port), f"{end.user}@{end.address}", "true"]
+    jump = ["-J", endpoint.jump] if endpoint.jump else []
+    argv = [
+        "ssh",
+        "-v",
+        "-i",
+        str(endpoint.key),
+        *jump,
+        "-p",
+        str(endpoint.port),
+        f"{endpoint.user}@{endpoint.address}",
+        "true",
+    ]
     return f"{shlex.join(argv)}; for a slow host, timeout_factor in [host] of lab.toml"
 
 
@@ -112,15 +126,17 @@ def failed(place: Place, error: Exception) -> LabError:
     return trouble(place, _kind(error), error)
 
 
-def bad_key(end: Endpoint, error: Exception) -> LabError:
+def bad_key(endpoint: Endpoint, error: Exception) -> LabError:
     """Return the error for a private key file that cannot be used."""
     # a key that is encrypted is the one thing for which cryptography raises TypeError
     encrypted = isinstance(error, TypeError)
     reason = "is encrypted, and no passphrase is asked for" if encrypted else f"cannot be used: {error}"
+    files = f"{shlex.quote(str(endpoint.key))} {shlex.quote(f'{endpoint.key}.pub')}"
     remedy = f'set key = "" in [host] of lab.toml, which uses the lab\'s own key; {AGAIN}'
+    anew = f"rm -f {files} && invoke lab.down && invoke lab.up"
     return LabError(
-        f"no SSH to {Place.of(end)}: the key {end.key} {reason}",
-        hint=remedy if end.kind == "ssh" else "invoke lab.status",
+        f"no SSH to {Place.of(endpoint)}: the key {endpoint.key} {reason}",
+        hint=remedy if endpoint.kind == "ssh" else anew,
     )
 
 

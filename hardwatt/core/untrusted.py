@@ -4,13 +4,12 @@ An archive is a list of names and bytes, and nothing more. Regular files and fol
 links, devices and everything else are refused, so no name can lead out of the target folder. Modes,
 owners and times of an archive are ignored. Sizes are checked before the bytes are read.
 
-``untrusted_tar`` reads tar headers one block at a time, without ``tarfile``: neither the extraction nor the
-parser of extended headers sees foreign bytes, so no patch release of Python is required. Downloads with a
-pinned checksum are opened elsewhere.
+``untrusted_packed`` reads a file that may be gzipped. ``untrusted_tar`` reads tar headers one block at a time,
+without ``tarfile``: neither the extraction nor the parser of extended headers sees foreign bytes, so no patch
+release of Python is required. Downloads with a pinned checksum are opened elsewhere.
 """
 
 import dataclasses
-import gzip
 import hashlib
 import io
 import json
@@ -19,20 +18,25 @@ import re
 import shutil
 import stat
 import unicodedata
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.core.files import WINDOWS
 
 AGAIN = "do not use this file unless its maker explains it; get it again from its maker"
-_PIECE = 1 << 20
+PIECE = 1 << 20
 _NAME_BYTES, _PART_BYTES = 1024, 255
 _SHOWN = 200
 _DRIVE = re.compile(r"[A-Za-z]:")
-_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
+
+
+class Readable(Protocol):
+    """Bytes that are read in pieces."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes; none at the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +71,7 @@ def parts(name: object, *, what: str = "the archive") -> tuple[str, ...]:
     """
     if not isinstance(name, str) or not name:
         raise VerifyError(f"{what} holds {show(name)}, which is not a file name", hint=AGAIN)
-    found = tuple(name.removeprefix("./").split("/"))
+    path = tuple(name.removeprefix("./").split("/"))
     why = ""
     if not _is_text(name):
         why = "is not UTF-8"
@@ -77,13 +81,13 @@ def parts(name: object, *, what: str = "the archive") -> tuple[str, ...]:
         why = "is absolute"
     elif "\\" in name or _DRIVE.match(name):
         why = "holds a separator or a drive of Windows"
-    elif any(part in ("", ".", "..") for part in found):
+    elif any(part in ("", ".", "..") for part in path):
         why = "does not stay below its folder"
-    elif len(name.encode()) > _NAME_BYTES or any(len(part.encode()) > _PART_BYTES for part in found):
+    elif len(name.encode()) > _NAME_BYTES or any(len(part.encode()) > _PART_BYTES for part in path):
         why = "is too long"
     if why:
         raise VerifyError(f"{what} holds the name {show(name)}, which {why}", hint=AGAIN)
-    return found
+    return path
 
 
 def _is_text(name: str) -> bool:
@@ -107,13 +111,13 @@ class Names:
         self._count += 1
         if self._count > self._limits.members:
             raise VerifyError(f"{self._what} holds more than {self._limits.members} members", hint=AGAIN)
-        found = parts(name, what=self._what)
-        for depth in range(1, len(found) + 1):
-            path, is_folder = "/".join(found[:depth]), folder or depth < len(found)
+        checked = parts(name, what=self._what)
+        for depth in range(1, len(checked) + 1):
+            path, is_folder = "/".join(checked[:depth]), folder or depth < len(checked)
             known = self._seen.setdefault(_folded(path), (path, is_folder, self._count))
             if known[:2] != (path, is_folder) or (not is_folder and known[2] != self._count):
                 raise VerifyError(f"{self._what} holds {show(path)} twice or beside {show(known[0])}", hint=AGAIN)
-        return found
+        return checked
 
 
 def _folded(path: str) -> str:
@@ -125,7 +129,8 @@ def files_in(folder: Path, limits: Limits = LIMITS) -> list[str]:
 
     Raises ``VerifyError`` for links, devices and names that are refused.
     """
-    what, found = f"the folder {show(str(folder))}", []
+    what = f"the folder {show(str(folder))}"
+    files: list[str] = []
     names, waiting = Names(what, limits), [""]
     while waiting:
         base = waiting.pop()
@@ -140,38 +145,39 @@ def files_in(folder: Path, limits: Limits = LIMITS) -> list[str]:
                 if is_folder:
                     waiting.append(f"{relative}/")
                 else:
-                    found.append(relative)
-    return sorted(found)
+                    files.append(relative)
+    return sorted(files)
 
 
 def inside(folder: Path, name: object, *, what: str = "the archive") -> Path:
     """Return the regular file ``name`` below ``folder``, never through a link. Raises ``VerifyError``."""
     path = folder
-    found = parts(name, what=what)
-    for depth, part in enumerate(found, start=1):
+    checked = parts(name, what=what)
+    for depth, part in enumerate(checked, start=1):
         path = path / part
         try:
             mode = path.lstat().st_mode
         except OSError:
-            raise VerifyError(f"{what} lacks {'/'.join(found)}", hint="get it again from its maker") from None
-        if not (stat.S_ISREG(mode) if depth == len(found) else stat.S_ISDIR(mode)):
+            raise VerifyError(f"{what} lacks {'/'.join(checked)}", hint="get it again from its maker") from None
+        if not (stat.S_ISREG(mode) if depth == len(checked) else stat.S_ISDIR(mode)):
             raise VerifyError(f"{what} holds {show(name)}, which is a link or not a regular file", hint=AGAIN)
     return path
 
 
 def take(source: Path, target: Path, *, mode: int = 0o644) -> tuple[str, int]:
     """Copy a foreign file to the new file ``target``; return the SHA-256 (hexadecimal) and size of what was copied."""
-    with _opened(source) as content:
-        return _write(content, target, os.fstat(content.fileno()).st_size, mode=mode)
+    with open_regular(source) as content:
+        return write_new(content, target, os.fstat(content.fileno()).st_size, mode=mode)
 
 
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a foreign file, never read through a link."""
-    with _opened(path) as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _opened(path: Path) -> io.BufferedReader:
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a foreign file for reading, never through a link. Raises ``VerifyError`` unless it is a regular file."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         file = os.fdopen(os.open(path, flags), "rb")
@@ -183,7 +189,7 @@ def _opened(path: Path) -> io.BufferedReader:
     return file
 
 
-def _write(content: "io.BufferedReader | Packed", target: Path, size: int, *, mode: int = 0o644) -> tuple[str, int]:
+def write_new(content: Readable, target: Path, size: int, *, mode: int = 0o644) -> tuple[str, int]:
     """Write ``size`` bytes to a file that is new and ours, and make them durable."""
     if size > shutil.disk_usage(target.parent).free:
         raise LabError(f"the disk of {target.parent} is full: {size} bytes are needed",
@@ -192,7 +198,7 @@ def _write(content: "io.BufferedReader | Packed", target: Path, size: int, *, mo
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     with os.fdopen(handle, "wb") as file:
         while left:
-            piece = content.read(min(left, _PIECE))
+            piece = content.read(min(left, PIECE))
             if not piece:
                 raise VerifyError(f"{show(target.name)} is cut off, {left} bytes are missing",
                                   hint="get it again from its maker")  # fmt: skip
@@ -209,7 +215,7 @@ def _write(content: "io.BufferedReader | Packed", target: Path, size: int, *, mo
 def read_json(path: Path, *, what: str = "", limits: Limits = LIMITS) -> Any:
     """Return the value of a foreign JSON file. Raises ``VerifyError``; a key twice in one object is refused."""
     what = what or show(path.name)
-    with _opened(path) as file:
+    with open_regular(path) as file:
         data = file.read(limits.json + 1)
     if len(data) > limits.json:
         raise VerifyError(f"{what} is larger than {limits.json} bytes", hint=AGAIN)
@@ -221,10 +227,10 @@ def read_json(path: Path, *, what: str = "", limits: Limits = LIMITS) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueError("a key is there twice")
-    return found
+    return unique
 
 
 def mapping(value: object, what: str) -> Mapping[str, Any]:
@@ -239,67 +245,3 @@ def listing(value: object, what: str) -> list[Any]:
     if not isinstance(value, list):
         raise VerifyError(f"{what} is {show(value)}, not a list", hint=AGAIN)
     return value
-
-
-class Packed:
-    """A file that is read as it is or through gzip, with limits on bytes and ratio."""
-
-    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
-        """Open ``path``. Raises ``VerifyError`` for a compression that is not accepted."""
-        self._what, self._limits = show(path.name), limits
-        self._raw = _opened(path)
-        start = self._raw.read(6)
-        self._raw.seek(0)
-        kind = next((name for magic, name in _PACKED.items() if start.startswith(magic)), "")
-        if kind not in ("", "gzip"):
-            self._raw.close()
-            raise VerifyError(
-                f"{self._what} is packed with {kind}", hint="unpack it first: tar and tar.gz are accepted"
-            )
-        self.gzipped = kind == "gzip"
-        self._file = gzip.GzipFile(fileobj=self._raw) if self.gzipped else self._raw
-        self._size = os.fstat(self._raw.fileno()).st_size
-        self.count = 0
-        """Bytes that were read, unpacked."""
-
-    def __enter__(self) -> "Packed":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._raw.close()
-
-    def require(self, size: int) -> None:
-        """Raise ``VerifyError`` if ``size`` further bytes would be too many; nothing is read."""
-        limit = self._limits.total
-        if self.gzipped:
-            limit = min(limit, max(self._limits.grace, self._size * self._limits.ratio))
-        if self.count + size > limit:
-            raise VerifyError(f"{self._what} unpacks to more than {limit} bytes", hint=AGAIN)
-
-    def read(self, size: int) -> bytes:
-        """Return at most ``size`` bytes. Raises ``VerifyError``."""
-        try:
-            piece = self._file.read(min(size, _PIECE))
-        except (OSError, EOFError, zlib.error) as error:
-            raise VerifyError(
-                f"{self._what} is damaged: {show(str(error))}", hint="get it again from its maker"
-            ) from None
-        self.count += len(piece)
-        self.require(0)
-        return piece
-
-    def exactly(self, size: int) -> bytes:
-        """Return ``size`` bytes (a few blocks). Raises ``VerifyError`` at an early end."""
-        found = b""
-        while len(found) < size and (piece := self.read(size - len(found))):
-            found += piece
-        if len(found) < size:
-            raise VerifyError(f"{self._what} is not a whole tar archive: it is cut off after {self.count} bytes",
-                              hint="get it again from its maker")  # fmt: skip
-        return found
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield all bytes."""
-        while piece := self.read(_PIECE):
-            yield piece

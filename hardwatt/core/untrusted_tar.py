@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hardwatt.core.errors import VerifyError
-from hardwatt.core.untrusted import AGAIN, LIMITS, Limits, Names, Packed, _write, show
+from hardwatt.core.untrusted import AGAIN, LIMITS, Limits, Names, show, write_new
+from hardwatt.core.untrusted_packed import Packed
 
 _BLOCK = 512
 _HEADER_BYTES = 64 << 10
@@ -46,7 +47,8 @@ def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS) -> list[str]
     Raises ``VerifyError`` naming the member that is refused; what was unpacked before it stays in
     ``folder``, which the caller discards.
     """
-    what, found = show(archive.name), []
+    what = show(archive.name)
+    files: list[str] = []
     names = Names(what, limits)
     folder.mkdir(parents=True)
     with Packed(archive, limits) as packed:
@@ -60,10 +62,10 @@ def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS) -> list[str]
                 continue
             packed.require(member.size)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _write(packed, target, member.size)
+            write_new(packed, target, member.size)
             packed.exactly(-member.size % _BLOCK)
-            found.append(str(target.relative_to(folder)))
-    return found
+            files.append(str(target.relative_to(folder)))
+    return files
 
 
 def members(packed: Packed, what: str) -> Iterator[Member]:
@@ -108,13 +110,13 @@ def _pax(extended: _Extended, data: bytes, what: str, *, everywhere: bool) -> No
     """Read the records ``LENGTH KEY=VALUE`` of a pax header."""
     wrong = VerifyError(f"{what} holds a damaged extended header", hint=AGAIN)
     while data:
-        found = _RECORD.match(data)
-        if not found:
+        prefix = _RECORD.match(data)
+        if not prefix:
             raise wrong
-        length = int(found[1])
-        if not found.end() < length <= len(data) or data[length - 1] != ord("\n"):
+        length = int(prefix[1])
+        if not prefix.end() < length <= len(data) or data[length - 1] != ord("\n"):
             raise wrong
-        key, value = found[2].decode("utf-8", "replace"), data[found.end() : length - 1]
+        key, value = prefix[2].decode("utf-8", "replace"), data[prefix.end() : length - 1]
         data = data[length:]
         if key.startswith("GNU.sparse") or key in ("linkpath", "hdrcharset"):
             raise VerifyError(f"{what} holds an extended header {show(key)}", hint=AGAIN)

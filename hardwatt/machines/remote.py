@@ -17,7 +17,8 @@ from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Host
 from hardwatt.connect import ssh_routes, unreachable
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.connect.ssh import Route, Ssh, fingerprint
+from hardwatt.connect.host_keys import fingerprint
+from hardwatt.connect.ssh import Route, Ssh
 from hardwatt.connect.ssh_routes import Hop, known_name
 from hardwatt.connect.unreachable import Place
 from hardwatt.core import questions

@@ -19,7 +19,8 @@ from hardwatt.config.lab import Lab
 from hardwatt.core import files
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
 from hardwatt.core.progress import step
-from hardwatt.core.untrusted import Packed, files_in
+from hardwatt.core.untrusted import files_in
+from hardwatt.core.untrusted_packed import Packed
 from hardwatt.core.untrusted_tar import members
 from hardwatt.machines import rootfs
 from hardwatt.mirror import distro, oci

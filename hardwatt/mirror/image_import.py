@@ -17,7 +17,8 @@ from typing import Any
 from hardwatt.config.versions import UNRESOLVED, Lock
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
 from hardwatt.core.progress import say
-from hardwatt.core.untrusted import AGAIN, Packed, inside, listing, mapping, read_json, show, take
+from hardwatt.core.untrusted import AGAIN, inside, listing, mapping, read_json, show, take
+from hardwatt.core.untrusted_packed import Packed
 from hardwatt.mirror import commit, names, oci
 from hardwatt.mirror.index import Artefact, Index
 

@@ -11,7 +11,8 @@ import paramiko
 import pytest
 
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.connect.ssh import Ssh, fingerprint
+from hardwatt.connect.host_keys import fingerprint
+from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import CommandError, LabError, RefusedError
 
 

@@ -23,7 +23,7 @@ from hardwatt.cli.execution import execute
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Host, Settings
 from hardwatt.connect import sudo
-from hardwatt.connect.ssh import fingerprint
+from hardwatt.connect.host_keys import fingerprint
 from hardwatt.core import credentials
 from hardwatt.core.files import write_json
 from hardwatt.core.problem import Problem

@@ -17,7 +17,7 @@ import pytest
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings, parse
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.connect.ssh import fingerprint, require_known
+from hardwatt.connect.host_keys import fingerprint, require_known
 from hardwatt.core import process
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_json

@@ -82,6 +82,26 @@ for base in {BASE_PACKAGES!r}:
     assert {name.split(".")[1] for name in done.stdout.split()} == set(BASE_PACKAGES)
 
 
+NAMED = ("cli", "cluster", "config", "connect", "core", "delivery", "machines", "mirror")
+"""Packages whose variables say what they hold; only the end of a span is called so."""
+SPANS = {"hardwatt/cli/bundles.py: end"}
+
+
+def overworked(path: Path) -> set[str]:
+    """Return the variables and arguments of a file whose names do not say what they hold."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return (names | {node.arg for node in nodes if isinstance(node, ast.arg)}) & {"found", "one", "end"}
+
+
+def test_variables_say_what_they_hold(tmp_path: Path) -> None:
+    files = python_files(*(f"hardwatt/{package}" for package in NAMED))
+    assert {f"{path.relative_to(ROOT)}: {name}" for path in files for name in overworked(path)} == SPANS
+    planted = tmp_path / "planted.py"
+    planted.write_text("def f(end):\n    found = [one for one in end]\n    print(end='')\n")
+    assert overworked(planted) == {"found", "one", "end"}
+
+
 def test_one_module_compares_mistyped_names() -> None:
     """The meter's daemon runs on the node alone; the repository prints a difference of two files."""
     users = {

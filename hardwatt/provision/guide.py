@@ -57,12 +57,12 @@ def by_hand(
     explained: Sequence[dict[str, Any]],
 ) -> list[tuple[dict[str, Any], list[tuple[str, list[dict[str, str]]]]]]:
     """Return the steps that a person does, each with the titles and commands of its operations."""
-    found = []
+    manual = []
     for step in explained:
-        operations = [(one["name"].partition(" | ")[2], _by_hand(one)) for one in step["operations"]]
+        operations = [(operation["name"].partition(" | ")[2], _by_hand(operation)) for operation in step["operations"]]
         if step["step"] != "host_record" and (shown := [(title, lines) for title, lines in operations if lines]):
-            found.append((step, shown))
-    return found
+            manual.append((step, shown))
+    return manual
 
 
 def _by_hand(operation: dict[str, Any]) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What the deploys are told about a node: ``.lab/NAME/node.json``, read by ``inventory/lab.py``."""
+"""Data of a node for the deploys: ``.lab/NAME/node.json``, read by ``inventory/lab.py``."""
 
 import dataclasses
 import ipaddress
@@ -14,28 +14,12 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.core.files import read_json, write_atomic, write_json
 from hardwatt.meter import models, node_config
-from hardwatt.mirror import apt, rpm_versions
-from hardwatt.mirror.index import Image, Index
+from hardwatt.mirror.index import Index
 from hardwatt.mirror.served import Served
-from hardwatt.provision import git_keys
+from hardwatt.provision import git_keys, node_packages
 
-KUBERNETES = ("kubeadm", "kubectl", "kubelet")
-DISTRIBUTION = (
-    "conntrack", "containernetworking-plugins", "ethtool", "iproute2", "iptables", "kmod", "mount", "python3", "runc",
-    "socat",
-)  # fmt: skip
-"""What the packages of Kubernetes and containerd call and no longer ask for (Debian's names)."""
-EL_DISTRIBUTION = (
-    "conntrack-tools", "container-selinux", "containernetworking-plugins", "ethtool", "iproute", "iproute-tc",
-    "iptables", "kmod", "python3", "runc", "socat", "tar", "util-linux",
-)  # fmt: skip
-"""The same by the names of RHEL and its relatives."""
 EL = {"rhel", "centos"}
 """What the family of RHEL calls itself or says that it is like (os-release)."""
-OWN_REGISTRY = "hardwatt.dev"
-"""The name under which images stand that this repository makes; nothing answers there."""
-SERVERS = {"docker.io": "registry-1.docker.io"}
-"""Registries whose server has another name than their images."""
 _PROCESSOR = """(. /etc/os-release; echo "$ID" "${ID_LIKE-}")
 nproc
 for name in sys_vendor product_name; do cat "/sys/class/dmi/id/$name" 2>/dev/null || echo; done
@@ -47,7 +31,7 @@ REWRITE = "invoke lab.check writes it anew"
 
 @dataclasses.dataclass(frozen=True)
 class Processor:
-    """What is asked of a node before its data is written: for the power models, and how it takes packages."""
+    """Processor and distribution of a node, queried before its data is written: for power models and packages."""
 
     cpus: int
     info: str
@@ -132,20 +116,21 @@ def node_data(
 
 def lab_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None, processor: Processor) -> contract.Lab:
     """Return what the steps decide by; nothing in it is a secret."""
-    host, content = lab.settings.host, _content(lab, endpoint, index, rpms=processor.takes_rpms)
-    sources = _sources(lab, index, served, rpms=processor.takes_rpms)
+    host, preset = lab.settings.host, _preset(lab, endpoint)
+    content = node_packages.content(preset, index, rpms=processor.takes_rpms)
+    sources = node_packages.sources(lab, index, served, rpms=processor.takes_rpms)
     sans = {endpoint.node_address, endpoint.address, endpoint.name, "127.0.0.1", "localhost"}
     return contract.Lab(
         name=lab.name,
         machine=endpoint.kind,
-        preset=_preset(lab, endpoint),
+        preset=preset,
         node=contract.Node(endpoint.name, endpoint.node_address),
         networks=networks(lab.settings.kubernetes.pod_cidr, lab.settings.kubernetes.service_cidr),
         cert_sans=tuple(sorted(sans)),
         cgroup_root=endpoint.data.get("cgroup_root", "").rstrip("/"),
         boot=contract.Boot(nokmem=host.disable_kmem_accounting, headers=host.kernel_headers),
         stack=stack(),
-        distribution_packages=_distribution(index, processor),
+        distribution_packages=node_packages.distribution(index, rpms=processor.takes_rpms),
         meter=_meter(lab, endpoint, processor),
         scrape_interval=endpoint.scrape_interval,
         packages=content.packages,
@@ -190,129 +175,9 @@ def _preset(lab: Lab, endpoint: Endpoint) -> str:
     return "embedded" if endpoint.kind == "embedded" else "supported"
 
 
-def from_upstream(index: Index) -> bool:
-    """Return whether the node takes its packages from upstream's own repositories."""
-    return any(artefact.source == "upstream" and artefact.kind == "package" for artefact in index.artefacts)
-
-
-def _distribution(index: Index, processor: Processor) -> tuple[str, ...]:
-    """Return the distribution's packages; upstream's containerd and kubelet bring runc and plugins themselves."""
-    names = EL_DISTRIBUTION if processor.takes_rpms else DISTRIBUTION
-    brought = {"containernetworking-plugins", "runc"} if from_upstream(index) else set()
-    return tuple(name for name in names if name not in brought)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Content:
-    """The fields of ``contract.Lab`` that say what is installed."""
-
-    packages: contract.Packages
-    images: contract.Images
-    kubernetes_version: str
-    pause: str = ""
-    etcd_tag: str = ""
-    dns_tag: str = ""
-
-
-def _content(lab: Lab, endpoint: Endpoint, index: Index, *, rpms: bool) -> _Content:
-    """Return packages and images; versions come from the index alone, those of preset legacy from the lock."""
-    debs = index.debs
-    if _preset(lab, endpoint) == "legacy":
-        return _legacy(index)
-    pause = index.image("pause")
-    of_node = rpm_versions.evr if rpms and not from_upstream(index) else str
-    return _Content(
-        packages=contract.Packages(
-            containerd={name: of_node(debs[name]) for name in debs if name.startswith("containerd")},
-            kubernetes={name: of_node(index.get("package", name).version) for name in KUBERNETES},
-        ),
-        images=contract.Images(_images(index, node=True), _images(index, node=False)),
-        kubernetes_version=_version(index.image("kube-apiserver")),
-        pause=f"{pause.name}:{pause.tag}",
-        etcd_tag=index.image("etcd").tag,
-        dns_tag=index.image("coredns").tag,
-    )
-
-
-def _legacy(index: Index) -> _Content:
-    """Return what preset legacy installs: upstream's packages, and the images that its kubeadm names itself.
-
-    Raises ``LabError`` where the lab has a mirror of its own: that holds the supported version alone.
-    """
-    if not from_upstream(index):
-        raise LabError(
-            'preset = "legacy" is installed from upstream\'s repositories alone',
-            hint='set mode = "upstream" in [mirror] of lab.toml, or preset = "supported"',
-        )
-    legacy = versions.lock().legacy
-    return _Content(
-        packages=contract.Packages(
-            containerd={name: index.debs[name] for name in index.debs if name.startswith("containerd")},
-            kubernetes={name: f"{legacy[name].version}-*" for name in KUBERNETES},
-        ),
-        images=contract.Images((), _images(index, node=False)),
-        kubernetes_version=f"v{legacy['kubeadm'].version}",
-    )
-
-
-def _images(index: Index, *, node: bool) -> tuple[contract.Image, ...]:
-    """Return the images that ``kubeadm init`` needs, or all the others."""
-    group = {artefact.name for artefact in index.artefacts if artefact.kind == "image" and artefact.group == "node"}
-    found = [image for image in index.images if (image.name in group) == node]
-    return tuple(contract.Image(image.name, image.tag, image.digest) for image in found)
-
-
-def _version(image: Image) -> str:
-    """Return the version that kubeadm turns into this image tag: it writes ``+`` as ``_``."""
-    return image.tag.replace("_", "+", 1)
-
-
 def takes_rpms(lab: Lab) -> bool:
     """Return whether the node takes its packages from the mirror as rpms."""
     return isinstance(read_node_data(lab).lab.repository, contract.RpmRepository)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sources:
-    """The fields of ``contract.Lab`` that say where packages and images come from."""
-
-    repository: contract.AptRepository | contract.RpmRepository | None = None
-    upstream: contract.Upstream | None = None
-    registries: dict[str, contract.Registry] = dataclasses.field(default_factory=dict)
-
-
-def _sources(lab: Lab, index: Index, served: Served | None, *, rpms: bool) -> _Sources:
-    """Return where packages and images come from: the lab's mirror, or upstream (then only our own images are its)."""
-    theirs = {one.name for one in index.artefacts if one.kind == "image" and one.source == "upstream"}
-    hosts = sorted({image.name.partition("/")[0] for image in index.images if image.name not in theirs})
-    registries = {host: contract.Registry(served.mirror_of(host), _server(host, served)) for host in hosts
-                  if served is not None}  # fmt: skip
-    if from_upstream(index):
-        minor = ".".join(_kubernetes_minor(lab, index))
-        return _Sources(upstream=contract.Upstream(minor, lab.settings.mirror.upstream), registries=registries)
-    return _Sources(repository=None if served is None else _repository(served, rpms=rpms), registries=registries)
-
-
-def _repository(served: Served, *, rpms: bool) -> contract.AptRepository | contract.RpmRepository:
-    """Return the lab's mirror as the node's package manager takes it."""
-    key = served.key_path.read_text()
-    if rpms:
-        return contract.RpmRepository(f"{served.apt_url}/{rpm_versions.FOLDER}", key, apt.fingerprint(served.key_path))
-    return contract.AptRepository(served.apt_url, suite="stable", components="main", key=key)
-
-
-def _kubernetes_minor(lab: Lab, index: Index) -> list[str]:
-    """Return major and minor of the Kubernetes whose repository the node uses."""
-    legacy = lab.settings.preset == "legacy"
-    version = versions.lock().legacy["kubeadm"].version if legacy else index.get("package", "kubeadm").version
-    return version.split(".")[:2]
-
-
-def _server(host: str, served: Served) -> str:
-    """Return where containerd asks for images that the mirror has not; our own are nowhere else."""
-    if host == OWN_REGISTRY:
-        return served.mirror_of(host)
-    return f"https://{SERVERS.get(host, host)}"
 
 
 def _meter(lab: Lab, endpoint: Endpoint, processor: Processor) -> contract.Meter:

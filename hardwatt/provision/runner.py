@@ -59,7 +59,7 @@ _ENDED = re.compile(r"^--> pyinfra error in \S+ line \d+: ", re.MULTILINE)
 
 @dataclasses.dataclass(frozen=True)
 class DeployResult:
-    """What a deploy did: the operations that ran a command, and how many there were in all."""
+    """Result of a deploy: the operations that ran a command, and how many there were in all."""
 
     changed: list[str]
     operations: int
@@ -69,7 +69,7 @@ class DeployResult:
 
 @dataclasses.dataclass(frozen=True)
 class PlannedChanges:
-    """What a deploy would do, one line an operation."""
+    """Changes that a deploy would make, one line an operation."""
 
     lines: list[str]
     operations: int
@@ -77,8 +77,8 @@ class PlannedChanges:
 
 def steps(root: Path) -> tuple[str, ...]:
     """Return the names of the node's steps, in order: the list in ``deploys/node.py``."""
-    found: tuple[str, ...] = runpy.run_path(str(root / DEPLOY), run_name="deploys.node")["STEPS"]
-    return found
+    names: tuple[str, ...] = runpy.run_path(str(root / DEPLOY), run_name="deploys.node")["STEPS"]
+    return names
 
 
 def select(root: Path, names: Sequence[str]) -> list[str]:
@@ -128,8 +128,8 @@ def explain(lab: Lab) -> list[dict[str, Any]]:
     text = log.read_text(errors="replace")
     if result.returncode != 0:
         raise failure(lab.name, "deploys.explain", text, log)
-    found: list[dict[str, Any]] = payload(text, log, "explained")["explained"]
-    return found
+    explained: list[dict[str, Any]] = payload(text, log, "explained")["explained"]
+    return explained
 
 
 def reset(lab: Lab, *, keep_packages: bool = False, dry: bool = False) -> list[str]:
@@ -138,8 +138,8 @@ def reset(lab: Lab, *, keep_packages: bool = False, dry: bool = False) -> list[s
     Raises ``LabError``.
     """
     options = ["--data", "keep_packages=yes"] if keep_packages else []
-    found = _pyinfra(lab, RESET, "--dry" if dry else "-y", *options)
-    rows = found["plan"] if dry else found["results"]["operations"]
+    answer = _pyinfra(lab, RESET, "--dry" if dry else "-y", *options)
+    rows = answer["plan"] if dry else answer["results"]["operations"]
     return [str(row["name"]).removeprefix("Give back | ") for row in rows]
 
 
@@ -225,10 +225,10 @@ def _following(log: Path, tell: Callable[[str], None] | None) -> Iterator[None]:
         told = 0
         while True:
             last = ended.wait(0.5)
-            found = parts(log.read_text(errors="replace")) if log.exists() else []
-            for title in found[told:]:
+            titles = parts(log.read_text(errors="replace")) if log.exists() else []
+            for title in titles[told:]:
                 tell(f"{time.monotonic() - started:3.0f} s  {title}")
-            told = len(found)
+            told = len(titles)
             if last:
                 return
 
@@ -254,17 +254,17 @@ def payload(text: str, log: Path, key: str = "plan") -> dict[str, Any]:
     """
     for line in reversed(text.splitlines()):
         if line.startswith(f'{{"{key}":'):
-            found: dict[str, Any] = json.loads(line)
-            return found
+            answer: dict[str, Any] = json.loads(line)
+            return answer
     raise LabError("pyinfra ended without saying what it did", hint=f"see {log}")
 
 
 def failure(lab: str, target: str, text: str, log: Path) -> LabError:
     """Return the error of a failed run: which operation, what it said, where to read on."""
     plain = _COLOUR.sub("", text)
-    _, found, operation = plain.rpartition("--> Starting operation: ")
-    title, _, said = operation.partition("\n") if found else ("", "", plain)
-    where = f"the operation {title.strip()!r}" if found else f"the preparation of {target}"
+    _, mark, operation = plain.rpartition("--> Starting operation: ")
+    title, _, said = operation.partition("\n") if mark else ("", "", plain)
+    where = f"the operation {title.strip()!r}" if mark else f"the preparation of {target}"
     # what pyinfra says when it leaves is the same every time, but for the error that a deploy itself ended with
     before, _, left = said.partition("--> Disconnecting")
     if reason := _ENDED.search(left):

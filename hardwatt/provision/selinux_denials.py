@@ -1,4 +1,4 @@
-"""What SELinux has denied on the node since the lab began, for ``lab.status``."""
+"""Denials of SELinux on the node since the lab began, for ``lab.status``."""
 
 import re
 
@@ -42,14 +42,14 @@ def summary(text: str) -> str:
         return ""
     since = re.search(r"^since (\d+)$", text, re.MULTILINE)
     begun = int(since.group(1)) if since else 0
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for line in text.splitlines():
         stamp = re.search(r"audit\((\d+)[.:]", line)
         if "avc:" in line and (stamp is None or int(stamp.group(1)) >= begun):
             kind = _kind(line)
-            found[kind] = found.get(kind, 0) + 1
-    head = f"{mode.group(1).lower()}, {sum(found.values())} denials since the lab began"
-    return "\n".join([head, *(f"  {count} x {kind}" for kind, count in sorted(found.items()))])
+            counts[kind] = counts.get(kind, 0) + 1
+    head = f"{mode.group(1).lower()}, {sum(counts.values())} denials since the lab began"
+    return "\n".join([head, *(f"  {count} x {kind}" for kind, count in sorted(counts.items()))])
 
 
 def _kind(line: str) -> str:
@@ -57,5 +57,5 @@ def _kind(line: str) -> str:
     rights = re.search(r"\{ ([^}]*) \}", line)
     source, target = (re.search(rf"{name}=[^:\s]+:[^:\s]+:([^:\s]+)", line) for name in ("scontext", "tcontext"))
     program, kind = re.search(r'comm="([^"]*)"', line), re.search(r"tclass=(\S+)", line)
-    parts = [found.group(1) if found else "?" for found in (source, rights, target, kind, program)]
+    parts = [match.group(1) if match else "?" for match in (source, rights, target, kind, program)]
     return f"{parts[0]} wants {parts[1]} of {parts[2]} ({parts[3]}), by {parts[4]}"

@@ -32,7 +32,7 @@ POWERCAP = {**METER, "index": "0", "path": "/host/sys/class/powercap/synthetic-m
 
 @dataclass(frozen=True)
 class Spec:
-    """What the bundle is to hold. ``effect`` is what a push window costs more than a pull one, in CPU-seconds."""
+    """Contents of the bundle. ``effect`` is what a push window costs more than a pull one, in CPU-seconds."""
 
     pairs: int = 3
     commits: int = 3
@@ -165,7 +165,7 @@ class _Maker:
         read = np.floor(at / _TICK) * _TICK
         named = [({**METER, "unit": name}, counter) for name, counter in units.items()]
         self._write("hardwatt_node_cpu_seconds_total", [(METER, at, cpu(read))])
-        self._write("hardwatt_unit_cpu_seconds_total", [(labels, at, one(read)) for labels, one in named])
+        self._write("hardwatt_unit_cpu_seconds_total", [(labels, at, counter(read)) for labels, counter in named])
         self._write("hardwatt_meter_read_timestamp_seconds", [(METER, at, read)])
         self._write("hardwatt_meter_cpu_seconds_total", [(METER, at, 0.004 * (read - self.begin))])
         self._write("hardwatt_unit_read_timestamp_seconds", [(labels, at, read) for labels, _ in named])
@@ -210,8 +210,8 @@ class _Maker:
         at = self._scrapes()
         many = self._many(at)
         rows += [
-            ({**parent, "id": f"/kubepods/pod-many-{i}", "namespace": "many", "pod": f"many-{i}"}, at, one)
-            for i, one in enumerate(many)
+            ({**parent, "id": f"/kubepods/pod-many-{i}", "namespace": "many", "pod": f"many-{i}"}, at, seconds)
+            for i, seconds in enumerate(many)
         ]
         rows.append((parent, at, np.sum([counter(at) for counter in total], axis=0) + many.sum(axis=0)))
         self._write("container_cpu_usage_seconds_total", rows)

@@ -10,7 +10,7 @@ from hardwatt.meter import node_config
 from hardwatt.mirror import apt
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.served import Served
-from hardwatt.provision import node_data
+from hardwatt.provision import node_data, node_packages
 from tests.deploys.conftest import FAKE, Runner
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
@@ -99,7 +99,7 @@ def test_a_node_is_told_of_packages_as_it_takes_them(
     key.write_text(KEY)
     monkeypatch.setattr(apt, "fingerprint", {key: FINGERPRINT}.__getitem__)
     lab = Lab(Settings(name="unit"), tmp_path, tmp_path)
-    found = node_data._sources(
+    found = node_packages.sources(
         lab, Index(tmp_path), Served("http://198.51.100.1:8701", "198.51.100.1:8700", key), rpms=rpms
     )
     assert found.repository is not None

@@ -19,7 +19,7 @@ from hardwatt.core import process
 from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.served import Served
-from hardwatt.provision import node_data, runner
+from hardwatt.provision import node_data, node_packages, runner
 from tests.deploys import killing
 from tests.deploys.conftest import ROOT
 
@@ -30,7 +30,7 @@ IMAGES = {
     "registry.k8s.io/coredns/coredns": "v1.14.2_lab.1",
     "quay.io/prometheus/prometheus": "v3.15.1_lab.1",
 }
-PACKAGES = {"containerd.io": "2.3.4+lab.1", **dict.fromkeys(node_data.KUBERNETES, "1.36.3+lab.1")}
+PACKAGES = {"containerd.io": "2.3.4+lab.1", **dict.fromkeys(node_packages.KUBERNETES, "1.36.3+lab.1")}
 
 
 def artefact(kind: str, name: str, version: str) -> Artefact:

@@ -1,4 +1,4 @@
-"""What an arm is: a small class in ``experiments/arms/NAME.py`` called ``Arm``.
+"""Arms: each is a small class in ``experiments/arms/NAME.py`` called ``Arm``.
 
 An arm gets a ``RunContext`` and nothing else: the study, the names of the objects that it may use, and
 changes to the cluster that put themselves back.
@@ -41,7 +41,7 @@ class Action:
 
 @dataclasses.dataclass(frozen=True)
 class Git:
-    """Where the workload repository is, as the cluster sees it, and the keys to read it with."""
+    """Address of the workload repository, as the cluster sees it, and the keys to read it with."""
 
     url: str
     branch: str
@@ -58,7 +58,7 @@ _RUN_LABEL = "hardwatt.dev/run"
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """What an arm works with."""
+    """Study, objects and changes that an arm works with."""
 
     study: Study
     """As it holds in this arm: factors that are keys of the study are set."""
@@ -86,7 +86,7 @@ class RunContext:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What marks an object as this run's."""
+        """Return the labels that mark an object as this run's."""
         return {_RUN_LABEL: self.run_id}
 
     @property
@@ -141,9 +141,9 @@ def load_arm(root: Path, name: str) -> type[BaseArm]:
         raise LabError(f"{path} cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found = getattr(module, "Arm", None)
-    if not (inspect.isclass(found) and issubclass(found, BaseArm)):
+    arm = getattr(module, "Arm", None)
+    if not (inspect.isclass(arm) and issubclass(arm, BaseArm)):
         raise LabError(f"{path} has no class Arm(BaseArm)", hint="see experiments/README.md")
-    if missing := sorted(found.__abstractmethods__):
+    if missing := sorted(arm.__abstractmethods__):
         raise LabError(f"{path}: Arm lacks {', '.join(missing)}", hint="see experiments/README.md")
-    return found
+    return arm

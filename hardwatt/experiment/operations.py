@@ -36,17 +36,17 @@ OpenCluster = Callable[[Lab], AbstractContextManager[Cluster]]
 
 def listed(lab: Lab) -> dict[str, str]:
     """Return name -> one line for every study; one with a mistake says which, and hides no other."""
-    found = {}
+    lines = {}
     for name in studies.list_studies(lab.root):
         try:
             study = load_study(lab.root, name)
         except LabError as error:
-            found[name] = f"cannot be read: {error.message}"
+            lines[name] = f"cannot be read: {error.message}"
             continue
         quick = duration(make_plan(study, seed=0).estimated_seconds())
         needs = f"; needs {', '.join(study.needs)}" if study.needs else ""
-        found[name] = f"{study.title} ({', '.join(study.arms)}; quick {quick}{needs})"
-    return found
+        lines[name] = f"{study.title} ({', '.join(study.arms)}; quick {quick}{needs})"
+    return lines
 
 
 def show(lab: Lab, study: str) -> list[str]:
@@ -54,9 +54,9 @@ def show(lab: Lab, study: str) -> list[str]:
     return described(load_study(lab.root, study))
 
 
-def export(wanted: RunTable, found: Qualification | None, path: Path) -> Path:
+def export(wanted: RunTable, qualification: Qualification | None, path: Path) -> Path:
     """Write a plan as preregistration text; return the file."""
-    write_atomic(path, markdown(wanted, found))
+    write_atomic(path, markdown(wanted, qualification))
     return path
 
 
@@ -65,15 +65,15 @@ def plan(lab: Lab, study: str, *, pairs: int | None = None, seed: int | None = N
 
     Raises ``LabError`` where a full run's number follows from a target and the machine is not qualified.
     """
-    found = load_study(lab.root, study)
+    loaded = load_study(lab.root, study)
     if size == FULL:
-        found = found.in_full()
-    chosen = seed if seed is not None else found.design.seed
+        loaded = loaded.in_full()
+    chosen = seed if seed is not None else loaded.design.seed
     return make_plan(
-        found,
+        loaded,
         seed=secrets.randbelow(2**31) if chosen is None else chosen,
-        pairs=pairs or (blocks_for(found, load_qualification(lab)) if size == FULL else found.design.pairs),
-        code=_code(lab.root, found),
+        pairs=pairs or (blocks_for(loaded, load_qualification(lab)) if size == FULL else loaded.design.pairs),
+        code=_code(lab.root, loaded),
         size=size,
     )
 
@@ -131,8 +131,8 @@ def _go_on(lab: Lab, journal: Journal, testbed: Testbed, *, despite: bool) -> tu
         return wanted, facts, _create(folder, wanted, facts)
     facts = testbed.facts(wanted.study)
     writer = _open(folder, wanted, facts)
-    found = resuming.changes(lab.root, wanted, state, _versions(facts))
-    resuming.accept(writer, found, despite=despite)
+    changed = resuming.changes(lab.root, wanted, state, _versions(facts))
+    resuming.accept(writer, changed, despite=despite)
     say(f"going on with the experiment in {folder}")
     return wanted, facts, writer
 

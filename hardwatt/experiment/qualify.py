@@ -41,10 +41,10 @@ def qualify(
             bundle = run(lab, study.name, pairs=pairs or max(FEWEST, study.design.pairs), open_testbed=open_testbed)
             done[kind] = str(bundle)
             write_json(path, done)
-    found = conclude(studies, {kind: Path(done[kind]) for kind in KINDS}, hours)
-    save(lab, found)
+    qualification = conclude(studies, {kind: Path(done[kind]) for kind in KINDS}, hours)
+    save(lab, qualification)
     path.unlink()
-    return list(_lines(found, lab))
+    return list(_lines(qualification, lab))
 
 
 def control(root: Path, kind: str) -> Study:
@@ -67,13 +67,13 @@ def conclude(studies: dict[str, Study], bundles: dict[str, Path], hours: float) 
     Raises ``LabError`` where one has too few pairs.
     """
     same, known = (Bundle.open(bundles[kind]) for kind in KINDS)
-    noise = {outcome: one for outcome in UNITS if (one := _noise(same, outcome)) is not None}
+    noise = {outcome: spread for outcome in UNITS if (spread := _noise(same, outcome)) is not None}
     study, positive = studies["a/a"], studies["positive"]
     if study.primary.outcome not in noise:
         raise LabError(f"too few pairs of {same.path} have the outcome {study.primary.outcome}")
-    runs = [one for one in same.runs if one.status == "done"]
+    runs = [run for run in same.runs if run.status == "done"]
     pairs = len(_differences(same, study.primary.outcome))
-    whole = (max(one.t1_ms for one in runs) - min(one.t0_ms for one in runs)) / 1000
+    whole = (max(run.t1_ms for run in runs) - min(run.t0_ms for run in runs)) / 1000
     assert positive.control is not None
     return Qualification(
         at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -88,7 +88,7 @@ def conclude(studies: dict[str, Study], bundles: dict[str, Path], hours: float) 
         noise=noise,
         positive=_recovered(known, positive.primary.outcome, positive.control.known),
         bundles={kind: str(path) for kind, path in bundles.items()},
-        warnings=tuple(f"{one.name}: {one.detail}" for one in same.manifest.checks if one.status != "ok"),
+        warnings=tuple(f"{check.name}: {check.detail}" for check in same.manifest.checks if check.status != "ok"),
         versions=dict(same.manifest.versions),
     )
 
@@ -98,29 +98,29 @@ def _differences(bundle: Bundle, outcome: str) -> list[float]:
     from hardwatt.analysis import table
     from hardwatt.instruments.outcomes import measure
 
-    found = table.vector(table.build(bundle.runs, measure(bundle), bundle.plan.arms[:2], outcome), outcome)
-    return [] if found is None else [float(value) for value in found]
+    differences = table.vector(table.build(bundle.runs, measure(bundle), bundle.plan.arms[:2], outcome), outcome)
+    return [] if differences is None else [float(value) for value in differences]
 
 
 def _noise(bundle: Bundle, outcome: str) -> Noise | None:
     from hardwatt.analysis.paired import mean_difference
 
-    found = _differences(bundle, outcome)
-    if len(found) < FEWEST:
+    differences = _differences(bundle, outcome)
+    if len(differences) < FEWEST:
         return None
-    estimate = mean_difference(found)
+    estimate = mean_difference(differences)
     assert estimate.low is not None  # six pairs have a spread
     assert estimate.high is not None
-    return Noise(statistics.stdev(found), sd_upper(found), estimate.value, estimate.low, estimate.high)
+    return Noise(statistics.stdev(differences), sd_upper(differences), estimate.value, estimate.low, estimate.high)
 
 
 def _recovered(bundle: Bundle, outcome: str, known: float) -> Recovered:
     from hardwatt.analysis.paired import mean_difference
 
-    found = _differences(bundle, outcome)
-    if len(found) < FEWEST:
-        raise LabError(f"only {len(found)} pairs of {bundle.path} are complete, {FEWEST} are needed")
-    estimate = mean_difference(found)
+    differences = _differences(bundle, outcome)
+    if len(differences) < FEWEST:
+        raise LabError(f"only {len(differences)} pairs of {bundle.path} are complete, {FEWEST} are needed")
+    estimate = mean_difference(differences)
     assert estimate.low is not None  # six pairs have a spread
     assert estimate.high is not None
     return Recovered(known, estimate.value, estimate.low, estimate.high)
@@ -130,18 +130,18 @@ def _finished(bundle: str) -> bool:
     return bool(bundle) and (Path(bundle) / "manifest.json").exists()
 
 
-def _lines(found: Qualification, lab: Lab) -> Iterator[str]:
-    for outcome, one in found.noise.items():
+def _lines(qualification: Qualification, lab: Lab) -> Iterator[str]:
+    for outcome, noise in qualification.noise.items():
         unit = UNITS[outcome]
         yield (
-            f"A/A, {outcome}: mean difference {one.mean:.3g} {unit} ({one.low:.3g} to {one.high:.3g}), standard "
-            f"deviation {one.sd:.3g}, upper 80 % bound {one.sd_upper:.3g}, {found.pairs} pairs"
+            f"A/A, {outcome}: mean difference {noise.mean:.3g} {unit} ({noise.low:.3g} to {noise.high:.3g}), standard "
+            f"deviation {noise.sd:.3g}, upper 80 % bound {noise.sd_upper:.3g}, {qualification.pairs} pairs"
         )
-    recovered = found.positive
+    recovered = qualification.positive
     yield (
-        f"positive control: {recovered.known:.3g} {UNITS[found.outcome]} known, {recovered.found:.3g} found "
+        f"positive control: {recovered.known:.3g} {UNITS[qualification.outcome]} known, {recovered.measured:.3g} found "
         f"({recovered.low:.3g} to {recovered.high:.3g})"
     )
-    yield from (f"WARN  {warning}" for warning in found.warnings)
+    yield from (f"WARN  {warning}" for warning in qualification.warnings)
     yield f"stored in {lab.dir / 'qualification.json'}; experiment.plan uses it"
-    yield found.sentence
+    yield qualification.sentence

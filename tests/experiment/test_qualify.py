@@ -115,7 +115,7 @@ def test_a_machine_is_qualified_and_plans_use_it(lab: Lab, tmp_path: Path) -> No
     noise = found.noise["node_cpu_seconds"]
     assert 0.3 < noise.sd / (NOISE * 2**0.5) < 2.2  # six differences know their spread no better
     assert noise.sd_upper > noise.sd
-    assert found.positive.found == pytest.approx(5.0, abs=0.3)
+    assert found.positive.measured == pytest.approx(5.0, abs=0.3)
     assert not (lab.dir / "qualify.json").exists()
     planned = operations.plan(lab, "push-vs-pull", pairs=20, seed=1)
     said = "\n".join(printed(planned, found))

@@ -68,9 +68,9 @@ def _setting(facts: ProbeAnswers, name: str, *, good: str, says: str) -> Check:
 def _governor(facts: ProbeAnswers) -> Check:
     if "governor" not in facts:
         return _hidden("governor")
-    found = sorted(set(facts["governor"].split(";")))
-    detail = f"{', '.join(found)} ({facts.get('driver', 'unknown driver')})"
-    return _check("governor", found != ["performance"], detail)
+    governors = sorted(set(facts["governor"].split(";")))
+    detail = f"{', '.join(governors)} ({facts.get('driver', 'unknown driver')})"
+    return _check("governor", governors != ["performance"], detail)
 
 
 def _turbo(facts: ProbeAnswers) -> Check:
@@ -89,9 +89,11 @@ def _swap(facts: ProbeAnswers) -> Check:
 
 
 def _timers(facts: ProbeAnswers) -> Check:
-    found = [f"{name} (host)" if "node_timers" in facts else name for name in _list(facts, "timers")]
-    found += _list(facts, "node_timers")
-    return _check("timers", bool(found), f"may fire inside a window: {', '.join(found)}" if found else "none is active")
+    timers = [f"{name} (host)" if "node_timers" in facts else name for name in _list(facts, "timers")]
+    timers += _list(facts, "node_timers")
+    return _check(
+        "timers", bool(timers), f"may fire inside a window: {', '.join(timers)}" if timers else "none is active"
+    )
 
 
 def _cron(facts: ProbeAnswers) -> Check:

@@ -61,14 +61,14 @@ def script(names: Iterable[str] = (*FILES, *COMMANDS)) -> str:
 
 def parse(text: str) -> dict[str, str]:
     """Return the facts of a script's output; those that are empty are left out."""
-    found: dict[str, list[str]] = {}
+    facts: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in text.splitlines():
         if line.startswith(_MARK):
-            lines = found.setdefault(line.removeprefix(_MARK).strip(), [])
+            lines = facts.setdefault(line.removeprefix(_MARK).strip(), [])
         elif line.strip():
             lines.append(line.strip())
-    return {name: ";".join(content) for name, content in found.items() if content}
+    return {name: ";".join(content) for name, content in facts.items() if content}
 
 
 def local(names: Iterable[str] = (*FILES, *COMMANDS)) -> dict[str, str]:
@@ -100,14 +100,14 @@ def reader(endpoint: Endpoint, facts: ProbeAnswers) -> Callable[[], ProbeAnswers
 
 def celsius(facts: ProbeAnswers) -> float | None:
     """Return the hottest of the processor's temperatures, or None."""
-    found = [int(value) / 1000 for value in facts.get("celsius", "").split(";") if value.lstrip("-").isdigit()]
-    return max(found, default=None)
+    temperatures = [int(value) / 1000 for value in facts.get("celsius", "").split(";") if value.lstrip("-").isdigit()]
+    return max(temperatures, default=None)
 
 
 def throttles(facts: ProbeAnswers) -> float | None:
     """Return how often heat slowed the processor down since it booted, over all cores; None: not shown."""
-    found = [int(value) for value in facts.get("throttles", "").split(";") if value.isdigit()]
-    return float(sum(found)) if found else None
+    counts = [int(value) for value in facts.get("throttles", "").split(";") if value.isdigit()]
+    return float(sum(counts)) if counts else None
 
 
 def cpu_shares(before: ProbeAnswers, after: ProbeAnswers) -> dict[str, float]:

@@ -44,13 +44,13 @@ def _abba(arms: Sequence[str], blocks: int, seed: int) -> list[list[str]]:
 def _williams(arms: Sequence[str], blocks: int, seed: int) -> list[list[str]]:
     """Whole squares one after the other, each with arms and rows in an order drawn from the seed."""
     draw = stream(seed, "order")
-    found: list[list[str]] = []
-    while len(found) < blocks:
+    orders: list[list[str]] = []
+    while len(orders) < blocks:
         labels = _shuffled(arms, draw)
         square = [[labels[index] for index in row] for row in williams_square(len(arms))]
         draw.shuffle(square)
-        found += square
-    return found[:blocks]
+        orders += square
+    return orders[:blocks]
 
 
 def williams_square(size: int) -> list[list[int]]:

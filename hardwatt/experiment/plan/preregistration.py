@@ -15,19 +15,20 @@ ORDERS = {
 }
 
 
-def detects(plan: RunTable, found: Qualification | None) -> str:
+def detects(plan: RunTable, qualification: Qualification | None) -> str:
     """Return the smallest effect that the plan can see on this machine, in a sentence."""
-    study, sd = plan.study, found.sd_for(plan.study) if found else None
+    study, sd = plan.study, qualification.sd_for(plan.study) if qualification else None
     if plan.pairs < FEWEST:
         return f"below {FEWEST} pairs there is no test and no smallest detectable effect: a description only"
-    if not found or not sd:
+    if not qualification or not sd:
         return "not known: this machine was not qualified (invoke experiment.qualify)"
     value = detectable(sd, plan.pairs)
     assert value is not None  # there are six pairs or more
     each, unit = per_deployment(value, study.trace.commits, study.estimand.window_seconds, study.primary.outcome)
     return (
         f"{value:.3g} {study.primary.unit} in a window, which is {each:.3g} {unit} (power 0.8, two-sided level 0.05; "
-        f"this machine's A/A series of {found.at[:10]}, upper 80 % bound, scaled with the root of the window's length)"
+        f"this machine's A/A series of {qualification.at[:10]}, upper 80 % bound, scaled with the root of the window's "
+        "length)"
     )
 
 
@@ -44,14 +45,14 @@ def table(plan: RunTable) -> Iterator[str]:
         yield f"{row.run_id}  {place}  {row.arm}  {commits}  phase {row.phase_seconds:.1f} s"
 
 
-def printed(plan: RunTable, found: Qualification | None) -> list[str]:
+def printed(plan: RunTable, qualification: Qualification | None) -> list[str]:
     """Return the lines that ``experiment.plan`` prints."""
     study = plan.study
     return [
         f"{study.name} ({plan.size}): {plan.pairs} {_blocks(study)}, order {study.order}, seed {plan.seed}, "
         f"plan {plan.sha256[:12]}",
         f"  takes about {duration(plan.estimated_seconds())} when no gate has to wait",
-        f"  smallest detectable effect: {detects(plan, found)}",
+        f"  smallest detectable effect: {detects(plan, qualification)}",
         *(f"  {line}" for line in table(plan)),
     ]
 
@@ -68,7 +69,7 @@ def described(study: Study) -> list[str]:
     return lines[:-1]
 
 
-def markdown(plan: RunTable, found: Qualification | None) -> str:
+def markdown(plan: RunTable, qualification: Qualification | None) -> str:
     """Return the preregistration: all that was decided before the first run, hash and seed included."""
     study = plan.study
     lines = [
@@ -84,23 +85,23 @@ def markdown(plan: RunTable, found: Qualification | None) -> str:
     ]
     for heading, body in _sections(study):
         lines += [f"## {heading}", "", *(f"- {line}" for line in body), ""]
-    lines += ["## Number of runs", "", *(f"- {line}" for line in _number(plan, found)), ""]
+    lines += ["## Number of runs", "", *(f"- {line}" for line in _number(plan, qualification)), ""]
     lines += ["## Code", "", *(f"- `{path}`: SHA-256 `{value}`" for path, value in sorted(plan.code.items())), ""]
     lines += ["## Run table", "", "```", *table(plan), "```", ""]
     return "\n".join(lines)
 
 
-def _number(plan: RunTable, found: Qualification | None) -> list[str]:
+def _number(plan: RunTable, qualification: Qualification | None) -> list[str]:
     study = plan.study
     why = "the study's number" if study.design.full_pairs or plan.size != FULL else (
         f"what it takes to see {study.design.target:g} {study.primary.unit} in a window on this machine"
     )  # fmt: skip
     lines = [
         f"{plan.pairs} {_blocks(study)} ({len(plan.rows)} runs): {why}. The number is fixed: nobody looks before.",
-        f"Smallest detectable effect: {detects(plan, found)}.",
+        f"Smallest detectable effect: {detects(plan, qualification)}.",
         f"Duration: about {duration(plan.estimated_seconds())}.",
     ]
-    return lines + ([f"The machine: {found.sentence}"] if found else [])
+    return lines + ([f"The machine: {qualification.sentence}"] if qualification else [])
 
 
 def _sections(study: Study) -> Iterator[tuple[str, list[str]]]:

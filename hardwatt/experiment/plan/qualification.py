@@ -1,4 +1,4 @@
-"""What a machine can detect: the stored result of ``experiment.qualify``, which plans use."""
+"""Smallest effects that a machine can detect: the stored result of ``experiment.qualify``, which plans use."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ FILE, SCHEMA = "qualification.json", 1
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """How much paired differences of one outcome scatter on this machine where the arms are the same."""
+    """Scatter of one outcome's paired differences on this machine where the arms are the same."""
 
     sd: float
     sd_upper: float
@@ -30,10 +30,11 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class Recovered:
-    """What the positive control found, in the primary's unit for one window."""
+    """Effect that the positive control measured, in the primary's unit for one window."""
 
     known: float
-    found: float
+    measured: float
+    """``found`` in the file."""
     low: float
     high: float
 
@@ -42,6 +43,15 @@ class Recovered:
         """Return whether the interval holds the known effect and not zero."""
         slack = 1e-11 * abs(self.known)  # a bound that differs by rounding alone holds the effect
         return self.low - slack <= self.known <= self.high + slack and self.low > 0
+
+    def to_dict(self) -> dict[str, float]:
+        """Return what ``qualification.json`` holds."""
+        return {"known": self.known, "found": self.measured, "low": self.low, "high": self.high}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, float]) -> "Recovered":
+        """Return what ``to_dict`` gave."""
+        return cls(data["known"], data["found"], data["low"], data["high"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Qualification:
 
     @property
     def pairs_in_hours(self) -> int:
-        """How many pairs fit into ``hours``."""
+        """Return the number of pairs that fit into ``hours``."""
         return int(self.hours * 3600 // self.pair_seconds)
 
     @property
@@ -81,25 +91,25 @@ class Qualification:
     def problems(self) -> list[str]:
         """Return why this machine is not fit, in sentences; empty where it is."""
         own, unit = self.noise[self.outcome], UNITS[self.outcome]
-        found = []
+        reasons = []
         if own.low > 0 or own.high < 0:
-            found.append(
+            reasons.append(
                 f"two arms that are the same differ by {own.mean:.3g} {unit} in a window "
                 f"({own.low:.3g} to {own.high:.3g})"
             )
         if not self.positive.right:
-            found.append(
-                f"a known {self.positive.known:.3g} {unit} were measured as {self.positive.found:.3g} "
+            reasons.append(
+                f"a known {self.positive.known:.3g} {unit} were measured as {self.positive.measured:.3g} "
                 f"({self.positive.low:.3g} to {self.positive.high:.3g})"
             )
         if self.per_window is None:
-            found.append(f"only {self.pairs_in_hours} pairs fit into {self.hours:g} h")
+            reasons.append(f"only {self.pairs_in_hours} pairs fit into {self.hours:g} h")
         elif self.per_window > self.positive.known:
-            found.append(
+            reasons.append(
                 f"in {self.hours:g} h an effect below {self.per_window:.3g} {unit} in a window stays unseen, and the "
                 f"positive control's {self.positive.known:.3g} is one"
             )
-        return found
+        return reasons
 
     @property
     def sentence(self) -> str:
@@ -127,14 +137,16 @@ class Qualification:
         return own.sd_upper * math.sqrt(study.estimand.window_seconds / self.window_seconds)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **dataclasses.asdict(self), "sentence": self.sentence, "problems": self.problems}
+        """Return what ``qualification.json`` holds."""
+        fields = {**dataclasses.asdict(self), "positive": self.positive.to_dict()}
+        return {"schema": SCHEMA, **fields, "sentence": self.sentence, "problems": self.problems}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Qualification":
         fields = {key: value for key, value in data.items() if key not in ("schema", "sentence", "problems")}
-        noise = {name: Noise(**one) for name, one in fields["noise"].items()}
-        warnings = tuple(fields["warnings"])
-        return cls(**{**fields, "noise": noise, "positive": Recovered(**fields["positive"]), "warnings": warnings})
+        noise = {name: Noise(**values) for name, values in fields["noise"].items()}
+        positive, warnings = Recovered.from_dict(fields["positive"]), tuple(fields["warnings"])
+        return cls(**{**fields, "noise": noise, "positive": positive, "warnings": warnings})
 
 
 def per_deployment(value: float, commits: int, seconds: float, outcome: str) -> tuple[float, str]:
@@ -157,12 +169,12 @@ def load(lab: Lab) -> Qualification | None:
     return Qualification.from_dict(data)
 
 
-def save(lab: Lab, found: Qualification) -> None:
+def save(lab: Lab, qualification: Qualification) -> None:
     """Store a result in the lab's folder, in place of the one before."""
-    write_json(lab.dir / FILE, found.to_dict())
+    write_json(lab.dir / FILE, qualification.to_dict())
 
 
-def blocks_for(study: Study, found: Qualification | None) -> int:
+def blocks_for(study: Study, qualification: Qualification | None) -> int:
     """Return how many blocks a full run of a study needs: its number, or what its target takes on this machine.
 
     Raises ``LabError`` where a target is given and the machine is not qualified for the outcome.
@@ -170,7 +182,7 @@ def blocks_for(study: Study, found: Qualification | None) -> int:
     if study.design.full_pairs is not None:
         return study.design.full_pairs
     assert study.design.target is not None  # one of the two is there, or the study was refused
-    sd = found.sd_for(study) if found else None
+    sd = qualification.sd_for(study) if qualification else None
     if not sd:
         raise LabError(
             f"the study {study.name} asks for pairs enough to see {study.design.target:g} {study.primary.unit}, and "

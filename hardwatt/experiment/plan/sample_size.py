@@ -1,4 +1,4 @@
-"""How small a difference a number of pairs can show, and how many pairs a difference takes."""
+"""The smallest difference that a number of pairs can show, and the number of pairs that a difference takes."""
 
 import math
 import statistics

@@ -169,7 +169,7 @@ def longest_poll(study: Study) -> float:
     """Return the longest interval in seconds at which any arm looks: for commits, or for drift."""
     flux = [study.for_arm(arm).flux for arm in study.arms]
     drifts = study.trace.kind == "drifts"
-    return max(one.apply_interval_seconds if drifts else one.interval_seconds for one in flux)
+    return max(settings.apply_interval_seconds if drifts else settings.interval_seconds for settings in flux)
 
 
 def list_studies(root: Path) -> list[str]:
@@ -191,8 +191,8 @@ def load_study(root: Path, name: str) -> Study:
             f"unknown study {name!r}; {did_you_mean(name, known, 'known studies')}", hint="invoke experiment.list"
         )
     study = read_study(path)
-    if found := list(_missing_files(root, study)):
-        raise SettingsError(f"{path}: " + "; ".join(found), hint=f"mend {path} and run the command again")
+    if missing := list(_missing_files(root, study)):
+        raise SettingsError(f"{path}: " + "; ".join(missing), hint=f"mend {path} and run the command again")
     for arm in study.arms:
         _refuse_former_names(root / ARMS / f"{study.code_of(arm)}.py")
     return study
@@ -231,13 +231,13 @@ def read_study(path: Path) -> Study:
         raise SettingsError(f"{path}: the name of a study is its file's name; leave the key 'name' out")
     study = parse(Study, {**data, "name": path.stem}, str(path))
     try:
-        found = problems(study)
-        if study.full and not found:
-            found = [f"with the values of full, {problem}" for problem in problems(study.in_full())]
+        mistakes = problems(study)
+        if study.full and not mistakes:
+            mistakes = [f"with the values of full, {problem}" for problem in problems(study.in_full())]
     except LabError as error:  # a level or a value of full that the study's own keys refuse
         raise SettingsError(f"{path}: {error.message}", hint=f"mend {path} and run the command again") from error
-    if found:
-        raise SettingsError(f"{path}: " + "; ".join(found), hint=f"mend {path} and run the command again")
+    if mistakes:
+        raise SettingsError(f"{path}: " + "; ".join(mistakes), hint=f"mend {path} and run the command again")
     return study
 
 

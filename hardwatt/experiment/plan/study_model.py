@@ -43,7 +43,7 @@ class _Section(BaseModel):
 
 
 class Estimand(_Section):
-    """What exactly is compared."""
+    """The exact comparison."""
 
     window_seconds: Positive
     """T: the length of every window, the same in each arm."""
@@ -58,7 +58,7 @@ class Estimand(_Section):
 
 
 class ArmSetting(_Section):
-    """What is behind an arm's name, where that is more than the file of the same name."""
+    """Settings behind an arm's name, where that is more than the file of the same name."""
 
     use: Name | None = None
     """The file ``experiments/arms/USE.py``; left out: the arm's own name."""
@@ -107,7 +107,7 @@ class Trace(_Section):
 
 
 class Margin(_Section):
-    """How small a difference has to be to count as none."""
+    """Largest difference that counts as none."""
 
     value: Annotated[float, Field(gt=0)]
     unit: MarginUnit
@@ -148,7 +148,7 @@ class Control(_Section):
 
 
 class Flux(_Section):
-    """How Flux watches the workload repository in a pull arm; the defaults are those of flux bootstrap."""
+    """Intervals at which Flux polls the workload repository in a pull arm; the defaults are those of flux bootstrap."""
 
     interval_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     """How often the GitRepository looks for a new commit; a new one is applied at once."""
@@ -177,7 +177,7 @@ class Design(_Section):
 
 
 class Gate(_Section):
-    """What must hold before a run may start."""
+    """Conditions that must hold before a run may start."""
 
     cpu_band_cores: Positive
     """Largest distance of the node's CPU use from its baseline."""

@@ -51,7 +51,7 @@ class Baseline:
 
 @dataclasses.dataclass(frozen=True)
 class Passed:
-    """How a gate opened: what was waited for, the last look, and the baseline that it was held against."""
+    """An opened gate: the time waited, the last look, and the baseline that it was compared with."""
 
     waited_seconds: float
     cores: float
@@ -67,10 +67,10 @@ def node_cpu(edge: Edge) -> tuple[float, float]:
 
     Raises ``WaitError`` where the exporter does not show the meter's counter.
     """
-    found = [value for series, value in edge.values.items() if series.partition("{")[0] == CPU]
-    if len(found) != 1:
-        raise WaitError(f"the exporter shows {len(found)} series {CPU}, not one", hint="invoke lab.status")
-    return edge.values.get(READ_AT, edge.node_ms / 1000), found[0]
+    readings = [value for series, value in edge.values.items() if series.partition("{")[0] == CPU]
+    if len(readings) != 1:
+        raise WaitError(f"the exporter shows {len(readings)} series {CPU}, not one", hint="invoke lab.status")
+    return edge.values.get(READ_AT, edge.node_ms / 1000), readings[0]
 
 
 def look(testbed: Testbed, seconds: float) -> Look:
@@ -102,8 +102,8 @@ def _between(start: Edge, end: Edge, celsius: float | None) -> Look:
 
 
 def _source(edge: Edge) -> str:
-    found = [labels_of(series).get("source", "") for series in edge.values if series.startswith(INFO + "{")]
-    return found[0] if found else ""
+    sources = [labels_of(series).get("source", "") for series in edge.values if series.startswith(INFO + "{")]
+    return sources[0] if sources else ""
 
 
 def _sum(edge: Edge, metric: str) -> float:

@@ -23,7 +23,7 @@ RUNNING, FINISHED, ABANDONED = "running", "finished", "abandoned"
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentState:
-    """What the journal says."""
+    """State of an experiment, as the journal holds it."""
 
     study: str
     seed: int

@@ -152,16 +152,16 @@ class Engine:
         writer, t0, t1 = self.writer, window.start.node_ms, window.end.node_ms
         self.testbed.dump(row.run_id, t0, t1, writer)
         fetches = self.testbed.fetches(t0, t1)
-        found = deliveries(window, row.run_id)
-        ready = sum(one.status == "ready" for one in found)
+        delivered = deliveries(window, row.run_id)
+        ready = sum(delivery.status == "ready" for delivery in delivered)
         writer.add_edge(window.start)
         writer.add_edge(window.end)
-        writer.add_deliveries(row.run_id, found)
+        writer.add_deliveries(row.run_id, delivered)
         write_json(writer.path / "log" / f"{row.run_id}.json", _log(row, passed, window, fetches))
-        missed = len(found) - ready
-        flags = (f"{missed} of {len(found)} revisions not ready in the window",) if missed else ()
-        writer.add_run(self._run(row, "done", "", t0, t1, flags, len(found), ready))
-        self.say(f"{row.run_id}: {ready} of {len(found)} revisions Ready")
+        missed = len(delivered) - ready
+        flags = (f"{missed} of {len(delivered)} revisions not ready in the window",) if missed else ()
+        writer.add_run(self._run(row, "done", "", t0, t1, flags, len(delivered), ready))
+        self.say(f"{row.run_id}: {ready} of {len(delivered)} revisions Ready")
 
     def _fail(self, row: Row, reason: str) -> None:
         self.writer.discard(row.run_id)
@@ -225,10 +225,10 @@ def _log(row: Row, passed: Passed, window: Window, fetches: Sequence[Fetch]) -> 
         "gate": dataclasses.asdict(passed),
         "phase_seconds": row.phase_seconds,
         "clock_offset_ms": window.offset_ms,
-        "commits": [dataclasses.asdict(one) for one in window.sent],
+        "commits": [dataclasses.asdict(commit) for commit in window.sent],
         "ready_ms": window.ready_ms,
         "revisions_seen": list(window.seen),
-        "fetches": [dataclasses.asdict(one) for one in fetches],
+        "fetches": [dataclasses.asdict(fetch) for fetch in fetches],
     }
 
 

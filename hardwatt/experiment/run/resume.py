@@ -54,7 +54,7 @@ def refuse_another(state: ExperimentState, study: str, pairs: int | None, seed: 
 
 def changes(root: Path, plan: RunTable, state: ExperimentState, versions: Mapping[str, str]) -> list[str]:
     """Return what is not as it was when the experiment began, one sentence each."""
-    found = [
+    changed = [
         f"{name}: {state.versions.get(name, 'none')} -> {versions.get(name, 'none')}"
         for name in sorted(set(versions) | set(state.versions))
         if versions.get(name) != state.versions.get(name)
@@ -62,8 +62,8 @@ def changes(root: Path, plan: RunTable, state: ExperimentState, versions: Mappin
     for path, before in sorted(plan.code.items()):
         file = root / path
         if not file.exists() or sha256(file) != before:
-            found.append(f"{path} has changed" if file.exists() else f"{path} is gone")
-    return found + _study_changes(root, plan)
+            changed.append(f"{path} has changed" if file.exists() else f"{path} is gone")
+    return changed + _study_changes(root, plan)
 
 
 def _study_changes(root: Path, plan: RunTable) -> list[str]:
@@ -76,17 +76,17 @@ def _study_changes(root: Path, plan: RunTable) -> list[str]:
     return [] if now == plan.study else ["the study file has changed; the bundle's plan is used"]
 
 
-def accept(writer: Writer, found: list[str], *, despite: bool) -> None:
+def accept(writer: Writer, changed: list[str], *, despite: bool) -> None:
     """Note in the bundle that it is gone on with, and what had changed.
 
     Raises ``RefusedError`` where something has changed and nobody said that it does not matter.
     """
-    if found and not despite:
-        raise RefusedError("something has changed since the experiment began: " + "; ".join(found), hint=DESPITE)
+    if changed and not despite:
+        raise RefusedError("something has changed since the experiment began: " + "; ".join(changed), hint=DESPITE)
     path = writer.path / "log" / LOG
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     done = [run.run_id for run in writer.runs]
-    write_json(path, [*read_json(path, []), {"at": now, "after_runs": done, "changes": found}])
-    if found:
-        said = f"after {len(done)} runs: {'; '.join(found)}"
+    write_json(path, [*read_json(path, []), {"at": now, "after_runs": done, "changes": changed}])
+    if changed:
+        said = f"after {len(done)} runs: {'; '.join(changed)}"
         writer.add_checks([Check("nothing has changed between the first run and the last", "warning", said)])

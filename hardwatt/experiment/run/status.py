@@ -1,4 +1,4 @@
-"""What an experiment does now, as another terminal sees it: read from the journal and the bundle, never asked for."""
+"""Status of an experiment for another terminal: read from the journal and the bundle, never queried."""
 
 import time
 from pathlib import Path
@@ -24,7 +24,7 @@ def switched_off(lab: Lab) -> dict[tuple[str, str, str], str]:
     """Return what the journal says that an experiment scaled or suspended: kind, namespace and name, to a sentence."""
     journal = Journal.load(lab.dir / JOURNAL)
     undone = journal.state.undo if journal is not None else ()
-    return {(one.kind, one.namespace, one.name): str(one) for one in undone if one.action in ("scale", "resume")}
+    return {(undo.kind, undo.namespace, undo.name): str(undo) for undo in undone if undo.action in ("scale", "resume")}
 
 
 def status_lines(lab: Lab, state: ExperimentState, now: float) -> list[str]:

@@ -32,7 +32,7 @@ class Sent:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """What was seen of one window."""
+    """One window: its boundaries, commits and revisions that became Ready."""
 
     start: Edge
     end: Edge
@@ -92,13 +92,13 @@ def measure(testbed: Testbed, study: Study, row: Row, arm: BaseArm, rollouts: Ro
     sent = _trace(testbed, study, row, arm, begin)
     sleep_until(clock, begin + study.estimand.window_seconds)
     end = testbed.edge(row.run_id, "end")
-    revisions = [one.revision for one in sent]
+    revisions = [commit.revision for commit in sent]
     if study.trace.kind == "drifts":
         base = revision_name(row.run_id, -1)
-        ready = {one: ms for one in revisions if (ms := rollouts.repaired_ms(one, base)) is not None}
+        ready = {revision: ms for revision in revisions if (ms := rollouts.repaired_ms(revision, base)) is not None}
         return Window(start, end, sent, ready, tuple(rollouts.seen()))
     wait_ready(clock, rollouts, revisions, study.timing.rollout_seconds)
-    ready = {one: ms for one in revisions if (ms := rollouts.ready_ms(one)) is not None}
+    ready = {revision: ms for revision in revisions if (ms := rollouts.ready_ms(revision)) is not None}
     return Window(start, end, sent, ready, tuple(rollouts.seen()))
 
 
@@ -108,8 +108,8 @@ def _trace(testbed: Testbed, study: Study, row: Row, arm: BaseArm, begin: float)
     todo: list[tuple[float, Callable[[], Sent | None]]] = [
         (at, functools.partial(send, testbed, study, row, arm, index, begin)) for index, at in enumerate(row.offsets)
     ]
-    todo += [(one.seconds, functools.partial(_act, testbed.clock, one, begin)) for one in arm.actions()]
-    return tuple(found for _, do in sorted(todo, key=lambda one: one[0]) if (found := do()) is not None)
+    todo += [(action.seconds, functools.partial(_act, testbed.clock, action, begin)) for action in arm.actions()]
+    return tuple(sent for _, do in sorted(todo, key=lambda entry: entry[0]) if (sent := do()) is not None)
 
 
 def _act(clock: Clock, action: Action, begin: float) -> None:
@@ -154,19 +154,19 @@ def deliveries(window: Window, run_id: str) -> list[Delivery]:
     ``ready``: Ready itself within the window. ``late``: Ready itself, after the window's end.
     ``coalesced``: a later revision became Ready instead. ``failed``: none of these.
     """
-    shift, found = window.offset_ms, []
-    for one in window.sent:
-        ready = window.ready_ms.get(one.revision)
+    shift, outcomes = window.offset_ms, []
+    for commit in window.sent:
+        ready = window.ready_ms.get(commit.revision)
         at = None if ready is None else ready + shift
-        later = any(other.revision in window.ready_ms for other in window.sent[one.index + 1 :])
+        later = any(other.revision in window.ready_ms for other in window.sent[commit.index + 1 :])
         if at is not None:
             status = "ready" if at <= window.end.node_ms else "late"
         else:
             status = "coalesced" if later else "failed"
-        found.append(
-            Delivery(run_id, one.index, one.revision, one.pushed_ms + shift, at, status)  # type: ignore[arg-type]
+        outcomes.append(
+            Delivery(run_id, commit.index, commit.revision, commit.pushed_ms + shift, at, status)  # type: ignore[arg-type]
         )
-    return found
+    return outcomes
 
 
 def check_length(window: Window, seconds: float) -> None:

@@ -1,1 +1,1 @@
-"""What an experiment runs on: the interface, and the real lab behind it."""
+"""The lab that an experiment runs on: the interface, and the real lab behind it."""

@@ -69,9 +69,9 @@ def nodes_ready(nodes: Sequence[Manifest]) -> Check:
     """Say whether the one node is Ready and has no pressure."""
     problems = []
     for node in nodes:
-        for one in node["status"].get("conditions") or ():
-            if (one["type"] == "Ready") != (one["status"] == "True"):
-                problems.append(f"{node['metadata']['name']}: {one['type']} is {one['status']}")
+        for condition in node["status"].get("conditions") or ():
+            if (condition["type"] == "Ready") != (condition["status"] == "True"):
+                problems.append(f"{node['metadata']['name']}: {condition['type']} is {condition['status']}")
     return Check("node", "failed" if problems else "ok", "; ".join(problems) or f"{len(nodes)} ready")
 
 
@@ -88,7 +88,7 @@ def clock(offset_ms: float) -> Check:
 
 def refuse(checks: Sequence[Check]) -> None:
     """Raise ``RefusedError`` that names every failed check."""
-    if failed := [f"{one.name}: {one.detail}" for one in checks if one.status == "failed"]:
+    if failed := [f"{check.name}: {check.detail}" for check in checks if check.status == "failed"]:
         raise RefusedError(
             "the experiment would not measure what it says:\n  " + "\n  ".join(failed), hint="invoke lab.status"
         )

@@ -11,7 +11,7 @@ _LINE = re.compile(r"(\S+) (\S+) (\S+) (\S+) (\S+)")
 
 def parse_fetches(text: str, since_ms: int, until_ms: int) -> list[Fetch]:
     """Return the allowed fetches between two moments of the node's clock; other lines are passed over."""
-    found = []
+    fetches = []
     for line in text.splitlines():
         match = _LINE.fullmatch(line.strip())
         if match is None or match[4] != "upload-pack" or match[5] != "allowed":
@@ -21,5 +21,5 @@ def parse_fetches(text: str, since_ms: int, until_ms: int) -> list[Fetch]:
         except ValueError:
             continue
         if since_ms <= moment.timestamp() * 1000 <= until_ms:
-            found.append(Fetch(match[1], match[2], match[3]))
-    return found
+            fetches.append(Fetch(match[1], match[2], match[3]))
+    return fetches

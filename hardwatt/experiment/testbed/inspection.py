@@ -1,4 +1,4 @@
-"""What a real lab says about itself before an experiment: source, versions, host, checks."""
+"""Inspection of a real lab before an experiment: source, versions, host, checks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -49,7 +49,7 @@ class Inspection:
         up, kepler = self._prometheus()
         offset = edge.node_ms - (edge.requested_ms + edge.replied_ms) / 2
         now = probe.look(self._endpoint)
-        found = (
+        checks = (
             cluster_checks.meter(info, kepler, running_fake_meter(client.CoreV1Api(self._cluster.api))),
             cluster_checks.scrapes(up),
             cluster_checks.nodes_ready(nodes),
@@ -58,7 +58,7 @@ class Inspection:
             cluster_checks.clock(offset),
             *host_checks.all_of(now, info.get("source", ""), self._first),
         )
-        cluster_checks.refuse(found)
+        cluster_checks.refuse(checks)
         cpus = int(edge.values.get("hardwatt_node_cpus", 0)) or 1
         model = models.load_models()[info["model"]].record(cpus) if info["source"] == "modelled" else {}
         return TestbedFacts(
@@ -66,7 +66,7 @@ class Inspection:
             versions=self._versions(nodes, images),
             host=self._host(nodes[0], cpus),
             power_model=model,
-            checks=found,
+            checks=checks,
         )
 
     def _host(self, node: Manifest, cpus: int) -> dict[str, Any]:
@@ -85,12 +85,8 @@ class Inspection:
 
     def _jitter(self) -> str:
         """Return what Flux's jitter is in the windows, and what it is otherwise."""
-        own = sorted(
-            {
-                next((one for one in first_arguments(found) if one.startswith(JITTER)), "its default")
-                for found in self._cluster.list("apps/v1", "Deployment", FLUX)
-            }
-        )
+        every = [first_arguments(deployment) for deployment in self._cluster.list("apps/v1", "Deployment", FLUX)]
+        own = sorted({next((word for word in words if word.startswith(JITTER)), "its default") for words in every})
         return f"{NO_JITTER} in every window; otherwise {', '.join(own) or 'no Flux'}"
 
     def _missing(self, study: Study, source: str, images: set[str]) -> list[str]:
@@ -109,7 +105,7 @@ class Inspection:
         with api_errors("asking for the cluster's version"):
             server = client.VersionApi(self._cluster.api).get_code(_request_timeout=10).git_version
         info = nodes[0]["status"]["nodeInfo"]
-        found = {
+        versions = {
             "hardwatt": hardwatt.__version__,
             "kubernetes": server,
             "kubelet": info["kubeletVersion"],
@@ -118,12 +114,12 @@ class Inspection:
             **{f"image {name}": image for name, image in images.items()},
         }
         for kind, space in (("Deployment", FLUX), ("StatefulSet", "monitoring"), ("DaemonSet", "monitoring")):
-            for one in self._cluster.list("apps/v1", kind, space):
-                containers = one["spec"]["template"]["spec"]["containers"]
-                found[one["metadata"]["name"]] = containers[0]["image"]
+            for workload in self._cluster.list("apps/v1", kind, space):
+                containers = workload["spec"]["template"]["spec"]["containers"]
+                versions[workload["metadata"]["name"]] = containers[0]["image"]
         # What was not there explains what a report does not show.
-        left = [name for name in lock().foreign if name not in found]
-        return {**found, "left out": ", ".join(sorted(left))} if left else found
+        left = [name for name in lock().foreign if name not in versions]
+        return {**versions, "left out": ", ".join(sorted(left))} if left else versions
 
     def _prometheus(self) -> tuple[dict[str, float], list[str]]:
         """Return (job -> up, paths of Kepler's zones) as Prometheus has them now."""

@@ -44,7 +44,7 @@ class Fetch:
 
 @dataclasses.dataclass(frozen=True)
 class TestbedFacts:
-    """What goes into the bundle's manifest about the machine."""
+    """Facts about the machine for the bundle's manifest."""
 
     source: Source
     versions: dict[str, str]

@@ -158,9 +158,9 @@ class KubernetesTestbed:
 
     def marks(self) -> Mapping[Exclusion, float]:
         """Count the restarts of all containers, and how often heat slowed the processor down."""
-        found: dict[Exclusion, float] = {"pod-restarted": restarts(self._cluster.list("v1", "Pod"))}
+        counts: dict[Exclusion, float] = {"pod-restarted": restarts(self._cluster.list("v1", "Pod"))}
         throttles = probe.throttles(self._sensors())
-        return found if throttles is None else {**found, "throttled": throttles}
+        return counts if throttles is None else {**counts, "throttled": throttles}
 
     def edge(self, run_id: str, edge: str) -> Edge:
         """Read the counters once, directly."""
@@ -179,21 +179,21 @@ class KubernetesTestbed:
         app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")
         if not (app.digest and runner.digest):
             raise LabError("the mirror's index holds no digest of the app or the runner", hint="invoke mirror.fill")
-        found = {"app": app, "runner": runner}
+        images = {"app": app, "runner": runner}
         if self._index.has_image("hardwatt.dev/buildbot"):
-            found["buildbot"] = self._index.image("hardwatt.dev/buildbot")
-        return {name: f"{image.name}@{image.digest}" for name, image in found.items()}
+            images["buildbot"] = self._index.image("hardwatt.dev/buildbot")
+        return {name: f"{image.name}@{image.digest}" for name, image in images.items()}
 
     def _controllers(self) -> list[str]:
         """Return Flux's Deployments, kustomize-controller first: otherwise it could start the others again."""
-        names = [found["metadata"]["name"] for found in self._cluster.list("apps/v1", "Deployment", FLUX)]
+        names = [deployment["metadata"]["name"] for deployment in self._cluster.list("apps/v1", "Deployment", FLUX)]
         return sorted(names, key=lambda name: (name != "kustomize-controller", name))
 
     def _refuse_foreign(self, spaces: Sequence[dict[str, Any]]) -> None:
         for space in spaces:
             name = space["metadata"]["name"]
-            found = self._cluster.get("v1", "Namespace", "", name)
-            if found is not None and OURS not in (found["metadata"].get("labels") or {}):
+            existing = self._cluster.get("v1", "Namespace", "", name)
+            if existing is not None and OURS not in (existing["metadata"].get("labels") or {}):
                 raise RefusedError(
                     f"the namespace {name} is there and was not made by an experiment",
                     hint="choose another workload.namespace in the study",

@@ -54,5 +54,5 @@ class Exporter:
 
 def meter_info(values: Mapping[str, float]) -> dict[str, str]:
     """Return the labels of the meter's info series: ``source``, ``model``, ... (empty: no meter)."""
-    found = [labels_of(series) for series in values if series.startswith(METER_INFO + "{")]
-    return {key: value for key, value in found[0].items() if key != "__name__"} if len(found) == 1 else {}
+    labels = [labels_of(series) for series in values if series.startswith(METER_INFO + "{")]
+    return {key: value for key, value in labels[0].items() if key != "__name__"} if len(labels) == 1 else {}

@@ -1,4 +1,4 @@
-"""Whether a cluster is at rest: its pods, and the work queues of the controllers that run."""
+"""Checks that a cluster is at rest: its pods, and the work queues of the controllers that run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,8 @@ def pod_problems(pods: Sequence[Manifest]) -> list[str]:
         elif phase in ("Pending", "Unknown", "Failed"):
             problems.append(f"pod {name} is {phase}")
         elif phase == "Running":
-            unready = [one["name"] for one in status.get("containerStatuses") or () if not one.get("ready")]
+            containers = status.get("containerStatuses") or ()
+            unready = [container["name"] for container in containers if not container.get("ready")]
             if unready:
                 problems.append(f"pod {name} is not ready ({', '.join(unready)})")
     return problems
@@ -42,14 +43,14 @@ def queue_problems(api: client.ApiClient, namespace: str, pods: Sequence[Manifes
     Controllers made with controller-runtime show ``workqueue_depth`` at their port ``http-prom``; pods
     without such a port, or that do not run, are passed over.
     """
-    found = []
+    problems = []
     for pod in pods:
         port = _metrics_port(pod) if pod["metadata"]["namespace"] == namespace else 0
         if port and (pod.get("status") or {}).get("phase") == "Running":
             depth = _depth(api, namespace, pod["metadata"]["name"], port)
             if depth > limit:
-                found.append(f"{pod['metadata']['name']} has {depth:g} items in its work queues")
-    return found
+                problems.append(f"{pod['metadata']['name']} has {depth:g} items in its work queues")
+    return problems
 
 
 def _metrics_port(pod: Manifest) -> int:

@@ -36,7 +36,7 @@ def is_ready(deployment: Mapping[str, Any]) -> bool:
 
 
 class RolloutLog:
-    """What was seen, in order; filled by the watching thread and read by the engine's.
+    """Rollouts as they were seen, in order; filled by the watching thread and read by the engine's.
 
     With several ``copies`` of the application, a revision is Ready when all of them were seen so.
     """
@@ -72,8 +72,8 @@ class RolloutLog:
         with self._lock:
             if self._error is not None:
                 raise LabError(f"the watch on the application broke off: {self._error}") from self._error
-            found = self._ready.get(revision, {})
-            return max(found.values()) if len(found) >= self._copies else None
+            moments = self._ready.get(revision, {})
+            return max(moments.values()) if len(moments) >= self._copies else None
 
     def repaired_ms(self, mark: str, base: str) -> int | None:
         """Return when ``base`` was first Ready again after a state with the revision ``mark``, or None."""
@@ -115,7 +115,7 @@ class _Watch(threading.Thread):
         finally:
             self.listed.set()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End the watch, also while it waits for the next change."""
         self._ending.set()
         if self._response is not None:
@@ -170,7 +170,7 @@ def watch_rollouts(
         watch.listed.wait(30)
         yield log
     finally:
-        watch.end()
+        watch.stop()
 
 
 __all__ = ["COPY", "REVISION", "RolloutLog", "is_ready", "revision_of", "watch_rollouts"]

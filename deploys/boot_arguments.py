@@ -1,4 +1,4 @@
-"""How the kernel is started: the unified cgroup hierarchy, which Kubernetes 1.35 and later want."""
+"""Boot arguments of the kernel: the unified cgroup hierarchy, which Kubernetes 1.35 and later want."""
 
 from pyinfra.api import deploy
 

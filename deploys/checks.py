@@ -1,4 +1,4 @@
-"""Whether a machine can carry the node: facts in, every problem out, each with its remedy.
+"""Checks that a machine can carry the node: facts in, every problem out, each with its remedy.
 
 Pure: nothing here touches a host. ``deploys/preflight.py`` gathers the facts.
 """
@@ -42,8 +42,8 @@ OWN_INTERFACES = ("cni0",)
 
 def problems(facts: Facts, lab: Lab) -> list[Problem]:
     """Return all problems, errors first."""
-    found = [problem for check in CHECKS for problem in check(facts, lab)]
-    return sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))
+    problems = [problem for check in CHECKS for problem in check(facts, lab)]
+    return sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
 
 
 def _os(facts: Facts, lab: Lab) -> Iterable[Problem]:
@@ -213,10 +213,10 @@ def _leftovers(facts: Facts, lab: Lab) -> Iterable[Problem]:
             "use another host, or take it out of that cluster with `kubeadm reset`",
         )  # fmt: skip
     for name, version in sorted(lab.pins.items()):
-        found = facts.packages.get(name)
-        if found and not fnmatch.fnmatchcase(found, version) and not state["config"]:
+        installed = facts.packages.get(name)
+        if installed and not fnmatch.fnmatchcase(installed, version) and not state["config"]:
             yield Problem(
-                "error", f"package-{name}", f"{name} {found} is installed, the lab pins {version}",
+                "error", f"package-{name}", f"{name} {installed} is installed, the lab pins {version}",
                 f"remove the package {name}, or use another host",
             )  # fmt: skip
 
@@ -248,8 +248,8 @@ CHECKS: tuple[Callable[[Facts, Lab], Iterable[Problem]], ...] = (
 )
 
 
-def table(found: Iterable[Problem]) -> str:
+def table(problems: Iterable[Problem]) -> str:
     """Return the problems as a table for a person."""
-    rows = [("severity", "what", "remedy"), *((p.severity, p.what, p.remedy) for p in found)]
+    rows = [("severity", "what", "remedy"), *((p.severity, p.what, p.remedy) for p in problems)]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows)

@@ -15,7 +15,7 @@ FILE = Path(__file__).with_name("compatibility.toml")
 
 @dataclasses.dataclass(frozen=True)
 class Stack:
-    """What is about to stand on a host. ``el`` is the release of RHEL's family, or empty."""
+    """Versions that a host is about to run. ``el`` is the release of RHEL's family, or empty."""
 
     kubernetes: str
     kernel: str
@@ -43,15 +43,15 @@ def matrix() -> dict[str, Any]:
 
 def numbers(version: str) -> tuple[int, ...]:
     """Return the numbers at the beginning of a version: ``v1.36.3+lab.1`` gives (1, 36, 3)."""
-    found: list[int] = []
+    leading: list[int] = []
     for part in version.removeprefix("v").split("."):
         digits = part[: len(part) - len(part.lstrip("0123456789"))]
         if not digits:
             break
-        found.append(int(digits))
+        leading.append(int(digits))
         if digits != part:
             break
-    return tuple(found)
+    return tuple(leading)
 
 
 def minor(version: str) -> str:
@@ -109,10 +109,10 @@ def _cni(stack: Stack) -> Iterable[Judgement]:
     if entry is None:
         yield Judgement("error", "cni", f"nothing is known about the pod network {stack.cni}")
         return
-    wanted, found = (entry["el"], stack.el) if stack.el else (entry["kernel"], stack.kernel)
-    if wanted and numbers(found) < numbers(wanted):
+    wanted, actual = (entry["el"], stack.el) if stack.el else (entry["kernel"], stack.kernel)
+    if wanted and numbers(actual) < numbers(wanted):
         of = "release" if stack.el else "kernel"
-        yield Judgement("error", "cni", f"the pod network {stack.cni} wants {of} {wanted}, this is {found}")
+        yield Judgement("error", "cni", f"the pod network {stack.cni} wants {of} {wanted}, this is {actual}")
 
 
 def kepler(version: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What provisioning hands to the deploys: the content of ``.lab/NAME/node.json``, as types.
+"""Data that provisioning passes to the deploys: the content of ``.lab/NAME/node.json``, as types.
 
 Both sides use these: ``hardwatt.provision.node_data`` makes them, ``inventory/lab.py`` and the deploys read them. The
 standard library only, because the toolkit imports this too, and pyinfra changes the process it is imported into.
@@ -8,10 +8,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Self
-
-RENAMED = {"reading_interval": "scrape_interval"}
-"""Keys of ``lab`` in files that were written before, and what they are called now."""
+from typing import Any, ClassVar, Self
 
 
 class ContractError(ValueError):
@@ -21,9 +18,17 @@ class ContractError(ValueError):
 class Part:
     """A part of the data, to and from what JSON has."""
 
+    FORMER: ClassVar[Mapping[str, str]] = {}
+    """Keys in files that were written before, and their names today."""
+
     @classmethod
     def from_dict(cls, data: Any, where: str = "") -> Self:
-        """Return the part that ``data`` describes. Raises ``ContractError`` for an unknown, missing or wrong key."""
+        """Return the part that ``data`` describes; former names of keys are translated.
+
+        Raises ``ContractError`` for an unknown, missing or wrong key.
+        """
+        if isinstance(data, Mapping):
+            data = {cls._today(key, data): value for key, value in data.items()}
         part: Self = _part(cls, data, where)
         return part
 
@@ -32,10 +37,16 @@ class Part:
         plain: dict[str, Any] = _plain(self)
         return plain
 
+    @classmethod
+    def _today(cls, key: Any, data: Mapping[str, Any]) -> Any:
+        """Return today's name of a key; a former name beside today's is left, so that it is refused as unknown."""
+        today = cls.FORMER.get(key, key)
+        return key if today in data else today
+
 
 @dataclasses.dataclass(frozen=True)
 class Connection(Part):
-    """How pyinfra reaches the node; the host key is only ever the known one."""
+    """Connection of pyinfra to the node; the host key is only ever the known one."""
 
     address: str
     port: int
@@ -67,11 +78,12 @@ class Networks(Part):
 
 @dataclasses.dataclass(frozen=True)
 class Boot(Part):
-    """What [host] of lab.toml says about the kernel."""
+    """Settings of [host] in lab.toml for the kernel."""
 
-    nokmem: bool
-    """Whether kernel memory accounting is switched off."""
-    headers: str
+    FORMER: ClassVar[Mapping[str, str]] = {"nokmem": "disable_kmem_accounting", "headers": "kernel_headers"}
+
+    disable_kmem_accounting: bool
+    kernel_headers: str
     """``matching``, ``update`` or ``none``."""
 
 
@@ -140,7 +152,7 @@ class Upstream(Part):
 
 @dataclasses.dataclass(frozen=True)
 class Registry(Part):
-    """Where containerd asks for a registry's images: first the mirror, then the server."""
+    """Servers that containerd asks for a registry's images: first the mirror, then the server."""
 
     mirror: str
     server: str
@@ -159,7 +171,9 @@ class Meter(Part):
 
 @dataclasses.dataclass(frozen=True)
 class Lab(Part):
-    """What the steps decide by; nothing in it is a secret."""
+    """Data that the steps decide by; nothing in it is a secret."""
+
+    FORMER: ClassVar[Mapping[str, str]] = {"reading_interval": "scrape_interval"}
 
     name: str
     machine: str
@@ -191,9 +205,7 @@ class Lab(Part):
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "lab") -> Self:
-        """Return the lab that ``data`` describes; older names of keys are translated. Raises ``ContractError``."""
-        if isinstance(data, Mapping):
-            data = {_now_called(key, data): value for key, value in data.items()}
+        """Return the lab that ``data`` describes; see ``Part.from_dict``."""
         return super().from_dict(data, where)
 
 
@@ -215,11 +227,6 @@ class NodeData(Part):
     ssh: Connection
     lab: Lab
     data: Git
-
-
-def _now_called(key: Any, data: Mapping[str, Any]) -> Any:
-    now = RENAMED.get(key, key)
-    return key if now in data else now
 
 
 def _part(kind: type[Any], data: Any, where: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a run of ``deploys/node.py`` would do to a host, command by command, and why. Changes nothing.
+"""Explanation of a run of ``deploys/node.py`` on a host, command by command, with reasons. Changes nothing.
 
 ``python -m deploys.explain inventory/lab.py`` prints it as one line of JSON; ``invoke lab.plan
 --explain`` makes text of it.
@@ -31,7 +31,7 @@ def explain(name: str, data: dict[str, Any]) -> list[dict[str, Any]]:
     state = State(Inventory(([(name, data)], {})), Config(FAIL_PERCENT=0))  # type: ignore[no-untyped-call]
     connect_all(state)
     host = next(iter(state.inventory))
-    found: list[dict[str, Any]] = []
+    explained: list[dict[str, Any]] = []
     try:
         for step in node.STEPS:
             module = importlib.import_module(f"deploys.{step}")
@@ -41,10 +41,10 @@ def explain(name: str, data: dict[str, Any]) -> list[dict[str, Any]]:
             operations = [_operation(state, host, key) for key in new]
             if done := [operation for operation in operations if operation["commands"]]:
                 title = done[0]["name"].partition(" | ")[0]
-                found.append({"step": step, "title": title, "why": _why(module), "operations": done})
+                explained.append({"step": step, "title": title, "why": _why(module), "operations": done})
     finally:
         disconnect_all(state)
-    return found
+    return explained
 
 
 def _order(state: State) -> list[str]:

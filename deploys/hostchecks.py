@@ -28,7 +28,7 @@ CLUSTERS = ("k0s", "k3s", "microk8s", "rke2")
 
 
 def _matrix(facts: Facts, lab: Lab) -> Iterable[Problem]:
-    """What does not go together, by version."""
+    """Yield the versions that do not go together."""
     if not facts.own_kernel:
         return
     stack = compatibility.Stack(
@@ -52,7 +52,7 @@ def _matrix(facts: Facts, lab: Lab) -> Iterable[Problem]:
 
 
 def _config(facts: Facts, lab: Lab) -> Iterable[Problem]:
-    """What the kernel was built with: for kubeadm, and for the Kepler that was chosen."""
+    """Check the kernel's configuration: for kubeadm, and for the Kepler that was chosen."""
     if not facts.own_kernel:
         return
     version = compatibility.minor(lab.stack.kepler)
@@ -85,8 +85,8 @@ def _config(facts: Facts, lab: Lab) -> Iterable[Problem]:
 
 def _headers(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """Headers of the very kernel that runs."""
-    found, choice = facts.headers, lab.boot.headers
-    if not facts.own_kernel or found["installed"]:
+    headers, choice = facts.headers, lab.boot.kernel_headers
+    if not facts.own_kernel or headers["installed"]:
         return
     if choice == "none":
         if compatibility.kepler(lab.stack.kepler).get("headers"):
@@ -96,17 +96,17 @@ def _headers(facts: Facts, lab: Lab) -> Iterable[Problem]:
                 'set kernel_headers = "matching" in [host]',
             )  # fmt: skip
         return
-    if found["known"] or not found["lists"]:
+    if headers["known"] or not headers["lists"]:
         return
     package = "linux-headers" if family_of(facts.system) == "debian" else "kernel-devel"
-    name = f"{package}-{found['release']}"
+    name = f"{package}-{headers['release']}"
     if choice == "update":
         yield Problem(
             "note", "headers", f"the package repositories have no {name} (any more)",
             'kernel_headers = "update": lab.up updates the kernel and reboots the host once',
         )  # fmt: skip
     else:
-        what, _, remedy = choices(name, found["release"]).partition(". ")
+        what, _, remedy = choices(name, headers["release"]).partition(". ")
         yield Problem("error", "headers", what, remedy)
 
 
@@ -179,7 +179,7 @@ def _company(facts: Facts, lab: Lab) -> Iterable[Problem]:
 
 
 def _identity(facts: Facts, lab: Lab) -> Iterable[Problem]:
-    """What tells this machine from others: its name, its board, its clock."""
+    """Check what identifies this machine among others: its name, its board, its clock."""
     if not facts.own_kernel:
         return
     name = facts.system["hostname"]

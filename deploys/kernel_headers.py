@@ -22,7 +22,7 @@ def configure() -> None:
     This comes before the reboot, because it may want one itself; where another one is due, it is
     the kernel of after that reboot whose headers count.
     """
-    if not own_kernel() or lab().boot.headers == "none":
+    if not own_kernel() or lab().boot.kernel_headers == "none":
         return
     if renews_kernel():
         operations.matching(name="Of a newer kernel", family=family(), renew=renewal_reason(headers()["release"]))

@@ -1,4 +1,4 @@
-"""What steps may decide by: the lab's data, and what no step changes about the machine."""
+"""Data that steps may decide by: the lab's data, and facts of the machine that no step changes."""
 
 import functools
 import weakref
@@ -107,17 +107,17 @@ def wanted_arguments() -> tuple[list[str], str]:
     data = lab()
     if data.preset == "supported" and cgroup()["version"] == 1:
         return [UNIFIED], "cgroup v2 is switched on: Kubernetes 1.35 and later refuse cgroup v1"
-    if data.preset == "legacy" and data.boot.nokmem and NOKMEM not in boot()["running"]:
+    if data.preset == "legacy" and data.boot.disable_kmem_accounting and NOKMEM not in boot()["running"]:
         return [NOKMEM], "kernel memory accounting is switched off, as [host] disable_kmem_accounting asks"
     return [], ""
 
 
 def renews_kernel() -> bool:
     """Return whether the kernel is updated in this run: its headers are gone, and [host] kernel_headers allows it."""
-    if not own_kernel() or lab().boot.headers != "update":
+    if not own_kernel() or lab().boot.kernel_headers != "update":
         return False
-    found = headers()
-    return bool(found["lists"] and not found["installed"] and not found["known"])
+    state = headers()
+    return bool(state["lists"] and not state["installed"] and not state["known"])
 
 
 def reboot_reasons() -> list[str]:
@@ -125,10 +125,10 @@ def reboot_reasons() -> list[str]:
     if not own_kernel():
         return []
     wanted, reason = wanted_arguments()
-    found = [*boot()["required"], *([reason] if wanted else [])]
+    reasons = [*boot()["required"], *([reason] if wanted else [])]
     if renews_kernel():
-        found.append(renewal_reason(headers()["release"]))
-    return list(dict.fromkeys(found))
+        reasons.append(renewal_reason(headers()["release"]))
+    return list(dict.fromkeys(reasons))
 
 
 def renewal_reason(release: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the node's packages and images come from: one signed source, one hosts.toml a registry."""
+"""Sources of the node's packages and images: one signed source, one hosts.toml a registry."""
 
 from io import StringIO
 
@@ -53,15 +53,17 @@ def _upstream() -> None:
     """Write upstream's repositories, each with its one key, whose fingerprint is pinned."""
     fetch = ["ca-certificates", "curl", "gnupg2" if family() == "el" else "gnupg"]
     (rpm if family() == "el" else packages).present(name="What fetches and checks keys", names=fetch)
-    for one in host.loop(upstream_repositories()):  # type: ignore[no-untyped-call] # it gives each turn its own place
-        key = one.yum_key if family() == "el" else one.apt_key
-        download.verified(name=f"Key of {one.name}", url=one.key_url, dest=key, fingerprint=one.fingerprint)
+    for repository in host.loop(upstream_repositories()):  # type: ignore[no-untyped-call] # it gives each turn its own place
+        key = repository.yum_key if family() == "el" else repository.apt_key
+        download.verified(
+            name=f"Key of {repository.name}", url=repository.key_url, dest=key, fingerprint=repository.fingerprint
+        )
         files.template(
-            name=f"Package source {one.name}",
+            name=f"Package source {repository.name}",
             src="templates/upstream.repo.j2" if family() == "el" else "templates/upstream.sources.j2",
-            dest=one.yum_file if family() == "el" else one.apt_file,
+            dest=repository.yum_file if family() == "el" else repository.apt_file,
             mode="644",
-            repository=one,
+            repository=repository,
         )
 
 

@@ -23,8 +23,8 @@ def configure() -> None:
     # the driver of the energy counters, where the lab is to read them
     names = [*MODULES, *powercap()["drivers"][:1]]
     # whether a module can be loaded at all does not change by loading it
-    found = host.get_fact(Modules, names=names)
-    loadable = [name for name in names if found[name]["loadable"]]
+    modules = host.get_fact(Modules, names=names)
+    loadable = [name for name in names if modules[name]["loadable"]]
     files.put(
         name="Modules to load at boot",
         src=StringIO("".join(f"{name}\n" for name in loadable)),

@@ -34,12 +34,12 @@ REPORT = "HARDWATT_PREFLIGHT_REPORT"
 @deploy("Preflight")
 def configure() -> None:
     """Stop with all problems if there is one that the later steps would fall over."""
-    found = _check()
-    for problem in found:
+    problems = _check()
+    for problem in problems:
         if problem.severity == "warning":
             logger.warning(f"{problem.what} ({problem.remedy})")
-    if any(problem.severity == "error" for problem in found):
-        raise DeployError(f"this host cannot carry the node\n{checks.table(found)}")
+    if any(problem.severity == "error" for problem in problems):
+        raise DeployError(f"this host cannot carry the node\n{checks.table(problems)}")
 
 
 @deploy("Report of the checks")
@@ -67,9 +67,9 @@ def _check() -> list[Problem]:
         powercap=powercap(),
         **_of_own_kernel(data),
     )
-    found = checks.problems(facts, data)
-    _write(found)
-    return found
+    problems = checks.problems(facts, data)
+    _write(problems)
+    return problems
 
 
 def _of_own_kernel(data: Lab) -> dict[str, Any]:
@@ -94,13 +94,13 @@ def _of_own_kernel(data: Lab) -> dict[str, Any]:
 def _installed(names: list[str]) -> dict[str, Any]:
     """Return the versions of these packages, as the machine's own manager has them."""
     if family() == "el":
-        found = host.get_fact(Rpms, names=names).get("packages", {})
-        return {name: ", ".join(versions) for name, versions in found.items()}
+        rpms = host.get_fact(Rpms, names=names).get("packages", {})
+        return {name: ", ".join(versions) for name, versions in rpms.items()}
     debs = host.get_fact(Debs, names=names).get("packages", {})
     return {name: package["version"] for name, package in debs.items()}
 
 
-def _write(found: list[Problem]) -> None:
+def _write(problems: list[Problem]) -> None:
     if path := os.environ.get(REPORT):
-        rows: list[dict[str, Any]] = [dataclasses.asdict(problem) for problem in found]
+        rows: list[dict[str, Any]] = [dataclasses.asdict(problem) for problem in problems]
         Path(path).write_text(json.dumps(rows, indent=2))

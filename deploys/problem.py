@@ -1,4 +1,4 @@
-"""What a check is given, and what it says."""
+"""Input and result of a check."""
 
 import dataclasses
 from typing import Any, Literal, get_args
@@ -50,5 +50,5 @@ class Facts:
 
     @property
     def own_kernel(self) -> bool:
-        """Whether what the kernel was built with and told at boot is this machine's affair."""
+        """Return whether the kernel's configuration and boot arguments are this machine's own."""
         return bool(self.system["virtualization"] not in CONTAINERS)

@@ -29,7 +29,7 @@ class Repository:
 
     @property
     def apt_key(self) -> str:
-        """Where apt finds the key."""
+        """Return the path at which apt finds the key."""
         return f"/etc/apt/keyrings/hardwatt-{self.name}.asc"
 
     @property
@@ -39,7 +39,7 @@ class Repository:
 
     @property
     def yum_key(self) -> str:
-        """Where dnf finds the key."""
+        """Return the path at which dnf finds the key."""
         return f"/etc/pki/rpm-gpg/RPM-GPG-KEY-hardwatt-{self.name}"
 
 

@@ -21,16 +21,16 @@ def configure() -> None:
 
     Raises ``DeployError`` where the record is another lab's.
     """
-    data, found = lab(), host.get_fact(Record)
-    if not found["lab"] and not found["entries"]:
+    data, host_record = lab(), host.get_fact(Record)
+    if not host_record["lab"] and not host_record["entries"]:
         return
-    if found["lab"] not in ("", data.name):
-        raise DeployError(f"the host is the node of the lab {found['lab']}, not of {data.name}: nothing was done")
-    noted = [item for kind, item in found["entries"] if kind == "package"]
+    if host_record["lab"] not in ("", data.name):
+        raise DeployError(f"the host is the node of the lab {host_record['lab']}, not of {data.name}: nothing was done")
+    noted = [item for kind, item in host_record["entries"] if kind == "package"]
     names = sorted({*data.distribution_packages, *EXTRA, *data.pins, *noted})
     new: list[str] = host.get_fact(NewPackages, names=names)
     todo = groups(
-        found,
+        host_record,
         family=family(),
         new_packages=new,
         keep_packages=bool(host.data.get("keep_packages")),

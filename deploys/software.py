@@ -9,8 +9,10 @@ def pinned(name: str, versions: dict[str, str]) -> None:
     """Have packages of the lab's mirror, or of upstream, in exactly these versions, whatever upgrades come."""
     apt_source, yum_name = SOURCES, REPOSITORY
     if lab().upstream:
-        one = next(one for one in upstream_repositories() if set(versions) & set(one.packages))
-        apt_source, yum_name = one.apt_file, f"hardwatt-{one.name}"
+        repository = next(
+            repository for repository in upstream_repositories() if set(versions) & set(repository.packages)
+        )
+        apt_source, yum_name = repository.apt_file, f"hardwatt-{repository.name}"
     if family() == "el":
         rpm.pinned(name=name, packages=versions, repository=yum_name, arch=system()["arch"])
     else:

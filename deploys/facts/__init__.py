@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 def pairs(output: Iterable[str]) -> dict[str, str]:
     """Return the ``key=value`` lines of an output; a line without ``=`` is passed over."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for line in output:
         key, equals, value = line.partition("=")
         if equals:
-            found[key.strip()] = value.strip()
-    return found
+            values[key.strip()] = value.strip()
+    return values
 
 
 def number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""How the machine was booted, and how it will be the next time."""
+"""Boot of the machine: arguments of this boot and of the next."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -38,20 +38,20 @@ class Boot(FactBase[dict[str, Any]]):
         return _SCRIPT
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found: dict[str, Any] = {"loader": "", "running": [], "next": [], "file": "", "required": []}
+        state: dict[str, Any] = {"loader": "", "running": [], "next": [], "file": "", "required": []}
         entries = []
         for line in output:
             key, _, rest = line.partition(" ")
             if key == "cmdline":
-                found["running"] = rest.split()
+                state["running"] = rest.split()
             elif key == "loader":
-                found["loader"] = rest
+                state["loader"] = rest
             elif key == "entry":
                 entries.append(rest.split())
             elif key == "file":
-                found["file"] += rest + "\n"
+                state["file"] += rest + "\n"
             elif key == "required":
-                found["required"].append(rest)
+                state["required"].append(rest)
         if entries:
-            found["next"] = [one for one in entries[0] if all(one in entry for entry in entries)]
-        return found
+            state["next"] = [argument for argument in entries[0] if all(argument in entry for entry in entries)]
+        return state

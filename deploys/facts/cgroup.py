@@ -53,14 +53,14 @@ class Cgroup(FactBase[dict[str, Any]]):
         return _SCRIPT
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found = pairs(output)
-        version = int(found.get("version") or 0)
-        usable = sorted(found.get("usable", "").split())
+        values = pairs(output)
+        version = int(values.get("version") or 0)
+        usable = sorted(values.get("usable", "").split())
         return {
             "version": version,
             "usable": usable,
             "missing": [name for name in NEEDED.get(version, ()) if name not in usable],
-            "driver": "systemd" if _in_group_of_its_own(found.get("unit", ""), version, usable) else "cgroupfs",
+            "driver": "systemd" if _in_group_of_its_own(values.get("unit", ""), version, usable) else "cgroupfs",
         }
 
 

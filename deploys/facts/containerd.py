@@ -18,9 +18,9 @@ class Images(FactBase[dict[str, str]]):
         return ": facts.images\nif test -S /run/containerd/containerd.sock; then ctr --namespace k8s.io images list; fi"
 
     def process(self, output: Iterable[str]) -> dict[str, str]:
-        found = {}
+        digests = {}
         for line in output:
             fields = line.split()
             if len(fields) > 2 and fields[2].startswith("sha256:"):
-                found[fields[0]] = fields[2]
-        return found
+                digests[fields[0]] = fields[2]
+        return digests

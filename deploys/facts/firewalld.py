@@ -52,11 +52,11 @@ class Firewalld(FactBase[dict[str, Any]]):
         return _SCRIPT if rules else _STATE
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found = {key: value.strip() for key, _, value in (line.partition("=") for line in output)}
+        values = {key: value.strip() for key, _, value in (line.partition("=") for line in output)}
         lists = ("sources_now", "sources_kept", "ports_now", "ports_kept", "own")
         return {
-            "active": found.get("active") == "yes",
-            "zone": found.get("zone", ""),
-            "flush": found.get("flush", "yes").lower() != "no",
-            **{name: found.get(name, "").split() for name in lists},
+            "active": values.get("active") == "yes",
+            "zone": values.get("zone", ""),
+            "flush": values.get("flush", "yes").lower() != "no",
+            **{name: values.get(name, "").split() for name in lists},
         }

@@ -35,11 +35,11 @@ class Modules(FactBase[dict[str, dict[str, bool]]]):
         return "\n".join(lines)
 
     def process(self, output: Iterable[str]) -> dict[str, dict[str, bool]]:
-        found = {}
+        modules = {}
         for line in output:
             name, present, loadable = line.split()
-            found[name] = {"present": present == "yes", "loadable": loadable == "yes"}
-        return found
+            modules[name] = {"present": present == "yes", "loadable": loadable == "yes"}
+        return modules
 
 
 class Settings(FactBase[dict[str, dict[str, Any]]]):
@@ -57,12 +57,12 @@ class Settings(FactBase[dict[str, dict[str, Any]]]):
         return "\n".join(lines)
 
     def process(self, output: Iterable[str]) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
+        settings: dict[str, dict[str, Any]] = {}
         for line in output:
             name, _, rest = line.strip().partition(" ")
             writable, _, value = rest.partition(" ")
-            found[name] = {"value": " ".join(value.split()) if rest else None, "writable": writable == "yes"}
-        return found
+            settings[name] = {"value": " ".join(value.split()) if rest else None, "writable": writable == "yes"}
+        return settings
 
 
 class Headers(FactBase[dict[str, Any]]):
@@ -88,10 +88,10 @@ fi
 """
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found = pairs(output)
+        values = pairs(output)
         return {
-            "release": found.get("release", ""),
-            **{name: found.get(name) == "yes" for name in ("installed", "known", "lists")},
+            "release": values.get("release", ""),
+            **{name: values.get(name) == "yes" for name in ("installed", "known", "lists")},
         }
 
 
@@ -119,6 +119,6 @@ done
 """
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found = pairs(output)
-        options = {key.removeprefix("CONFIG_"): value for key, value in found.items() if key.startswith("CONFIG_")}
-        return {"read": found.get("read") == "yes", "btf": found.get("btf") == "yes", "options": options}
+        values = pairs(output)
+        options = {key.removeprefix("CONFIG_"): value for key, value in values.items() if key.startswith("CONFIG_")}
+        return {"read": values.get("read") == "yes", "btf": values.get("btf") == "yes", "options": options}

@@ -1,4 +1,4 @@
-"""How far ``kubeadm init`` has come on this node."""
+"""Progress of ``kubeadm init`` on this node."""
 
 from collections.abc import Iterable
 
@@ -44,9 +44,9 @@ class State(FactBase[dict[str, bool]]):
         return _STATE
 
     def process(self, output: Iterable[str]) -> dict[str, bool]:
-        found = pairs(output)
+        values = pairs(output)
         return {
-            name: found.get(name) == "yes" for name in ("admin", "kubelet_conf", "config", "remains", "done", "whole")
+            name: values.get(name) == "yes" for name in ("admin", "kubelet_conf", "config", "remains", "done", "whole")
         }
 
 
@@ -71,8 +71,8 @@ class Answer(FactBase[dict[str, bool]]):
         return _ANSWER
 
     def process(self, output: Iterable[str]) -> dict[str, bool]:
-        found = pairs(output)
-        return {name: found.get(name) == "yes" for name in ("admin", "ready")}
+        values = pairs(output)
+        return {name: values.get(name) == "yes" for name in ("admin", "ready")}
 
 
 MADE_WITH = {"pod_cidr": "podSubnet", "service_cidr": "serviceSubnet", "kubernetes_version": "kubernetesVersion"}

@@ -19,14 +19,14 @@ class Ports(FactBase[dict[int, str]]):
         return ": facts.ports\nss -Hltnp"
 
     def process(self, output: Iterable[str]) -> dict[int, str]:
-        found = {}
+        programs = {}
         for line in output:
             fields = line.split()
             if len(fields) < 4 or not fields[3].rpartition(":")[2].isdigit():
                 continue
             program = re.search(r'users:\(\("([^"]+)"', line)
-            found[int(fields[3].rpartition(":")[2])] = program.group(1) if program else "?"
-        return found
+            programs[int(fields[3].rpartition(":")[2])] = program.group(1) if program else "?"
+        return programs
 
 
 class Routes(FactBase[dict[str, str]]):
@@ -41,12 +41,12 @@ class Routes(FactBase[dict[str, str]]):
         return ": facts.routes\nip -o route show"
 
     def process(self, output: Iterable[str]) -> dict[str, str]:
-        found = {}
+        devices = {}
         for line in output:
             fields = line.split()
             if fields and fields[0][0].isdigit() and "dev" in fields:
-                found[fields[0]] = fields[fields.index("dev") + 1]
-        return found
+                devices[fields[0]] = fields[fields.index("dev") + 1]
+        return devices
 
 
 class Unmanaged(FactBase[dict[str, Any]]):

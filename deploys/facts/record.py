@@ -30,17 +30,17 @@ class Record(FactBase[dict[str, Any]]):
         return _SCRIPT
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found: dict[str, Any] = {"lab": "", "entries": [], "kept": []}
+        record: dict[str, Any] = {"lab": "", "entries": [], "kept": []}
         for line in output:
             what, _, rest = line.partition(" ")
             if what == "lab":
-                found["lab"] = rest
+                record["lab"] = rest
             elif what == "kept":
-                found["kept"].append(rest)
+                record["kept"].append(rest)
             elif what == "entry":
                 kind, _, item = rest.partition(" ")
-                found["entries"].append([kind, item])
-        return found
+                record["entries"].append([kind, item])
+        return record
 
 
 class NewPackages(FactBase[list[str]]):

@@ -18,9 +18,9 @@ fi
 """
 
 
-def judges(found: dict[str, Any]) -> bool:
+def judges(selinux: dict[str, Any]) -> bool:
     """Return whether SELinux judges on a machine with this fact, enforcing or only telling."""
-    return found["mode"] not in ("", "Disabled")
+    return selinux["mode"] not in ("", "Disabled")
 
 
 class Selinux(FactBase[dict[str, Any]]):
@@ -34,15 +34,15 @@ class Selinux(FactBase[dict[str, Any]]):
         return _SCRIPT
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found: dict[str, Any] = {"mode": "", "policy": False, "labels": {}, "ports": {}}
+        state: dict[str, Any] = {"mode": "", "policy": False, "labels": {}, "ports": {}}
         for line in output:
             fields = line.split()
             if fields[:1] == ["mode"] and len(fields) == 2:
-                found["mode"] = fields[1]
+                state["mode"] = fields[1]
             elif fields[:1] == ["policy"]:
-                found["policy"] = True
+                state["policy"] = True
             elif fields[:1] == ["label"]:
-                found["labels"][fields[1]] = fields[2]
+                state["labels"][fields[1]] = fields[2]
             elif fields[:1] == ["port"]:
-                found["ports"].update({f"{port}/{fields[2]}": fields[1] for port in fields[3:]})
-        return found
+                state["ports"].update({f"{port}/{fields[2]}": fields[1] for port in fields[3:]})
+        return state

@@ -1,4 +1,4 @@
-"""What else lives on the machine: clocks, proxies, other container software."""
+"""Surroundings of the node on its machine: clocks, proxies, other container software."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -48,17 +48,17 @@ class Surroundings(FactBase[dict[str, Any]]):
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
         lines = list(output)
-        found = pairs(lines)
+        values = pairs(lines)
 
         def all_of(key: str) -> list[str]:
             return sorted({line.partition("=")[2] for line in lines if line.startswith(f"{key}=")})
 
         return {
-            "synchronised": {"yes": True, "no": False}.get(found.get("synchronised", "")),
-            "uuid": found.get("uuid", ""),
-            "fips": found.get("fips") == "1",
-            "release_lock": found.get("release_lock", ""),
+            "synchronised": {"yes": True, "no": False}.get(values.get("synchronised", "")),
+            "uuid": values.get("uuid", ""),
+            "fips": values.get("fips") == "1",
+            "release_lock": values.get("release_lock", ""),
             "proxies": all_of("proxy"),
             "foreign": all_of("foreign"),
-            "network_manager": found.get("network_manager") == "yes",
+            "network_manager": values.get("network_manager") == "yes",
         }

@@ -17,9 +17,9 @@ systemctl list-units --type=swap --all --plain --no-legend 2>/dev/null | sed -n 
 """
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found: dict[str, Any] = {"devices": [], "units": []}
+        swap: dict[str, Any] = {"devices": [], "units": []}
         for line in output:
             what, _, name = line.partition(" ")
             if name:
-                found[f"{what}s"].append(name)
-        return found
+                swap[f"{what}s"].append(name)
+        return swap

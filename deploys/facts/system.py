@@ -1,4 +1,4 @@
-"""What kind of machine this is, and what it may do."""
+"""Kind of the machine, and its capabilities."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -40,24 +40,24 @@ class System(FactBase[dict[str, Any]]):
         return _SCRIPT
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
-        found = pairs(output)
-        bound = int(found.get("capabilities") or "0", 16)
+        values = pairs(output)
+        bound = int(values.get("capabilities") or "0", 16)
         return {
-            "os": found.get("os", ""),
-            "os_version": found.get("os_version", "").strip('"'),
-            "codename": found.get("codename", ""),
-            "os_like": found.get("os_like", "").strip('"').split(),
-            "arch": found.get("arch", ""),
-            "kernel": found.get("kernel", ""),
-            "hostname": found.get("hostname", ""),
-            "init": found.get("init", ""),
-            "root": found.get("uid") == "0",
-            "cpus": number(found.get("cpus", "")),
-            "memory_mib": number(found.get("memory_kib", "")) // 1024,
-            "swap_mib": number(found.get("swap_kib", "")) // 1024,
-            "disk_free_mib": number(found.get("disk_free_kib", "")) // 1024,
-            "time": number(found.get("time", "")),
-            "nameservers": found.get("nameservers", "").split(),
-            "virtualization": found.get("virtualization", ""),
+            "os": values.get("os", ""),
+            "os_version": values.get("os_version", "").strip('"'),
+            "codename": values.get("codename", ""),
+            "os_like": values.get("os_like", "").strip('"').split(),
+            "arch": values.get("arch", ""),
+            "kernel": values.get("kernel", ""),
+            "hostname": values.get("hostname", ""),
+            "init": values.get("init", ""),
+            "root": values.get("uid") == "0",
+            "cpus": number(values.get("cpus", "")),
+            "memory_mib": number(values.get("memory_kib", "")) // 1024,
+            "swap_mib": number(values.get("swap_kib", "")) // 1024,
+            "disk_free_mib": number(values.get("disk_free_kib", "")) // 1024,
+            "time": number(values.get("time", "")),
+            "nameservers": values.get("nameservers", "").split(),
+            "virtualization": values.get("virtualization", ""),
             "missing_capabilities": [name for name, bit in sorted(CAPABILITIES.items()) if not bound >> bit & 1],
         }

@@ -36,11 +36,11 @@ class Unit(FactBase[dict[str, bool]]):
         return "\n".join(lines)
 
     def process(self, output: Iterable[str]) -> dict[str, bool]:
-        found = pairs(output)
+        values = pairs(output)
         return {
-            "exists": found.get("LoadState") in ("loaded", "masked"),
-            "active": found.get("ActiveState") in ("active", "activating", "reloading"),
-            "enabled": found.get("UnitFileState") in ("enabled", "static", "generated"),
-            "reload": found.get("NeedDaemonReload") == "yes",
-            "stale": found.get("stale") == "yes",
+            "exists": values.get("LoadState") in ("loaded", "masked"),
+            "active": values.get("ActiveState") in ("active", "activating", "reloading"),
+            "enabled": values.get("UnitFileState") in ("enabled", "static", "generated"),
+            "reload": values.get("NeedDaemonReload") == "yes",
+            "stale": values.get("stale") == "yes",
         }

@@ -31,29 +31,29 @@ def arguments(arguments: list[str], reason: str) -> Commands:
     + arguments: as on the kernel's command line; of two with one name the last counts
     + reason: why, for the person whose machine is rebooted
     """
-    found = host.get_fact(Boot)
-    waiting = [one for one in arguments if one not in found["running"]]
+    state = host.get_fact(Boot)
+    waiting = [argument for argument in arguments if argument not in state["running"]]
     text = drop_in(arguments)
-    if found["loader"] == "grub":
-        settled = found["file"] == text and all(one in found["next"] for one in arguments)
+    if state["loader"] == "grub":
+        settled = state["file"] == text and all(argument in state["next"] for argument in arguments)
         change = [
             f"mkdir -p {DROP_IN.rpartition('/')[0]}",
             f"printf '%s' {shlex.quote(text)} >{DROP_IN}",
             "update-grub",
         ]
     else:
-        settled = all(one in found["next"] for one in arguments)
+        settled = all(argument in state["next"] for argument in arguments)
         change = [f"grubby --update-kernel=ALL --args={shlex.quote(' '.join(arguments))}"]
-    if settled and (not waiting or reason in found["required"]):
+    if settled and (not waiting or reason in state["required"]):
         host.noop("the boot arguments are set" + (", and a reboot is asked for" if waiting else ""))
         return
     if not settled:
-        if found["loader"] == "grubby":
-            yield note("bootarg", *(_before(one, found["next"]) for one in arguments))
+        if state["loader"] == "grubby":
+            yield note("bootarg", *(_before(argument, state["next"]) for argument in arguments))
         else:
             yield note("bootfile", DROP_IN)
         yield from change
-    if reason not in found["required"]:
+    if reason not in state["required"]:
         yield require_reboot(reason)
 
 
@@ -70,4 +70,4 @@ def waits(reasons: list[str]) -> Commands:
 def _before(argument: str, entry: list[str]) -> str:
     """Return ``NAME=VALUE`` of an argument as it was, or ``NAME`` where it was not set."""
     name = argument.partition("=")[0]
-    return next((one for one in reversed(entry) if one.partition("=")[0] == name), name)
+    return next((present for present in reversed(entry) if present.partition("=")[0] == name), name)

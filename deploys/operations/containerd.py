@@ -23,8 +23,8 @@ def images(images: list[dict[str, str]], hosts_dir: str = "/etc/containerd/certs
     + images: ``name``, ``tag`` and ``digest`` (may be empty) of each
     + hosts_dir: containerd's folder of registry hosts
     """
-    found = host.get_fact(Images)
-    missing = [image for image in images if not _held(found, image)]
+    digests = host.get_fact(Images)
+    missing = [image for image in images if not _held(digests, image)]
     if not missing:
         host.noop(f"all {len(images)} images are there")
     for image in missing:
@@ -35,8 +35,8 @@ def images(images: list[dict[str, str]], hosts_dir: str = "/etc/containerd/certs
             yield f"{_CTR} tag --force {shlex.quote(pulled)} {shlex.quote(tagged)} >/dev/null"
 
 
-def _held(found: dict[str, str], image: dict[str, str]) -> bool:
+def _held(digests: dict[str, str], image: dict[str, str]) -> bool:
     tagged = f"{image['name']}:{image['tag']}"
     if not image["digest"]:
-        return tagged in found
-    return found.get(tagged) == image["digest"] == found.get(f"{image['name']}@{image['digest']}")
+        return tagged in digests
+    return digests.get(tagged) == image["digest"] == digests.get(f"{image['name']}@{image['digest']}")

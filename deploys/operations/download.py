@@ -43,12 +43,12 @@ def commands(url: str, dest: str, *, sha256: str, fingerprint: str, mode: str) -
         f"curl --fail --silent --show-error --location --retry 3 --output {part} {shlex.quote(url)}"
     )
     if sha256:
-        check = f"found=$(sha256sum <{part} | cut -d ' ' -f 1)"
+        check = f"actual=$(sha256sum <{part} | cut -d ' ' -f 1)"
     else:
-        check = f"{FINGERPRINTS}\nfound=$(fingerprints <{part})"
+        check = f"{FINGERPRINTS}\nactual=$(fingerprints <{part})"
     wanted = sha256 or fingerprint
     yield (
-        f'{check}\nif test "$found" != {wanted}; then rm -f {part}; '
-        f'echo "{url} is $found, and {wanted} is pinned: it was deleted" >&2; exit 1; fi'
+        f'{check}\nif test "$actual" != {wanted}; then rm -f {part}; '
+        f'echo "{url} is $actual, and {wanted} is pinned: it was deleted" >&2; exit 1; fi'
     )
     yield f"chmod {mode} {part} && mv -f {part} {shlex.quote(dest)}"

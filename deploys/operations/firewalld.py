@@ -19,26 +19,26 @@ def allow(trusted: list[str], ports: list[str]) -> Commands:
     + trusted: networks in CIDR notation
     + ports: as ``6443/tcp``
     """
-    found = host.get_fact(Firewalld)
-    if not found["active"]:
+    state = host.get_fact(Firewalld)
+    if not state["active"]:
         host.noop("firewalld does not run")
         return
-    zone = shlex.quote(found["zone"])
+    zone = shlex.quote(state["zone"])
     wanted = [
-        ("", "trusted", "source", [one for one in trusted if one not in found["sources_now"]]),
-        ("--permanent ", "trusted", "source", [one for one in trusted if one not in found["sources_kept"]]),
-        ("", zone, "port", [one for one in ports if one not in found["ports_now"]]),
-        ("--permanent ", zone, "port", [one for one in ports if one not in found["ports_kept"]]),
+        ("", "trusted", "source", [network for network in trusted if network not in state["sources_now"]]),
+        ("--permanent ", "trusted", "source", [network for network in trusted if network not in state["sources_kept"]]),
+        ("", zone, "port", [port for port in ports if port not in state["ports_now"]]),
+        ("--permanent ", zone, "port", [port for port in ports if port not in state["ports_kept"]]),
     ]
-    if not found["flush"] and not any(missing for *_, missing in wanted):
+    if not state["flush"] and not any(missing for *_, missing in wanted):
         host.noop("firewalld lets the cluster's networks and ports through")
         return
-    yield from _note(found, trusted, ports)
+    yield from _note(state, trusted, ports)
     for when, where, what, missing in wanted:
         if missing:
-            options = " ".join(f"--add-{what}={shlex.quote(one)}" for one in missing)
+            options = " ".join(f"--add-{what}={shlex.quote(item)}" for item in missing)
             yield f"firewall-cmd --quiet {when}--zone={where} {options}"
-    if found["flush"]:
+    if state["flush"]:
         yield note("firewallflush", "yes")
         yield (
             f"if grep -q '^FlushAllOnReload=' {CONFIG}; "
@@ -49,15 +49,17 @@ def allow(trusted: list[str], ports: list[str]) -> Commands:
         yield f"test -e {ADMIN} || firewall-cmd --quiet --reload"
 
 
-def _note(found: dict[str, Any], trusted: list[str], ports: list[str]) -> Commands:
+def _note(state: dict[str, Any], trusted: list[str], ports: list[str]) -> Commands:
     """Write down what is new: what was open before stays open after ``lab.down``."""
-    sources = [one for one in trusted if one not in found["sources_now"] and one not in found["sources_kept"]]
-    opened = [one for one in ports if one not in found["ports_now"] and one not in found["ports_kept"]]
+    sources = [
+        network for network in trusted if network not in state["sources_now"] and network not in state["sources_kept"]
+    ]
+    opened = [port for port in ports if port not in state["ports_now"] and port not in state["ports_kept"]]
     if sources:
         yield note("firewallsource", *sources)
     if opened:
-        yield note("firewallport", *(f"{one}={found['zone']}" for one in opened))
+        yield note("firewallport", *(f"{port}={state['zone']}" for port in opened))
     if zones := [
-        zone for zone, new in (("trusted", sources), (found["zone"], opened)) if new and zone not in found["own"]
+        zone for zone, new in (("trusted", sources), (state["zone"], opened)) if new and zone not in state["own"]
     ]:
         yield note("firewallzone", *zones)

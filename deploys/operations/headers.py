@@ -24,9 +24,9 @@ def matching(family: str, renew: str = "") -> Commands:
     + family: ``debian`` or ``el``
     + renew: the reason for that reboot; empty: the kernel stays as it is
     """
-    found = host.get_fact(Headers)
-    release = found["release"]
-    if found["installed"]:
+    headers = host.get_fact(Headers)
+    release = headers["release"]
+    if headers["installed"]:
         host.noop(f"the headers of {release} are there")
         return
     if family == "debian":
@@ -35,7 +35,7 @@ def matching(family: str, renew: str = "") -> Commands:
         name, lists = f"linux-headers-{release}", "apt-get update --quiet -o DPkg::Lock::Timeout=300"
         there, install = f"apt-cache show {shlex.quote(name)} >/dev/null 2>&1", list(apt(shlex.quote(name)))
         newest = [f"linux-image-{flavour(release)}", f"linux-headers-{flavour(release)}"]
-        renewal = f"{INSTALL} {' '.join(shlex.quote(one) for one in newest)}"
+        renewal = f"{INSTALL} {' '.join(shlex.quote(package) for package in newest)}"
     else:
         name, lists = f"kernel-devel-{release}", "dnf --quiet makecache"
         there = f'test -n "$(dnf --quiet repoquery {shlex.quote(name)})"'
@@ -58,8 +58,8 @@ def flavour(release: str) -> str:
 
     Both ``6.1.0-28-cloud-amd64`` and ``6.12.57+deb13-amd64`` are in use.
     """
-    found = re.match(r"[0-9][^-]*-(?:[0-9.]+-)?(.+)$", release)
-    return found.group(1) if found else release
+    match = re.match(r"[0-9][^-]*-(?:[0-9.]+-)?(.+)$", release)
+    return match.group(1) if match else release
 
 
 def choices(name: str, release: str) -> str:

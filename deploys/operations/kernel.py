@@ -16,8 +16,8 @@ def modules(names: list[str]) -> Commands:
 
     + names: the modules
     """
-    found = host.get_fact(Modules, names=names)
-    missing = [name for name in names if not found[name]["present"]]
+    state = host.get_fact(Modules, names=names)
+    missing = [name for name in names if not state[name]["present"]]
     if not missing:
         host.noop(f"kernel modules are there: {', '.join(names)}")
     for name in missing:
@@ -31,8 +31,8 @@ def settings(values: dict[str, str]) -> Commands:
 
     + values: name to value
     """
-    found = host.get_fact(Settings, names=sorted(values))
-    wrong = [name for name, value in sorted(values.items()) if found[name]["value"] != value]
+    current = host.get_fact(Settings, names=sorted(values))
+    wrong = [name for name, value in sorted(values.items()) if current[name]["value"] != value]
     if not wrong:
         host.noop("sysctls are set")
     for name in wrong:

@@ -23,11 +23,11 @@ def init(config: str) -> Commands:
 
     + config: the kubeadm configuration on the node
     """
-    found = host.get_fact(State)
-    if found["done"]:
+    state = host.get_fact(State)
+    if state["done"]:
         host.noop("the control plane was made before")
         return
-    if found["whole"]:
+    if state["whole"]:
         yield _note()
         return
     lock = f"flock --wait 600 {LOCK}"
@@ -35,7 +35,7 @@ def init(config: str) -> Commands:
     # the output holds a join token, so it stays on the node, readable by root alone
     command = f"{lock} kubeadm init --skip-token-print --config {shlex.quote(config)}"
     whole = f"{command} >{LOG} 2>&1"
-    if found["remains"] or found["admin"] or found["kubelet_conf"]:
+    if state["remains"] or state["admin"] or state["kubelet_conf"]:
         goes_on = f"{command} --skip-phases preflight >{LOG} 2>&1"
         reset = f"{lock} kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock"
         whole = f"{goes_on} || {{ {reset} && {whole}; }}"
@@ -50,9 +50,9 @@ def _note() -> str:
 @operation()
 def answering() -> Commands:
     """Fail where a control plane that was made before does not answer; change nothing."""
-    found = host.get_fact(Answer)
-    if found["ready"] or not found["admin"]:
-        host.noop("the API server answers" if found["ready"] else "there is no control plane yet")
+    answer = host.get_fact(Answer)
+    if answer["ready"] or not answer["admin"]:
+        host.noop("the API server answers" if answer["ready"] else "there is no control plane yet")
         return
     yield (
         f"echo 'the API server did not answer within {PATIENCE} s; on the node, look at: "

@@ -17,11 +17,11 @@ def unmanaged(interfaces: list[str]) -> Commands:
 
     + interfaces: names, with ``*`` at their end
     """
-    found = host.get_fact(Unmanaged, file=FILE)
+    state = host.get_fact(Unmanaged, file=FILE)
     text = "# Written by hardwatt: pods' interfaces belong to the CNI plugins.\n[keyfile]\nunmanaged-devices="
     text += ";".join(f"interface-name:{name}" for name in interfaces) + "\n"
-    if not found["runs"] or found["text"] == text:
-        host.noop("NetworkManager leaves pods alone" if found["runs"] else "NetworkManager does not run")
+    if not state["runs"] or state["text"] == text:
+        host.noop("NetworkManager leaves pods alone" if state["runs"] else "NetworkManager does not run")
         return
     yield f"printf '%s' {shlex.quote(text)} >{FILE}"
     yield "nmcli general reload conf"

@@ -26,18 +26,18 @@ def pinned(packages: dict[str, str], source: str | None = None) -> Commands:
     + packages: name to version, as apt prints it; ``1.36.3-*`` is any packaging of that version
     + source: the sources file to read first; None reads all of them
     """
-    found = host.get_fact(Debs, names=sorted(packages))
-    installed = found.get("packages", {})
+    debs = host.get_fact(Debs, names=sorted(packages))
+    installed = debs.get("packages", {})
     wrong = {
         name: version
         for name, version in sorted(packages.items())
         if name not in installed or not fnmatch.fnmatchcase(installed[name]["version"], version)
     }
     loose = [n for n in sorted(packages) if n in wrong or not installed[n]["held"]]
-    if not wrong and not loose and not found.get("broken"):
+    if not wrong and not loose and not debs.get("broken"):
         host.noop(f"packages are installed and held: {', '.join(sorted(packages))}")
         return
-    if found.get("broken"):
+    if debs.get("broken"):
         yield _REPAIR
     if wrong:
         yield update(source)
@@ -53,12 +53,12 @@ def present(names: list[str]) -> Commands:
 
     + names: the packages
     """
-    found = host.get_fact(Debs, names=sorted(names))
-    missing = [name for name in sorted(names) if name not in found.get("packages", {})]
-    if not missing and not found.get("broken"):
+    debs = host.get_fact(Debs, names=sorted(names))
+    missing = [name for name in sorted(names) if name not in debs.get("packages", {})]
+    if not missing and not debs.get("broken"):
         host.noop(f"packages are installed: {', '.join(sorted(names))}")
         return
-    if found.get("broken"):
+    if debs.get("broken"):
         yield _REPAIR
     if missing:
         yield update(None)

@@ -29,9 +29,9 @@ def start(lab: str, settings: list[str], files: list[str], users: list[str]) -> 
     + files: files that the deploys write and that may be somebody else's now
     + users: users that the deploys make
     """
-    found = host.get_fact(Record)
-    if found["lab"]:
-        host.noop(f"the record of {found['lab']} is there")
+    record = host.get_fact(Record)
+    if record["lab"]:
+        host.noop(f"the record of {record['lab']} is there")
         return
     values = host.get_fact(Settings, names=sorted(settings))
     before = [f"{name}={state['value']}" for name, state in sorted(values.items()) if state["value"] is not None]

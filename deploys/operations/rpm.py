@@ -30,12 +30,12 @@ def pinned(packages: dict[str, str], repository: str, arch: str = "x86_64") -> C
     + repository: the identifier of the repository that has them
     + arch: the architecture of all of them
     """
-    found = host.get_fact(Rpms, names=sorted(packages)).get("packages", {})
-    wrong = [name for name, version in sorted(packages.items()) if not fnmatch.filter(found.get(name, []), version)]
+    installed = host.get_fact(Rpms, names=sorted(packages)).get("packages", {})
+    wrong = [name for name, version in sorted(packages.items()) if not fnmatch.filter(installed.get(name, []), version)]
     twice = [
         f"{name}-{other}.{arch}"
         for name, version in sorted(packages.items())
-        for other in found.get(name, [])
+        for other in installed.get(name, [])
         if name not in wrong and not fnmatch.fnmatchcase(other, version)
     ]
     if not wrong and not twice:
@@ -43,7 +43,7 @@ def pinned(packages: dict[str, str], repository: str, arch: str = "x86_64") -> C
         return
     if twice:
         # a transaction that was cut off between "the new one is there" and "the old one is gone"
-        yield f"rpm --erase --nodeps --noscripts {' '.join(shlex.quote(one) for one in twice)}"
+        yield f"rpm --erase --nodeps --noscripts {' '.join(shlex.quote(package) for package in twice)}"
     if wrong:
         names = " ".join(shlex.quote(f"{name}-{packages[name]}.{arch}") for name in wrong)
         source = shlex.quote(repository)
@@ -66,8 +66,8 @@ def present(names: list[str]) -> Commands:
 
     + names: packages, what packages provide, or ``NAME-VERSION-RELEASE.ARCH``
     """
-    found = host.get_fact(Rpms, names=sorted(names))
-    there = {*found.get("packages", {}), *found.get("provided", [])}
+    rpms = host.get_fact(Rpms, names=sorted(names))
+    there = {*rpms.get("packages", {}), *rpms.get("provided", [])}
     missing = [name for name in sorted(names) if name not in there]
     if not missing:
         host.noop(f"packages are installed: {', '.join(sorted(names))}")
@@ -83,9 +83,9 @@ def key(content: str, path: str, fingerprint: str) -> Commands:
     + path: where the repository file expects it
     + fingerprint: the only fingerprint that the key may have, 40 hexadecimal digits
     """
-    found = host.get_fact(Keys, path=path)
-    same = found.get("sha256") == hashlib.sha256(content.encode()).hexdigest()
-    if same and fingerprint in found.get("imported", []):
+    trusted = host.get_fact(Keys, path=path)
+    same = trusted.get("sha256") == hashlib.sha256(content.encode()).hexdigest()
+    if same and fingerprint in trusted.get("imported", []):
         host.noop(f"the key {fingerprint} is trusted")
         return
     place, new = shlex.quote(path), shlex.quote(f"{path}.new")
@@ -93,8 +93,8 @@ def key(content: str, path: str, fingerprint: str) -> Commands:
         [
             FINGERPRINTS,
             f"umask 022; mkdir -p {shlex.quote(path.rpartition('/')[0])} && printf %s {shlex.quote(content)} >{new}",
-            f'found=$(fingerprints <{new}); if test "$found" != {shlex.quote(fingerprint)}; then rm -f {new}; '
-            f'echo "the key is $found, and {fingerprint} is pinned: nothing was imported" >&2; exit 1; fi',
+            f'actual=$(fingerprints <{new}); if test "$actual" != {shlex.quote(fingerprint)}; then rm -f {new}; '
+            f'echo "the key is $actual, and {fingerprint} is pinned: nothing was imported" >&2; exit 1; fi',
             f"mv {new} {place} && rpm --import {place}",
         ]
     )

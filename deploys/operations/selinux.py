@@ -19,19 +19,19 @@ def labels(labels: dict[str, str]) -> Commands:
 
     + labels: pattern of folders, as semanage takes it, to type
     """
-    found = host.get_fact(Selinux)
-    if not judges(found):
+    policy = host.get_fact(Selinux)
+    if not judges(policy):
         host.noop("SELinux is not on")
         return
-    missing = {pattern: kind for pattern, kind in sorted(labels.items()) if found["labels"].get(pattern) != kind}
+    missing = {pattern: kind for pattern, kind in sorted(labels.items()) if policy["labels"].get(pattern) != kind}
     if not missing:
         host.noop("labels are set")
         return
     for pattern, kind in missing.items():
         quoted = shlex.quote(pattern)
-        yield note("label", pattern + (f"={found['labels'][pattern]}" if pattern in found["labels"] else ""))
+        yield note("label", pattern + (f"={policy['labels'][pattern]}" if pattern in policy["labels"] else ""))
         yield _set("fcontext", f"--type {kind} {quoted}")
-    folders = " ".join(shlex.quote(one) for one in sorted({root(pattern) for pattern in missing}))
+    folders = " ".join(shlex.quote(folder) for folder in sorted({root(pattern) for pattern in missing}))
     yield f"mkdir -p {folders}"
     yield f"restorecon -R {folders}"
 
@@ -43,11 +43,11 @@ def port(port: str, kind: str) -> Commands:
     + port: as firewalld takes it, ``NUMBER/PROTOCOL``
     + kind: type of the policy
     """
-    found = host.get_fact(Selinux)
-    if not judges(found):
+    policy = host.get_fact(Selinux)
+    if not judges(policy):
         host.noop("SELinux is not on")
         return
-    before = found["ports"].get(port, "")
+    before = policy["ports"].get(port, "")
     if before == kind:
         host.noop(f"port {port} is {kind}")
         return

@@ -13,15 +13,15 @@ from deploys.operations.record import note
 @operation()
 def off() -> Commands:
     """Switch all swap off. /etc/fstab stays as it is: the units that read it are masked."""
-    found = host.get_fact(Swap)
-    if not found["devices"] and not found["units"]:
+    swap = host.get_fact(Swap)
+    if not swap["devices"] and not swap["units"]:
         host.noop("no swap is on")
         return
-    for device in found["devices"]:
+    for device in swap["devices"]:
         yield note("swap", device)
-    for unit in found["units"]:
+    for unit in swap["units"]:
         yield note("mask", unit)
-    if found["units"]:
-        yield f"systemctl mask {' '.join(shlex.quote(unit) for unit in found['units'])}"
-    if found["devices"]:
+    if swap["units"]:
+        yield f"systemctl mask {' '.join(shlex.quote(unit) for unit in swap['units'])}"
+    if swap["devices"]:
         yield "swapoff --all"

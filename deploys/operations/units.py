@@ -17,18 +17,18 @@ def unit(unit: str, files: list[str] | None = None, running: bool = True) -> Com
     + files: what it reads at its start
     + running: false leaves it to somebody else to start it
     """
-    found = host.get_fact(Unit, unit=unit, files=sorted(files or []))
+    state = host.get_fact(Unit, unit=unit, files=sorted(files or []))
     quoted = shlex.quote(unit)
     # a unit file of this very run is not known to systemd before it has read its files again
-    reload = found["reload"] or not found["exists"]
-    start = running and not found["active"]
-    restart = running and found["active"] and (found["stale"] or found["reload"])
-    if not (reload or start or restart) and found["enabled"]:
+    reload = state["reload"] or not state["exists"]
+    start = running and not state["active"]
+    restart = running and state["active"] and (state["stale"] or state["reload"])
+    if not (reload or start or restart) and state["enabled"]:
         host.noop(f"{unit} is enabled" + (" and runs" if running else ""))
         return
     if reload:
         yield "systemctl daemon-reload"
-    if not found["enabled"]:
+    if not state["enabled"]:
         yield f"systemctl enable {quoted}"
     if start:
         yield f"systemctl start {quoted}"

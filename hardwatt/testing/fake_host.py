@@ -97,7 +97,7 @@ LAB = contract.Lab(
     cert_sans=("127.0.0.1", "198.51.100.7", "localhost", "node-1"),
     cgroup_root="",
     scrape_interval="1s",
-    boot=contract.Boot(nokmem=False, headers="matching"),
+    boot=contract.Boot(disable_kmem_accounting=False, kernel_headers="matching"),
     stack=contract.Stack(containerd="2.3.4", flux="2.9.5", cni="bridge", kepler="v0.11.4"),
     distribution_packages=("conntrack", "runc"),
     packages=contract.Packages(

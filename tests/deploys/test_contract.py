@@ -79,7 +79,8 @@ WRONG = [
     (_set("lab", "nmae", "x"), "lab: unknown 'nmae'"),
     (_drop("lab", "dns_tag"), "lab: missing 'dns_tag'"),
     (_drop("lab", "networks", "node_mask"), "lab.networks: missing 'node_mask'"),
-    (_set("lab", "boot", "nokmem", 0), "lab.boot.nokmem: bool is wanted, not 0"),
+    (_set("lab", "boot", "disable_kmem_accounting", 0), "lab.boot.disable_kmem_accounting: bool is wanted, not 0"),
+    (_set("lab", "boot", "nokmem", True), "lab.boot: unknown 'nokmem'"),
     (_set("lab", "cert_sans", "node-1"), "lab.cert_sans: a list is wanted, not 'node-1'"),
     (_set("lab", "cert_sans", 0, None), r"lab.cert_sans\[0\]: str is wanted, not None"),
     (_drop("lab", "images", "node", 0, "digest"), r"lab.images.node\[0\]: missing 'digest'"),
@@ -126,6 +127,8 @@ def test_the_file_of_an_older_version_is_read(tmp_path: Path) -> None:
     assert not node_data.takes_rpms(lab)
     old = json.loads(OLD.read_text())
     old["lab"]["scrape_interval"] = old["lab"].pop("reading_interval")
+    assert old["lab"]["boot"] == {"nokmem": False, "headers": "matching"}
+    old["lab"]["boot"] = {"disable_kmem_accounting": False, "kernel_headers": "matching"}
     assert found.to_dict() == old
 
 

@@ -13,6 +13,7 @@ ENFORCING = {"mode": "Enforcing"}
 RAPL = {"meter": {**FAKE["LAB"].meter.to_dict(), "config": {"source": "rapl"}}}
 OPTIONS = facts().config["options"]
 GONE = {"known": False}
+UPDATE = {"kernel_headers": "update", "disable_kmem_accounting": False}
 
 
 def without(name: str) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def without(name: str) -> dict[str, Any]:
         ({"config": without("CGROUP_BPF")}, {}, ("error", "kernel-config"), "the distribution's own kernel"),
         ({"config": {"read": False}}, {}, ("warning", "kernel-config"), "/boot/config-6.1.0-28-amd64"),
         ({"headers": GONE}, {}, ("error", "headers"), 'kernel_headers = "update"'),
-        ({"headers": GONE}, {"boot": {"headers": "update", "nokmem": False}}, ("note", "headers"), "reboots"),
+        ({"headers": GONE}, {"boot": UPDATE}, ("note", "headers"), "reboots"),
         ({}, RAPL, ("error", "powercap"), 'source = "modelled"'),
         ({"powercap": {"zones": {"package-0@intel-rapl:0": None}}}, RAPL, ("error", "powercap"), "hardware with RAPL"),
         ({"powercap": {"drivers": ["intel_rapl_msr"]}}, RAPL, ("note", "powercap"), "loads intel_rapl_msr"),
@@ -98,7 +99,7 @@ def test_selinux_that_is_off_is_said_on_el_alone(mode: str) -> None:
 def test_flags_are_those_of_the_chosen_kepler(kepler: str, found: set[str]) -> None:
     stack = {**lab().stack.to_dict(), "kepler": kepler}
     host = facts(config={"btf": False})
-    said = checks.problems(host, lab(stack=stack, boot={"headers": "none", "nokmem": False}))
+    said = checks.problems(host, lab(stack=stack, boot={"kernel_headers": "none", "disable_kmem_accounting": False}))
     assert {problem.name for problem in said} == found
     assert all(problem.severity == "error" for problem in said)
 

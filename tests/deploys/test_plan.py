@@ -198,7 +198,7 @@ def test_upstreams_repositories_by_apt_each_with_its_one_key(run_node: Runner) -
         "Signed-By: /etc/apt/keyrings/hardwatt-kubernetes.asc",
     ]
     assert "Suites: bookworm\nComponents: stable\n" in files["hardwatt-docker.sources"]
-    keys = [command for command in run.commands if 'test "$found" != ' in command]
+    keys = [command for command in run.commands if 'test "$actual" != ' in command]
     assert [("DE15B14486CD377B9E876E1A234654DA9A296436" in text) for text in keys] == [True, False]
     assert "9DC858229FC7DD38854AE2D88D81803C0EBFCD88" in keys[1]
     fetched = [text.rpartition(" ")[2] for text in run.commands if "curl --fail" in text]

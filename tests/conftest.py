@@ -5,6 +5,7 @@ prints it; ``make test-long SEED=N`` runs the same examples again.
 """
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
     os.environ |= {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC", "GIT_CONFIG_NOSYSTEM": "1"}
     os.environ["GIT_TERMINAL_PROMPT"] = "0"
+    # Else every program that a test starts compiles the package anew. Python checks a cached file by its source.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     time.tzset()
     os.umask(0o022)
 

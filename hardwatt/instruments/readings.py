@@ -56,23 +56,29 @@ def counters(bundle: Bundle, run: Run, metric: str, *, moment: str = "", edges: 
     with it are put there, others are dropped (they cannot be placed). Where nothing tells the moment, the
     scrape's time stands. ``edges`` adds the direct readings.
     """
-    found: dict[tuple[tuple[str, str], ...], list[pl.DataFrame]] = {}
+    return list(_counters(bundle, run, metric, moment, edges))
+
+
+# The node's CPU-seconds and those of its units are needed by five figures each; as many counters as a run or two have.
+@lru_cache(maxsize=16)
+def _counters(bundle: Bundle, run: Run, metric: str, moment: str, edges: bool) -> tuple[Counter, ...]:
+    by_labels: dict[tuple[tuple[str, str], ...], list[pl.DataFrame]] = {}
     samples = scraped(bundle, run, metric)
     moments = scraped(bundle, run, moment) if moment else samples.clear()
     if not moments.is_empty():
         samples = _at_their_moment(bundle, samples, moments)
     for (series_id,), part in samples.group_by("series_id"):
         key = _key(bundle.series[int(str(series_id))])
-        found.setdefault(key, []).append(part)
+        by_labels.setdefault(key, []).append(part)
     for edge in edges_of(bundle, run) if edges else []:
         for text, value in edge.values.items():
             if text.partition("{")[0] == metric:
                 at = _edge_moment(edge, labels_of(text), moment)
-                found.setdefault(_key(labels_of(text)), []).append(_points([(at, value)]))
-    return [
+                by_labels.setdefault(_key(labels_of(text)), []).append(_points([(at, value)]))
+    return tuple(
         Counter(dict(key), pl.concat(parts).with_columns(series_id=pl.lit(0, pl.Int64)))
-        for key, parts in sorted(found.items())
-    ]
+        for key, parts in sorted(by_labels.items())
+    )
 
 
 def _key(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

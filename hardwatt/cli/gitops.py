@@ -44,12 +44,18 @@ def gitops_resume(lab: Lab) -> None:
 @on_host()
 def gitops_status(lab: Lab, *, as_json: bool = False) -> int:
     """Print each object of Flux: ready or not, at which commit, what it says; the exit code says whether all are."""
-    from hardwatt.energy.query import table
     from hardwatt.experiment.run import status
     from hardwatt.gitops import control
 
     rows = control.status_rows(lab, status.switched_off(lab))
-    print(json.dumps(rows, indent=2) if as_json else table(rows) if rows else "Flux is not in the cluster")
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        from hardwatt.energy.query import table  # with Prometheus' client and Polars: half a second
+
+        print(table(rows))
+    else:
+        print("Flux is not in the cluster")
     return int(not rows or any(row["state"] != "ready" for row in rows))
 
 

@@ -40,55 +40,60 @@ def true_differences(truth: Truth) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array([value[block, "pull"] - value[block, "push"] for block in sorted({run.block for run in runs})])
 
 
-def test_the_estimate_is_the_true_mean_difference_with_its_t_interval(three: Truth) -> None:
+def test_the_estimate_is_the_true_mean_difference_with_its_t_interval(
+    three: Truth, three_results: dict[str, Any]
+) -> None:
     d = true_differences(three)
-    results = analyse(three.path, write=False)
-    estimate = results["primary"]["estimate"]
+    estimate = three_results["primary"]["estimate"]
     interval = stats.ttest_1samp(d, 0).confidence_interval(0.95)
     assert estimate["value"] == pytest.approx(d.mean(), abs=0.05)
     assert (estimate["low"], estimate["high"]) == pytest.approx((interval.low, interval.high), abs=0.3)
     assert estimate["unit"] and estimate["source"]
-    assert results["primary"]["level"]["value"] == 95
-    assert "t interval with 2 degrees" in results["primary"]["method"]
-    assert results["source"]["energy"] == "modelled"
-    assert results["n"] == {"value": 3, "unit": "pairs", "source": "runs table of the bundle", "low": 3, "high": 3}
+    assert three_results["primary"]["level"]["value"] == 95
+    assert "t interval with 2 degrees" in three_results["primary"]["method"]
+    assert three_results["source"]["energy"] == "modelled"
+    assert three_results["n"] == {
+        "value": 3,
+        "unit": "pairs",
+        "source": "runs table of the bundle",
+        "low": 3,
+        "high": 3,
+    }
 
 
-def test_below_six_pairs_there_is_no_p_value_and_no_verdict(three: Truth) -> None:
-    results = analyse(three.path, write=False)
-    assert results["robustness"] == []
-    assert results["equivalence"] is None
-    assert results["verdict"]["word"] == "description"
-    assert [row["p"] for row in results["secondaries"]] == [None] * len(results["secondaries"])
-    assert "p-value, two-sided" not in text(results)
+def test_below_six_pairs_there_is_no_p_value_and_no_verdict(three_results: dict[str, Any]) -> None:
+    assert three_results["robustness"] == []
+    assert three_results["equivalence"] is None
+    assert three_results["verdict"]["word"] == "description"
+    assert [row["p"] for row in three_results["secondaries"]] == [None] * len(three_results["secondaries"])
+    assert "p-value, two-sided" not in text(three_results)
 
 
-def test_from_six_pairs_on_there_is_robustness_and_a_verdict(eight: Truth) -> None:
-    results = analyse(eight.path, write=False)
-    rows = {row["name"]: row for row in results["robustness"]}
+def test_from_six_pairs_on_there_is_robustness_and_a_verdict(eight: Truth, eight_results: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in eight_results["robustness"]}
     d = true_differences(eight)
     assert rows["Wilcoxon"]["figure"]["value"] == pytest.approx(stats.wilcoxon(d, method="exact").pvalue)
-    assert rows["Hodges-Lehmann"]["figure"]["value"] == pytest.approx(results["primary"]["estimate"]["value"], abs=0.3)
-    assert results["verdict"]["word"] == "less"
-    assert all(0 <= row["p"]["value"] <= 1 for row in results["secondaries"])
+    assert rows["Hodges-Lehmann"]["figure"]["value"] == pytest.approx(
+        eight_results["primary"]["estimate"]["value"], abs=0.3
+    )
+    assert eight_results["verdict"]["word"] == "less"
+    assert all(0 <= row["p"]["value"] <= 1 for row in eight_results["secondaries"])
 
 
-def test_parts_of_the_node_and_checks_are_no_hypotheses(eight: Truth) -> None:
-    results = analyse(eight.path, write=False)
-    assert {row["name"] for row in results["secondaries"]} == {
+def test_parts_of_the_node_and_checks_are_no_hypotheses(eight_results: dict[str, Any]) -> None:
+    assert {row["name"] for row in eight_results["secondaries"]} == {
         "commit_to_ready_seconds",
         "deliveries_ready",
         "git_cpu_seconds",
     }
-    assert [row["name"] for row in results["units"]] == ["kubelet_cpu_seconds"]
-    assert results["units"][0]["p"] is None
-    labels = {row["name"]: row["label"] for row in results["crosschecks"]}
+    assert [row["name"] for row in eight_results["units"]] == ["kubelet_cpu_seconds"]
+    assert eight_results["units"][0]["p"] is None
+    labels = {row["name"]: row["label"] for row in eight_results["crosschecks"]}
     assert labels["check.meter_cost"] == "what the meter itself costs"
 
 
-def test_every_cross_check_has_limits_arms_and_a_sentence(eight: Truth) -> None:
-    results = analyse(eight.path, write=False)
-    rows = {row["name"]: row for row in results["crosschecks"]}
+def test_every_cross_check_has_limits_arms_and_a_sentence(eight_results: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in eight_results["crosschecks"]}
     assert {row["sentence"] for row in rows.values()} == {"holds in every window"}
     assert all(row["asked"]["least"] or row["asked"]["most"] for row in rows.values())
     gap = rows["check.scrape_gap"]
@@ -124,27 +129,25 @@ def test_the_planned_level_is_that_of_every_interval(three: Truth) -> None:
     assert one["high"] - one["low"] > 2 * (two["high"] - two["low"])
 
 
-def test_counts_and_namespaces_follow_the_truth(three: Truth) -> None:
-    results = analyse(three.path, write=False)
-    assert [(arm["name"], arm["commits"]["value"], arm["ready"]["value"]) for arm in results["arms"]] == [
+def test_counts_and_namespaces_follow_the_truth(three: Truth, three_results: dict[str, Any]) -> None:
+    assert [(arm["name"], arm["commits"]["value"], arm["ready"]["value"]) for arm in three_results["arms"]] == [
         ("push", 9, 9),
         ("pull", 9, 9),
     ]
-    rows = {row["label"]: row for row in results["namespaces"]}
+    rows = {row["label"]: row for row in three_results["namespaces"]}
     runs = Bundle.open(three.path).runs
     truth = np.mean([three.values[run.run_id]["cpu_seconds.kube-system"] for run in runs if run.arm == "push"])
     assert rows["kube-system"]["arms"]["push"]["value"] == pytest.approx(truth, rel=0.02)
-    times = [row["figure"]["value"] for row in results["delivery"]["commits"] if row["arm"] == "pull"]
+    times = [row["figure"]["value"] for row in three_results["delivery"]["commits"] if row["arm"] == "pull"]
     assert len(times) == 9
     assert min(times) >= 5 and max(times) <= 9
 
 
-def test_joules_stand_beside_with_their_formula(three: Truth) -> None:
-    results = analyse(three.path, write=False)
-    joules = results["joules"]
+def test_joules_stand_beside_with_their_formula(three_results: dict[str, Any]) -> None:
+    joules = three_results["joules"]
     assert joules["difference"]["unit"] == "J"
     assert "7.5" in joules["formula"] and "CPU-second" in joules["formula"]
-    assert joules["difference"]["value"] == pytest.approx(7.5 * results["primary"]["estimate"]["value"], rel=0.15)
+    assert joules["difference"]["value"] == pytest.approx(7.5 * three_results["primary"]["estimate"]["value"], rel=0.15)
 
 
 def numbers_outside_figures(node: Any, path: str = "") -> Iterator[str]:
@@ -163,8 +166,8 @@ def numbers_outside_figures(node: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def test_every_number_is_a_figure(eight: Truth) -> None:
-    results = json.loads(text(analyse(eight.path, write=False)))
+def test_every_number_is_a_figure(eight_results: dict[str, Any]) -> None:
+    results = json.loads(text(eight_results))
     places = {".position", ".commit"}
     assert [p for p in numbers_outside_figures(results) if not any(p.endswith(place) for place in places)] == []
 

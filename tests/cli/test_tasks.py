@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.core.errors import next_after
+from tests.cli.invoked import run
 
 ROOT = Path(__file__).resolve().parents[2]
 INVOKE = str(Path(sys.executable).parent / "invoke")
@@ -96,13 +97,24 @@ def test_the_next_command_is_another_one(command: str, hint: str, expected: str)
     ],
 )  # fmt: skip
 def test_a_command_without_a_machine_is_one_error_with_another_next_command(
-    argv: tuple[str, ...], tmp_path: Path
+    argv: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "lab.toml").write_text('machine = "embedded"\nresults = "never-made"\n')
+    monkeypatch.setenv("HARDWATT_LAB", "never-made")
+    monkeypatch.setenv("HARDWATT_CONFIG", str(tmp_path / "lab.toml"))
+    monkeypatch.chdir(ROOT)
     try:
-        done = invoke(*argv, config=tmp_path / "lab.toml")
+        code, _, err = run(*argv)
     finally:
         shutil.rmtree(ROOT / ".lab" / "never-made", ignore_errors=True)  # some take its lock
+    assert code == 1
+    assert "Traceback" not in err
+    assert "the lab never-made has no machine\n  next: invoke lab.up" in err
+
+
+def test_a_command_without_a_machine_ends_so_in_a_process_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text('machine = "embedded"\nresults = "never-made"\n')
+    done = invoke("gitops.show", config=tmp_path / "lab.toml")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "the lab never-made has no machine\n  next: invoke lab.up" in done.stderr

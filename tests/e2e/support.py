@@ -19,7 +19,7 @@ from hardwatt.config.settings import default_name
 from hardwatt.connect.ssh import Ssh
 from hardwatt.machines import choice, identity, timeouts
 from hardwatt.machines.embedded import host_record, network
-from hardwatt.machines.embedded.host_snapshot import Snapshot
+from hardwatt.machines.embedded.host_record import HostState
 
 ROOT = Path(__file__).resolve().parents[2]
 INVOKE = str(Path(sys.executable).parent / "invoke")
@@ -31,19 +31,17 @@ class Story:
 
     lab: Lab
     env: dict[str, str]
-    before: Snapshot = dataclasses.field(default_factory=dict, kw_only=True)
-    """Empty until ``look``."""
-    others: list[str] = dataclasses.field(default_factory=list, kw_only=True)
-    """What other labs held when the host was looked at, as patterns for ``hostrecord.compare``."""
+    before: HostState | None = dataclasses.field(default=None, kw_only=True)
+    """Missing until ``look``."""
 
     def look(self) -> None:
         """Take the host as it is now for how it was before."""
-        self.before, self.others = host_record.take(), host_record.of_other_labs(identity.ident(self.lab))
+        self.before = HostState.now(identity.ident(self.lab))
 
     def differences(self) -> list[host_record.Difference]:
         """Return what is not as it was before; what other labs held then or hold now is theirs."""
-        now = host_record.of_other_labs(identity.ident(self.lab))
-        return host_record.compare(self.before, host_record.take(), ignore=[*self.others, *now])
+        assert self.before is not None, "nobody looked at the host before"
+        return self.before.differences()
 
     def invoke(self, *argv: str, check: bool = True, timeout: float = 900) -> "subprocess.CompletedProcess[str]":
         """Run ``invoke`` to its end; what it printed is shown when the test fails."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.machines.embedded import host_record, host_snapshot, network
-from hardwatt.machines.embedded.host_record import Difference, HostRecord, compare, of_other_labs
+from hardwatt.machines.embedded.host_record import Difference, HostRecord, HostState, compare, of_other_labs
 
 
 class Host:
@@ -212,14 +212,47 @@ def test_what_nodes_change_and_labs_share_is_anothers_business_only_while_anothe
     def ours() -> list[str]:
         return [found.name for found in compare({}, moved, ignore=of_other_labs("bbbbbbbb"))]
 
-    for ident in ("aaaaaaaa", "bbbbbbbb"):
+    for ident in ("bbbbbbbb", "aaaaaaaa"):
         record.claim(ident, str(tmp_path), pick=lambda others: f"10.77.{len(others)}.0/24")
     record.hold("bbbbbbbb")
-    assert ours() == all_of_it
+    assert ours() == [name for name in all_of_it if name != "/var/lib/hardwatt"], "the other lab is recorded there"
+    assert not host_record.held_by_others("bbbbbbbb")
     record.hold("aaaaaaaa")
     assert ours() == ["kernel/hostname"]
-    record.release("aaaaaaaa")
+    assert host_record.held_by_others("bbbbbbbb")
+    record.forget("aaaaaaaa")
     assert ours() == all_of_it
+
+
+@pytest.mark.parametrize("moment", ["before", "after", "both"])
+def test_what_another_lab_holds_at_either_moment_is_its_own_business(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    record = HostRecord(host_record.default_place(), boot_id=_file(tmp_path / "boot", "1"), take=dict)
+    now = {"sysctl": {"kernel/panic": "10", "kernel/hostname": "x"}}
+    monkeypatch.setattr(host_record, "take", lambda: now)
+    record.claim("aaaaaaaa", str(tmp_path), pick=lambda _: "10.77.0.0/24")
+    if moment != "after":
+        record.hold("aaaaaaaa")
+    state = HostState.now("bbbbbbbb")
+    assert state.differences() == []
+    if moment == "before":
+        record.release("aaaaaaaa")
+    elif moment == "after":
+        record.hold("aaaaaaaa")
+    now = {"sysctl": {"kernel/panic": "0", "kernel/hostname": "y"}}
+    assert [changed.name for changed in state.differences()] == ["kernel/hostname"]
+    assert state.differences(ignore=["^sysctl kernel/"]) == []
+
+
+def test_what_nobody_else_holds_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    now = {"sysctl": {"kernel/panic": "10"}}
+    monkeypatch.setattr(host_record, "take", lambda: now)
+    state = HostState.now("bbbbbbbb")
+    now = {"sysctl": {"kernel/panic": "0"}}
+    assert [str(changed) for changed in state.differences()] == ["sysctl kernel/panic: was '10', is '0'"]
 
 
 def test_another_labs_unreachable_route_is_its_own_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,14 +34,13 @@ touch /root/deaf
 while :; do sleep 1; done
 """
 
-# Whatever else runs on the host while this test does: other labs, package managers, sessions.
-OTHERS = (
+# Whatever else runs on the host while this test does, beside labs: package managers, sessions.
+NO_LABS = (
     r"^package ",
     r"^route .* dev (?!hw-)",
     r"^address (?!hw-)",
     r"^link (?!hw-)",
     r"^file (?!.*(hw-|hardwatt))",
-    r"^file /var/lib/hardwatt$",
     r"^sysctl net/netfilter/nf_conntrack_max$",
 )
 
@@ -71,7 +70,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMachin
 def test_boot_kill_boot_again_and_down(machines: list[EmbeddedMachine]) -> None:
     machine, neighbour = machines
     as_before = int(SYSCTL.read_text())
-    before = host_record.take()
+    idents = [identity.ident(each.lab) for each in machines]
+    before = host_record.HostState.now(*idents)
     end = machine.start()
     with Ssh(end) as ssh:
         assert ssh.run("systemctl is-system-running").stdout.strip() == "running"
@@ -104,9 +104,8 @@ def test_boot_kill_boot_again_and_down(machines: list[EmbeddedMachine]) -> None:
     with Ssh(other) as ssh:
         assert ssh.run("true").returncode == 0
     neighbour.destroy()
-    idents = [identity.ident(each.lab) for each in machines]
-    left = host_record.compare(before, host_record.take(), ignore=[*OTHERS, *host_record.of_other_labs(*idents)])
-    if host_record.HostRecord(host_record.default_place()).before is not None:
+    left = before.differences(ignore=NO_LABS)
+    if host_record.held_by_others(*idents):
         SYSCTL.write_text(str(as_before))  # somebody's lab is up beside us, and the host is given back after it
     assert left == []
 

@@ -33,8 +33,10 @@ Of these, kernel, vm and fs are the whole host's even from inside the embedded n
 network namespace. Another one that moved while labs were up was moved by somebody else.
 """
 
-_SHARED = (r"^cgroup /.*/hardwatt$", r"^file /var/lib/hardwatt$")
-"""What is there from the first lab of a host to the last."""
+_PARENT_CGROUP = r"^cgroup /.*/hardwatt$"
+"""Is there while any lab holds the host."""
+_RECORD_FOLDER = r"^file /var/lib/hardwatt$"
+"""Is there from the first lab of a host to the last, whether it is up or not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,21 +75,48 @@ def compare(before: Snapshot, after: Snapshot, *, ignore: Iterable[str] = ()) ->
 def of_other_labs(*own: str) -> list[str]:
     """Return patterns for ``compare`` that leave out what belongs to labs other than these.
 
-    While one of them holds the host, the sysctls that a node writes are its business, and so is what all labs share.
+    While one of them holds the host, the sysctls that a node writes and the parent of all cgroups are its business.
     """
     names = "|".join(own)
     theirs = [rf"hardwatt[/-](?!{names})[0-9a-f]{{8}}\b", rf"\bhw-(?!{names})[0-9a-f]{{8}}\b"]
-    labs = HostRecord(default_place()).labs
+    others = [lab for ident, lab in HostRecord(default_place()).labs.items() if ident not in own]
     # the unreachable route of a lab's network names no link
-    theirs += [rf"^route \S+ {re.escape(lab['subnet'])} dev -" for ident, lab in labs.items() if ident not in own]
-    if any(lab["holds"] for ident, lab in labs.items() if ident not in own):
-        theirs += [f"^sysctl {_OURS.pattern[1:]}", *_SHARED]
+    theirs += [rf"^route \S+ {re.escape(lab['subnet'])} dev -" for lab in others]
+    if others:
+        theirs.append(_RECORD_FOLDER)
+    if held_by_others(*own):
+        theirs += [f"^sysctl {_OURS.pattern[1:]}", _PARENT_CGROUP]
     return theirs
 
 
 def take() -> Snapshot:
     """Return the host as it is now, for ``compare``."""
     return host_snapshot.take()
+
+
+@dataclasses.dataclass(frozen=True)
+class HostState:
+    """The host at one moment, to be compared with a later one; what other labs hold at either is left out."""
+
+    own: tuple[str, ...]
+    """Identities of the labs whose changes are to be seen."""
+    snapshot: Snapshot
+    others: tuple[str, ...]
+    """Patterns of what other labs held at that moment."""
+
+    @classmethod
+    def now(cls, *own: str) -> "HostState":
+        """Take the host as it is now."""
+        return cls(own, take(), tuple(of_other_labs(*own)))
+
+    def differences(self, *, ignore: Iterable[str] = ()) -> list[Difference]:
+        """Return what changed on the host since; ``ignore`` as in ``compare``."""
+        return compare(self.snapshot, take(), ignore=[*ignore, *self.others, *of_other_labs(*self.own)])
+
+
+def held_by_others(*own: str) -> bool:
+    """Return whether a lab other than these holds the host, so that it is restored only after that one."""
+    return any(lab["holds"] for ident, lab in HostRecord(default_place()).labs.items() if ident not in own)
 
 
 def default_place() -> Path:

@@ -20,6 +20,7 @@ from hardwatt.core.errors import LabError, SettingsError
 from hardwatt.mirror.index import Artefact, Index
 from hardwatt.mirror.served import Served
 from hardwatt.provision import node_data, node_packages, runner
+from tests.data.recordings import recorded
 from tests.deploys import killing
 from tests.deploys.conftest import ROOT
 
@@ -164,24 +165,28 @@ def test_a_failure_names_operation_words_log_and_next_step(
     lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner.write_node_data(lab, endpoint(lab), index, served)
-    log = (
-        "--> Starting operation: Images | Pulled \n    [unit] E: no route to host\n    [unit] \x1b[31mError\x1b[0m: ran"
-    )
+    log = recorded("pyinfra-failed").replace("Error:", "\x1b[31mError\x1b[0m:")
+    assert "\x1b" in log
     monkeypatch.setattr(process, "run", Pyinfra(log, 1))
-    with pytest.raises(LabError, match=r"'Images \| Pulled' failed on the node of unit") as caught:
+    with pytest.raises(LabError, match=r"'Modules \| br_netfilter' failed on the node of unit") as caught:
         runner.apply(lab)
-    assert "no route to host" in caught.value.message
+    assert "Module br_netfilter not found" in caught.value.message
     assert "\x1b" not in caught.value.message
     assert str(lab.logs) in caught.value.message
     assert "again" in caught.value.hint
 
 
 def test_the_parts_of_a_deploy_are_told_once_each() -> None:
-    log = (
-        "--> Starting operation: \x1b[34mcontainerd | Package\x1b[0m \n--> Starting operation: containerd | Service \n"
-    )
-    log += "--> Starting operation: Pod network | Bridge \n"
-    assert runner.parts(log) == ["containerd", "Pod network"]
+    assert runner.parts(recorded("pyinfra-applied")) == ["Swap", "Modules"]
+    coloured = recorded("pyinfra-applied").replace("Modules | overlay", "\x1b[34mPod network | Bridge\x1b[0m")
+    assert runner.parts(coloured) == ["Swap", "Modules", "Pod network"]
+
+
+def test_what_pyinfra_prints_after_a_run_is_read() -> None:
+    results = runner.payload(recorded("pyinfra-applied"), Path("log"))["results"]
+    assert [row["name"] for row in results["operations"] if row["success"]] == [
+        "Swap | Off", "Modules | br_netfilter", "Modules | overlay",
+    ]  # fmt: skip
 
 
 def test_old_logs_are_removed(lab: Lab, index: Index, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,36 +400,15 @@ def test_the_legacy_preset_is_upstreams_alone(
     assert 'mode = "upstream"' in caught.value.hint
 
 
-REFUSED = """\
---> Preparing operation files...
-    Loading: deploys/node.py
-    nothing keeps the host's clock right (systemctl enable --now chronyd (or systemd-timesyncd))
-
---> Disconnecting from hosts...
---> pyinfra error in /somewhere/deploys/preflight.py line 41: this host cannot carry the node
-severity  what                                                                remedy
-error     no energy counter under /sys/class/powercap can be read and counts  set source = "modelled" in [meter]
-"""
-FAILED = """\
---> Starting operation: Swap | Off
-    [node] Success
---> Starting operation: Modules | br_netfilter
-    [node] modprobe: FATAL: Module br_netfilter not found
-    [node] Error: executed 1 commands
---> Disconnecting from hosts...
---> pyinfra error: No hosts remaining!
-"""
-
-
 def test_what_a_deploy_itself_ended_with_is_the_error() -> None:
-    said = runner.failure("mine", "deploys/node.py", REFUSED, Path("log")).message
+    said = runner.failure("mine", "deploys/node.py", recorded("pyinfra-refused"), Path("log")).message
     assert said.startswith("the preparation of deploys/node.py failed on the node of mine:\nthis host cannot carry")
     assert "no energy counter" in said
-    assert "/somewhere" not in said
+    assert "deploy.py line" not in said and "Connected" not in said
 
 
 def test_the_operation_that_failed_is_named_with_what_it_said() -> None:
-    said = runner.failure("mine", "deploys/node.py", FAILED, Path("log")).message
+    said = runner.failure("mine", "deploys/node.py", recorded("pyinfra-failed"), Path("log")).message
     assert said.startswith("the operation 'Modules | br_netfilter' failed")
     assert "Module br_netfilter not found" in said
     assert "Swap" not in said and "No hosts remaining" not in said

@@ -16,9 +16,11 @@ from hardwatt.gitops import github as api
 from hardwatt.gitops.errors import GitServerError, explain
 from hardwatt.gitops.github import GitHub
 from hardwatt.gitops.repository import Repository
+from tests.data.recordings import recorded
 from tests.gitops.github import NAME, OWNER, TOKEN, StandIn, served
 
 FILES = {"clusters/lab/a.yaml": "a: 1\n"}
+
 GENERATED = "clusters/generated/lab"
 
 
@@ -235,17 +237,27 @@ def test_a_server_of_ones_own_over_ssh_is_reached_with_the_labs_key_and_its_host
 @pytest.mark.parametrize(
     ("said", "means"),
     [
+        (recorded("git-push-moved"), "moved meanwhile"),
+        (recorded("git-401"), "refuses the password or token"),
+        (recorded("git-403"), "not pushed to"),
+        (recorded("git-push-declined"), "not pushed to"),
+        (recorded("git-ssh-key-refused"), "does not know the lab's key"),
+        (recorded("git-ssh-host-key"), "another host key"),
+        (recorded("git-untrusted"), "does not trust"),
+        (recorded("git-ssh-refused"), "does not answer"),
+        (recorded("git-refused"), "does not answer"),
+        (recorded("git-no-name"), "does not answer"),
+        (recorded("git-502"), "does not answer"),
+        (recorded("git-404"), "holds no such repository"),
+        (recorded("git-no-repository"), "holds no such repository"),
+        # of servers and of runs of Flux that cannot be had here
         ("✗ failed to push manifests: non-fast-forward update: refs/heads/main", "moved meanwhile"),
         ("remote: Invalid\nfatal: Authentication failed for 'https://x/'", "refuses the password or token"),
         ("✗ failed to clone repository: authentication required", "refuses the password or token"),
         ("remote: Permission to a/b denied to c.\nfatal: unable to access: The requested URL returned error: 403",
          "not pushed to"),
         ("remote: error: GH006: protected branch hook declined", "not pushed to"),
-        ("git@x: Permission denied (publickey).", "does not know the lab's key"),
-        ("Host key verification failed.", "another host key"),
         ("SSL certificate problem: unable to get local issuer certificate", "does not trust"),
-        ("ssh: connect to host x port 22: Connection refused", "does not answer"),
-        ("fatal: unable to access 'https://x/': Could not resolve host: x", "does not answer"),
         ("remote: Repository not found.", "holds no such repository"),
         ("✗ bootstrap failed with 1 health check failure(s): timed out waiting for all", "is not healthy"),
     ],

@@ -6,27 +6,18 @@ import pytest
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Result
 from hardwatt.machines.embedded import network
-
-ADDRESSES = [
-    {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8}]},
-    {"ifname": "vpn", "addr_info": [{"family": "inet", "local": "10.77.1.9", "prefixlen": 24}]},
-    {"ifname": "down", "addr_info": []},
-]
-ROUTES = [
-    {"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"},
-    {"dst": "10.77.0.0/25", "dev": "tun0"},
-    {"dst": "10.77.2.7", "dev": "eth0"},
-    {"type": "broadcast", "dst": "10.77.3.255", "dev": "x", "table": "local"},
-]
+from tests.data.recordings import recorded
 
 
 def test_a_lab_gets_a_network_that_no_address_and_no_route_uses() -> None:
-    busy = network.parse_taken(json.dumps(ADDRESSES), json.dumps(ROUTES))
+    busy = network.parse_taken(recorded("ip-addresses"), recorded("ip-routes"))
     assert network.pick(busy) == "10.77.4.0/24"
 
 
 def test_the_default_route_takes_nothing() -> None:
-    assert network.parse_taken("[]", json.dumps(ROUTES[:1])) == []
+    default = [route for route in json.loads(recorded("ip-routes")) if route["dst"] == "default"]
+    assert len(default) == 1
+    assert network.parse_taken("[]", json.dumps(default)) == []
     assert network.pick([]) == "10.77.0.0/24"
 
 
@@ -39,10 +30,11 @@ def test_a_wider_network_around_the_range_leaves_none() -> None:
 @pytest.mark.parametrize(
     ("rules", "filters"),
     [
-        ("-P INPUT ACCEPT\n", False),
+        (recorded("iptables-open"), False),
         ("", False),
-        ("-P INPUT DROP\n-A INPUT -j ufw-before-input\n", True),
-        ("-P INPUT ACCEPT\n-A INPUT -j REJECT\n", True),
+        (recorded("iptables-drop"), True),
+        (recorded("iptables-reject"), True),
+        (recorded("iptables-accept"), True),
     ],
 )
 def test_a_firewall_on_the_host_is_seen(rules: str, filters: bool) -> None:

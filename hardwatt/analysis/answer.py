@@ -29,9 +29,9 @@ _RANK_EFFICIENCY = 0.955
 """Of rank methods against the mean, for normal differences (3 / pi)."""
 
 
-def measured(one: Figure) -> ResultFigure:
+def measured(measurement: Figure) -> ResultFigure:
     """Pass on a figure of the instruments as it is."""
-    return figure(one.value, one.unit, one.source, one.low, one.high)
+    return figure(measurement.value, measurement.unit, measurement.source, measurement.low, measurement.high)
 
 
 def differences(table: Table, outcome: str) -> list[ResultFigure]:
@@ -49,7 +49,7 @@ def differences(table: Table, outcome: str) -> list[ResultFigure]:
 def mean_of(table: Table, arm: str, outcome: str) -> ResultFigure:
     """Mean of an arm over the pairs, with the interval of that mean alone."""
     own = [table.figures[pair.runs[arm].run_id, outcome] for pair in table.pairs]
-    estimate = paired.mean_difference([one.value for one in own], table.level)
+    estimate = paired.mean_difference([window.value for window in own], table.level)
     return of_estimate(estimate, own[0].unit, own[0].source)
 
 
@@ -59,7 +59,7 @@ def estimator(planned: Mapping[str, Any]) -> tuple[str, Compute]:
     usual = next((interval for known, interval in ESTIMATORS if known == name), "")
     wanted = (name, str(planned.get("interval") or usual))
     if wanted not in ESTIMATORS:
-        known = ", ".join(f"{one!r} with the interval {interval!r}" for one, interval in ESTIMATORS)
+        known = ", ".join(f"{kind!r} with the interval {interval!r}" for kind, interval in ESTIMATORS)
         raise LabError(
             f"the plan names the estimator {name!r} with the interval {wanted[1]!r}; this version has {known}",
             hint="analyse the bundle with the version of hardwatt that is named in its manifest",
@@ -112,7 +112,9 @@ def _relative(table: Table, level: float) -> ResultFigure:
     """Change in percent of the first arm: exp of the mean log ratio, minus one, with its t interval."""
     columns = table.columns(table.outcome)
     source = f"exp(mean log ratio of {table.arms[1]} to {table.arms[0]}) - 1"
-    first, second = (np.array([one.value for one in columns[arm]]) if columns else np.zeros(1) for arm in table.arms)
+    first, second = (
+        np.array([window.value for window in columns[arm]]) if columns else np.zeros(1) for arm in table.arms
+    )
     if min(first.min(), second.min()) <= 0:
         return figure(None, "%", source)
     estimate = paired.mean_difference(np.log(second) - np.log(first), level)
@@ -126,13 +128,13 @@ def pairs(table: Table, derived: str | None) -> list[PairResult]:
     rows = []
     own = differences(table, table.outcome)
     further = differences(table, derived) if derived else [None] * len(own)
-    for pair, found, other in zip(table.pairs, own, further, strict=True):
+    for pair, difference, derived_difference in zip(table.pairs, own, further, strict=True):
         row = PairResult(
             pair=str(pair.block),
             order=list(pair.order),
             values={arm: measured(table.primary(pair.runs[arm])) for arm in table.arms},
-            difference=found,
-            derived=other,
+            difference=difference,
+            derived=derived_difference,
         )
         rows.append(row)
     return rows

@@ -61,7 +61,7 @@ def namespaces(table: Table) -> list[Contrast]:
 
 
 def totals(table: Table) -> list[Contrast]:
-    """What the namespaces add up to, and what of the node is in no pod."""
+    """Compare the sum of the namespaces and the node outside pods, both arms."""
     rows = [contrast(table, name, label) for name, label in TOTALS.items()]
     if outside := _outside(table):
         rows.append(contrast(outside, "outside", "outside pods: kubelet, container runtime, git server, system"))
@@ -160,7 +160,7 @@ def formula(source: str, model: Mapping[str, Any]) -> str:
 
 
 def floor_watts(source: str, model: Mapping[str, Any]) -> float | None:
-    """What the node draws with idle processors by its power model; ``None`` for a counter, where nobody knows."""
+    """Return the watts of idle processors by the power model; ``None`` for a counter, where nobody knows."""
     if source != "modelled":
         return None
     points = model.get("points") or []
@@ -180,7 +180,7 @@ def _about(name: str, model: Mapping[str, Any]) -> str:
 
 
 def delivery(table: Table, deliveries: Sequence[Delivery]) -> DeliveryResult:
-    """What became of every commit: counted per arm, and the time to Ready of each."""
+    """Count the outcomes of commits by arm, and list the time to Ready of each."""
     arm_of = {run.run_id: run.arm for run in table.runs}
     own = sorted((d for d in deliveries if d.run_id in arm_of), key=lambda d: (d.committed_ms, d.run_id, d.index))
     rows = [

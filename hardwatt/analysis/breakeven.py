@@ -1,4 +1,4 @@
-"""At how many commits an arm becomes the cheaper one: the break-even rate with a Fieller interval.
+"""The break-even rate, the commits at which an arm becomes the cheaper one, with a Fieller interval.
 
 A window of T seconds with n commits costs ``a T + b n`` more in the second arm than in the first: a is what it
 costs to be there (in units by second), b what a commit costs (in units). Break-even is at n / T = -a / b commits by
@@ -26,7 +26,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class BreakEven:
-    """When the second arm is the cheaper one."""
+    """The rates of commits at which the second arm is the cheaper one."""
 
     word: Word
     """``always`` or ``never`` cheaper at any rate (shown by both intervals), cheaper ``above`` or ``below`` the
@@ -37,9 +37,9 @@ class BreakEven:
     high: float | None
     """``None`` with a ``low``: unbounded above."""
     by_hour: Estimate
-    """What the second arm costs more by hour without commits."""
+    """Additional cost of the second arm by hour without commits."""
     by_commit: Estimate
-    """What the second arm costs more by commit."""
+    """Additional cost of the second arm by commit."""
 
 
 def break_even(values: ArrayLike, commits: ArrayLike, hours: ArrayLike, level: float = LEVEL) -> BreakEven:

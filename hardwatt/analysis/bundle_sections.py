@@ -50,7 +50,7 @@ class Scaling(Section):
 
 @dataclass(frozen=True)
 class OffTime(Section):
-    """For how long something must be off before its wake-up is paid for."""
+    """The time that something must be off before its wake-up is paid for."""
 
     blocks: ResultFigure
     saved: ResultFigure
@@ -61,7 +61,7 @@ class OffTime(Section):
 
 @dataclass(frozen=True)
 class Source(Section):
-    """Where energy comes from."""
+    """The source of energy."""
 
     energy: Literal["modelled", "rapl"]
     says: str
@@ -71,7 +71,7 @@ class Source(Section):
 
 @dataclass(frozen=True)
 class Estimand(Section):
-    """What the study estimates, as the plan defines it."""
+    """The estimand of the study, as the plan defines it."""
 
     arms: dict[str, str]
     done: str
@@ -94,7 +94,7 @@ class Study(Section):
 
 @dataclass(frozen=True)
 class DeliveryCounts(Section):
-    """What became of an arm's commits, and the time from commit to Ready."""
+    """The outcomes of an arm's commits, and the time from commit to Ready."""
 
     commits: ResultFigure
     ready: ResultFigure
@@ -127,7 +127,7 @@ class CommitResult(Section):
 
 @dataclass(frozen=True)
 class DeliveryResult(Section):
-    """What became of every commit."""
+    """The outcome of every commit."""
 
     arms: dict[str, DeliveryCounts]
     commits: list[CommitResult]
@@ -143,7 +143,7 @@ class Limit(Section):
 
 @dataclass(frozen=True)
 class Gate(Section):
-    """How long a run waited to start, and how busy the node was then and at its baseline."""
+    """The time that a run waited to start, and the load of the node then and at its baseline."""
 
     waited: ResultFigure
     cores: ResultFigure

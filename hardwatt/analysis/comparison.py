@@ -44,9 +44,9 @@ def compared(paths: Sequence[Path | str]) -> Comparison:
 
 def side_by_side(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Json:
     """Compare results, as `analyse` returns them, by name; see `compare`."""
-    typed = [parse(Results, one, name) for name, one in zip(names, results, strict=True)]
-    found: Json = as_json(_compared(names, typed))
-    return found
+    typed = [parse(Results, plain_results, name) for name, plain_results in zip(names, results, strict=True)]
+    plain: Json = as_json(_compared(names, typed))
+    return plain
 
 
 def _compared(names: Sequence[str], results: Sequence[Results]) -> Comparison:
@@ -58,7 +58,7 @@ def _compared(names: Sequence[str], results: Sequence[Results]) -> Comparison:
         outcome=first.primary.outcome,
         direction=first.primary.direction,
         level=first.primary.level,
-        bundles=[_row(name, one) for name, one in zip(names, results, strict=True)],
+        bundles=[_row(name, bundle) for name, bundle in zip(names, results, strict=True)],
         against_first=_against_first(names, results),
         together=_together(results),
         differs=_differs(names, results),
@@ -78,101 +78,101 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _refuse(names: Sequence[str], results: Sequence[Results]) -> None:
     shared: Mapping[str, Callable[[Results], object]] = {
-        "arms": lambda one: [arm.name for arm in one.arms],
-        "outcome": lambda one: one.primary.outcome,
-        "unit": lambda one: one.primary.estimate.unit,
-        "source of energy": lambda one: one.source.energy if one.source.headline == "joules" else "",
+        "arms": lambda bundle: [arm.name for arm in bundle.arms],
+        "outcome": lambda bundle: bundle.primary.outcome,
+        "unit": lambda bundle: bundle.primary.estimate.unit,
+        "source of energy": lambda bundle: bundle.source.energy if bundle.source.headline == "joules" else "",
     }
     for what, get in shared.items():
         first = get(results[0])
-        for name, one in zip(names[1:], results[1:], strict=True):
-            if get(one) != first:
+        for name, bundle in zip(names[1:], results[1:], strict=True):
+            if get(bundle) != first:
                 raise LabError(
-                    f"{names[0]} and {name} cannot be compared: their {what} is {first} and {get(one)}",
+                    f"{names[0]} and {name} cannot be compared: their {what} is {first} and {get(bundle)}",
                     hint="compare bundles of one study",
                 )
 
 
-def _row(name: str, one: Results) -> ComparedBundle:
+def _row(name: str, results: Results) -> ComparedBundle:
     return ComparedBundle(
         name=name,
-        study=one.study.title,
-        source=one.source.energy,
-        n=one.n,
-        window=one.window,
-        estimate=one.primary.estimate,
-        relative=one.primary.relative,
-        per_commit=one.per_commit,
-        detectable=one.primary.detectable,
-        verdict=one.verdict.word,
-        warnings=[check.name for check in one.checks if check.status != "ok"],
+        study=results.study.title,
+        source=results.source.energy,
+        n=results.n,
+        window=results.window,
+        estimate=results.primary.estimate,
+        relative=results.primary.relative,
+        per_commit=results.per_commit,
+        detectable=results.primary.detectable,
+        verdict=results.verdict.word,
+        warnings=[check.name for check in results.checks if check.status != "ok"],
     )
 
 
-def _differences(one: Results) -> list[float]:
-    return [known(row.difference) for row in one.pairs]
+def _differences(results: Results) -> list[float]:
+    return [known(row.difference) for row in results.pairs]
 
 
 def _against_first(names: Sequence[str], results: Sequence[Results]) -> list[AgainstFirst]:
-    """How much larger the difference of the arms is in each bundle than in the first."""
+    """Compare the difference of the arms in each bundle with that in the first."""
     level = known(results[0].primary.level) / 100
     base, sample = _differences(results[0]), results[0].primary.estimate
     rows = []
-    for name, one in zip(names[1:], results[1:], strict=True):
-        own = _differences(one)
+    for name, bundle in zip(names[1:], results[1:], strict=True):
+        own = _differences(bundle)
         if not base or not own:
             empty = figure(None, sample.unit, "no complete pair")
             rows.append(AgainstFirst(name, empty, "no complete pair"))
             continue
-        found = pooling.welch(base, own, level)
-        row = of_estimate(found, sample.unit, f"{name} minus {names[0]}")
-        rows.append(AgainstFirst(name, row, found.method))
+        estimate = pooling.welch(base, own, level)
+        row = of_estimate(estimate, sample.unit, f"{name} minus {names[0]}")
+        rows.append(AgainstFirst(name, row, estimate.method))
     return rows
 
 
 def _together(results: Sequence[Results]) -> Together | None:
     """All bundles together, from three on that have two pairs or more; ``None`` otherwise."""
-    own = [values for one in results if len(values := _differences(one)) > 1 and ties.varies(values)]
+    own = [values for bundle in results if len(values := _differences(bundle)) > 1 and ties.varies(values)]
     if len(own) < FEWEST_TO_POOL or len(own) < len(results):
         return None
     means = [paired.mean_difference(values).value for values in own]
     errors = [paired.standard_error(paired.differences(values)) ** 2 for values in own]
-    found = pooling.pool(means, errors, known(results[0].primary.level) / 100)
+    pooled = pooling.pool(means, errors, known(results[0].primary.level) / 100)
     unit = results[0].primary.estimate.unit
     return Together(
-        estimate=of_estimate(found.estimate, unit, "all bundles together"),
-        method=found.estimate.method,
-        same=figure(found.p, "1", "p-value of Cochran's Q: every bundle estimates the same"),
-        between=figure(found.between_variance**0.5, unit, "standard deviation between bundles"),
+        estimate=of_estimate(pooled.estimate, unit, "all bundles together"),
+        method=pooled.estimate.method,
+        same=figure(pooled.p, "1", "p-value of Cochran's Q: every bundle estimates the same"),
+        between=figure(pooled.between_variance**0.5, unit, "standard deviation between bundles"),
     )
 
 
 def _differs(names: Sequence[str], results: Sequence[Results]) -> list[Differs]:
     """Every fact that is not the same everywhere: plan, window, versions, host, formula."""
-    facts = [_facts(one) for one in results]
-    keys = sorted({key for one in facts for key in one})
+    facts = [_facts(bundle_facts) for bundle_facts in results]
+    keys = sorted({key for bundle_facts in facts for key in bundle_facts})
     rows = []
     for key in keys:
-        values = [one.get(key, "not recorded") for one in facts]
+        values = [bundle_facts.get(key, "not recorded") for bundle_facts in facts]
         if len(set(values)) > 1:
             rows.append(Differs(key, dict(zip(names, values, strict=True))))
     return rows
 
 
-def _facts(one: Results) -> dict[str, str]:
+def _facts(results: Results) -> dict[str, str]:
     facts = {
-        "plan": one.study.plan_sha256[:12],
-        "window": f"{one.window.value:g} {one.window.unit}",
-        "source of energy": one.source.energy,
-        "formula of joules": one.source.formula,
-        "commits by window": _commits(one),
+        "plan": results.study.plan_sha256[:12],
+        "window": f"{results.window.value:g} {results.window.unit}",
+        "source of energy": results.source.energy,
+        "formula of joules": results.source.formula,
+        "commits by window": _commits(results),
     }
-    facts |= {f"version: {name}": value for name, value in one.versions.items()}
-    return facts | {f"host: {name}": value for name, value in one.host.items()}
+    facts |= {f"version: {name}": value for name, value in results.versions.items()}
+    return facts | {f"host: {name}": value for name, value in results.host.items()}
 
 
-def _commits(one: Results) -> str:
-    counts = {round(known(arm.commits) / max(1, known(arm.windows)), 2) for arm in one.arms}
+def _commits(results: Results) -> str:
+    counts = {round(known(arm.commits) / max(1, known(arm.windows)), 2) for arm in results.arms}
     return " and ".join(f"{count:g}" for count in sorted(counts))
 
 
@@ -180,10 +180,10 @@ def _notes(results: Sequence[Results]) -> list[str]:
     notes = [
         "Bundles were not drawn by lot: what differs between them (below) is mixed up with every other difference."
     ]
-    if any(known(one.n) < 2 for one in results):
+    if any(known(bundle.n) < 2 for bundle in results):
         notes.append("A bundle with fewer than two pairs has no interval.")
-    if len({one.source.energy for one in results}) > 1:
+    if len({bundle.source.energy for bundle in results}) > 1:
         notes.append("Some joules are modelled and some measured: compare CPU-seconds only.")
-    if len({one.window.value for one in results}) > 1:
+    if len({bundle.window.value for bundle in results}) > 1:
         notes.append("Windows differ in length, so differences by window are not of one size.")
     return notes

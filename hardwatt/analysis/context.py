@@ -29,7 +29,7 @@ _FEW_PAIRS = "Few pairs: the interval leans on differences being roughly normal,
 
 
 def source(bundle: Bundle, table: Table, formula: str) -> Source:
-    """Where energy comes from. Comes first in every report; Kepler's fake meter is refused."""
+    """Return the source of energy, which comes first in every report; Kepler's fake meter is refused."""
     kind = bundle.manifest.source
     if "fake" in str(bundle.manifest.power_model.get("name", "")):
         raise LabError("the bundle's energy comes from a fake meter; it is not analysed")
@@ -44,7 +44,7 @@ def source(bundle: Bundle, table: Table, formula: str) -> Source:
 
 
 def study(bundle: Bundle) -> Study:
-    """What was asked, as the plan says that was hashed before the first run."""
+    """Return the question, as the plan puts it that was hashed before the first run."""
     plan = extras(bundle)
     estimand = plan.get("estimand") or {}
     title = str(plan.get("title") or bundle.plan.study)
@@ -84,7 +84,7 @@ def window(bundle: Bundle) -> ResultFigure:
 
 
 def limits(bundle: Bundle, table: Table) -> list[Limit]:
-    """What the answer does not show, in sentences; the study's own notes come first."""
+    """Return the limits of the answer in sentences; the study's own notes come first."""
     notes = [Limit(str(note), "plan") for note in extras(bundle).get("notes") or []]
     own = [_ONE_MACHINE, _SHORT_WINDOWS]
     if bundle.manifest.source == "modelled":

@@ -45,17 +45,17 @@ def as_json(section: Any) -> Any:
     return section
 
 
-def parse(kind: type[Kind], found: Mapping[str, Any] | Kind, where: str = "the results") -> Kind:
+def parse(kind: type[Kind], results: Mapping[str, Any] | Kind, where: str = "the results") -> Kind:
     """Return results as *kind*; typed results are returned as they are.
 
     Raises `LabError` that names *where* and the first keys that are missing, unknown or of another type.
     """
-    if isinstance(found, kind):
-        return found
+    if isinstance(results, kind):
+        return results
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(found))
+        return TypeAdapter(kind).validate_json(json.dumps(results))
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()]
+        wrong = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()]
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise LabError(
             f"{where} cannot be rendered: {'; '.join(wrong[:_SHOWN])}{more}",
@@ -65,11 +65,11 @@ def parse(kind: type[Kind], found: Mapping[str, Any] | Kind, where: str = "the r
 
 def schema(name: str) -> dict[str, Any]:
     """Return the JSON schema of a kind of results: ``results``, ``table`` or ``compare``."""
-    found = TypeAdapter(KINDS[name]).json_schema(schema_generator=_Untitled, mode="serialization")
-    for node in (found, *found["$defs"].values()):
+    document = TypeAdapter(KINDS[name]).json_schema(schema_generator=_Untitled, mode="serialization")
+    for node in (document, *document["$defs"].values()):
         node.pop("title", None)
-    title = found["properties"]["schema"]["const"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title} | found
+    title = document["properties"]["schema"]["const"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title} | document
 
 
 def schema_text(name: str) -> str:

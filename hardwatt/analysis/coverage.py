@@ -1,4 +1,4 @@
-"""How often the primary interval holds the true mean: simulated, all experiments of a cell at once.
+"""Coverage of the true mean by the primary interval: simulated, all experiments of a cell at once.
 
 Each cell is a kind of differences and a number of pairs. Everything is drawn from one seed, so a cell gives the same
 number wherever it is computed with the same numpy.
@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def holds(self) -> bool:
-        """Whether the primary interval is within one point of its level."""
+        """Return True if the primary interval is within one point of its level."""
         return abs(self.t - LEVEL) <= POINT
 
 

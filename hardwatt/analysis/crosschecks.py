@@ -26,12 +26,12 @@ def crosschecks(table: Table, bundle: Bundle, measured: Measured) -> list[Crossc
     ``sentence`` says in how many windows it holds.
     """
     kept = {run.run_id for run in table.runs}
-    found: dict[str, list[Crosscheck]] = {}
-    for one in judged(bundle, measured):
-        if one.run_id in kept:
-            found.setdefault(one.name, []).append(one)
-    rows = [_row(table, own) for name, own in sorted(found.items()) if name != BY_SAMPLES]
-    if table.outcome == "node_cpu_seconds" and (own := found.get(BY_SAMPLES)):
+    by_name: dict[str, list[Crosscheck]] = {}
+    for check in judged(bundle, measured):
+        if check.run_id in kept:
+            by_name.setdefault(check.name, []).append(check)
+    rows = [_row(table, own) for name, own in sorted(by_name.items()) if name != BY_SAMPLES]
+    if table.outcome == "node_cpu_seconds" and (own := by_name.get(BY_SAMPLES)):
         rows.insert(0, _against_samples(table, own))
     return rows
 
@@ -44,9 +44,11 @@ def agreement(rows: Sequence[CrosscheckResult]) -> list[Check]:
 
 def _row(table: Table, own: Sequence[Crosscheck]) -> CrosscheckResult:
     unit, source = own[0].figure.unit, own[0].figure.source
-    values = [one.figure.value for one in own]
-    limits = {side: [limit for one in own if (limit := getattr(one, side)) is not None] for side in ("least", "most")}
-    off = [one for one in own if not one.holds]
+    values = [check.figure.value for check in own]
+    limits = {
+        side: [limit for check in own if (limit := getattr(check, side)) is not None] for side in ("least", "most")
+    }
+    off = [check for check in own if not check.holds]
     return CrosscheckResult(
         name=own[0].name,
         label=own[0].about,
@@ -61,14 +63,14 @@ def _row(table: Table, own: Sequence[Crosscheck]) -> CrosscheckResult:
 def _of_arm(
     own: Sequence[Crosscheck], arm: str, values: Sequence[float], unit: str, source: str
 ) -> ResultFigure | None:
-    mine = [value for one, value in zip(own, values, strict=True) if one.arm == arm]
+    mine = [value for check, value in zip(own, values, strict=True) if check.arm == arm]
     return _figure(mine, unit, source) if mine else None
 
 
 def _sentence(own: Sequence[Crosscheck], off: Sequence[Crosscheck]) -> str:
     if not off:
         return "holds in every window"
-    runs = ", ".join(one.run_id for one in off[:3]) + (" and others" if len(off) > 3 else "")
+    runs = ", ".join(check.run_id for check in off[:3]) + (" and others" if len(off) > 3 else "")
     return f"does not hold in {len(off)} of {len(own)} windows ({runs})"
 
 
@@ -79,12 +81,12 @@ def _figure(values: Sequence[float], unit: str, source: str) -> ResultFigure:
 def _against_samples(table: Table, own: Sequence[Crosscheck]) -> CrosscheckResult:
     """The window by its edges less by scrapes alone: a difference, in the outcome's unit."""
     primary = {run.run_id: table.primary(run).value for run in table.runs}
-    values = [primary[one.run_id] - one.figure.value for one in own]
+    values = [primary[check.run_id] - check.figure.value for check in own]
     unit, source = "CPU-seconds", "node meter, edges against scrapes"
     row = _row(table, own)
     other = {"least": "most", "most": "least"}
     asked = {
-        side: _figure([primary[one.run_id] - (getattr(one, other[side]) or 0.0) for one in own], unit, "limit")
+        side: _figure([primary[check.run_id] - (getattr(check, other[side]) or 0.0) for check in own], unit, "limit")
         for side in other
     }
     return replace(

@@ -10,12 +10,12 @@ from hardwatt.analysis.paired import LEVEL
 from hardwatt.core.errors import LabError
 
 OUTCOMES = {"node_cpu_seconds": "CPU-seconds", "node_joules": "J"}
-"""What an answer may be about, with its unit."""
+"""The outcomes that an answer may be about, with their units."""
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """What somebody wants other than the plan; every field left out follows the plan."""
+    """Departures from the plan; every field left out follows the plan."""
 
     outcome: str | None = None
     confidence: float | None = None

@@ -1,4 +1,4 @@
-"""How the values lie: five numbers by arm and of the differences, and the differences against normal ones.
+"""The distribution of values: five numbers by arm and of the differences, and the differences against normal ones.
 
 Describes and gates nothing: the primary interval does not wait for a test of normality.
 """
@@ -34,7 +34,9 @@ def distribution(table: Table) -> Distribution | None:
     names = [str(pair.block) for pair in table.pairs]
     shapiro = float(stats.shapiro(values).pvalue) if tested else None
     return Distribution(
-        arms={arm: _numbers([one.value for one in columns[arm]], sample.unit, sample.source) for arm in table.arms},
+        arms={
+            arm: _numbers([window.value for window in columns[arm]], sample.unit, sample.source) for arm in table.arms
+        },
         difference=_numbers(values, sample.unit, sample.source),
         quantiles=_quantiles(values, names, sample.unit, sample.source) if tested else [],
         normal=figure(shapiro, "1", "Shapiro-Wilk test of the differences, p-value; describes and decides nothing"),

@@ -20,7 +20,7 @@ RATE = "commits per hour"
 
 
 def break_even(table: Table, level: float) -> BreakEvenResult:
-    """At how many commits by hour the second arm becomes the cheaper one; in words where that is not known."""
+    """Return the commits by hour at which the second arm becomes the cheaper one; in words where that is not known."""
     values = vector(table, table.outcome)
     if values is None or not table.pairs:
         return _unknown("No pair is complete.")
@@ -37,16 +37,16 @@ def break_even(table: Table, level: float) -> BreakEvenResult:
             "costs. It takes a study with windows of few commits and of many."
         )
     try:
-        found = crossing.break_even(values, commits, hours, level)
+        crossed = crossing.break_even(values, commits, hours, level)
     except LabError as error:
         return _unknown(str(error).split("\n")[0].capitalize() + ".")
     sample = table.primary(windows[0][0])
     return BreakEvenResult(
-        word=found.word,
-        why=_sentence(found, *table.arms),
-        rate=figure(found.rate, RATE, f"-a/b of {table.outcome}, Fieller's interval", found.low, found.high),
-        by_hour=of_estimate(found.by_hour, f"{sample.unit} per hour", f"{sample.source}, without commits"),
-        by_commit=of_estimate(found.by_commit, f"{sample.unit} per commit", sample.source),
+        word=crossed.word,
+        why=_sentence(crossed, *table.arms),
+        rate=figure(crossed.rate, RATE, f"-a/b of {table.outcome}, Fieller's interval", crossed.low, crossed.high),
+        by_hour=of_estimate(crossed.by_hour, f"{sample.unit} per hour", f"{sample.source}, without commits"),
+        by_commit=of_estimate(crossed.by_commit, f"{sample.unit} per commit", sample.source),
     )
 
 
@@ -54,14 +54,14 @@ def _unknown(why: str) -> BreakEvenResult:
     return BreakEvenResult("unknown", why, figure(None, RATE, "not identified"), by_hour=None, by_commit=None)
 
 
-def _sentence(found: crossing.BreakEven, first: str, second: str) -> str:
-    if found.word in ("always", "never"):
-        word = "less" if found.word == "always" else "more"
+def _sentence(crossed: crossing.BreakEven, first: str, second: str) -> str:
+    if crossed.word in ("always", "never"):
+        word = "less" if crossed.word == "always" else "more"
         return f"{second} costs {word} than {first} at every rate of commits: there is no break-even."
-    if found.word == "open":
-        rate = "a break-even at any rate above the lower bound" if found.low else "a break-even at any rate, or none"
+    if crossed.word == "open":
+        rate = "a break-even at any rate above the lower bound" if crossed.low else "a break-even at any rate, or none"
         return f"The data allow {rate}: which of {first} and {second} is cheaper at a given rate is open."
-    return f"{second} is the cheaper one {found.word} the break-even rate, {first} on the other side of it."
+    return f"{second} is the cheaper one {crossed.word} the break-even rate, {first} on the other side of it."
 
 
 def further_arms(
@@ -86,18 +86,18 @@ def _place(block: Mapping[str, Run], arm: str) -> int:
     return sorted(block, key=lambda other: block[other].t0_ms).index(arm)
 
 
-def _several(found: Several, blocks: int, baseline: str, sample: Any) -> FurtherArms:
+def _several(tested: Several, blocks: int, baseline: str, sample: Any) -> FurtherArms:
     rows = []
-    for one in found.contrasts:
+    for contrast in tested.contrasts:
         row = ArmContrast(
-            arm=one.arm,
-            direction=f"{one.arm} minus {baseline}",
-            difference=of_estimate(one.paired, sample.unit, sample.source),
-            mixed=of_estimate(one.mixed, sample.unit, sample.source) if one.mixed else None,
-            method=one.mixed.method if one.mixed else one.paired.method,
-            p=None if one.p is None else figure(one.p, "1", "sign-flip permutation, Holm over the contrasts"),
+            arm=contrast.arm,
+            direction=f"{contrast.arm} minus {baseline}",
+            difference=of_estimate(contrast.paired, sample.unit, sample.source),
+            mixed=of_estimate(contrast.mixed, sample.unit, sample.source) if contrast.mixed else None,
+            method=contrast.mixed.method if contrast.mixed else contrast.paired.method,
+            p=None if contrast.p is None else figure(contrast.p, "1", "sign-flip permutation, Holm over the contrasts"),
         )
         rows.append(row)
-    f = None if found.f_p is None else figure(found.f_p, "1", "F test of all arms in the mixed model, p-value")
-    friedman = None if found.friedman_p is None else figure(found.friedman_p, "1", "Friedman's test, p-value")
+    f = None if tested.f_p is None else figure(tested.f_p, "1", "F test of all arms in the mixed model, p-value")
+    friedman = None if tested.friedman_p is None else figure(tested.friedman_p, "1", "Friedman's test, p-value")
     return FurtherArms(count(blocks, "blocks", "runs table of the bundle"), rows, f, friedman)

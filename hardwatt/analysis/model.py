@@ -149,7 +149,7 @@ class ComparedBundle(Section):
 
 @dataclass(frozen=True)
 class AgainstFirst(Section):
-    """How much larger the difference of the arms is in a bundle than in the first."""
+    """The difference of the arms in a bundle, compared with that in the first."""
 
     name: str
     difference: ResultFigure

@@ -1,4 +1,4 @@
-"""For how long something must be off before turning it off has paid for waking it up again.
+"""The time that something must be off before turning it off has paid for waking it up again.
 
 With arms that are on, off for the whole window, and asleep for a part f of it: the saving by second is
 ``(on - off) / T``, the wake-up is ``sleep - (1 - f) on - f off``, and their ratio is the break-even off time.
@@ -25,8 +25,8 @@ STATES = ("on", "zero", "sleep")
 def arms_of(definition: Mapping[str, Any], arms: Sequence[str]) -> dict[str, str] | None:
     """Return state -> arm of a study whose arms have the factor ``state``; ``None`` where one is missing."""
     own = {arm: (definition.get("arm") or {}).get(arm, {}).get("levels") or {} for arm in arms}
-    found = {str(given["state"]): arm for arm, given in own.items() if "state" in given}
-    return {state: found[state] for state in STATES} if set(STATES) <= set(found) else None
+    by_state = {str(given["state"]): arm for arm, given in own.items() if "state" in given}
+    return {state: by_state[state] for state in STATES} if set(STATES) <= set(by_state) else None
 
 
 def off_time(
@@ -40,17 +40,17 @@ def off_time(
 
     ``None`` where the study has no such arms, or no block is complete.
     """
-    found, (outcome, level) = arms_of(definition, arms), asked
-    blocks = complete(runs, figures, list(found.values()), outcome) if found else []
-    if not found or not blocks:
+    arm_of, (outcome, level) = arms_of(definition, arms), asked
+    blocks = complete(runs, figures, list(arm_of.values()), outcome) if arm_of else []
+    if not arm_of or not blocks:
         return None
     seconds = float(definition["estimand"]["window_seconds"])
-    given = definition["arm"][found["sleep"]]["levels"]
+    given = definition["arm"][arm_of["sleep"]]["levels"]
     share = (float(given["sleep_until"]) - float(given["sleep_from"])) / seconds
     on, off, sleep = (
-        np.array([figures[block[found[state]].run_id, outcome].value for block in blocks]) for state in STATES
+        np.array([figures[block[arm_of[state]].run_id, outcome].value for block in blocks]) for state in STATES
     )
-    sample = figures[blocks[0][found["on"]].run_id, outcome]
+    sample = figures[blocks[0][arm_of["on"]].run_id, outcome]
     largest = float(np.abs([on, off, sleep]).max())
     saved = ties.settled(on - off, largest) / seconds
     wake = ties.settled(sleep - (1 - share) * on - share * off, largest)

@@ -1,4 +1,4 @@
-"""What may hide in the order of things: the place in a pair, what a run leaves behind, a slope over the session.
+"""Effects of the order of runs: the place in a pair, what a run leaves behind, a slope over the session.
 
 Pairs are a two-period crossover: with t the effect of the second arm and p that of the second place, a pair that
 began with the first arm shows t + p, one that began with the second shows t - p (Hills and Armitage 1979).
@@ -46,11 +46,11 @@ def crossover(values: ArrayLike, sums: ArrayLike, forward: Sequence[bool], level
     return Crossover(treatment, period, carried)
 
 
-def _contrast(one: Floats, two: Floats, weights: tuple[float, float], level: float, what: str) -> Estimate:
-    df = one.size + two.size - 2
-    scatter = float(((one - one.mean()) ** 2).sum() + ((two - two.mean()) ** 2).sum()) / df
-    error = np.sqrt(scatter * (weights[0] ** 2 / one.size + weights[1] ** 2 / two.size))
-    value = weights[0] * float(one.mean()) + weights[1] * float(two.mean())
+def _contrast(first: Floats, second: Floats, weights: tuple[float, float], level: float, what: str) -> Estimate:
+    df = first.size + second.size - 2
+    scatter = float(((first - first.mean()) ** 2).sum() + ((second - second.mean()) ** 2).sum()) / df
+    error = np.sqrt(scatter * (weights[0] ** 2 / first.size + weights[1] ** 2 / second.size))
+    value = weights[0] * float(first.mean()) + weights[1] * float(second.mean())
     half = float(stats.t.ppf(0.5 + level / 2, df)) * float(error)
     return Estimate(value, value - half, value + half, level, f"{what}, t interval, {df} degrees", df + 2)
 

@@ -18,7 +18,7 @@ from hardwatt.core.errors import LabError
 
 @dataclass(frozen=True)
 class Pooled:
-    """What several experiments say together."""
+    """The joint estimate of several experiments."""
 
     estimate: Estimate
     q: float
@@ -29,9 +29,9 @@ class Pooled:
     """tau squared, in the square of the unit."""
 
 
-def welch(one: ArrayLike, two: ArrayLike, level: float = LEVEL) -> Estimate:
-    """How much larger the mean difference of experiment *two* is than that of *one*; Welch's interval."""
-    a, b = differences(one), differences(two)
+def welch(first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Estimate the mean difference of the *second* experiment less that of the *first*; Welch's interval."""
+    a, b = differences(first), differences(second)
     value, n = float(b.mean() - a.mean()), int(a.size + b.size)
     if min(a.size, b.size) < 2:
         return Estimate(value, None, None, level, "one pair, no interval", n)

@@ -150,12 +150,12 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Resu
 def _checks(
     bundle: Bundle, data: table.Table, fetched: Mapping[str, Mapping[str, ResultFigure]], delivery: DeliveryResult
 ) -> list[Check]:
-    found = runlog.runner_check(fetched, delivery)
-    return [*found, *robustness.memory_check(data), *context.checks(bundle, data, delivery)]
+    fetch_checks = runlog.runner_check(fetched, delivery)
+    return [*fetch_checks, *robustness.memory_check(data), *context.checks(bundle, data, delivery)]
 
 
 def _refuse_unknown(outcome: str, measured: Measured) -> None:
-    known = sorted({one.name for one in measured.outcomes})
+    known = sorted({measurement.name for measurement in measured.outcomes})
     if known and outcome not in known:
         raise LabError(f"no window has the outcome {outcome!r}; there are: {', '.join(known)}")
 

@@ -81,12 +81,12 @@ def _subsets(table: Table, sample: Figure, level: float) -> Iterator[Robust]:
 
 
 def repeated(pair: Pair) -> bool:
-    """Whether a pair was made in place of one that failed."""
+    """Return True if a pair was made in place of one that failed."""
     return any(run.repeat for run in pair.runs.values())
 
 
 def flagged(pair: Pair) -> bool:
-    """Whether a window of a pair carries a flag."""
+    """Return True if a window of a pair carries a flag."""
     return any(run.flags for run in pair.runs.values())
 
 

@@ -1,4 +1,4 @@
-"""What the engine wrote down about a run beside its samples: the gate, and fetches from the git server."""
+"""Notes of the engine about a run beside its samples: the gate, and fetches from the git server."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _GATE = "gate of the engine, before the window"
 def read(bundle: Bundle, run: Run) -> Json:
     """Return the engine's notes of a run; empty where the bundle holds none."""
     name = f"log/{run.run_id}.json"
-    found: Any = read_json(bundle.path / name, {}) if name in bundle.manifest.files else {}
-    return found if isinstance(found, dict) else {}
+    notes: Any = read_json(bundle.path / name, {}) if name in bundle.manifest.files else {}
+    return notes if isinstance(notes, dict) else {}
 
 
 def gate(notes: Json) -> Gate | None:
-    """How long the run waited to start, and how busy the node was then and at its baseline."""
+    """Return the time that the run waited to start, and the load of the node then and at its baseline."""
     passed = notes.get("gate")
     if not passed:
         return None
@@ -41,7 +41,7 @@ def fetches(bundle: Bundle, table: Table) -> dict[str, dict[str, ResultFigure]]:
     """Arm to fetches inside its windows by the name of the key: ``runner``, ``flux``, ``controller``."""
     counted: dict[str, Counter[str]] = {arm: Counter() for arm in table.arms}
     for run in table.runs:
-        counted[run.arm].update(str(one.get("key", "")) for one in read(bundle, run).get("fetches", []))
+        counted[run.arm].update(str(fetch.get("key", "")) for fetch in read(bundle, run).get("fetches", []))
     return {
         arm: {key: count(number, "fetches", _SERVER) for key, number in sorted(by_key.items())}
         for arm, by_key in counted.items()

@@ -54,10 +54,10 @@ def scaling(
 
     ``None`` where no factor is one, or no block is complete.
     """
-    found, (outcome, level) = levels(definition, arms), asked
-    if found is None:
+    factor, (outcome, level) = levels(definition, arms), asked
+    if factor is None:
         return None
-    name, numbers = found
+    name, numbers = factor
     blocks = complete(runs, figures, list(numbers), outcome)
     if not blocks:
         return None

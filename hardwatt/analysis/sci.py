@@ -126,7 +126,7 @@ def section(table: Table, given: Sci, floor_watts: float | None, modelled: bool,
     columns = table.columns(JOULES)
     if columns is None or not table.pairs:
         return None
-    parts = {arm: _arm(table, arm, [one.value for one in columns[arm]], floor_watts) for arm in table.arms}
+    parts = {arm: _arm(table, arm, [window.value for window in columns[arm]], floor_watts) for arm in table.arms}
     rows = [row for unit in ("deployment", "application-hour") if (row := _row(table, parts, unit, given, level))]
     return SciResult(
         rows=rows,
@@ -194,8 +194,8 @@ def _by_window(part: _Arm, kind: str, unit: str, given: Sci) -> Any:
 def _bounded(grams: Any, unit: str, level: float) -> ResultFigure:
     """Mean with its interval; the outer bounds of the settings' bounds."""
     estimates: list[Estimate] = [paired.mean_difference(grams[:, k], level) for k in range(3)]
-    lows = [one.low for one in estimates if one.low is not None]
-    highs = [one.high for one in estimates if one.high is not None]
+    lows = [estimate.low for estimate in estimates if estimate.low is not None]
+    highs = [estimate.high for estimate in estimates if estimate.high is not None]
     source = "SCI of the node's joules and the settings file"
     low, high = (min(lows), max(highs)) if lows else (None, None)
     return figure(estimates[0].value, f"gCO2e per {unit}", source, low, high)

@@ -122,7 +122,7 @@ class Quantile(Section):
 
 @dataclass(frozen=True)
 class Distribution(Section):
-    """How the values lie: describes and decides nothing."""
+    """The distribution of values: describes and decides nothing."""
 
     arms: dict[str, FiveNumbers]
     difference: FiveNumbers

@@ -83,7 +83,7 @@ def _merged(values: Floats, limit: float) -> Floats:
 def subtract(second: Sequence[Number], first: Sequence[Number]) -> Floats:
     """Return the differences second minus first, with ties and zeros settled."""
     if (known := _exact_differences(second, first)) is not None:
-        return np.array([float(one) for one in known], dtype=np.float64)
+        return np.array([float(difference) for difference in known], dtype=np.float64)
     return settled(np.subtract(floats(second), floats(first)), _largest(second, first))
 
 
@@ -93,10 +93,10 @@ def signed_places(second: Sequence[Number], first: Sequence[Number]) -> NDArray[
     Signed ranks of these numbers are those of the differences, in every unit.
     """
     known = _exact_differences(second, first)
-    found: list[Number] = subtract(second, first).tolist() if known is None else [*known]
-    sizes: list[Number] = [max(one, -one) for one in found]
+    differences: list[Number] = subtract(second, first).tolist() if known is None else [*known]
+    sizes: list[Number] = [max(difference, -difference) for difference in differences]
     place = {size: number for number, size in enumerate(sorted({0.0, *sizes}))}
-    signs = [1 if one > 0 else -1 for one in found]
+    signs = [1 if difference > 0 else -1 for difference in differences]
     return np.array([sign * place[size] for sign, size in zip(signs, sizes, strict=True)], dtype=np.int_)
 
 
@@ -123,7 +123,7 @@ def varies(values: ArrayLike) -> bool:
 
 def floats(values: Sequence[Number]) -> Floats:
     """Return *values* as floats."""
-    return np.array([float(one) for one in values], dtype=np.float64)
+    return np.array([float(value) for value in values], dtype=np.float64)
 
 
 def _exact_differences(second: Sequence[Number], first: Sequence[Number]) -> list[Fraction] | None:
@@ -133,7 +133,7 @@ def _exact_differences(second: Sequence[Number], first: Sequence[Number]) -> lis
 
 
 def _all_exact(values: Sequence[Number]) -> bool:
-    return all(isinstance(one, Fraction) for one in values)
+    return all(isinstance(value, Fraction) for value in values)
 
 
 def _largest(*columns: Sequence[Number]) -> float:

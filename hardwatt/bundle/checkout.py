@@ -1,4 +1,4 @@
-"""What of the toolkit itself goes into a manifest."""
+"""Facts of the toolkit itself for a manifest."""
 
 from collections.abc import Iterable, Mapping
 from importlib import metadata

@@ -32,5 +32,5 @@ def labels_of(series: str) -> dict[str, str]:
     name, _, rest = series.partition("{")
     labels = {"__name__": name}
     for key, value in _LABEL.findall(rest):
-        labels[key] = re.sub(r"\\.", lambda found: _ESCAPES.get(found[0], found[0]), value)
+        labels[key] = re.sub(r"\\.", lambda escape: _ESCAPES.get(escape[0], escape[0]), value)
     return labels

@@ -64,7 +64,7 @@ class Plan(BaseModel):
 
 
 class Tool(_Strict):
-    """What made the bundle."""
+    """The tool that made the bundle."""
 
     name: Literal["hardwatt"] = "hardwatt"
     version: str

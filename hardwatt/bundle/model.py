@@ -150,32 +150,34 @@ class Block:
     @classmethod
     def of(cls, series: Sequence[SeriesSamples]) -> "Block":
         """Put series together. Raise VerifyError where one has not as many moments as values."""
-        if uneven := [one for one in series if one.ts.shape != one.values.shape]:
+        if uneven := [samples for samples in series if samples.ts.shape != samples.values.shape]:
             raise VerifyError(f"samples of {dict(uneven[0].labels)} are not in increasing order of time")
-        counts = np.array([one.ts.size for one in series], dtype=np.int64)
-        ts = np.concatenate([one.ts for one in series]) if series else np.zeros(0)
-        values = np.concatenate([one.values for one in series]) if series else np.zeros(0)
-        return cls([one.labels for one in series], counts, ts.astype(np.int64), values.astype(np.float64))
+        counts = np.array([samples.ts.size for samples in series], dtype=np.int64)
+        ts = np.concatenate([samples.ts for samples in series]) if series else np.zeros(0)
+        values = np.concatenate([samples.values for samples in series]) if series else np.zeros(0)
+        return cls([samples.labels for samples in series], counts, ts.astype(np.int64), values.astype(np.float64))
 
     @property
     def owner(self) -> npt.NDArray[np.int64]:
         """The place of each sample's series."""
         return np.repeat(np.arange(len(self.labels)), self.counts)
 
-    def within(self, begin: int, end: int) -> "Block":
+    def within(self, begin: int, until: int) -> "Block":
         """Return the samples of [begin, end], without series that have none there."""
-        inside = (self.ts >= begin) & (self.ts <= end)
+        inside = (self.ts >= begin) & (self.ts <= until)
         if inside.all() and self.counts.all():
             return self
         counts = np.bincount(self.owner[inside], minlength=len(self.labels)).astype(np.int64)
-        labels = [one for one, count in zip(self.labels, counts, strict=True) if count]
+        labels = [label_set for label_set, count in zip(self.labels, counts, strict=True) if count]
         return Block(labels, counts[counts > 0], self.ts[inside], self.values[inside])
 
     def series(self) -> list[SeriesSamples]:
         """Take the series apart again."""
         ends = np.cumsum(self.counts)
         places = zip(self.labels, (ends - self.counts).tolist(), ends.tolist(), strict=True)
-        return [SeriesSamples(one, self.ts[begin:end], self.values[begin:end]) for one, begin, end in places]
+        return [
+            SeriesSamples(label_set, self.ts[begin:stop], self.values[begin:stop]) for label_set, begin, stop in places
+        ]
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class RawBody:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the numbers come from. ``source`` is never the fake meter: that is refused.
+    """The origin of the numbers. ``source`` is never the fake meter: that is refused.
 
     ``power_model`` is the content of the model that made modelled joules (empty for rapl), ``versions`` maps
     component to version, ``host`` holds facts of the node.

@@ -45,13 +45,13 @@ class Bundle:
 
     def verify(self) -> None:
         """Compare every file with its checksum; raise VerifyError that names each bad, missing or added one."""
-        found = file_entries(self.path)
+        present = file_entries(self.path)
         listed = self.manifest.files
-        problems = [f"{name}: missing" for name in listed if name not in found]
-        problems += [f"{name}: not in the manifest" for name in found if name not in listed]
+        problems = [f"{name}: missing" for name in listed if name not in present]
+        problems += [f"{name}: not in the manifest" for name in present if name not in listed]
         for name, entry in listed.items():
-            if name in found and found[name] != entry:
-                problems.append(f"{name}: checksum {found[name].sha256[:12]}..., promised {entry.sha256[:12]}...")
+            if name in present and present[name] != entry:
+                problems.append(f"{name}: checksum {present[name].sha256[:12]}..., promised {entry.sha256[:12]}...")
         if problems:
             shown = "\n".join(f"  {line}" for line in sorted(problems)[:20])
             raise VerifyError(f"the bundle {self.path} is not as it was made:\n{shown}", hint=_AGAIN)
@@ -110,12 +110,12 @@ class Bundle:
     def raw(self, run_id: str, metric: str) -> list[RawBody]:
         """The untouched answers of the API, in order; a long dump has them in parts."""
         parts = sorted(name for name in self.manifest.files if name.startswith(f"raw/{run_id}/{metric}."))
-        found = []
+        bodies = []
         for name in parts or [f"raw/{run_id}/{metric}.json.gz"]:
             with gzip.open(self._file(name)) as file:
                 while line := file.readline():
-                    found.append(_raw(json.loads(line), file))
-        return found
+                    bodies.append(_raw(json.loads(line), file))
+        return bodies
 
     def _parts(self) -> list[str]:
         return [name for name in self.manifest.files if name.startswith("samples/")]

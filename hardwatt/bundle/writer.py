@@ -30,7 +30,7 @@ from hardwatt.core.files import read_json, sha256, write_atomic, write_json
 
 _STATE = ".unfinished.json"
 INSIDE = Path(__file__).with_name("inside.md")
-"""What every bundle says of itself, as its README.md."""
+"""The README.md of every bundle."""
 
 
 class Writer:
@@ -148,7 +148,7 @@ class Writer:
     def _ids(self, labels: Sequence[Mapping[str, str]]) -> list[int]:
         """Give every label set its number; the table of new ones is on disk before samples refer to it."""
         known = len(self._series)
-        ids = [self._id(one) for one in labels]
+        ids = [self._id(label_set) for label_set in labels]
         if len(self._series) > known or not (self.path / "series.parquet").exists():
             rows = {"series_id": list(self._series.values()), "labels": list(self._series)}
             tables.write_parquet(self.path / "series.parquet", pl.DataFrame(rows, schema=tables.SERIES))
@@ -157,11 +157,11 @@ class Writer:
     def _id(self, labels: Mapping[str, str]) -> int:
         """Return the number of a label set. The same ones come with every part of a long dump."""
         quick = tuple(labels.items())
-        found = self._seen.get(quick)
-        if found is None:
+        number = self._seen.get(quick)
+        if number is None:
             key = json.dumps(dict(labels), sort_keys=True)
-            found = self._seen[quick] = self._series.setdefault(key, len(self._series))
-        return found
+            number = self._seen[quick] = self._series.setdefault(key, len(self._series))
+        return number
 
     def discard(self, run_id: str) -> None:
         """Remove what was stored for a run that is not done: its raw answers, samples, edges, commits and row."""

@@ -1,4 +1,4 @@
-"""How a node is reached, whatever kind of machine it is."""
+"""The endpoint of a node, whatever kind of machine it is."""
 
 import dataclasses
 from collections.abc import Mapping

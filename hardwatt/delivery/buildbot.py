@@ -19,7 +19,7 @@ from hardwatt.experiment.arm import Commit, RunContext
 NAME = "buildbot"
 PORT = 8010
 START_SECONDS = 180.0
-"""What the start may take: the master makes its database, and nothing of Python is compiled before."""
+"""Limit of the start: the master makes its database, and nothing of Python is compiled before."""
 
 MASTER = """\
 import os

@@ -16,7 +16,7 @@ CONTROLLERS = ("source-controller", "kustomize-controller")
 SOURCE_API = "source.toolkit.fluxcd.io/v1"
 KUSTOMIZE_API = "kustomize.toolkit.fluxcd.io/v1"
 REQUESTED = "reconcile.fluxcd.io/requestedAt"
-"""What ``flux reconcile`` sets: the controller that sees a new value looks at once."""
+"""The annotation that ``flux reconcile`` sets: the controller that sees a new value looks at once."""
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def script(steps: tuple[str, ...]) -> str:
 
 
 class Runner:
-    """What a CI system's runner is in one run: an account with few rights, a key, and Jobs."""
+    """A CI system's runner in one run: an account with few rights, a key, and Jobs."""
 
     def __init__(self, context: RunContext) -> None:
         self.context = context

@@ -107,8 +107,8 @@ class Client:
 
         Raise as ``query`` does.
         """
-        found, body = self.block(query, at_ms)
-        return found.series(), body
+        block, body = self.block(query, at_ms)
+        return block.series(), body
 
     def block(self, query: str, at_ms: int) -> tuple[Block, RawBody]:
         """Return the same in one piece, which is quicker with many series."""
@@ -139,8 +139,8 @@ class Client:
         try:
             yield
         except PrometheusApiClientException as error:
-            found = _STATUS.match(str(error))
-            raise self._refused(query, int(found[1]) if found else 0, str(error)) from None
+            status = _STATUS.match(str(error))
+            raise self._refused(query, int(status[1]) if status else 0, str(error)) from None
         except (parse.OddError, UnicodeDecodeError) as error:
             raise IncompleteError(f"{self.url} answered {query} with something else: {error}") from None
         except RetryError as error:

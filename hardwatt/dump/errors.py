@@ -1,4 +1,4 @@
-"""What can go wrong between a Prometheus server and a bundle.
+"""The errors between a Prometheus server and a bundle.
 
 DumpError              (a LabError)
 ├── UnreachableError   no answer, or the server cannot serve now, after every repetition

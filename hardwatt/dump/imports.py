@@ -56,11 +56,11 @@ def read(file: Path, options: Options) -> list[SeriesSamples]:
     if not file.exists():
         raise SettingsError(f"there is no file {file}", hint="invoke experiment.import FILE --source rapl")
     text = file.read_text(encoding="utf-8-sig")
-    found = _of_json(text, options) if text.lstrip().startswith("{") else _of_csv(text)
-    found = [one for one in found if one.ts.size]
-    if not found:
+    series = _of_json(text, options) if text.lstrip().startswith("{") else _of_csv(text)
+    series = [samples for samples in series if samples.ts.size]
+    if not series:
         raise VerifyError(f"{file} holds no samples" + (f" of {options.metric}" if options.metric else ""))
-    return [_ordered(one) for one in found]
+    return [_ordered(samples) for samples in series]
 
 
 def _of_json(text: str, options: Options) -> list[SeriesSamples]:
@@ -69,16 +69,16 @@ def _of_json(text: str, options: Options) -> list[SeriesSamples]:
     except parse.OddError as error:
         raise VerifyError(f"not an answer of Prometheus' range queries: {error}") from None
     if options.metric:
-        series = [one for one in series if one.labels.get("__name__") == options.metric]
+        series = [samples for samples in series if samples.labels.get("__name__") == options.metric]
     if not options.unit:
-        if any("__name__" not in one.labels for one in series):
+        if any("__name__" not in samples.labels for samples in series):
             raise VerifyError("a series has no name: it was computed", hint="--unit joules or watts says what it is")
         return series
-    names = {one.labels.get("__name__", "") for one in series}
+    names = {samples.labels.get("__name__", "") for samples in series}
     if len(names) > 1:
         raise VerifyError(f"more than one metric: {', '.join(sorted(names))}", hint="--metric NAME takes one")
     factor = 0.001 if options.unit == "millijoules" else 1.0
-    return [_named(options.unit, number, one.ts, one.values * factor) for number, one in enumerate(series)]
+    return [_named(options.unit, number, samples.ts, samples.values * factor) for number, samples in enumerate(series)]
 
 
 def _of_csv(text: str) -> list[SeriesSamples]:
@@ -124,15 +124,15 @@ def _named(unit: str, number: int, ts: Any, values: Any) -> SeriesSamples:
     return SeriesSamples(labels, np.asarray(ts, dtype=np.int64), np.asarray(values, dtype=np.float64))
 
 
-def _ordered(one: SeriesSamples) -> SeriesSamples:
+def _ordered(samples: SeriesSamples) -> SeriesSamples:
     """Return the samples by time; a repeated row is one, a moment with two values is refused by name."""
-    order = np.argsort(one.ts, kind="stable")
-    ts, values = one.ts[order], one.values[order]
+    order = np.argsort(samples.ts, kind="stable")
+    ts, values = samples.ts[order], samples.values[order]
     again = np.diff(ts, prepend=ts[0] - 1) == 0
     two = again[1:] & (values[1:] != values[:-1]) & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
     if bool(two.any()):
-        raise VerifyError(f"{dict(one.labels)} has two values at {int(ts[1:][two][0])} ms")
-    return SeriesSamples(one.labels, ts[~again], values[~again])
+        raise VerifyError(f"{dict(samples.labels)} has two values at {int(ts[1:][two][0])} ms")
+    return SeriesSamples(samples.labels, ts[~again], values[~again])
 
 
 def read_windows(file: Path) -> list[Window]:
@@ -155,7 +155,7 @@ def read_windows(file: Path) -> list[Window]:
 
 def whole(series: Sequence[SeriesSamples]) -> Window:
     """Return the window that every series covers."""
-    begin, end = max(int(one.ts[0]) for one in series), min(int(one.ts[-1]) for one in series)
+    begin, end = max(int(samples.ts[0]) for samples in series), min(int(samples.ts[-1]) for samples in series)
     if end <= begin:
         raise VerifyError("the series have no time in common", hint="--runs FILE gives the windows")
     return Window("import", "import", 0, 0, begin, end)
@@ -177,7 +177,7 @@ def bundle(file: Path, series: Sequence[SeriesSamples], windows: Sequence[Window
 
 
 def _interval(series: Sequence[SeriesSamples]) -> float:
-    steps = np.concatenate([np.diff(one.ts) for one in series])
+    steps = np.concatenate([np.diff(samples.ts) for samples in series])
     return float(np.median(steps)) / 1000 if steps.size else 1.0
 
 
@@ -189,22 +189,25 @@ def _plan(windows: Sequence[Window]) -> dict[str, Any]:
         "window_seconds": max(window.t1_ms - window.t0_ms for window in windows) / 1000,
         "primary": {"outcome": "node_joules", "unit": "J", "estimator": "mean paired difference"},
         "runs": [
-            {"run_id": one.run_id, "block": one.block, "position": one.position, "arm": one.arm} for one in windows
+            {"run_id": window.run_id, "block": window.block, "position": window.position, "arm": window.arm}
+            for window in windows
         ],
     }
 
 
 def _write(writer: Writer, window: Window, series: Sequence[SeriesSamples], margin: int, options: Options) -> None:
     by_metric: dict[str, list[SeriesSamples]] = {}
-    for one in series:
-        inside = (one.ts >= window.t0_ms - margin) & (one.ts <= window.t1_ms + margin)
-        cut = SeriesSamples(one.labels, one.ts[inside], one.values[inside])
-        by_metric.setdefault(one.labels["__name__"], []).append(cut)
+    for samples in series:
+        inside = (samples.ts >= window.t0_ms - margin) & (samples.ts <= window.t1_ms + margin)
+        cut = SeriesSamples(samples.labels, samples.ts[inside], samples.values[inside])
+        by_metric.setdefault(samples.labels["__name__"], []).append(cut)
     if options.range_joules and JOULES in by_metric:
         by_metric[RANGE] = [
-            SeriesSamples({"__name__": RANGE, "path": one.labels["path"]}, one.ts[:1], np.array([options.range_joules]))
-            for one in by_metric[JOULES]
-            if one.ts.size and "path" in one.labels
+            SeriesSamples(
+                {"__name__": RANGE, "path": samples.labels["path"]}, samples.ts[:1], np.array([options.range_joules])
+            )
+            for samples in by_metric[JOULES]
+            if samples.ts.size and "path" in samples.labels
         ]
     for metric, rows in by_metric.items():
-        writer.add_samples(window.run_id, metric, [one for one in rows if one.ts.size])
+        writer.add_samples(window.run_id, metric, [samples for samples in rows if samples.ts.size])

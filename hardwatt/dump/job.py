@@ -32,7 +32,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class DumpSpec:
-    """What to dump: selectors (all that the toolkit itself uses, if none), from ``start_ms`` to ``end_ms``."""
+    """The content of a dump: selectors (all that the toolkit itself uses, if none), from ``start_ms`` to ``end_ms``."""
 
     match: tuple[str, ...]
     start_ms: int
@@ -57,8 +57,8 @@ def moment(text: str, now: float | None = None) -> int:
     """
     hint = "for example 2026-11-24T10:00:00Z, 1790000000, 90m (ago) or now"
     now = time.time() if now is None else now
-    if found := _AGO.fullmatch(text.strip()):
-        away = float(found["count"]) * _UNITS[found["unit"]] if found["count"] else 0.0
+    if ago := _AGO.fullmatch(text.strip()):
+        away = float(ago["count"]) * _UNITS[ago["unit"]] if ago["count"] else 0.0
         return round((now - away) * 1000)
     try:
         return round(float(text) * 1000)
@@ -135,17 +135,17 @@ def expanded(client: Client, wanted: DumpSpec) -> dict[str, str]:
     """
     if not wanted.match:
         return {metric: selector(metric, matchers) for metric, matchers in DEFAULT.items()}
-    found: dict[str, str] = {}
+    selectors: dict[str, str] = {}
     for text in wanted.match:
         name, _, rest = text.strip().partition("{")
         if name and not _PLAIN.fullmatch(name):
             raise SettingsError(f"{text!r} is no series selector", hint="--match 'up' or --match '{job=\"meter\"}'")
         names = [name] if name else client.names(text, wanted.start_ms, wanted.end_ms)
         for metric in names:
-            if metric in found:
+            if metric in selectors:
                 raise SettingsError(f"{metric} is in two selectors", hint="one --match for each metric")
-            found[metric] = text.strip() if name else f'{{__name__="{metric}",{rest}'
-    return found
+            selectors[metric] = text.strip() if name else f'{{__name__="{metric}",{rest}'
+    return selectors
 
 
 def _writer(client: Client, wanted: DumpSpec, folder: Path, source: Literal["", "rapl", "modelled"]) -> Writer:
@@ -173,8 +173,8 @@ def _source(client: Client, wanted: DumpSpec) -> Literal["rapl", "modelled"]:
     length = wanted.end_ms - wanted.start_ms
     rows = client.query(f"last_over_time({INFO}[{length}ms])", wanted.end_ms)
     named = {row["metric"].get("source") for row in rows}
-    if len(named) == 1 and (found := named.pop()) in ("rapl", "modelled"):
-        return "rapl" if found == "rapl" else "modelled"
+    if len(named) == 1 and (kind := named.pop()) in ("rapl", "modelled"):
+        return "rapl" if kind == "rapl" else "modelled"
     raise SettingsError(
         "nothing in this Prometheus says where its joules come from",
         hint="--source rapl (a processor's counter) or --source modelled (computed from CPU time)",
@@ -187,7 +187,7 @@ def _version(client: Client) -> str:
     except LabError:
         return "unknown"
     versions: Sequence[Mapping[str, str]] = [row["metric"] for row in rows]
-    return next((f"Prometheus {one['version']}" for one in versions if "version" in one), "unknown")
+    return next((f"Prometheus {build['version']}" for build in versions if "version" in build), "unknown")
 
 
 class _Teller:

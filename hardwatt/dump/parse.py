@@ -61,22 +61,22 @@ def data(text: str) -> Any:
 
 def result(text: str) -> list[dict[str, Any]]:
     """Return ``data.result`` of an instant query's answer; raise OddError where it is not one."""
-    found = data(text)
-    return rows(found.get("result") if isinstance(found, dict) else None)
+    answer = data(text)
+    return rows(answer.get("result") if isinstance(answer, dict) else None)
 
 
-def rows(found: Any) -> list[dict[str, Any]]:
+def rows(decoded: Any) -> list[dict[str, Any]]:
     """Return a decoded result; raise OddError unless it is a list."""
-    if not isinstance(found, list):
+    if not isinstance(decoded, list):
         raise OddError("there is no result in it")
-    return found
+    return decoded
 
 
-def names(found: Any) -> list[str]:
+def names(decoded: Any) -> list[str]:
     """Return decoded label values; raise OddError unless they are a list."""
-    if not isinstance(found, list):
+    if not isinstance(decoded, list):
         raise OddError("there are no label values in it")
-    return [str(name) for name in found]
+    return [str(name) for name in decoded]
 
 
 def _quick(text: str) -> Block:
@@ -89,9 +89,9 @@ def _quick(text: str) -> Block:
         # Inside a label a quotation mark has a backslash before it: this cannot be a part of one.
         middle = text.index(_VALUES, at)
         labels.append(_labels(text[at + len(_METRIC) : middle]))
-        end = text.index(_END, middle)
-        numbers.append(text[middle + len(_VALUES) : end])
-        at = end + len(_END)
+        last = text.index(_END, middle)
+        numbers.append(text[middle + len(_VALUES) : last])
+        at = last + len(_END)
         if text[at] != "}":
             raise _OtherShapeError
         at += 2 if text[at + 1] == "," else 1
@@ -103,17 +103,17 @@ def _quick(text: str) -> Block:
 @functools.lru_cache(100_000)
 def _labels(text: str) -> Mapping[str, str]:
     """Read a label set; the same ones come with every answer of a long dump."""
-    found = json.loads(text)
-    if not isinstance(found, dict):
+    labels = json.loads(text)
+    if not isinstance(labels, dict):
         raise _OtherShapeError
-    return found
+    return labels
 
 
 def _numbers(labels: Sequence[Mapping[str, str]], numbers: Sequence[str]) -> Block:
     """Read the numbers of every series as one table of ``SECONDS,"VALUE"``."""
     if not labels:
         return Block.of([])
-    counts = np.array([one.count(_SEPARATOR) + 1 for one in numbers], dtype=np.int64)
+    counts = np.array([own.count(_SEPARATOR) + 1 for own in numbers], dtype=np.int64)
     table = _SEPARATOR.join(numbers).replace(_SEPARATOR, "\n").encode()
     try:
         frame = pl.read_csv(io.BytesIO(table), has_header=False, schema={"s": pl.Float64, "v": pl.Float64})
@@ -125,16 +125,16 @@ def _numbers(labels: Sequence[Mapping[str, str]], numbers: Sequence[str]) -> Blo
 
 
 def _whole(text: str) -> list[SeriesSamples]:
-    found = []
+    series = []
     for row in result(text):
         try:
             pairs = row.get("values", [])
             seconds = np.array([pair[0] for pair in pairs], dtype=np.float64)
             values = np.array([float(pair[1]) for pair in pairs], dtype=np.float64)
-            found.append(SeriesSamples(dict(row["metric"]), _ms(seconds), values))
+            series.append(SeriesSamples(dict(row["metric"]), _ms(seconds), values))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise OddError(f"a series without labels or values: {error!r}") from None
-    return found
+    return series
 
 
 def _ms(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

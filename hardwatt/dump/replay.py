@@ -28,7 +28,7 @@ _STATE = "replay.json"
 
 @dataclass(frozen=True)
 class Programs:
-    """What a replay runs."""
+    """The programs that a replay runs."""
 
     prometheus: Path
     promtool: Path
@@ -49,8 +49,8 @@ def _program(lab: Lab, name: str) -> Path:
     built = sorted((lab.cache / "built").glob(f"prometheus-*/bin/{name}"), key=lambda path: path.stat().st_mtime)
     if built:
         return built[-1]
-    if found := shutil.which(name):
-        return Path(found)
+    if installed := shutil.which(name):
+        return Path(installed)
     raise LabError(f"the program {name} is not there", hint="invoke mirror.fill, or install Prometheus' own release")
 
 

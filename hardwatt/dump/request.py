@@ -1,4 +1,4 @@
-"""What ``inv experiment.dump`` and ``experiment.import`` were asked, made into a bundle."""
+"""The requests of ``invoke experiment.dump`` and ``experiment.import``, made into a bundle."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,10 +111,11 @@ def import_(lab: Lab, words: ImportRequest) -> Path:
     folder = Path(words.out) if words.out else lab.results / f"import-{file.stem}"
     made = imports.bundle(file, series, windows, options, folder)
     measured = measure(Bundle.open(made))
-    for one in measured.outcomes:
-        if one.name != "deliveries_ready":
-            figure = one.figure
-            say(f"{one.run_id} {one.name}: {figure.value:.6g} {figure.unit} ({figure.low:.6g} to {figure.high:.6g})")
+    for outcome in measured.outcomes:
+        if outcome.name != "deliveries_ready":
+            figure = outcome.figure
+            bounds = f"{figure.low:.6g} to {figure.high:.6g}"
+            say(f"{outcome.run_id} {outcome.name}: {figure.value:.6g} {figure.unit} ({bounds})")
     for refusal in measured.refusals:
         if refusal.name == "node_joules":
             say(f"{refusal.run_id} {refusal.name} is refused: {refusal.reason}")

@@ -40,13 +40,13 @@ class ResumeLog:
                 f"{path.parent} holds another dump that was not finished",
                 hint="give the same selectors, start and end to go on with it, or another --out",
             )
-        self.done = [one for one in done if _whole(path.parent, one)]
+        self.done = [part for part in done if _whole(path.parent, part)]
         self.rejected = len(done) - len(self.done)
-        for one in done:
-            if one not in self.done:
-                for name in one.files:
+        for part in done:
+            if part not in self.done:
+                for name in part.files:
                     (path.parent / name).unlink(missing_ok=True)
-        lines = [json.dumps(job), *(json.dumps(asdict(one)) for one in self.done)]
+        lines = [json.dumps(job), *(json.dumps(asdict(part)) for part in self.done)]
         write_atomic(path, "\n".join(lines) + "\n")
         sync_folder(path.parent)
 
@@ -56,7 +56,7 @@ class ResumeLog:
         Their stretch is fetched again, perhaps cut in another way, and a sample must not be there twice.
         """
         folder = self.path.parent
-        told = {name for one in self.done for name in one.files}
+        told = {name for part in self.done for name in part.files}
         for file in (*folder.glob(f"samples/metric=*/run={run_id}/*"), *folder.glob(f"raw/{run_id}/*")):
             if file.relative_to(folder).as_posix() not in told:
                 file.unlink()
@@ -64,21 +64,21 @@ class ResumeLog:
     def add(self, metric: str, stretch: Stretch, series: int, samples: int, files: Iterable[Path]) -> Done:
         """Record a stretch whose files are written; the line is on disk when this returns."""
         sums = {file.relative_to(self.path.parent).as_posix(): sha256(file) for file in files}
-        one = Done(metric, *stretch, series, samples, sums)
+        part = Done(metric, *stretch, series, samples, sums)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(one)) + "\n")
+            file.write(json.dumps(asdict(part)) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self.done.append(one)
-        return one
+        self.done.append(part)
+        return part
 
     def left(self, metric: str, begin: int, end: int) -> list[Stretch]:
         """Return what of [begin, end] is not done yet, in order."""
         gaps, at = [], begin
-        for one in sorted((one for one in self.done if one.metric == metric), key=lambda one: one.begin):
-            if one.begin > at:
-                gaps.append((at, one.begin - 1))
-            at = max(at, one.end + 1)
+        for part in sorted((part for part in self.done if part.metric == metric), key=lambda part: part.begin):
+            if part.begin > at:
+                gaps.append((at, part.begin - 1))
+            at = max(at, part.end + 1)
         return [*gaps, (at, end)] if at <= end else gaps
 
 
@@ -99,5 +99,5 @@ def _read(path: Path) -> tuple[Any, list[Done]]:
     return head, done
 
 
-def _whole(folder: Path, one: Done) -> bool:
-    return all((folder / name).exists() and sha256(folder / name) == value for name, value in one.files.items())
+def _whole(folder: Path, part: Done) -> bool:
+    return all((folder / name).exists() and sha256(folder / name) == value for name, value in part.files.items())

@@ -22,7 +22,7 @@ SETTLED = "hardwatt_node_cpu_seconds_total"
 
 @dataclass(frozen=True)
 class Dumped:
-    """What a dump brought: metric -> (series, samples), and how many answers it took."""
+    """The result of a dump: metric -> (series, samples), and how many answers it took."""
 
     metrics: Mapping[str, tuple[int, int]]
     requests: int
@@ -65,20 +65,20 @@ def dump_run(
         requests = 0
         for metric, matchers in selectors.items():
             start, end = t0_ms - before_ms, t1_ms + after_ms
-            found = fetch(own, selector(metric, matchers), start, end, longest_ms=longest_ms)
-            if metric in required and not _inside(found, t0_ms, t1_ms):
+            chunks = fetch(own, selector(metric, matchers), start, end, longest_ms=longest_ms)
+            if metric in required and not _inside(chunks, t0_ms, t1_ms):
                 raise IncompleteError(
                     f"run {run_id}: Prometheus has no samples of {metric} in the window",
                     hint="inv lab.status: is the meter's job up?",
                 )
-            writer.add_raw(run_id, metric, found.bodies)
-            counts[metric] = (len(found.samples), writer.add_samples(run_id, metric, found.samples))
-            requests += len(found.bodies)
+            writer.add_raw(run_id, metric, chunks.bodies)
+            counts[metric] = (len(chunks.samples), writer.add_samples(run_id, metric, chunks.samples))
+            requests += len(chunks.bodies)
     return Dumped(counts, requests)
 
 
-def _inside(found: Chunks, t0_ms: int, t1_ms: int) -> bool:
-    return any(bool(np.any((one.ts >= t0_ms) & (one.ts <= t1_ms))) for one in found.samples)
+def _inside(chunks: Chunks, t0_ms: int, t1_ms: int) -> bool:
+    return any(bool(np.any((series.ts >= t0_ms) & (series.ts <= t1_ms))) for series in chunks.samples)
 
 
 def _settled(client: Client, until_ms: int, timeout: float) -> None:

@@ -1,4 +1,4 @@
-"""What is dumped of a run unless it says otherwise."""
+"""The series that are dumped of a run by default."""
 
 from collections.abc import Mapping
 

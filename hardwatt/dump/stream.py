@@ -33,7 +33,7 @@ TARGET = 400_000
 
 @dataclass(frozen=True)
 class Options:
-    """How hard to ask. ``patience``: seconds that a server which does not answer is waited for."""
+    """Load on the server. ``patience``: seconds that a server which does not answer is waited for."""
 
     parallel: int = 3
     target: int = TARGET
@@ -43,7 +43,7 @@ class Options:
 
 @dataclass
 class Progress:
-    """How much is done: ``covered`` of ``whole`` milliseconds of all metrics, and the samples of this attempt."""
+    """The progress of a dump: ``covered`` of ``whole`` milliseconds of all metrics, and the samples of this attempt."""
 
     whole: int
     covered: int = 0

@@ -22,9 +22,9 @@ from hardwatt.instruments.live import Energy
 from hardwatt.instruments.windows import WindowError
 
 NAMESPACE = "flux-system"
-"""What the talk looked at."""
+"""The namespace that the talk measured."""
 EDGE_MS = 25_000
-"""How much longer than the window samples are asked for: one before its start is needed, and cAdvisor may be late."""
+"""Samples are asked for so long before the window: one before its start is needed, and cAdvisor may be late."""
 SETTLED_MS = 16_000
 """A window ends this long ago: cAdvisor reads a pod that does nothing every 15 s."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -40,7 +40,7 @@ class Example:
     unit: str
     zone: str
     grouping: str
-    """What ``--last`` adds up by: ``pod``, ``namespace``, ``all`` or ``node``."""
+    """The label that ``--last`` adds up by: ``pod``, ``namespace``, ``all`` or ``node``."""
 
 
 EXAMPLES: Mapping[str, Example] = {
@@ -96,10 +96,10 @@ def promql(example: Example, namespace: str) -> str:
 
 def seconds(text: str) -> int:
     """Return a duration such as ``90s``, ``5m`` or ``1h`` in seconds. Raises ``SettingsError``."""
-    found = re.fullmatch(r"(\d+)([smhd])", text)
-    if found is None or int(found[1]) == 0:
+    parts = re.fullmatch(r"(\d+)([smhd])", text)
+    if parts is None or int(parts[1]) == 0:
         raise SettingsError(f"--last {text!r} is not a duration", hint="--last 5m, or 1h")
-    return int(found[1]) * _SECONDS[found[2]]
+    return int(parts[1]) * _SECONDS[parts[2]]
 
 
 def joules(client: Client, example: Example, length: int, namespace: str) -> list[Row]:
@@ -107,12 +107,12 @@ def joules(client: Client, example: Example, length: int, namespace: str) -> lis
     end = int(time.time() * 1000) - SETTLED_MS
     start = end - length * 1000
     reach = length + (EDGE_MS + SETTLED_MS) // 1000
-    found = {
+    samples = {
         metric: client.samples(f"{selector}[{reach}s]", end + SETTLED_MS)[0]
         for metric, selector in live.selectors(example.zone).items()
     }
     try:
-        rows = live.energy(found, example.zone, start, end)
+        rows = live.energy(samples, example.zone, start, end)
     except WindowError as error:
         raise LabError(
             f"the last {length} s cannot be told: {error.reason}",

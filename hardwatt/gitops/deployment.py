@@ -17,7 +17,7 @@ from hardwatt.provision import git_keys
 
 
 class GitOpsDeployment:
-    """Where a lab's repository is, and what of it is asked for only once a command."""
+    """The place of a lab's repository, and the parts of it that are asked for only once a command."""
 
     def __init__(self, lab: Lab, index: Index) -> None:
         self._lab, self._index, self._settings = lab, index, lab.settings.gitops

@@ -36,7 +36,7 @@ REBOOTS = 2
 
 @dataclasses.dataclass
 class LabState:
-    """What a run of ``lab.up`` has made or found so far."""
+    """The state of a run of ``lab.up``: what it has made or found so far."""
 
     lab: Lab
     changes: list[str] = dataclasses.field(default_factory=list)

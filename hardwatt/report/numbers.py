@@ -1,4 +1,4 @@
-"""How a figure is written: enough digits for its interval, never more. No number is made here."""
+"""The text of a figure: enough digits for its interval, never more. No number is made here."""
 
 from __future__ import annotations
 

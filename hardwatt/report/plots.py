@@ -1,4 +1,4 @@
-"""Where marks stand in the plots: pixels from figures, nothing else. The SVG itself is a template.
+"""The places of marks in the plots: pixels from figures, nothing else. The SVG itself is a template.
 
 Each plot is laid out twice, for a wide and a narrow screen, and CSS shows one: text then keeps
 its size on a phone, which a scaled picture would not.
@@ -37,19 +37,19 @@ class Scale:
     low: float
     high: float
     start: float
-    end: float
+    stop: float
 
     @classmethod
-    def over(cls, values: Iterable[float], start: float, end: float) -> Scale:
+    def over(cls, values: Iterable[float], start: float, stop: float) -> Scale:
         """Span *values* with a margin on both sides; a single value still gets a span."""
         known = [v for v in values if v is not None and math.isfinite(v)]
         low, high = (min(known), max(known)) if known else (0.0, 1.0)
         margin = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
-        return cls(low - margin, high + margin, start, end)
+        return cls(low - margin, high + margin, start, stop)
 
     def at(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 2)
+        return round(self.start + share * (self.stop - self.start), 2)
 
     def ticks(self, wanted: int) -> list[Tick]:
         step = _round_step((self.high - self.low) / max(1, wanted))

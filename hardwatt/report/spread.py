@@ -1,4 +1,4 @@
-"""Where marks stand in the plots of how values lie: gates before the windows, spread by arm, and normal quantiles."""
+"""The places of marks in the plots of distributions: gates before the windows, spread by arm, normal quantiles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hardwatt.report.plots import WIDE, Mark, Plot, Rendered, Scale, arm_names, 
 
 
 def gates(results: Rendered, width: int) -> Plot | None:
-    """How busy the node was at the gate of each run, and at its baseline. ``None`` where no gate was recorded."""
+    """Plot the load of the node at the gate of each run, and at its baseline. ``None`` where no gate was recorded."""
     runs = recorded(results)
     gates_ = [run.gate for run in runs if run.gate]
     if not gates_:
@@ -38,17 +38,17 @@ def strips(results: Rendered, width: int) -> Plot | None:
     first = results.primary.estimate
     left, top, step = 64, 10, 58.0
     columns_ = {name: [row.values[name] for row in results.pairs] for name in names}
-    scale = Scale.over((known(one) for own in columns_.values() for one in own), left + 8, width - 16)
+    scale = Scale.over((known(window) for own in columns_.values() for window in own), left + 8, width - 16)
     marks, lanes = [], []
     for lane, name in enumerate(names):
         middle = top + step * (lane + 0.5)
-        five = {key: scale.at(known(one)) for key, one in vars(results.distribution.arms[name]).items()}
+        five = {key: scale.at(known(figure)) for key, figure in vars(results.distribution.arms[name]).items()}
         lanes.append({"label": name, "y": middle, **five})
-        for index, one in enumerate(columns_[name]):
+        for index, window in enumerate(columns_[name]):
             # Dots are spread over the lane in their order, so that equal values stay visible.
             y = round(middle - 16 + 32 * ((index * 7) % 11) / 10, 2)
-            text = f"pair {results.pairs[index].pair}, {name}: {number(known(one), 3)} {one.unit}"
-            marks.append(Mark(scale.at(known(one)), y, name, text))
+            text = f"pair {results.pairs[index].pair}, {name}: {number(known(window), 3)} {window.unit}"
+            marks.append(Mark(scale.at(known(window)), y, name, text))
     height = top + step * len(names) + 46
     wanted = 7 if width >= WIDE else 4
     return Plot(width, height, scale, scale.ticks(wanted), first.unit, first.source, marks, lanes)
@@ -72,6 +72,6 @@ def quantiles(results: Rendered, width: int) -> Plot | None:
         )
         for row in rows
     ]
-    extra = {"bottom": bottom, "left": left, "right": along.end, "along": along.ticks(5)}
-    one = rows[0].difference
-    return Plot(width, bottom + 46, down, down.ticks(4), one.unit, one.source, marks=marks, extra=extra)
+    extra = {"bottom": bottom, "left": left, "right": along.stop, "along": along.ticks(5)}
+    sample = rows[0].difference
+    return Plot(width, bottom + 46, down, down.ticks(4), sample.unit, sample.source, marks=marks, extra=extra)

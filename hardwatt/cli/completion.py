@@ -22,11 +22,21 @@ _complete_hardwatt() {
 }
 compdef _complete_hardwatt hardwatt
 """,
-    "fish": """complete --command hardwatt --no-files --condition 'test (count (commandline -opc)) -lt 2'
-complete --command hardwatt --arguments '(hardwatt --complete (commandline -opc)[2..] (commandline -ct))'
+    "fish": """function _complete_hardwatt
+    set -l typed (commandline -ct)
+    hardwatt --complete (commandline -opc)[2..] "$typed"
+end
+complete --command hardwatt --no-files --condition 'count (_complete_hardwatt) >/dev/null' \\
+    --arguments '(_complete_hardwatt)'
 """,
 }
 """Shell -> what it reads. Where nothing is offered, each of them completes names of files."""
+
+
+def offer(words: Sequence[str]) -> None:
+    """Print candidates, one a line; without any print nothing, because fish counts an empty line."""
+    for word in words:
+        print(word)
 
 
 def names() -> list[str]:

@@ -7,27 +7,36 @@ extra are installed, and is refused with what is missing where they are not.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 from hardwatt.cli import completion, output
 from hardwatt.cli.bundle_commands import SHIPPED
 from hardwatt.cli.commands import COMMANDS, GROUPS, lookup, members
 from hardwatt.cli.execution import execute
-from hardwatt.cli.registry import Argument, Command
+from hardwatt.cli.registry import KINDS, Argument, Command
 
 __all__ = ["SHIPPED", "main"]
 USAGE = 2
 _HELP = ("--help", "-h")
 _OVERVIEW = "hardwatt --help"
+_WORDS = (
+    (re.compile(r"^argument (?:-\w/)?(\S+): (?:expected one argument)?"), r"\1 "),
+    (re.compile(r"^(\S+) $"), r"\1 needs a value"),
+    (re.compile(r"^the following arguments are required: (.*)"), r"missing: \1"),
+)
+"""Words of argparse -> words here."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that refuses in the toolkit's words: the reason, then the next command."""
+    """A parser that refuses in the words of the other view: the reason, then the next command."""
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line and end the program."""
+        for pattern, words in _WORDS:
+            message = pattern.sub(words, message)
         refuse(message, f"{self.prog} --help")
 
 
@@ -37,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with output.reader_may_leave():
             if words[:1] == ["--complete"]:
-                print("\n".join(completion.candidates(words[1:])))
+                completion.offer(completion.candidates(words[1:]))
                 return 0
             command, given = read(words)
             return execute(command, vars(given))
@@ -76,7 +85,7 @@ def parser_of(command: Command) -> Parser:
     parser = Parser(prog=f"hardwatt {command.alias or command.name}", description=command.summary, allow_abbrev=False)
     for word in command.words:
         more = {} if word.required else {"nargs": "*" if word.many else "?", "default": word.default}
-        parser.add_argument(word.name, type=word.kind, help=word.help, **more)
+        parser.add_argument(word.name, type=_value_of(word), help=word.help, **more)
     for option in command.options:
         _add(parser, option)
     return parser
@@ -87,9 +96,22 @@ def _add(parser: Parser, option: Argument) -> None:
     if option.kind is bool:
         parser.add_argument(*names, action="store_true", help=option.help)
     elif option.many:
-        parser.add_argument(*names, type=option.kind, action="append", help=option.help)
+        parser.add_argument(*names, type=_value_of(option), action="append", help=option.help)
     else:
-        parser.add_argument(*names, type=option.kind, default=option.default, help=option.help)
+        parser.add_argument(*names, type=_value_of(option), default=option.default, help=option.help)
+
+
+def _value_of(argument: Argument) -> Callable[[str], Any]:
+    """Return the conversion of an argument's text."""
+
+    def convert(text: str) -> Any:
+        try:
+            return argument.kind(text)
+        except ValueError:
+            name = KINDS.get(argument.kind, argument.name)  # type: ignore[call-overload]
+            raise argparse.ArgumentTypeError(f"takes {name}, and {text!r} is not one") from None
+
+    return convert
 
 
 def _own_options(words: Sequence[str]) -> None:

@@ -195,7 +195,7 @@ def _take_down(lab: Lab, command: str, *, yes: bool, keep_packages: bool = False
     for line in undone(lab, keep_packages=keep_packages):
         say(f"on the host: {line}")
     if not yes and not _agreed(f"Destroy the lab {lab.name} and all data in its cluster?"):
-        raise RefusedError("nothing was done, because nobody agreed", hint=f"invoke {command} --yes does not ask")
+        raise RefusedError("nothing was done: the answer was not yes", hint=f"invoke {command} --yes")
     down(lab, keep_packages=keep_packages)
 
 

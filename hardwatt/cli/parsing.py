@@ -18,13 +18,13 @@ from invoke.parser import parser as invokes
 
 from hardwatt.cli import completion, output, overview
 from hardwatt.cli.commands import GROUPS
+from hardwatt.cli.registry import KINDS
 from hardwatt.core import former_names
 from hardwatt.core.nearest import nearest
 
 USAGE = 2
 """Exit code of wrong usage, as argparse has it."""
 _HELP = ("--help", "-h")
-_KINDS = {int: "a whole number", float: "a number"}
 
 
 class UsageError(ParseError, Exit):
@@ -86,7 +86,7 @@ class Machine(invokes.ParseMachine):
             super().see_value(value)
         except ValueError:
             assert self.flag
-            wanted = _KINDS.get(self.flag.kind, self.flag.kind.__name__)
+            wanted = KINDS.get(self.flag.kind, self.flag.kind.__name__)
             self.error(f"--{self.flag.names[0]} takes {wanted}, and {value!r} is not one")
 
     def complete_flag(self) -> None:
@@ -199,7 +199,7 @@ def _complete(names: list[str], core: Any, initial_context: ParserContext, **_: 
     words = line.split()
     with contextlib.suppress(ValueError):  # a quotation mark that is open yet
         words = shlex.split(line)
-    print("\n".join(completion.of_invoke(words[1:], initial_context.flag_names())))
+    completion.offer(completion.of_invoke(words[1:], initial_context.flag_names()))
     raise Exit(code=0)
 
 

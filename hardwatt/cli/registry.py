@@ -17,6 +17,8 @@ CHECKOUT = "a checkout"
 EXTRA = "the lab extra"
 LAB = (CHECKOUT, EXTRA)
 """Needs of a command that works on a lab."""
+KINDS = {int: "a whole number", float: "a number"}
+"""Kind of an argument's value -> its name in an error."""
 Values = Iterable[str] | Callable[[], Iterable[str]]
 """Values of an argument that completion offers."""
 _NONE: Mapping[str, Any] = types.MappingProxyType({})

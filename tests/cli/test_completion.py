@@ -102,7 +102,8 @@ def test_hardwatt_offers_commands_and_options(
     words: list[str], offered: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert console.main(["--complete", *words]) == 0
-    assert set(capsys.readouterr().out.split()) == offered
+    lines = capsys.readouterr().out.splitlines()
+    assert (set(lines), len(lines)) == (offered, len(offered))
 
 
 @pytest.mark.parametrize(

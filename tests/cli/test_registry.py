@@ -178,6 +178,29 @@ def test_a_mistyped_command_or_option_names_the_nearest(line: str, refused: str)
     assert "\n  next: " in err
 
 
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("experiment.run study --pairs many", "--pairs takes a whole number, and 'many' is not one"),
+        ("experiment.qualify --hours=1h", "--hours takes a number, and '1h' is not one"),
+        ("analyse X --confidence high", "--confidence takes a number, and 'high' is not one"),
+        ("lab.up --only", "--only needs a value"),
+        ("lab.up -o", "--only needs a value"),
+        ("experiment.plan study --export --full", "--export needs a value"),
+        ("experiment.run", "missing: study"),
+        ("compare", "missing: first, second"),
+        ("lab.check lab.plan", "lab.check takes no further word lab.plan"),
+    ],
+)
+def test_wrong_usage_is_named_with_the_help_that_answers_it(line: str, refused: str) -> None:
+    code, out, err = hardwatt(*line.split())
+    assert (code, out) == (2, "")
+    reason, following = err.splitlines()
+    assert reason == f"error: {refused}"
+    program, *words = following.removeprefix("  next: ").split()
+    assert (program, hardwatt(*words)[0]) == ("hardwatt", 0)
+
+
 def test_nothing_is_suggested_where_nothing_is_near() -> None:
     for line in ("qqqq", "table F.csv --colour red"):
         code, _, err = hardwatt(*line.split())

@@ -59,13 +59,13 @@ def own_counter(lab: Lab) -> str:
     if lab.settings.meter.source == "rapl" or kind == "ssh":
         return ""
     try:
-        found = sources.here_as_root()
+        counters = sources.here_as_root()
     except LabError:  # without root nobody reads the counters
         return ""
-    if found.source != "rapl":
+    if counters.source != "rapl":
         return ""
     setting = 'machine = "embedded", and source = "rapl"' if kind == "vm" else 'source = "rapl"'
-    names = " + ".join(zone.entry for zone in found.zones if zone.counted)
+    names = " + ".join(zone.entry for zone in counters.zones if zone.counted)
     return (
         f"this machine's own RAPL counts ({names}), but this lab's joules are modelled from CPU-seconds; "
         f"with {setting} in [meter] of lab.toml they are measured, for all that runs on this machine"

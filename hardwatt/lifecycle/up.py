@@ -136,7 +136,7 @@ def _ready(state: LabState) -> None:
         with client.connect(lab) as api:
             return cluster_status.read_with(kubernetes.CoreV1Api(api)), gitops_state.look(api, items, off)
 
-    _, found = wait(
+    _, readiness = wait(
         poll,
         lambda seen: seen[0].ready and not seen[1].to_put_back,
         what="cluster",
@@ -145,9 +145,9 @@ def _ready(state: LabState) -> None:
         successes=2 if state.changes else 1,  # what was just changed may be ready for a moment only
         hint="invoke lab.status",
     )
-    for name in found.suspended:
+    for name in readiness.suspended:
         say(f"  suspended, and left so: {name} (invoke gitops.resume)")
-    for lack in found.left:
+    for lack in readiness.left:
         say(f"  {lack}")
 
 

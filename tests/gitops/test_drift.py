@@ -101,6 +101,6 @@ def test_all_of_the_lab_is_applied_again_and_nothing_else(monkeypatch: pytest.Mo
     drift.reapply(cluster)
     assert cluster.requests == ["monitoring-configs"]
     slow: Any = FakeCluster({"monitoring-configs": source("flux-system", "monitoring-configs")}, handles=False)
-    monkeypatch.setattr(drift, "REPAIR_TIMEOUT", 0.0)
+    monkeypatch.setattr(drift, "READY_TIMEOUT", 0.0)
     with pytest.raises(WaitError, match="monitoring-configs"):
         drift.reapply(slow)

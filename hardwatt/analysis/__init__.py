@@ -7,8 +7,9 @@ from hardwatt.core.lazy_names import lazy_names
 if TYPE_CHECKING:
     from hardwatt.analysis.comparison import compare
     from hardwatt.analysis.deviations import Deviations
-    from hardwatt.analysis.external_table import Columns, TableRequest, analyse_table
     from hardwatt.analysis.results import SCHEMA, analyse, destination
+    from hardwatt.analysis.tables.analyse import analyse_table
+    from hardwatt.analysis.tables.request import Columns, TableRequest
 
 __all__ = ["SCHEMA", "Columns", "Deviations", "TableRequest", "analyse", "analyse_table", "compare", "destination"]
 
@@ -17,7 +18,8 @@ __getattr__ = lazy_names(
     {
         "comparison": ("compare",),
         "deviations": ("Deviations",),
-        "external_table": ("Columns", "TableRequest", "analyse_table"),
         "results": ("SCHEMA", "analyse", "destination"),
+        "tables.analyse": ("analyse_table",),
+        "tables.request": ("Columns", "TableRequest"),
     },
 )

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from hardwatt.analysis.model import Comparison, Results, TableResults
+from hardwatt.analysis.model import Comparison, Results
 from hardwatt.analysis.sections import Section
+from hardwatt.analysis.tables.model import TableResults
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
 

@@ -35,15 +35,17 @@ def distribution(table: Table) -> Distribution | None:
     shapiro = float(stats.shapiro(values).pvalue) if tested else None
     return Distribution(
         arms={
-            arm: _numbers([window.value for window in columns[arm]], sample.unit, sample.source) for arm in table.arms
+            arm: five_numbers([window.value for window in columns[arm]], sample.unit, sample.source)
+            for arm in table.arms
         },
-        difference=_numbers(values, sample.unit, sample.source),
+        difference=five_numbers(values, sample.unit, sample.source),
         quantiles=_quantiles(values, names, sample.unit, sample.source) if tested else [],
         normal=figure(shapiro, "1", "Shapiro-Wilk test of the differences, p-value; describes and decides nothing"),
     )
 
 
-def _numbers(values: ArrayLike, unit: str, source: str) -> FiveNumbers:
+def five_numbers(values: ArrayLike, unit: str, source: str) -> FiveNumbers:
+    """Return percentiles 0, 25, 50, 75 and 100."""
     given = np.asarray(values, dtype=np.float64)
     return FiveNumbers(**{name: figure(float(np.percentile(given, at)), unit, source) for name, at in NUMBERS.items()})
 

@@ -34,7 +34,6 @@ from hardwatt.analysis.sections import (
     ResultFigure,
     Robust,
     Section,
-    Sha256,
     Verdict,
     VerdictWord,
 )
@@ -85,49 +84,6 @@ class Results(Section):
     versions: dict[str, str]
     host: dict[str, str]
     again: list[str]
-
-
-@dataclass(frozen=True)
-class ColumnNames(Section):
-    """Columns of the table that were used."""
-
-    value: str
-    arm: str
-    pair: str
-
-
-@dataclass(frozen=True)
-class TableSource(Section):
-    """The file that the values come from."""
-
-    file: str
-    sha256: Sha256
-    kind: Literal["plain", "experiment-runner"]
-    columns: ColumnNames
-    rows: ResultFigure
-
-
-@dataclass(frozen=True)
-class TableResults(Section):
-    """results.json of somebody else's table (hardwatt table)."""
-
-    schema: Literal["hardwatt.table/1"]
-    arms: list[str]
-    n: ResultFigure
-    primary: Primary
-    verdict: Verdict
-    pairs: list[PairResult]
-    distribution: Distribution | None
-    equivalence: EquivalenceResult | None
-    robustness: list[Robust]
-    several: FurtherArms | None
-    break_even: BreakEvenResult | None
-    scaling: None
-    checks: list[Check]
-    exclusions: list[Exclusion]
-    seed: ResultFigure
-    table: TableSource
-    notes: list[str]
 
 
 @dataclass(frozen=True)

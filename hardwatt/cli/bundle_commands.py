@@ -83,37 +83,81 @@ def compare(first: str, second: str, also: tuple[str, ...] = (), *, output: Path
     "experiment.table",
     alias="table",
     arguments={
-        "file": "the CSV",
-        "value": "column of the outcome (default: value)",
-        "arm": "column of the arm (default: arm)",
-        "pair": "column of the pair or block (default: pair, or the repetition)",
+        "file": "CSV, or what a measurement tool writes; .gz and .zst are unpacked",
+        "value": "column of the outcome (recognised: value, or the only column of numbers)",
+        "arm": "column of the arms (recognised: arm, or the only factor)",
         "baseline": "the arm that others are compared with (default: that of the first row)",
+        "against": "the arm of the first lines of the page (default: the next one)",
+        "where": "FACTOR=LEVEL: keep these rows only (may be given several times)",
+        "pair": "rows with an equal value in this column were made together; without it runs are not paired "
+        "(may be given several times)",
+        "factor": "a further factor; arms are compared inside its levels (may be given several times)",
+        "ignore": "a column that is not a factor (may be given several times)",
+        "average": "average the rows of an arm that have an equal value in this column",
+        "order": "column with the run order: a number or a moment",
+        "arms": "A,B: the columns of a wide table, one for each arm",
         "unit": "unit of the value, for example J",
-        "confidence": "level of the interval (default: 0.95)",
+        "signed": "values below zero are allowed in a unit of energy, power or time",
         "margin": "margin of the test of equivalence, in the value's unit",
+        "confidence": "level of the interval (default: 0.95)",
+        "seed": "of what is drawn by lot (default: 0)",
+        "separator": "comma, semicolon, tab, bar or space (recognised)",
+        "decimal": "comma or point (recognised beyond doubt)",
+        "encoding": "utf-8, utf-16, latin-1 or cp1252 (recognised)",
         "output": "folder to write to (default: results/FILE in the current folder)",
     },
 )
 def table(
     file: Path,
     *,
-    value: str = "value",
-    arm: str = "arm",
-    pair: str | None = None,
+    value: str | None = None,
+    arm: str | None = None,
     baseline: str | None = None,
-    unit: str = "1",
-    confidence: float = 0.95,
+    against: str | None = None,
+    where: tuple[str, ...] = (),
+    pair: tuple[str, ...] = (),
+    factor: tuple[str, ...] = (),
+    ignore: tuple[str, ...] = (),
+    average: str | None = None,
+    order: str | None = None,
+    arms: str | None = None,
+    unit: str | None = None,
+    signed: bool = False,
     margin: float | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+    separator: str = "",
+    decimal: str = "",
+    encoding: str = "",
     output: Path | None = None,
 ) -> None:
-    """Compare by somebody else's CSV: pair,arm,value or experiment-runner's run_table.csv."""
+    """Print the design of a table that somebody measured, compare its arms, and write a page."""
     from hardwatt.analysis.deviations import Deviations
-    from hardwatt.analysis.external_table import Columns, TableRequest
+    from hardwatt.analysis.tables.request import Columns, TableRequest
+    from hardwatt.cli.table_terminal import choose, say
     from hardwatt.report.render import table
 
     Deviations(confidence=confidence, margin=margin)  # refuses a level or a margin that is none
-    asked = TableRequest(Columns(value=value, arm=arm, pair=pair), baseline, unit, confidence, margin)
-    print(table(file, asked, output=output or Path("results") / file.stem))
+    asked = TableRequest(
+        Columns(value, arm, pair or None),
+        baseline=baseline,
+        against=against,
+        where=where,
+        factors=factor or None,
+        ignore=ignore,
+        average=average,
+        order=order,
+        arms=tuple(name.strip() for name in arms.split(",")) if arms else (),
+        unit=unit,
+        signed=signed,
+        margin=margin,
+        level=confidence,
+        seed=seed,
+        separator=separator,
+        decimal=decimal,
+        encoding=encoding,
+    )
+    print(table(file, asked, output=output or Path("results") / file.stem, say=say, choose=choose))
 
 
 @command("experiment.verify", alias="verify", arguments=_BUNDLE)

@@ -16,13 +16,14 @@ from hardwatt.core.errors import LabError, RefusedError, next_after
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _OF_EXTRA = ("invoke", "pyinfra", "kubernetes")
 """Modules that only the extra has."""
-REFUSED, INTERRUPTED = 1, 130
+INTERRUPTED = 130
 
 
 def execute(command: Command, given: Mapping[str, Any]) -> int:
     """Run a command with the values of its arguments by name; print its errors.
 
-    Returns its exit code: 0 done, 1 refused with a reason, 130 Ctrl-C, 141 nobody reads what it prints any more.
+    Returns its exit code: 0 done, 1 refused with a reason, 2 an option is missing, 130 Ctrl-C, 141 nobody reads what it
+    prints any more.
     """
     if os.environ.get("HARDWATT_DEBUG"):
         import logging
@@ -36,7 +37,7 @@ def execute(command: Command, given: Mapping[str, Any]) -> int:
         if not given.get("only"):  # a command for single steps is another one than that for all
             error.hint = next_after(command.name, error.hint)
         print(f"error: {error}", file=sys.stderr)
-        return REFUSED
+        return error.exit_code
     except KeyboardInterrupt as pressed:
         again = "goes on from here" if command.takes_lab else "begins again"
         print(str(pressed) or f"interrupted; the same command {again}", file=sys.stderr)

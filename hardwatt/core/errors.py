@@ -13,12 +13,15 @@ Only ``hardwatt.cli.execution`` turns them into exit codes.
 
 import shlex
 from collections.abc import Sequence
+from typing import ClassVar
 
 _OUTPUT_LIMIT = 2000
 
 
 class LabError(Exception):
     """Anything that a person can mend, with a hint at the next command."""
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

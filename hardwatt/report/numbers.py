@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable
 
 from hardwatt.analysis.sections import ResultFigure
@@ -93,3 +94,21 @@ def plain(figure: ResultFigure, sign: bool = False) -> str:
 def machine(value: float) -> str:
     """Write a number for a machine to read: plain digits, as in results.json."""
     return format(value, ".9g")
+
+
+def p_value(figure: ResultFigure) -> str:
+    """Write a p-value with two digits; a very small one as a limit."""
+    value = figure.value
+    if value is None:
+        return "not known"
+    if value < 1e-4:
+        return "under 0.0001"
+    return f"{value:.{max(2, 1 - math.floor(math.log10(value)))}f}" if value < 0.995 else "1.00"
+
+
+def markdown(text: object) -> str:
+    """Write foreign text for Markdown: marks of its syntax are escaped, and it stays on its line."""
+    line = "".join(" " if unicodedata.category(one).startswith("C") else one for one in str(text))
+    for mark in ("\\", "|", "`", "*", "[", "]"):
+        line = line.replace(mark, f"\\{mark}")
+    return line.replace("<", "&lt;").replace(">", "&gt;")

@@ -13,13 +13,11 @@ from typing import Any
 
 from hardwatt.analysis.bundle_sections import RunResult
 from hardwatt.analysis.figures import known
-from hardwatt.analysis.model import Results, TableResults
+from hardwatt.analysis.model import Results
 from hardwatt.analysis.sections import ResultFigure
 from hardwatt.report.numbers import number
 
 WIDE, NARROW = 760, 340
-Rendered = Results | TableResults
-"""Results that become a page with plots."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def _row_height(rows: int) -> float:
     return max(14.0, min(34.0, 620 / max(1, rows)))
 
 
-def pairs(results: Rendered, width: int) -> Plot | None:
+def pairs(results: Results, width: int) -> Plot | None:
     """Every pair: a row each, both arms on one axis. ``None`` without a complete pair."""
     rows = results.pairs
     if not rows:
@@ -125,7 +123,7 @@ def _mark(scale: Scale, figure: ResultFigure, y: float, arm: str, what: str) -> 
     return Mark(scale.at(value), round(y, 2), arm, f"{what}: {number(value, 3)} {figure.unit}")
 
 
-def changes(results: Rendered, width: int) -> Plot | None:
+def changes(results: Results, width: int) -> Plot | None:
     """The differences of the pairs around zero, and their mean with its interval below. ``None`` without a pair."""
     rows, estimate = results.pairs, results.primary.estimate
     if not rows:
@@ -156,10 +154,10 @@ def changes(results: Rendered, width: int) -> Plot | None:
     )
 
 
-def sequence(results: Rendered, width: int) -> Plot | None:
+def sequence(results: Results, width: int) -> Plot | None:
     """The runs in the order in which they were made: drift would show here. Those that do not count are crosses.
 
-    ``None`` where no run has a figure, and for somebody's table, whose rows are in no known order.
+    ``None`` where no run has a figure.
     """
     runs = recorded(results)
     left, top, bottom = 56, 12, 190
@@ -182,12 +180,12 @@ def sequence(results: Rendered, width: int) -> Plot | None:
     return Plot(width, bottom + 44, scale, scale.ticks(4), figure.unit, figure.source, marks=marks, extra=extra)
 
 
-def arm_names(results: Rendered) -> list[str]:
+def arm_names(results: Results) -> list[str]:
     """Return the names of the arms in their order."""
-    return [arm.name for arm in results.arms] if isinstance(results, Results) else results.arms
+    return [arm.name for arm in results.arms]
 
 
-def recorded(results: Rendered) -> list[RunResult]:
+def recorded(results: Results) -> list[RunResult]:
     """Return the recorded runs of a bundle; none of a table."""
     return results.runs if isinstance(results, Results) else []
 
@@ -204,9 +202,9 @@ def places(runs: Sequence[RunResult], across: Sequence[float], width: int) -> li
     return [Tick(x, str(run.position)) for x, run in list(zip(across, runs, strict=True))[::every]]
 
 
-def ready(results: Rendered, width: int) -> Plot | None:
+def ready(results: Results, width: int) -> Plot | None:
     """Commit to Ready: every revision of every window, one row per arm. ``None`` without any."""
-    if not isinstance(results, Results) or not (rows := results.delivery.commits):
+    if not (rows := results.delivery.commits):
         return None
     names = [arm.name for arm in results.arms]
     left, top, step = 64, 10, 58.0

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from hardwatt.analysis.comparison import compared
 from hardwatt.analysis.contract import parse
 from hardwatt.analysis.deviations import Deviations
-from hardwatt.analysis.external_table import TableRequest, analyse_table
 from hardwatt.analysis.figures import as_written, text
-from hardwatt.analysis.model import Results, TableResults
+from hardwatt.analysis.model import Results
 from hardwatt.analysis.results import analysed, destination
+from hardwatt.analysis.tables import seen
+from hardwatt.analysis.tables.analyse import MOST_POINTS, analysed_table, read
+from hardwatt.analysis.tables.design import Choose, nobody
+from hardwatt.analysis.tables.request import TableRequest
 from hardwatt.core.files import write_atomic
-from hardwatt.report import numbers, plots, spread
+from hardwatt.report import numbers, plots, spread, table_plots
+
+Drawn = TypeVar("Drawn")
 
 
 def report(
@@ -61,15 +66,33 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
     return page
 
 
-def table(path: Path | str, asked: TableRequest | None = None, *, output: Path) -> Path:
+def table(
+    path: Path | str,
+    asked: TableRequest | None = None,
+    *,
+    output: Path,
+    say: Callable[[Sequence[str]], None] | None = None,
+    choose: Choose = nobody,
+) -> Path:
     """Analyse somebody else's table; write results.json, report.md and report.html into *output*, return report.html.
 
-    Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.external_table.analyse_table` does.
+    *say* receives the lines of the design before the statistics begin; *choose* answers what is missing. Raises
+    `hardwatt.core.errors.LabError` as `hardwatt.analysis.tables.analyse.read` does.
     """
-    results = as_written(parse(TableResults, analyse_table(path, asked, output)))
-    write_atomic(output / "report.md", _environment().get_template("table.md.j2").render(r=results) + "\n")
+    opened = read(path, asked, choose)
+    if say:
+        say(seen.lines(opened))
+    results = analysed_table(opened, output)
+    environment = _environment()
+    write_atomic(output / "report.md", environment.get_template("table.md.j2").render(r=results) + "\n")
     page = output / "report.html"
-    write_atomic(page, _page("table.html.j2", results))
+    css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
+    drawn = {
+        name: _every_width(make, results)
+        for name, make in (("contrasts", table_plots.contrasts), ("strips", table_plots.strips))
+    }
+    values = {"r": results, "names": results.arms[:2], "css": css, "plots": drawn, "most_points": MOST_POINTS}
+    write_atomic(page, environment.get_template("table.html.j2").render(**values) + "\n")
     return page
 
 
@@ -81,7 +104,7 @@ def html(results: Results | Mapping[str, Any]) -> str:
     return _page("report.html.j2", parse(Results, results))
 
 
-def _page(template: str, results: plots.Rendered) -> str:
+def _page(template: str, results: Results) -> str:
     environment = _environment()
     css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
     page = environment.get_template(template)
@@ -106,6 +129,8 @@ def _environment() -> Environment:
             "interval": numbers.interval,
             "items": lambda mapping: list(mapping.items()),
             "machine": numbers.machine,
+            "md": numbers.markdown,
+            "p": numbers.p_value,
             "place": _place,
             "plain": numbers.plain,
             "point": numbers.point,
@@ -133,10 +158,11 @@ _PLOTS = {
 }
 
 
-def _plots(results: plots.Rendered) -> dict[str, list[tuple[str, plots.Plot]]]:
-    """Return each plot for a wide and a narrow screen; an empty list where there is nothing to draw."""
+def _plots(results: Results) -> dict[str, list[tuple[str, plots.Plot]]]:
+    """Each plot for a wide and a narrow screen; an empty list where there is nothing to draw."""
+    return {name: _every_width(make, results) for name, make in _PLOTS.items()}
+
+
+def _every_width(make: Callable[[Drawn, int], plots.Plot | None], results: Drawn) -> list[tuple[str, plots.Plot]]:
     widths = (("wide", plots.WIDE), ("narrow", plots.NARROW))
-    return {
-        name: [(kind, plot) for kind, width in widths if (plot := make(results, width)) is not None]
-        for name, make in _PLOTS.items()
-    }
+    return [(kind, plot) for kind, width in widths if (plot := make(results, width)) is not None]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from hardwatt.analysis.figures import known
+from hardwatt.analysis.model import Results
 from hardwatt.report.numbers import number
-from hardwatt.report.plots import WIDE, Mark, Plot, Rendered, Scale, arm_names, columns, places, recorded
+from hardwatt.report.plots import WIDE, Mark, Plot, Scale, arm_names, columns, places, recorded
 
 
-def gates(results: Rendered, width: int) -> Plot | None:
+def gates(results: Results, width: int) -> Plot | None:
     """Plot the load of the node at the gate of each run, and at its baseline. ``None`` where no gate was recorded."""
     runs = recorded(results)
     gates_ = [run.gate for run in runs if run.gate]
@@ -30,7 +31,7 @@ def gates(results: Rendered, width: int) -> Plot | None:
     return Plot(width, bottom + 44, scale, scale.ticks(3), unit, source, marks=marks, extra=extra)
 
 
-def strips(results: Rendered, width: int) -> Plot | None:
+def strips(results: Results, width: int) -> Plot | None:
     """Each arm on a lane: every window, the middle half as a box, and the median. ``None`` without a pair."""
     if not results.pairs or results.distribution is None:
         return None
@@ -54,7 +55,7 @@ def strips(results: Rendered, width: int) -> Plot | None:
     return Plot(width, height, scale, scale.ticks(wanted), first.unit, first.source, marks, lanes)
 
 
-def quantiles(results: Rendered, width: int) -> Plot | None:
+def quantiles(results: Results, width: int) -> Plot | None:
     """Differences over those of a normal distribution: on the line they would be normal. ``None`` below six pairs."""
     rows = results.distribution.quantiles if results.distribution else []
     if not rows:

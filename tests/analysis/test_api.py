@@ -14,10 +14,9 @@ import jsonschema
 import pytest
 import yaml
 
-from hardwatt.analysis import contract
+from hardwatt.analysis import Columns, TableRequest, analyse_table, contract
 from hardwatt.analysis.comparison import side_by_side
 from hardwatt.analysis.deviations import Deviations
-from hardwatt.analysis.external_table import analyse_table
 from hardwatt.analysis.figures import text
 from hardwatt.analysis.model import Results
 from hardwatt.analysis.results import analyse, analysed
@@ -76,7 +75,8 @@ def test_results_of_a_table_are_as_their_schema_says(tmp_path: Path) -> None:
     lines = ["pair,arm,value,commits"]
     lines += [f"{b},{arm},{b * (k + 1) % 5 + k},{b}" for b in range(1, 9) for k, arm in enumerate("abc")]
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    check(analyse_table(tmp_path / "t.csv"), "table")
+    for columns in (Columns(), Columns(pair="pair")):
+        check(analyse_table(tmp_path / "t.csv", TableRequest(columns)), "table")
 
 
 @pytest.mark.parametrize("name", list(contract.KINDS))

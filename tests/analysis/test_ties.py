@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardwatt.analysis import answer, ties
+from hardwatt.analysis import Columns, TableRequest, analyse_table, answer, ties
 from hardwatt.analysis.breakeven import break_even
 from hardwatt.analysis.equivalence import tost
-from hardwatt.analysis.external_table import TableRequest, analyse_table
 from hardwatt.analysis.multi_arm import several
 from hardwatt.analysis.offtime import off_time
 from hardwatt.analysis.order import theil_sen
@@ -58,6 +57,9 @@ def write(path: Path, rows: Sequence[Sequence[str]], arms: Sequence[str] = ("a",
     return path
 
 
+PAIRED = TableRequest(Columns(pair="pair"))
+
+
 def scaled(rows: Sequence[Sequence[str]], factor: float, show: Callable[[float], str] = repr) -> list[list[str]]:
     return [[show(float(value) * factor) for value in row] for row in rows]
 
@@ -89,7 +91,7 @@ def table_of(first: Sequence[float], second: Sequence[float], *, text: bool = Fa
 
 @pytest.mark.parametrize("factor", FACTORS)
 def test_decimal_ties_of_a_table_are_ties_in_every_unit(factor: float, tmp_path: Path) -> None:
-    found = robust(analyse_table(write(tmp_path / "t.csv", scaled(TENTHS, factor))))
+    found = robust(analyse_table(write(tmp_path / "t.csv", scaled(TENTHS, factor)), PAIRED))
     assert found["Wilcoxon"] == pytest.approx(0.15729920705028502)
     assert found["Rank-biserial correlation"] == 0.5
     assert found["Sign flips"] == pytest.approx(0.2890625)
@@ -98,16 +100,16 @@ def test_decimal_ties_of_a_table_are_ties_in_every_unit(factor: float, tmp_path:
 
 def test_a_tie_with_fifteen_digits_as_r_prints_is_a_tie(tmp_path: Path) -> None:
     rows = scaled(TENTHS, 1 / 3.6e6, lambda value: f"{value:.15g}")
-    found = robust(analyse_table(write(tmp_path / "t.csv", rows)))
+    found = robust(analyse_table(write(tmp_path / "t.csv", rows), PAIRED))
     assert found["Rank-biserial correlation"] == 0.5
 
 
 def test_a_text_decides_where_a_float_cannot(tmp_path: Path) -> None:
     """Eighteen-digit counts that floats merge; a tenth beside a million million."""
     counts = [(str(10**17 + pair), str(10**17 + pair + size)) for pair, size in enumerate([1, 2, 3, 4, 5, 6])]
-    assert robust(analyse_table(write(tmp_path / "c.csv", counts)))["Wilcoxon"] == pytest.approx(2 / 2**6)
+    assert robust(analyse_table(write(tmp_path / "c.csv", counts), PAIRED))["Wilcoxon"] == pytest.approx(2 / 2**6)
     large = [("1000000000000.0", f"1000000000000.{size}") for size in (1, 2, 3, 4, 5, 6)]
-    assert robust(analyse_table(write(tmp_path / "l.csv", large)))["Wilcoxon"] == pytest.approx(2 / 2**6)
+    assert robust(analyse_table(write(tmp_path / "l.csv", large), PAIRED))["Wilcoxon"] == pytest.approx(2 / 2**6)
 
 
 @pytest.mark.parametrize("form", ["{}", "{}.0", "{}.000", "{:.18e}"])
@@ -116,7 +118,7 @@ def test_a_count_is_a_count_in_every_way_of_writing(form: str, tmp_path: Path) -
     base = 123456789012345
     steps = [0, 100, 200, -100, 300, 400, 500]
     rows = [(form.format(Decimal(base)), form.format(Decimal(base + step))) for step in steps]
-    found = robust(analyse_table(write(tmp_path / "c.csv", rows)))
+    found = robust(analyse_table(write(tmp_path / "c.csv", rows), PAIRED))
     assert found["Wilcoxon"] == pytest.approx(wilcoxon(steps).p) == pytest.approx(0.0616, abs=5e-5)
     assert found["Rank-biserial correlation"] == pytest.approx(rank_biserial(steps)) == pytest.approx(0.7857, abs=5e-5)
 
@@ -223,9 +225,8 @@ def test_friedman_ranks_equal_decimals_as_ties(factor: float, tmp_path: Path) ->
 
 def test_arms_that_are_tied_in_every_block_have_no_rank_test(tmp_path: Path) -> None:
     rows = [(str(pair), f"{pair}.0", f"{pair}.00") for pair in range(1, 8)]
-    found = analyse_table(write(tmp_path / "t.csv", rows))
-    assert found["several"]["friedman"] is None
-    assert found["several"]["f"] is None
+    found = analyse_table(write(tmp_path / "t.csv", rows), PAIRED)
+    assert found["together"] == []
 
 
 def test_equal_differences_have_no_scatter_and_their_mean_is_exact() -> None:
@@ -250,7 +251,7 @@ def test_a_bound_that_meets_the_margin_is_not_inside(factor: float, tmp_path: Pa
     assert not tost([(0.3 - 0.2) * factor] * 6, 0.1 * factor).equivalent
     assert tost([0.1 * factor] * 6, 0.11 * factor).equivalent
     rows = scaled([(str(pair), f"{pair}.1") for pair in range(1, 7)], factor)
-    found = analyse_table(write(tmp_path / "t.csv", rows), TableRequest(margin=0.1 * factor))
+    found = analyse_table(write(tmp_path / "t.csv", rows), TableRequest(Columns(pair="pair"), margin=0.1 * factor))
     assert found["equivalence"]["equivalent"] is False
     assert found["equivalence"]["p"]["value"] == 1.0
 

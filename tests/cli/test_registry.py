@@ -202,7 +202,7 @@ def test_wrong_usage_is_named_with_the_help_that_answers_it(line: str, refused: 
 
 
 def test_nothing_is_suggested_where_nothing_is_near() -> None:
-    for line in ("qqqq", "table F.csv --colour red"):
+    for line in ("qqqq", "table F.csv --xylophone red"):
         code, _, err = hardwatt(*line.split())
         assert (code, "did you mean" in err) == (2, False)
 

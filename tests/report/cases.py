@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hardwatt.analysis.external_table import TableRequest
+from hardwatt.analysis import Columns, TableRequest
 from hardwatt.bundle.model import Provenance, Run
 from hardwatt.bundle.writer import Writer
 from hardwatt.cli.console import SHIPPED
@@ -61,13 +61,29 @@ def compared(folder: Path) -> Path:
 
 
 def tabled(folder: Path) -> Path:
-    lines = ["pair,arm,value,commits,seconds"]
-    for pair, commits in enumerate([1, 20, 60] * 4):
-        wobble = (pair * 7 % 5 - 2) / 10
-        lines += [f"{pair},push,{100 + commits + wobble},{commits},1800", f"{pair},pull,{115 - wobble},{commits},1800"]
+    """Three arms in two workloads, unpaired, with an excluded row and names of every length."""
+    lines = ["version,workload,energy_J"]
+    for run in range(9):
+        for place, arm in enumerate(("old", "new", "a version with a rather long name: llama3.1:8b-instruct")):
+            for level, workload in enumerate(("small", "large")):
+                value = 100 * (level + 1) + 3 * place + (run * 7 + place * 5) % 11 / 3
+                lines.append(f"{arm},{workload},{'' if run + place + level == 0 else round(value, 3)}")
     folder.mkdir(parents=True)
-    (folder / "rates.csv").write_text("\n".join(lines) + "\n")
-    return table(folder / "rates.csv", TableRequest(unit="J"), output=folder / "out")
+    (folder / "energy.csv").write_text("\n".join(lines) + "\n")
+    return table(folder / "energy.csv", TableRequest(Columns(arm="version")), output=folder / "out")
+
+
+def paired_table(folder: Path) -> Path:
+    """Two arms in twelve pairs with a declared run order."""
+    lines = ["pair,arm,value,place"]
+    for pair in range(12):
+        first, second = ("push", "pull") if pair % 2 else ("pull", "push")
+        wobble = (pair * 7 % 5 - 2) / 10
+        lines += [f"{pair},{first},{100 + wobble},{2 * pair}", f"{pair},{second},{115 - wobble},{2 * pair + 1}"]
+    folder.mkdir(parents=True)
+    (folder / "pairs.csv").write_text("\n".join(lines) + "\n")
+    asked = TableRequest(Columns(pair="pair"), unit="J", order="place", margin=30)
+    return table(folder / "pairs.csv", asked, output=folder / "out")
 
 
 CASES: dict[str, Callable[[Path], Path]] = {
@@ -78,4 +94,5 @@ CASES: dict[str, Callable[[Path], Path]] = {
     "three-arms": three_arms,
     "compared": compared,
     "table": tabled,
+    "paired-table": paired_table,
 }

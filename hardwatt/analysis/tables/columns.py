@@ -1,0 +1,123 @@
+"""The columns of a table by what they hold: numbers, levels of a factor, labels of runs."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from hardwatt.analysis.tables import units
+from hardwatt.analysis.tables.grid import Grid, is_blank, reader
+
+MOST_LEVELS: Final = 60
+_FEWEST_BY_LEVEL: Final = 4
+_MOST_NUMERIC_LEVELS: Final = 20
+_LABEL: Final = re.compile(
+    r"^(__.*|.*\b(rep|reps|repeat|repetition|repetitions|run|runs|iteration|iter|trial|round|sample|pair|pairs|block|"
+    r"replicate|seed|index|idx|id|uid|uuid|no|nr|number|row|line|date|time|timestamp|start|end|begin)\b.*|"
+    r"column \d+|#|n)$"
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds, over all rows."""
+
+    name: str
+    kind: Literal["number", "text", "constant", "empty"]
+    levels: tuple[str, ...]
+    """Different values in the order of the file; at most `MOST_LEVELS` and one."""
+    distinct: int
+    blanks: int
+
+    @property
+    def few(self) -> bool:
+        return 2 <= self.distinct <= MOST_LEVELS
+
+    @property
+    def label(self) -> bool:
+        """Whether the name says that the column numbers, names or dates runs."""
+        if units.of_name(self.name):  # a time in seconds is measured, and a time alone is a moment
+            return False
+        return bool(_LABEL.match(re.sub(r"(?<=[a-z])(?=[A-Z])|[_\-.\s]+", " ", self.name).strip().lower())) or bool(
+            _LABEL.match(self.name.lower())
+        )
+
+
+def columns_of(grid: Grid) -> dict[str, Column]:
+    """Return every column that stands once, by name."""
+    return {name: _column(name, texts, grid.layout.decimal) for name, texts in grid.columns.items()}
+
+
+def _column(name: str, texts: Sequence[str], decimal: str) -> Column:
+    levels = dict.fromkeys(texts)
+    known = [text for text in levels if not is_blank(text)]
+    number = reader(decimal)
+    kind: Literal["number", "text", "constant", "empty"] = "text"
+    if len(known) < 2:
+        kind = "constant" if known else "empty"
+    elif all(number(text) is not None for text in known):
+        kind = "number"
+    blank = {text for text in levels if is_blank(text)}
+    blanks = sum(map(blank.__contains__, texts)) if blank else 0
+    return Column(name, kind, tuple(known[: MOST_LEVELS + 1]), len(known), blanks)
+
+
+def measured(grid: Grid, columns: Mapping[str, Column]) -> list[str]:
+    """Return columns that may be the outcome: numbers that neither label runs nor are levels of a factor."""
+    numbers = [name for name, column in columns.items() if column.kind == "number" and not column.label]
+    wanted = [name for name in numbers if name not in (grid.roles.factors or ())]
+    return [name for name in wanted if not _numeric_factor(grid, columns[name])] or wanted
+
+
+def factors(grid: Grid, columns: Mapping[str, Column], without: Sequence[str]) -> list[str]:
+    """Return columns that are factors of the design: few levels, each with several rows, and not labels of runs."""
+    if grid.roles.factors is not None:
+        named = [name for name in grid.roles.factors if name in columns and columns[name].distinct > 1]
+        return [name for name in named if name not in without]
+    candidates = [
+        name
+        for name, column in columns.items()
+        if name not in without and not column.label and name not in grid.roles.labels and _factor(grid, column)
+    ]
+    return candidates
+
+
+def _factor(grid: Grid, column: Column) -> bool:
+    if column.kind == "text":
+        return column.few and column.distinct * 2 <= grid.rows and column.blanks * 2 < grid.rows
+    return column.kind == "number" and _numeric_factor(grid, column)
+
+
+def _numeric_factor(grid: Grid, column: Column) -> bool:
+    """Whether numbers are levels: few, whole, each in about as many rows as the others."""
+    if not 2 <= column.distinct <= _MOST_NUMERIC_LEVELS or column.distinct * _FEWEST_BY_LEVEL > grid.rows:
+        return False
+    if not all(text.lstrip("+-").isdigit() for text in column.levels) or column.blanks:
+        return False
+    counts = Counter(grid.columns[column.name])
+    return max(counts.values()) <= 2 * min(counts.values())
+
+
+def numbered(grid: Grid, keys: Sequence[str], candidate: str) -> bool:
+    """Whether *candidate* has a different value in every row of a cell of *keys*: it labels rows or pairs them."""
+    others = [grid.columns[name] for name in keys]
+    cells = Counter(zip(*others, strict=True)) if others else Counter({(): grid.rows})
+    if max(cells.values()) < 2:
+        return False
+    rows = set(zip(*others, grid.columns[candidate], strict=True))
+    return len(rows) == grid.rows
+
+
+def nested(grid: Grid, arm: str, candidate: str) -> tuple[bool, bool]:
+    """Whether every level of *candidate* lies in one arm, and whether an arm has several levels."""
+    arms: dict[str, set[str]] = {}
+    levels: dict[str, set[str]] = {}
+    for one_arm, level in set(zip(grid.columns[arm], grid.columns[candidate], strict=True)):
+        if not is_blank(level) and not is_blank(one_arm):
+            arms.setdefault(level, set()).add(one_arm)
+            levels.setdefault(one_arm, set()).add(level)
+    inside = bool(arms) and all(len(own) == 1 for own in arms.values())
+    return inside, inside and any(len(own) > 1 for own in levels.values())

@@ -7,6 +7,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterable
 
+import hardwatt.meter.zones as zone_rule
 from deploys import compatibility
 from deploys.contract import Lab
 from deploys.labdata import family_of
@@ -112,26 +113,41 @@ def _headers(facts: Facts, lab: Lab) -> Iterable[Problem]:
 
 def _power(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """An energy counter that can be read and that counts, where the lab is to read one."""
-    zones = facts.powercap["zones"]
+    zones: dict[str, bool | None] = facts.powercap["zones"]
     if lab.meter.config.get("source") != "rapl":
         return
-    if any(zones.values()):
+    if not (why := _no_sum(zones)):
         for name in sorted(name for name, counts in zones.items() if counts is False):
             yield Problem(
                 "note", "powercap", f"the energy counter {name} stands still", "it is left out: invoke meter.list"
             )
         return
     virtual = facts.system["virtualization"] not in ("", "none")
-    where = (
-        f"a virtual machine ({facts.system['virtualization']}) has none" if virtual else "invoke meter.list shows why"
-    )
+    where = f"a virtual machine ({facts.system['virtualization']}) has none" if virtual else why
     if not zones and facts.powercap["drivers"] and not virtual:
         yield Problem("note", "powercap", "no energy counter shows yet", f"lab.up loads {facts.powercap['drivers'][0]}")
         return
     yield Problem(
-        "error", "powercap", f"no energy counter under /sys/class/powercap can be read and counts: {where}",
-        'set source = "modelled" in [meter] (the result is then CPU-seconds), or use hardware with RAPL',
+        "error", "powercap", f"the CPU packages have no energy counter under /sys/class/powercap that counts: {where}",
+        'set source = "modelled" in [meter] (the result is then CPU-seconds), or use hardware with RAPL; '
+        "invoke meter.list shows every zone",
     )  # fmt: skip
+
+
+def _no_sum(zones: dict[str, bool | None]) -> str:
+    """Return why the zones that the instruments read, those of the CPU packages, have no sum; empty: they have one.
+
+    ``zones`` maps ``NAME@FOLDER`` to whether the counter moves; None: it cannot be read.
+    """
+    named = [zone_rule.Zone(*name.split("@", 1)) for name in zones]
+    problems = ["" if counts else "cannot be read" if counts is None else "stands still" for counts in zones.values()]
+    packages = zone_rule.choose(named, problems)
+    if packages.counted and not packages.lacking:
+        return ""
+    faults = [f"{named[number].name} {problems[number]}" for number in packages.lacking]
+    platform = [zone.name for zone, fault in zip(named, problems, strict=True) if zone.name == "psys" and not fault]
+    told = [*faults, *(f"{name} counts, but it is the whole platform" for name in platform)]
+    return "; ".join(told) or "there is no zone of a package"
 
 
 def _security(facts: Facts, lab: Lab) -> Iterable[Problem]:

@@ -33,10 +33,12 @@ done
         seen: dict[str, dict[str, str]] = {"first": {}, "second": {}}
         drivers = []
         for line in output:
-            fields = line.split()
-            if fields[0] == "driver":
-                drivers.append(fields[1])
-            elif fields[0] in seen:
-                seen[fields[0]][fields[1]] = fields[2] if len(fields) > 2 else ""
+            word, _, rest = line.partition(" ")
+            if word == "driver":
+                drivers.append(rest.strip())
+            elif word in seen:
+                name, _, value = rest.rstrip().rpartition(" ")
+                # A zone that cannot be read has no value; a name may hold spaces.
+                seen[word].update({name: value} if name and value.isdigit() else {rest.strip(): ""})
         zones = {name: (seen["second"].get(name) != value) if value else None for name, value in seen["first"].items()}
         return {"zones": zones, "drivers": drivers}

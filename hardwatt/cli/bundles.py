@@ -81,15 +81,16 @@ def experiment_replay(lab: Lab, bundle: Path, *, port: int = 0) -> None:
         "metric": "the one metric of the JSON",
         "interval": "seconds between two samples; their median by default",
         "range_joules": "where the counter wraps",
+        "host": "the one host of a JSON that holds several",
     },
     values={"source": _SOURCES, "unit": ("joules", "millijoules", "watts")},
 )
 def experiment_import(
     lab: Lab, file: str, *, source: str = "", out: str = "", runs: str = "", unit: str = "", metric: str = "",
-    interval: float = 0.0, range_joules: float = 0.0,
+    interval: float = 0.0, range_joules: float = 0.0, host: str = "",
 ) -> None:  # fmt: skip
     """Make a bundle of data that was measured elsewhere, and say what the instruments make of it."""
     from hardwatt.dump import request
 
-    words = request.ImportRequest(file, source, out, runs, unit, metric, interval, range_joules)
+    words = request.ImportRequest(file, source, out, runs, unit, metric, interval, range_joules, host)
     print(request.import_(lab, words))

@@ -18,13 +18,15 @@ from hardwatt.core.errors import LabError, RefusedError, SettingsError
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError
 from hardwatt.dump.resume_log import ResumeLog
-from hardwatt.dump.selectors import DEFAULT, selector
+from hardwatt.dump.selectors import DEFAULT, selector, with_dies
 from hardwatt.dump.stream import Options, Progress, Stream
 
 RUN_ID = "dump"
 TOKEN_VARIABLE = "HARDWATT_PROMETHEUS_TOKEN"  # noqa: S105 - the variable's name
 INFO = "hardwatt_meter_info"
 TELL_SECONDS = 2.0
+LATEST_MS = 10**13
+"""In the year 2286. A larger number of milliseconds was given in milliseconds or microseconds as if in seconds."""
 _PLAIN = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _AGO = re.compile(r"(now|(?P<count>\d+(?:\.\d+)?)(?P<unit>[smhd]) ?(?:ago)?)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -61,9 +63,13 @@ def moment(text: str, now: float | None = None) -> int:
         away = float(ago["count"]) * _UNITS[ago["unit"]] if ago["count"] else 0.0
         return round((now - away) * 1000)
     try:
-        return round(float(text) * 1000)
+        seconds = float(text)
     except ValueError:
         pass
+    else:
+        if not 0 <= seconds * 1000 <= LATEST_MS:  # what is not a number is not between them either
+            raise SettingsError(f"{text!r} is no seconds since 1970 (milliseconds?)", hint=hint)
+        return round(seconds * 1000)
     try:
         date = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -134,7 +140,8 @@ def expanded(client: Client, wanted: DumpSpec) -> dict[str, str]:
     Raise SettingsError where two selectors want the same metric: its parts would share samples.
     """
     if not wanted.match:
-        return {metric: selector(metric, matchers) for metric, matchers in DEFAULT.items()}
+        known = with_dies(DEFAULT, lambda text: client.names(text, wanted.start_ms, wanted.end_ms))
+        return {metric: selector(metric, matchers) for metric, matchers in known.items()}
     selectors: dict[str, str] = {}
     for text in wanted.match:
         name, _, rest = text.strip().partition("{")

@@ -1,5 +1,6 @@
 """The requests of ``invoke experiment.dump`` and ``experiment.import``, made into a bundle."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,7 @@ from typing import Literal
 from hardwatt.bundle.reader import Bundle
 from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
-from hardwatt.core.errors import SettingsError
+from hardwatt.core.errors import RefusedError, SettingsError
 from hardwatt.core.progress import say
 from hardwatt.dump import imports, job
 from hardwatt.dump.client import Client
@@ -93,6 +94,7 @@ class ImportRequest:
     metric: str
     interval: float
     range_joules: float
+    host: str = ""
 
 
 def import_(lab: Lab, words: ImportRequest) -> Path:
@@ -104,13 +106,20 @@ def import_(lab: Lab, words: ImportRequest) -> Path:
         raise SettingsError(f"--unit {words.unit}: one of {', '.join(imports.UNITS)}")
     if words.interval < 0 or words.range_joules < 0:
         raise SettingsError("--interval and --range-joules are not below zero")
-    options = imports.Options(source, words.unit, words.metric, words.interval, words.range_joules)  # type: ignore[arg-type]
+    options = imports.Options(source, words.unit, words.metric, words.interval, words.range_joules, words.host)  # type: ignore[arg-type]
     file = Path(words.file)
     series = imports.read(file, options)
     windows = imports.read_windows(Path(words.runs)) if words.runs else [imports.whole(series)]
     folder = Path(words.out) if words.out else lab.results / f"import-{file.stem}"
     made = imports.bundle(file, series, windows, options, folder)
     measured = measure(Bundle.open(made))
+    if all(outcome.name == "deliveries_ready" for outcome in measured.outcomes):
+        shutil.rmtree(made)
+        reasons = {refusal.reason: None for refusal in measured.refusals if refusal.name == "node_joules"}
+        raise RefusedError(
+            f"{file} carries no figure: {'; '.join(reasons) or 'it holds nothing that is measured'}",
+            hint="--unit joules or watts says that its series are the node's energy; --runs FILE gives other windows",
+        )
     for outcome in measured.outcomes:
         if outcome.name != "deliveries_ready":
             figure = outcome.figure

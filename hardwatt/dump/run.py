@@ -10,7 +10,7 @@ from hardwatt.core.wait import wait
 from hardwatt.dump.chunks import LONGEST_MS, Chunks, fetch
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError
-from hardwatt.dump.selectors import DEFAULT, REQUIRED, selector
+from hardwatt.dump.selectors import DEFAULT, REQUIRED, selector, with_dies
 
 BEFORE_MS = 30_000
 """Dumped before a window: cAdvisor leaves up to 15 s between readings of an idle pod, and a pod that was there
@@ -63,8 +63,8 @@ def dump_run(
             _settled(own, t1_ms + after_ms, settle_timeout)
         counts: dict[str, tuple[int, int]] = {}
         requests = 0
-        for metric, matchers in selectors.items():
-            start, end = t0_ms - before_ms, t1_ms + after_ms
+        start, end = t0_ms - before_ms, t1_ms + after_ms
+        for metric, matchers in with_dies(selectors, lambda text: own.names(text, start, end)).items():
             chunks = fetch(own, selector(metric, matchers), start, end, longest_ms=longest_ms)
             if metric in required and not _inside(chunks, t0_ms, t1_ms):
                 raise IncompleteError(

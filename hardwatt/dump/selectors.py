@@ -1,6 +1,7 @@
 """The series that are dumped of a run by default."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 
 DEFAULT: Mapping[str, str] = {
     "apiserver_request_total": "",
@@ -29,8 +30,19 @@ DEFAULT: Mapping[str, str] = {
 """Metric -> matchers. Of the containers only cgroups that are no container: pods, kubepods, slices. Containers
 inside a pod would count its CPU-seconds again, and the pod's own cgroup holds those of its dead containers too."""
 
+PACKAGE = "node_rapl_package_joules_total"
+_DIE = "node_rapl_package_[0-9]+_die_[0-9]+_joules_total"
+DIES = f'{{__name__=~"{_DIE}"}}'
+"""A die of a package has a metric of its own, whose name holds its numbers: they are asked for where packages are."""
+
 REQUIRED = ("hardwatt_node_cpu_seconds_total", "up")
 """Without these in the window a dump is incomplete."""
+
+
+def with_dies(selectors: Mapping[str, str], names: Callable[[str], Iterable[str]]) -> dict[str, str]:
+    """Return the selectors, and those of dies where packages are among them; ``names`` asks for metrics."""
+    found = names(DIES) if PACKAGE in selectors else ()
+    return {**selectors, **{name: "" for name in found if re.fullmatch(_DIE, name)}}
 
 
 def selector(metric: str, matchers: str) -> str:

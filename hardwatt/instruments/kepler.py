@@ -13,7 +13,8 @@ from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments import cgroup
 from hardwatt.instruments.figure import Figure
-from hardwatt.instruments.node import MAX_WATTS, cpus
+from hardwatt.instruments.node import cpus
+from hardwatt.instruments.power import MAX_WATTS
 from hardwatt.instruments.readings import scraped
 from hardwatt.instruments.windows import Rule, WindowError, integrate
 

@@ -5,7 +5,6 @@ A pod's joules are its share of its node's CPU-seconds in the whole window, time
 the sum of short windows gives. Windows are integrated by ``integrate``, as those of an experiment.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,11 +13,15 @@ from hardwatt.bundle.model import SeriesSamples
 from hardwatt.instruments import cgroup, node
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.windows import Rule, WindowError, integrate
+from hardwatt.instruments.zones import ZoneCounter, hosts_of, metric_of, refuse_many, zone_of
+from hardwatt.instruments.zones import energy as zone_energy
+from hardwatt.meter.zones import place, synthetic
 
 GAP_MS = 20_000.0
 """The longest silence that is accepted. A counter loses nothing in a gap; the bounds carry where in time it rose."""
 
 PODS = f'{cgroup.CPU}{{container="",image="",pod!=""}}'
+EVERY_ZONE = '{__name__=~"node_rapl_.+_joules_total"}'
 Samples = Mapping[str, Sequence[SeriesSamples]]
 
 
@@ -33,15 +36,13 @@ class Energy:
     cpu_seconds: Figure
 
 
-def zone_metric(zone: str) -> str:
-    """Return the metric that counts a zone's joules."""
-    return f"node_rapl_{zone}_joules_total"
-
-
 def selectors(zone: str) -> dict[str, str]:
-    """Return metric -> selector of all that ``energy`` needs for one zone."""
-    names = (zone_metric(zone), node.CPU, node.RANGE, "hardwatt_node_cpus", "hardwatt_meter_info")
-    return {cgroup.CPU: PODS, **{name: name for name in names}}
+    """Return metric -> selector of all that ``energy`` needs for one kind of zone.
+
+    Every zone is asked for: the one that another lies in tells its socket, and a die has a metric of its own.
+    """
+    names = (node.CPU, node.RANGE, "hardwatt_node_cpus", "hardwatt_meter_info")
+    return {cgroup.CPU: PODS, **{name: name for name in names}, metric_of(zone): EVERY_ZONE}
 
 
 def energy(samples: Samples, zone: str, t0_ms: float, t1_ms: float) -> list[Energy]:
@@ -94,17 +95,18 @@ def _by_pod(series: Sequence[SeriesSamples]) -> dict[tuple[str, str], list[Serie
 
 
 def _zone_joules(name: str, own: Samples, zone: str, t0: float, t1: float) -> Figure:
-    metric = zone_metric(zone)
-    counters = _without_twins(own.get(metric, ()))
-    if not counters:
-        raise WindowError(f"the node {name} has no zone {zone!r}")
     ranges = {_folder(one): float(one.values[-1]) for one in own.get(node.RANGE, ())}
-    parts = [
-        _sum([one], Rule(GAP_MS, node.MAX_WATTS, ranges.get(_folder(one))), t0, t1, f"{metric} of {_folder(one)}")
-        for one in counters
+    series = [(metric, one) for metric, part in own.items() for one in part if zone_of(one.labels, metric)]
+    refuse_many(hosts_of(one.labels for _, one in series))
+    counters = [
+        ZoneCounter(found, _frame([one]), ranges.get(found.folder))
+        for metric, one in series
+        if (found := zone_of(one.labels, metric))
     ]
-    value, low, high = (sum(part[i] for part in parts) for i in range(3))
-    modelled = all("synthetic-model" in _folder(one) for one in counters)
+    if not any(place(one.zone.name).kind == zone for one in counters):
+        raise WindowError(f"the node {name} has no zone {zone!r}")
+    (value, low, high), counted = zone_energy(counters, zone, t0, t1, GAP_MS)
+    modelled = all(synthetic(one) for one in counted)
     return Figure(value, "J", f"modelled from CPU-seconds, {zone}" if modelled else f"RAPL, {zone}", low, high)
 
 
@@ -112,19 +114,16 @@ def _folder(one: SeriesSamples) -> str:
     return one.labels.get("path", "").rpartition("/")[2]
 
 
-def _without_twins(series: Sequence[SeriesSamples]) -> list[SeriesSamples]:
-    """Leave out the memory-mapped twin of a zone that is there itself."""
-    own = {re.sub("^intel-rapl:", "", _folder(one)) for one in series if "mmio" not in _folder(one)}
-    return [one for one in series if "mmio" not in _folder(one) or _folder(one).partition(":")[2] not in own]
+def _frame(series: Sequence[SeriesSamples]) -> pl.DataFrame:
+    return pl.concat(
+        pl.DataFrame({"series_id": [number] * one.ts.size, "ts": one.ts.astype(float), "value": one.values})
+        for number, one in enumerate(series)
+    )
 
 
 def _sum(series: Sequence[SeriesSamples], rule: Rule, t0: float, t1: float, what: str) -> tuple[float, float, float]:
     """Return value, low and high of series added up; raise WindowError that says which was refused and why."""
-    frames = [
-        pl.DataFrame({"series_id": [number] * one.ts.size, "ts": one.ts.astype(float), "value": one.values})
-        for number, one in enumerate(series)
-    ]
-    result = integrate(pl.concat(frames), t0, t1, rule)
+    result = integrate(_frame(series), t0, t1, rule)
     if result.height == 0 and not rule.births:
         raise WindowError(f"no samples of {what}")
     if (bad := result.filter(pl.col("problem") != "")).height:

@@ -3,21 +3,24 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+from hardwatt.bundle.exposition import labels_of
 from hardwatt.bundle.frames import pl
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments import formula
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.power import integrate_power
-from hardwatt.instruments.readings import READ_AT, UNIT_READ_AT, Counter, counters, edges_of, scraped
+from hardwatt.instruments.readings import POINTS, READ_AT, UNIT_READ_AT, Counter, counters, edges_of, scraped
 from hardwatt.instruments.windows import Rule, WindowError, integrate
+from hardwatt.instruments.zones import ZoneCounter, energy, hosts_of, metric_of, refuse_many, zone_of
+from hardwatt.meter.zones import place
 
 CPU = "hardwatt_node_cpu_seconds_total"
 UNIT_CPU = "hardwatt_unit_cpu_seconds_total"
 STEAL = "hardwatt_node_steal_seconds_total"
 METER_CPU = "hardwatt_meter_cpu_seconds_total"
-JOULES = "node_rapl_package_joules_total"
-DRAM = "node_rapl_dram_joules_total"
+JOULES = metric_of("package")
+DRAM = metric_of("dram")
 RANGE = "hardwatt_powercap_max_energy_range_joules"
 GIT_UNIT = "hardwatt-git.service"
 
@@ -30,8 +33,6 @@ UNIT_GAP_MS = 5000.0
 """Units are read once a second, beside the scrape's second."""
 TICK_MS = 100.0
 """The modelled zone is written once a tick: what a scrape reads of it is at most this old."""
-MAX_WATTS = 20_000.0
-"""More than any node's package zone; a counter that rises faster is broken."""
 
 
 def cpus(bundle: Bundle) -> float:
@@ -82,16 +83,16 @@ def units(bundle: Bundle) -> list[str]:
 
 
 def joules(bundle: Bundle, run: Run) -> Figure:
-    """Energy of the CPU packages by their powercap zones, every socket added up, wraps counted."""
-    found = _zones(bundle, run, JOULES)
+    """Energy of the CPU packages by their powercap zones: every socket and die added up, wraps counted."""
+    found = _zones(bundle, run, "package")
     if not found and (readings := counters(bundle, run, WATTS)):
         return _joules_of_readings(bundle, run, readings)
-    return _joules_of_zones(bundle, run, found, JOULES, "CPU packages")
+    return _joules_of_zones(bundle, run, found, "package", "CPU packages")
 
 
 def dram_joules(bundle: Bundle, run: Run) -> Figure:
     """Energy of the memory by its zones, which lie beside the packages."""
-    return _joules_of_zones(bundle, run, _zones(bundle, run, DRAM), DRAM, "memory")
+    return _joules_of_zones(bundle, run, _zones(bundle, run, "dram"), "dram", "memory")
 
 
 def has_dram(bundle: Bundle) -> bool:
@@ -99,27 +100,39 @@ def has_dram(bundle: Bundle) -> bool:
     return any(labels.get("__name__") == DRAM for labels in bundle.series.values())
 
 
-def _zones(bundle: Bundle, run: Run, metric: str) -> list[Counter]:
-    modelled = bundle.manifest.source == "modelled"
-    return _without_duplicates(counters(bundle, run, metric, moment=READ_AT if modelled else ""))
-
-
-def _joules_of_zones(bundle: Bundle, run: Run, found: Sequence[Counter], metric: str, covers: str) -> Figure:
-    modelled = bundle.manifest.source == "modelled"
+def _zones(bundle: Bundle, run: Run, kind: str) -> list[ZoneCounter]:
+    """Return the counters of a kind of zone, and the names of all other zones; nothing where there is none of it."""
+    scraped_ones = [labels for labels in bundle.series.values() if zone_of(labels)]
+    read_ones = [labels_of(series) for edge in edges_of(bundle, run) for series in edge.values if _of_zone(series)]
+    told = [(labels["__name__"], zone) for labels in [*scraped_ones, *read_ones] if (zone := zone_of(labels))]
+    refuse_many(hosts_of(scraped_ones))
+    moment = READ_AT if bundle.manifest.source == "modelled" else ""
     ranges = _ranges(bundle, run)
-    sums = [0.0, 0.0, 0.0]
+    found = [
+        ZoneCounter(zone, one.points, ranges.get(zone.folder))
+        for metric in sorted({metric for metric, zone in told if place(zone.name).kind == kind})
+        for one in counters(bundle, run, metric, moment=moment)
+        if (zone := zone_of(one.labels, metric))
+    ]
+    others = sorted({zone for _, zone in told if place(zone.name).kind != kind})
+    return found + [ZoneCounter(zone, pl.DataFrame(schema=POINTS)) for zone in others] if found else []
+
+
+def _of_zone(series: str) -> bool:
+    return series.startswith("node_rapl_")
+
+
+def _joules_of_zones(bundle: Bundle, run: Run, found: Sequence[ZoneCounter], kind: str, covers: str) -> Figure:
+    modelled = bundle.manifest.source == "modelled"
     if not found:
-        raise WindowError(f"no samples of {metric}")
-    for one in found:
-        folder = one.labels.get("path", "").rpartition("/")[2]
-        rule = Rule(max_gap_ms=scrape_gap_ms(bundle), max_rate=MAX_WATTS, wrap=ranges.get(folder))
-        sums = [total + part for total, part in zip(sums, _window([one], run, rule, metric), strict=True)]
+        raise WindowError(f"no samples of {metric_of(kind)}")
+    (value, low, high), _ = energy(found, kind, run.t0_ms, run.t1_ms, scrape_gap_ms(bundle))
     # The zone's file is written just before the metrics: its value may be one tick younger than they say.
-    slack = sums[0] / run.seconds * TICK_MS / 1000 if modelled else 0.0
+    slack = value / run.seconds * TICK_MS / 1000 if modelled else 0.0
     model = bundle.manifest.power_model.get("name", "unnamed")
     source = f"modelled from CPU-seconds by the power model {model}" if modelled else f"RAPL, {covers}"
     source = _imported(bundle, source)
-    return Figure(sums[0], "J", source, max(0.0, sums[1] - slack), sums[2] + slack)
+    return Figure(value, "J", source, max(0.0, low - slack), high + slack)
 
 
 def _joules_of_readings(bundle: Bundle, run: Run, readings: Sequence[Counter]) -> Figure:
@@ -223,9 +236,3 @@ def _ranges(bundle: Bundle, run: Run) -> dict[str, float]:
         for one in counters(bundle, run, RANGE)
         if "path" in one.labels
     }
-
-
-def _without_duplicates(found: Sequence[Counter]) -> list[Counter]:
-    """Drop the memory-mapped twin of a zone that is there itself."""
-    own = {one.labels.get("index") for one in found if "/intel-rapl:" in one.labels.get("path", "")}
-    return [one for one in found if "mmio" not in one.labels.get("path", "") or one.labels.get("index") not in own]

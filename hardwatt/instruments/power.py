@@ -6,6 +6,8 @@ import numpy.typing as npt
 from hardwatt.bundle.frames import pl
 from hardwatt.instruments.windows import WindowError
 
+MAX_WATTS = 20_000.0
+"""More than any node draws."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -30,6 +32,8 @@ def integrate_power(samples: pl.DataFrame, t0_ms: float, t1_ms: float, max_gap_m
     touched = (end > t0_ms) & (begin < t1_ms)
     if bool(np.any(watts[:-1][touched] < 0)) or bool(np.any(watts[1:][touched] < 0)):
         raise WindowError("watts below zero")
+    if bool(np.any(watts[:-1][touched] > MAX_WATTS)) or bool(np.any(watts[1:][touched] > MAX_WATTS)):
+        raise WindowError(f"watts above any node's ({MAX_WATTS:.0f} W)")
     if bool(np.any((end - begin)[touched] > max_gap_ms)):
         raise WindowError("a gap longer than the declared one")
     seconds = np.clip(np.minimum(end, t1_ms) - np.maximum(begin, t0_ms), 0.0, None) / 1000

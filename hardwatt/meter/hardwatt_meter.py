@@ -48,7 +48,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from hardwatt.meter import recorder
+from hardwatt.meter import recorder, zones
 from hardwatt.meter.meter_config import ConfigError, load_config, watts_at
 from hardwatt.meter.node_counters import CpuFile, StatFile, open_cgroup, open_unit, read_file
 
@@ -57,6 +57,8 @@ EX_CONFIG = 78
 MICRO = 1000000
 SAVE_SECONDS = 1.0
 SEARCH_SECONDS = 10.0
+LOOKS = 11
+"""So often a zone of the machine is read before it is said to stand still, ten times a second."""
 
 
 class Folder:
@@ -453,54 +455,104 @@ def without_repeated_help(page: List[str]) -> str:
 
 
 def recorded_zones(config: Dict[str, Any], modelled: List[Zone]) -> List[recorder.Zone]:
-    """Return the energy zones that are recorded: every one of the machine, and those of the model."""
-    zones = []
-    for name, path, limit in real_zones(config["powercap"]):
-        counted = not modelled and name.startswith(("package", "dram")) and "mmio" not in path
-        opener = functools.partial(recorder.EnergyFile, path)
-        zones.append(recorder.Zone(os.path.basename(path), name, int(limit * MICRO), counted, "", opener))
-    for zone in modelled:
-        shown = functools.partial(recorder.Value, zone.shown)
-        zones.append(recorder.Zone(os.path.basename(zone.path), zone.name, int(zone.limit), True, "", shown))
-    return zones
+    """Return the energy zones that are recorded: every one of the machine, and those of the model.
+
+    ``counted`` is what the rule says of their names. Whoever reads the record judges by what the counters did.
+    """
+    own: List[Any] = [(name, path, limit, None) for name, path, limit in real_zones(config["powercap"])]
+    own += [(zone.name, zone.path, zone.limit / MICRO, zone.shown) for zone in modelled]
+    named = [zones.Zone(name, os.path.basename(path)) for name, path, _, _ in own]
+    other_kind = ["" if zones.synthetic(zone) == bool(modelled) else "not the source" for zone in named]
+    counted = {number for kind in ("package", "dram") for number in zones.choose(named, other_kind, kind).counted}
+    recorded = []
+    for number, (name, path, limit, value) in enumerate(own):
+        opener = (
+            functools.partial(recorder.EnergyFile, path) if value is None else functools.partial(recorder.Value, value)
+        )
+        entry = named[number].folder
+        recorded.append(recorder.Zone(entry, name, round(limit * MICRO), number in counted, "", opener))
+    return recorded
+
+
+def named_zones(powercap: str) -> List[Tuple[str, str, float]]:
+    """Return (name, path, joules at which it wraps) of every zone that the machine itself has; 0: it does not say."""
+    found = []
+    for path in sorted(glob.glob(os.path.join(glob.escape(powercap), "*:*"))):
+        try:
+            name = read_file(os.path.join(path, "name")).strip()
+        except (OSError, ValueError):
+            continue
+        try:
+            limit = int(read_file(os.path.join(path, "max_energy_range_uj"))) / MICRO
+        except (OSError, ValueError):
+            limit = 0.0
+        found.append((name, path, limit))
+    return found
 
 
 def real_zones(powercap: str) -> List[Tuple[str, str, float]]:
-    """Return (name, path, joules at which it wraps) of every zone that the machine itself has."""
-    zones = []
-    for path in sorted(glob.glob(os.path.join(powercap, "*:*"))):
-        try:
-            name = read_file(os.path.join(path, "name")).strip()
-            limit = int(read_file(os.path.join(path, "max_energy_range_uj"))) / MICRO
-        except (OSError, ValueError):
-            continue
-        zones.append((name, path, limit))
-    return zones
+    """Return (name, path, joules at which it wraps) of every zone of the machine whose counter can be used."""
+    return [(name, path, limit) for name, path, limit in named_zones(powercap) if limit > 0]
 
 
-def increasing_zone(powercap: str, clock: Any = time) -> str:
-    """Return the path of a package or psys zone whose counter increases within a second, or ""."""
-    paths = [path for name, path, _ in real_zones(powercap) if name.startswith(("package", "psys"))]
-    for path in paths:
-        counter = os.path.join(path, "energy_uj")
-        try:
-            before = read_file(counter)
-            for _ in range(10):
+class Watched:
+    """Every zone of a powercap tree, watched for a second: its readings, and why it does not work."""
+
+    def __init__(self, powercap: str, clock: Any = time) -> None:
+        seen = named_zones(powercap)
+        self.paths = [path for _, path, _ in seen]
+        self.zones = [zones.Zone(name, os.path.basename(path)) for name, path, _ in seen]
+        self.problems = ["" if limit > 0 else "does not say where it wraps" for _, _, limit in seen]
+        self.readings: List[List[Tuple[float, float]]] = [[] for _ in seen]
+        for turn in range(LOOKS if seen else 0):
+            if turn:
                 clock.sleep(0.1)
-                if read_file(counter) != before:
-                    return path
-        except OSError:
-            continue
-    return ""
+            for number in range(len(seen)):
+                self.look(number, clock.monotonic())
+        for number, readings in enumerate(self.readings):
+            if len({value for _, value in readings}) < 2:
+                self.problems[number] = self.problems[number] or "stands still"
+
+    def look(self, number: int, now: float) -> None:
+        """Read a zone once; one that failed is not read again."""
+        if self.problems[number]:
+            return
+        try:
+            self.readings[number].append((now, float(read_file(os.path.join(self.paths[number], "energy_uj")))))
+        except OSError as error:
+            self.problems[number] = "cannot be read (%s)" % (error.strerror or error)
+        except ValueError:
+            self.problems[number] = "is not a number"
+
+    def packages(self) -> zones.Choice:
+        """Return which zones are the CPU packages' sum."""
+        return zones.choose(self.zones, self.problems, "package", self.readings)
+
+    def told(self) -> str:
+        """Return every zone that matters to the packages' sum, with what is wrong with it."""
+        words = []
+        for zone, problem in zip(self.zones, self.problems):  # noqa: B905 - Python 3.6 has no strict
+            if zones.place(zone.name).kind in ("package", "psys"):
+                words.append("%s (%s) %s" % (zones.shown(zone), zone.name, problem or "counts"))
+        return "; ".join(words) or "there is no zone of a CPU package"
 
 
 def refuse_real_meter(config: Dict[str, Any], clock: Any = time) -> None:
-    """Raise ConfigError where a model would stand in for a counter that works, or a counter is missing."""
-    real = increasing_zone(config["powercap"], clock)
-    if config["source"] == "modelled" and real and not config["force_model"]:
-        raise ConfigError("%s is a real energy counter that works: use source rapl, or set force_model" % real)
-    if config["source"] == "rapl" and not real:
-        raise ConfigError("source is rapl, but no counter in %s can be read and increases" % config["powercap"])
+    """Raise ConfigError where a model would stand in for counters that work, or they are missing.
+
+    Only what would be read is looked at: the CPU packages. The platform's zone (psys) is no stand-in for them.
+    """
+    watched = Watched(config["powercap"], clock)
+    packages = watched.packages()
+    works = bool(packages.counted) and not packages.lacking
+    if config["source"] == "modelled" and works and not config["force_model"]:
+        path = watched.paths[packages.counted[0]]
+        raise ConfigError("%s is a real energy counter that works: use source rapl, or set force_model" % path)
+    if config["source"] == "rapl" and not works:
+        raise ConfigError(
+            "source is rapl, but no counter in %s can be read and increases for every CPU package: %s"
+            % (config["powercap"], watched.told())
+        )
 
 
 def notify(text: str) -> None:

@@ -13,7 +13,14 @@ NODE_FILES = {
     "/usr/local/lib/hardwatt/hardwatt_meter.py": FOLDER / "hardwatt_meter.py",
     **{
         f"/usr/local/lib/hardwatt/hardwatt/meter/{name}": FOLDER / name
-        for name in ("meter_config.py", "node_counters.py", "pod_cgroups.py", "record_file.py", "recorder.py")
+        for name in (
+            "meter_config.py",
+            "node_counters.py",
+            "pod_cgroups.py",
+            "record_file.py",
+            "recorder.py",
+            "zones.py",
+        )
     },
     "/etc/systemd/system/hardwatt-meter.service": FOLDER / "hardwatt-meter.service",
     "/etc/systemd/system/var-lib-hardwatt-meter-record.mount": FOLDER / "var-lib-hardwatt-meter-record.mount",

@@ -13,6 +13,8 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 PAUSE_SECONDS = 0.002
+KEPT_SECONDS = 0.04
+"""Readings that are kept one by one are this far apart: the zones' counters are compared by them."""
 DROPS = 20
 
 
@@ -37,13 +39,13 @@ def zones(sysfs: str, read: Callable[[str], str] = read_file) -> List[Dict[str, 
             zone["range_uj"] = int(read(os.path.join(path, "max_energy_range_uj")))
         except (OSError, ValueError):
             zone["range_uj"] = None
-        zone.update({"first": None, "last": None, "rises_uj": 0, "drops": []})
+        zone.update({"first": None, "last": None, "rises_uj": 0, "drops": [], "readings": []})
         found.append(zone)
     return found
 
 
-def look(zone: Dict[str, Any], now: float, read: Callable[[str], str]) -> None:
-    """Read one counter once and add it up; a zone that failed once is not read again."""
+def look(zone: Dict[str, Any], now: float, read: Callable[[str], str], keep: bool = False) -> None:
+    """Read one counter once and add it up, and ``keep`` the reading; a zone that failed once is not read again."""
     if zone["error"]:
         return
     try:
@@ -61,6 +63,8 @@ def look(zone: Dict[str, Any], now: float, read: Callable[[str], str]) -> None:
         elif len(zone["drops"]) < DROPS:
             zone["drops"].append([zone["last"][1], value])
     zone["last"] = [now, value]
+    if keep:
+        zone["readings"].append([now, value])
 
 
 def watch(
@@ -69,9 +73,13 @@ def watch(
     """Return every zone of the roots after watching all of them for so many seconds."""
     found = [zone for root in roots for zone in zones(root, read)]
     end = clock.monotonic() + seconds
+    kept_at = end - seconds - KEPT_SECONDS
     while found:
+        keep = clock.monotonic() >= kept_at + KEPT_SECONDS
+        if keep:
+            kept_at = clock.monotonic()
         for zone in found:
-            look(zone, clock.monotonic(), read)
+            look(zone, clock.monotonic(), read, keep)
         if clock.monotonic() >= end:
             break
         clock.sleep(PAUSE_SECONDS)

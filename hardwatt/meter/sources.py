@@ -6,7 +6,6 @@ covers, whether it works, and which zones together are the CPU packages.
 
 import json
 import os
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, Literal
 
 from hardwatt.core import process
 from hardwatt.core.errors import LabError, VerifyError
-from hardwatt.meter import powercap_probe
+from hardwatt.meter import powercap_probe, zones
 
 PROBE = Path(powercap_probe.__file__)
 SECONDS = 2.0
@@ -26,7 +25,6 @@ PYTHON = '"$(command -v python3 || echo /usr/libexec/platform-python)"'
 """The host's own Python, as a shell finds it; a small RHEL 8 has its platform's alone."""
 
 Kind = Literal["package", "core", "uncore", "dram", "psys", "other"]
-_NAME = re.compile(r"(?P<kind>package|core|uncore|dram|psys)(?:-(?P<socket>\d+))?(?:-die-(?P<die>\d+))?")
 _WATTS_LIMIT = 20_000.0
 
 
@@ -65,6 +63,8 @@ class Sources:
     zones: tuple[Zone, ...]
     place: str = HERE
     """The machine whose zones these are, in words."""
+    lacking: tuple[Zone, ...] = ()
+    """CPU packages without a counter that works: while there is one, no zone counts."""
 
     @property
     def source(self) -> Literal["rapl", "modelled", "none"]:
@@ -79,10 +79,21 @@ class Sources:
         """What the node's energy is read from, in words."""
         counted = [zone for zone in self.zones if zone.counted]
         if not counted:
-            return "no zone works: energy can only be modelled from CPU-seconds (source modelled)"
+            return f"{self._why_none}: energy can only be modelled from CPU-seconds (source modelled)"
         watts = sum(zone.watts or 0.0 for zone in counted)
         names = " + ".join(zone.entry for zone in counted)
         return f"source {self.source}: {names}, {watts:.1f} W now"
+
+    @property
+    def _why_none(self) -> str:
+        works = [zone for zone in self.zones if zone.watts is not None and not zone.problem]
+        lacking = [f"{zone.entry} ({zone.name}) {zone.problem}" for zone in self.lacking]
+        others = f"{', '.join(zone.entry for zone in works)} {'work' if len(works) > 1 else 'works'}"
+        if not works:
+            return "no zone works"
+        if not lacking:
+            return f"{others}, but no CPU package has a zone"
+        return f"{others}, but the CPU packages have no sum, because {' and '.join(lacking)}"
 
 
 def roots_here() -> tuple[str, ...]:
@@ -130,21 +141,42 @@ def on_node(run: Callable[..., Any], roots: Sequence[str], seconds: float = SECO
 
 def judge(seen: Sequence[Mapping[str, Any]], vendor: str = "", place: str = HERE) -> Sources:
     """Return what each watched zone is worth. ``vendor`` as in /proc/cpuinfo: AMD's core zone is another thing."""
-    whole = [_judged(zone, vendor, _twin(zone, seen)) for zone in seen]
-    real = any(zone.counted and not _synthetic(zone.entry) for zone in whole)
-    return Sources(tuple(_not_beside_real(zone) if real and _synthetic(zone.entry) else zone for zone in whole), place)
+    paces = [_pace(zone) for zone in seen]
+    problems = [_problem(zone, pace[0]) for zone, pace in zip(seen, paces, strict=True)]
+    named = [zones.Zone(zone["name"], zone["entry"]) for zone in seen]
+    readings = [[(at, value) for at, value in zone.get("readings", ())] for zone in seen]
+    choices = {
+        kind: zones.choose(named, [problem for problem, _ in problems], kind, readings)
+        for kind in {zones.place(zone.name).kind for zone in named}
+    }
+    for choice in choices.values():
+        for number, reason in choice.left_out.items():
+            problems[number] = _left_out(reason, problems[number])
+    packages = choices.get("package", zones.Choice([], {}, []))
+    counted = () if packages.lacking else packages.counted
+    whole = tuple(
+        _judged(zone, vendor, paces[number], problems[number], number in counted) for number, zone in enumerate(seen)
+    )
+    return Sources(whole, place, tuple(whole[number] for number in packages.lacking))
 
 
-def _judged(zone: Mapping[str, Any], vendor: str, twin: str) -> Zone:
-    kind, socket, die = _named(zone["name"])
-    watts, updates, at_least = _pace(zone)
-    problem, remedy = _problem(zone, watts, twin)
+def _left_out(reason: str, problem: tuple[str, str]) -> tuple[str, str]:
+    """Return why a zone is left out, and what helps: its own fault comes first."""
+    if problem[0]:
+        return problem
+    return reason, "source rapl" if reason.startswith("a model") else "none needed: it is not added twice"
+
+
+def _judged(zone: Mapping[str, Any], vendor: str, pace: "_Pace", fault: tuple[str, str], counted: bool) -> Zone:
+    kind, socket, die = zones.place(zone["name"])
+    watts, updates, at_least = pace
+    problem, remedy = fault
     limit = zone["range_uj"]
     return Zone(
         entry=zone["entry"],
         path=zone["path"],
         name=zone["name"],
-        kind=kind,
+        kind=kind,  # type: ignore[arg-type] # one of Kind, by the rule
         socket=socket,
         covers=_covers(kind, socket, die, vendor, zone["entry"]),
         watts=watts,
@@ -153,19 +185,14 @@ def _judged(zone: Mapping[str, Any], vendor: str, twin: str) -> Zone:
         wraps_in=limit / 1e6 / watts if limit and watts else None,
         problem=problem,
         remedy=remedy,
-        counted=kind == "package" and not problem,
+        counted=counted,
     )
 
 
-def _named(name: str) -> tuple[Kind, int | None, int | None]:
-    found = _NAME.fullmatch(name)
-    if found is None:
-        return "other", None, None
-    socket, die = found["socket"], found["die"]
-    return found["kind"], int(socket) if socket else None, int(die) if die else None  # type: ignore[return-value]
+_Pace = tuple[float | None, float | None, bool]
 
 
-def _pace(zone: Mapping[str, Any]) -> tuple[float | None, float | None, bool]:
+def _pace(zone: Mapping[str, Any]) -> _Pace:
     """Return watts, changes a second, and whether every reading was a new one."""
     if not zone["first"] or zone["last"][0] <= zone["first"][0]:
         return None, None, False
@@ -175,14 +202,12 @@ def _pace(zone: Mapping[str, Any]) -> tuple[float | None, float | None, bool]:
     return (zone["rises_uj"] + wraps) / 1e6 / seconds, zone["changes"] / seconds, at_least
 
 
-def _problem(zone: Mapping[str, Any], watts: float | None, twin: str) -> tuple[str, str]:
+def _problem(zone: Mapping[str, Any], watts: float | None) -> tuple[str, str]:
     """Return what is wrong with a zone, and what helps; two empty texts where it works."""
     if zone["error"] in ("Permission denied", "Operation not permitted"):
         return "only root may read it", "read it as root, as the meter and node_exporter do"
     if zone["error"]:
         return f"cannot be read: {zone['error']}", "another zone, or source modelled"
-    if twin:
-        return f"the same counter as {twin}, through memory", "none needed: it is not added twice"
     limit = zone["range_uj"]
     if not limit:
         return "does not say where it wraps (max_energy_range_uj)", "source modelled: a wrap could not be told"
@@ -195,16 +220,7 @@ def _problem(zone: Mapping[str, Any], watts: float | None, twin: str) -> tuple[s
     return "", ""
 
 
-def _twin(zone: Mapping[str, Any], seen: Sequence[Mapping[str, Any]]) -> str:
-    """Return the register's own entry of a zone that is shown through memory too; the empty text where it is alone."""
-    if "mmio" not in zone["entry"]:
-        return ""
-    same = (other for other in seen if other["name"] == zone["name"] and other["entry"].startswith("intel-rapl:"))
-    # A register that nobody can read is no reason to leave its readable twin out.
-    return next((str(other["entry"]) for other in same if not other["error"] and other["changes"]), "")
-
-
-def _covers(kind: Kind, socket: int | None, die: int | None, vendor: str, entry: str) -> str:
+def _covers(kind: str, socket: int | None, die: int | None, vendor: str, entry: str) -> str:
     """Return in words what a zone's energy includes, and how it stands to the others."""
     where = "" if socket is None else f" of socket {socket}" + ("" if die is None else f", die {die}")
     if _synthetic(entry):
@@ -222,12 +238,7 @@ def _covers(kind: Kind, socket: int | None, die: int | None, vendor: str, entry:
 
 
 def _synthetic(entry: str) -> bool:
-    return entry.startswith("synthetic-model:")
-
-
-def _not_beside_real(zone: Zone) -> Zone:
-    problem = zone.problem or "a model beside a counter that works"
-    return Zone(**{**vars(zone), "counted": False, "problem": problem, "remedy": zone.remedy or "source rapl"})
+    return zones.synthetic(zones.Zone("", entry))
 
 
 def refuse_none(found: Sources) -> Sources:

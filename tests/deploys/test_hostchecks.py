@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from deploys import checks
+from deploys.facts.power import Powercap
 from tests.deploys.conftest import FAKE
 from tests.deploys.test_checks import facts, lab
 
@@ -57,6 +58,40 @@ def test_a_planted_fault_is_found_alone(
 def test_a_counter_that_counts_is_no_problem() -> None:
     counting = facts(powercap={"zones": {"package-0@intel-rapl:0": True}})
     assert checks.problems(counting, lab(**RAPL)) == []
+
+
+@pytest.mark.parametrize(
+    ("zones", "words"),
+    [
+        ({"psys@intel-rapl:1": True}, "psys counts, but it is the whole platform"),
+        ({"package-0@intel-rapl:0": False, "psys@intel-rapl:1": True}, "package-0 stands still; psys counts"),
+        ({"package-0@intel-rapl:0": True, "package-1@intel-rapl:1": False}, "package-1 stands still"),
+        ({"package-0@intel-rapl:0": True, "package-1@intel-rapl:1": None}, "package-1 cannot be read"),
+        ({"dram@intel-rapl:0:0": True}, "no zone of a package"),
+    ],
+)
+def test_the_check_looks_at_exactly_what_is_read(zones: dict[str, bool | None], words: str) -> None:
+    (problem,) = checks.problems(facts(powercap={"zones": zones}), lab(**RAPL))
+    assert (problem.severity, problem.name) == ("error", "powercap")
+    assert words in problem.what
+
+
+@pytest.mark.parametrize(
+    "zones",
+    [
+        {"package-0@intel-rapl:0": False, "package-0@intel-rapl-mmio:0": True},
+        {"package-0-die-0@intel-rapl:0": True, "package-0-die-1@intel-rapl:1": True},
+        {"package-0@intel-rapl:0": True, "core@intel-rapl:0:0": None, "my odd zone@dtpm:0": None},
+    ],
+)
+def test_zones_that_have_a_sum_are_no_error(zones: dict[str, bool | None]) -> None:
+    found = checks.problems(facts(powercap={"zones": zones}), lab(**RAPL))
+    assert {problem.severity for problem in found} <= {"note"}
+
+
+def test_a_zone_with_spaces_in_its_name_is_read() -> None:
+    lines = ["read=yes", "first my odd zone@dtpm:0 5", "second my odd zone@dtpm:0 6", "first core@intel-rapl:0:0 "]
+    assert Powercap().process(lines)["zones"] == {"my odd zone@dtpm:0": True, "core@intel-rapl:0:0": None}
 
 
 def test_rhel_86_as_it_comes_on_bare_metal() -> None:

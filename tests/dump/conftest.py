@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 T0 = 1_790_000_000_000
-_RANGE = re.compile(r"(?P<name>[a-z_]*)(?P<matchers>\{.*\})?\[(?P<ms>\d+)ms\]")
-_NAMED = re.compile(r'__name__="([a-z_]+)"')
+_RANGE = re.compile(r"(?P<name>[a-z_0-9]*)(?P<matchers>\{.*\})?\[(?P<ms>\d+)ms\]")
+_NAMED = re.compile(r'__name__="([a-z_0-9]+)"')
 
 
 class Server(ThreadingHTTPServer):

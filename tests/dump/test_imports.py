@@ -7,7 +7,7 @@ import pytest
 
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
-from hardwatt.core.errors import LabError, SettingsError, VerifyError
+from hardwatt.core.errors import LabError, RefusedError, SettingsError, VerifyError
 from hardwatt.dump import imports, request
 from hardwatt.dump.imports import Options
 from hardwatt.instruments.figure import Figure
@@ -136,6 +136,45 @@ def test_the_command_says_figures_and_refusals(tmp_path: Path, capsys: pytest.Ca
     assert "import node_joules: 1900 J (1900 to 1900)" in capsys.readouterr().err
     with pytest.raises(LabError, match="is not empty"):
         request.import_(open_lab(), words)
+
+
+def asked(file: Path, out: Path, **more: object) -> request.ImportRequest:
+    words = {"source": "rapl", "runs": "", "unit": "", "metric": "", "interval": 0.0, "range_joules": 0.0}
+    return request.ImportRequest(**{"file": str(file), "out": str(out), **words, **more})  # type: ignore[arg-type]
+
+
+def test_a_refused_import_leaves_no_folder(tmp_path: Path) -> None:
+    file = tmp_path / "still.csv"
+    file.write_text(table("joules", [7.0] * 20))
+    out = tmp_path / "made/b"
+    for _ in range(2):  # the first stops no second one
+        with pytest.raises(RefusedError, match=r"still\.csv carries no figure: .* stands still"):
+            request.import_(open_lab(), asked(file, out))
+        assert list(out.parent.iterdir()) == []
+    file.write_text(table("joules", [7.0 * i for i in range(20)]))
+    assert request.import_(open_lab(), asked(file, out)) == out
+    assert [path.name for path in out.parent.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("factor", [1_000, 1_000_000])
+def test_moments_in_other_units_are_refused_in_every_format(factor: int, tmp_path: Path) -> None:
+    file = tmp_path / "data"
+    rows = f"timestamp,joules\n{T0 * factor},1\n{T0 * factor + factor},2\n"
+    answer = document("node_rapl_package_joules_total", [1.0, 2.0]).replace(str(T0), str(T0 * factor))
+    for text in (rows, answer):
+        file.write_text(text)
+        with pytest.raises(VerifyError) as caught:
+            imports.read(file, RAPL)
+        assert "seconds" in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(("watts", "reason"), [(-5.0, "watts below zero"), (3e6, "watts above any node's")])
+def test_power_that_no_node_has_is_refused_in_every_format(watts: float, reason: str, tmp_path: Path) -> None:
+    values = [50.0, 50.0, watts, 50.0, 50.0]
+    for name, text, options in (("csv", table("watts", values), RAPL),
+                                ("json", document(None, values), Options("rapl", "watts"))):  # fmt: skip
+        (tmp_path / name).mkdir()
+        assert reason in refused(made(tmp_path / name, text, options))["import"]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,20 @@ def scraped(server: Server) -> None:
         server.add({"__name__": metric, "job": "meter", "instance": "n"}, T0 - 60_500, 1000, values)
 
 
+def test_dies_are_dumped_where_there_are_some(prometheus: Server, tmp_path: Path) -> None:
+    scraped(prometheus)
+    dies = {f"node_rapl_package_{socket}_die_{die}_joules_total" for socket in (0, 1) for die in (0, 1)}
+    for watts, metric in enumerate(sorted(dies), start=20):
+        labels = {"__name__": metric, "index": "0", "path": f"/p/intel-rapl:{watts}", "instance": "n"}
+        prometheus.add(labels, T0 - 60_500, 1000, [str(i * watts) for i in range(160)])
+    out = Writer.create(tmp_path / "b", PLAN, Provenance(1, "rapl", "t", "", False, host={"cpus": 2}))
+    assert dies <= set(dump_run(prometheus.url, "r1", T0, T1, out).metrics)
+    out.add_run(Run("r1", 0, 0, "push", 0, "done", "", T0, T1))
+    out.finish()
+    found = {one.name: one.figure for one in outcomes(Bundle.open(tmp_path / "b"))}
+    assert found["node_joules"].value == pytest.approx(60 * (20 + 21 + 22 + 23))
+
+
 def test_a_run_is_dumped_and_measured(prometheus: Server, tmp_path: Path) -> None:
     scraped(prometheus)
     out = writer(tmp_path / "b")

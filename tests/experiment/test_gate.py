@@ -12,6 +12,7 @@ from hardwatt.core.errors import WaitError
 from hardwatt.experiment.plan.study_model import Study, override
 from hardwatt.experiment.run import gate
 from hardwatt.experiment.testbed import rest
+from hardwatt.instruments.zones import between
 
 INFO = 'hardwatt_meter_info{source="rapl",model=""}'
 ZONES = ('node_rapl_package_joules_total{index="0"}', 'node_rapl_package_joules_total{index="1"}')
@@ -54,6 +55,18 @@ def test_power_is_that_of_all_packages_where_it_is_measured() -> None:
 
 def test_a_counter_of_energy_that_wrapped_tells_no_power() -> None:
     assert seen(Node([(10, 262_000, 50), (11, 20, 60)])).watts is None
+
+
+def test_a_twin_adds_nothing_to_the_power_at_the_gate() -> None:
+    pages = [
+        {f'node_rapl_package_joules_total{{index="0",path="/sys/class/powercap/{folder}:0"}}': value
+         for folder in ("intel-rapl", "intel-rapl-mmio")} for value in (100.0, 130.0)
+    ]  # fmt: skip
+    assert between(*pages) == 30.0
+    still = [{**page, next(iter(page)): 7.0} for page in pages]
+    assert between(*still) == 30.0
+    assert between(pages[0], pages[0]) is None
+    assert between({}, {}) is None
 
 
 def test_a_meter_that_began_again_is_looked_at_once_more() -> None:

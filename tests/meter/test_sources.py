@@ -115,10 +115,10 @@ def test_a_unit_by_its_processes_and_their_ended_children(node: Node) -> None:
     assert meter.units[0].total == pytest.approx(7)
 
 
-def zone(root: Path, counter: str | None = "123\n") -> Path:
-    folder = root / "powercap/intel-rapl:0"
+def zone(root: Path, counter: str | None = "123\n", entry: str = "intel-rapl:0", name: str = "package-0") -> Path:
+    folder = root / "powercap" / entry
     folder.mkdir(parents=True)
-    (folder / "name").write_text("package-0\n")
+    (folder / "name").write_text(f"{name}\n")
     (folder / "max_energy_range_uj").write_text("262143328850\n")
     if counter is not None:
         (folder / "energy_uj").write_text(counter)
@@ -156,6 +156,52 @@ def test_rapl_without_a_counter_is_refused(node: Node) -> None:
     node.extra = {"source": "rapl"}
     with pytest.raises(meter_config.ConfigError, match="no counter in"):
         daemon.refuse_real_meter(node.config(), node.clock)
+
+
+RAPL = {"source": "rapl"}
+
+
+def test_rapl_is_refused_where_psys_alone_counts(node: Node) -> None:
+    zone(node.root)
+    platform = zone(node.root, entry="intel-rapl:1", name="psys")
+    node.extra = RAPL
+    with pytest.raises(
+        meter_config.ConfigError, match=r"intel-rapl:0 \(package-0\) stands still; intel-rapl:1 \(psys\) counts"
+    ):
+        daemon.refuse_real_meter(node.config(), Working(platform / "energy_uj"))
+    node.extra = {}
+    daemon.refuse_real_meter(node.config(), Working(platform / "energy_uj"))
+
+
+def test_rapl_reads_the_twin_that_counts_where_the_register_stands_still(node: Node) -> None:
+    zone(node.root)
+    twin = zone(node.root, entry="intel-rapl-mmio:0")
+    node.extra = RAPL
+    daemon.refuse_real_meter(node.config(), Working(twin / "energy_uj"))
+    node.extra = {}
+    with pytest.raises(meter_config.ConfigError, match="intel-rapl-mmio:0 is a real energy counter that works"):
+        daemon.refuse_real_meter(node.config(), Working(twin / "energy_uj"))
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [("123\n", "stands still"), (None, r"cannot be read \(No such file"), ("many\n", "is not a number")],
+)
+def test_rapl_is_refused_where_one_socket_of_two_does_not_count(node: Node, second: str | None, reason: str) -> None:
+    first = zone(node.root)
+    zone(node.root, second, entry="intel-rapl:1", name="package-1")
+    node.extra = RAPL
+    with pytest.raises(meter_config.ConfigError, match=rf"intel-rapl:1 \(package-1\) {reason}"):
+        daemon.refuse_real_meter(node.config(), Working(first / "energy_uj"))
+
+
+@pytest.mark.parametrize("limit", ["0\n", "\n", "wide\n"])
+def test_a_zone_that_does_not_say_where_it_wraps_is_named(node: Node, limit: str) -> None:
+    folder = zone(node.root)
+    (folder / "max_energy_range_uj").write_text(limit)
+    node.extra = RAPL
+    with pytest.raises(meter_config.ConfigError, match=r"intel-rapl:0 \(package-0\) does not say where it wraps"):
+        daemon.refuse_real_meter(node.config(), Working(folder / "energy_uj"))
 
 
 def test_rapl_writes_no_zone_but_the_range_of_the_real_one(node: Node) -> None:

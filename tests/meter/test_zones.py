@@ -126,10 +126,55 @@ def test_amd_counts_its_package_and_warns_of_its_core(tmp_path: Path) -> None:
 
 
 def test_dies_of_a_package_are_all_counted(tmp_path: Path) -> None:
-    planted = [Planted(f"intel-rapl:{die}", f"package-0-die-{die}", 30) for die in (0, 1)]
+    planted = [Planted(f"intel-rapl:{die}", f"package-0-die-{die}", 30 + die) for die in (0, 1)]
     found = watched(tmp_path, *planted)
-    assert found.sentence.endswith("60.0 W now")
+    assert found.sentence.endswith("61.0 W now")
     assert "socket 0, die 1" in by_entry(found)["intel-rapl:1"].covers
+
+
+def test_dies_that_show_one_register_count_once(tmp_path: Path) -> None:
+    """As AMD's do under some kernels: the package's register, once for each die."""
+    found = watched(tmp_path, *[Planted(f"intel-rapl:{die}", f"package-0-die-{die}", 200) for die in range(12)])
+    assert found.sentence.startswith("source rapl: intel-rapl:0, ")
+    assert by_entry(found)["intel-rapl:7"].problem.startswith("the same counter as intel-rapl:0: equal values")
+
+
+def test_a_twin_counts_where_the_register_stands_still(tmp_path: Path) -> None:
+    planted = Planted("intel-rapl:0", "package-0", 0), Planted("intel-rapl-mmio:0", "package-0", 15)
+    found = watched(tmp_path, *planted)
+    assert found.sentence == "source rapl: intel-rapl-mmio:0, 15.0 W now"
+    assert by_entry(found)["intel-rapl:0"].problem == "stands still"
+
+
+def test_memory_is_told_apart_by_the_package_that_it_lies_in(tmp_path: Path) -> None:
+    found = watched(
+        tmp_path,
+        Planted("intel-rapl:0", "package-0", 40),
+        Planted("intel-rapl:0:2", "dram", 6),
+        Planted("intel-rapl-mmio:0", "package-0", 40),
+        Planted("intel-rapl-mmio:0:0", "dram", 6.5),
+        Planted("intel-rapl:1", "package-1", 41),
+        Planted("intel-rapl:1:0", "dram", 7),
+    )
+    zones = by_entry(found)
+    assert zones["intel-rapl-mmio:0:0"].problem == "the same counter as intel-rapl:0:2, through memory"
+    assert zones["intel-rapl:1:0"].problem == ""
+
+
+def test_a_socket_without_a_counter_leaves_no_sum(tmp_path: Path) -> None:
+    planted = Planted("intel-rapl:0", "package-0", 40), Planted("intel-rapl:1", "package-1", 0)
+    found = watched(tmp_path, *planted)
+    assert found.source == "none"
+    assert "intel-rapl:0 works, but the CPU packages have no sum" in found.sentence
+    assert "intel-rapl:1 (package-1) stands still" in found.sentence
+
+
+def test_psys_alone_is_no_sum_of_packages(tmp_path: Path) -> None:
+    found = watched(tmp_path, Planted("intel-rapl:0", "package-0", 0), Planted("intel-rapl:1", "psys", 14))
+    assert found.source == "none"
+    assert found.sentence.startswith("intel-rapl:1 works, but the CPU packages have no sum")
+    alone = watched(tmp_path / "alone", Planted("intel-rapl:0", "psys", 14))
+    assert alone.sentence.startswith("intel-rapl:0 works, but no CPU package has a zone")
 
 
 def test_a_wrap_is_counted_and_told_in_minutes(tmp_path: Path) -> None:
@@ -214,7 +259,7 @@ def test_a_host_without_python_is_named_with_a_remedy(tmp_path: Path) -> None:
     assert "install python3 on the host 192.0.2.10" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["powercap_probe.py", "hardwatt_meter.py"])
+@pytest.mark.parametrize("name", ["powercap_probe.py", "hardwatt_meter.py", "zones.py"])
 def test_what_runs_on_old_hosts_is_python_3_6(name: str) -> None:
     ast.parse((Path(sources.__file__).parent / name).read_text(), feature_version=(3, 6))
 

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ORDER = (
     "core",
+    "meter.zones",
     "bundle",
     "instruments",
     "analysis",
@@ -34,7 +35,8 @@ ORDER = (
 """The rooms of ``hardwatt/``. Each may import from those before it and never from those behind it.
 
 A name is a package or one module of it; the longest that fits a module decides. To put a room elsewhere, change this
-list. ``bundle`` to ``report`` stand before whatever knows a lab, because the bare wheel has them.
+list. ``meter.zones`` is the rule that daemon, instruments and deploys share. ``bundle`` to ``report`` stand before
+whatever knows a lab, because the bare wheel has them.
 """
 
 

@@ -37,8 +37,14 @@ def starts(names: set[str], prefixes: tuple[str, ...]) -> set[str]:
     return {name for name in names if any(name == p or name.startswith(f"{p}.") for p in prefixes)}
 
 
-def test_deploys_import_pyinfra_and_each_other_only() -> None:
-    allowed = (*sys.stdlib_module_names, "pyinfra", "deploys")
+RULE = "hardwatt.meter.zones"
+"""The rule of energy zones has one owner. It is pure, and the daemon on the node imports it too."""
+
+
+def test_deploys_import_pyinfra_each_other_and_the_rule_of_zones_only() -> None:
+    allowed = (*sys.stdlib_module_names, "pyinfra", "deploys", RULE)
+    file = ROOT / f"{RULE.replace('.', '/')}.py"
+    assert not imports(file) - starts(imports(file), tuple(sys.stdlib_module_names))
     wrong = {
         str(path.relative_to(ROOT)): sorted(imports(path) - starts(imports(path), allowed))
         for path in python_files("deploys")

@@ -9,11 +9,12 @@ from hardwatt.bundle.model import Edge
 from hardwatt.core.errors import WaitError
 from hardwatt.experiment.plan.study_model import Gate, Study
 from hardwatt.experiment.testbed.interface import Testbed
+from hardwatt.instruments.zones import between
 
 CPU = "hardwatt_node_cpu_seconds_total"
 READ_AT = "hardwatt_meter_read_timestamp_seconds"
 TRIES = 3
-RAPL, INFO = "node_rapl_package_joules_total", "hardwatt_meter_info"
+INFO = "hardwatt_meter_info"
 
 Say = Callable[[str], None]
 
@@ -95,19 +96,15 @@ def _between(start: Edge, end: Edge, celsius: float | None) -> Look:
         raise WaitError(f"the meter did not move within {end.node_ms - start.node_ms} ms", hint="invoke lab.status")
     watts = None
     if _source(end) == "rapl":
-        joules = [_sum(edge, RAPL) for edge in (start, end)]
-        if joules[1] >= joules[0]:  # a counter that wrapped tells nothing about these few seconds
-            watts = round((joules[1] - joules[0]) / ((end.node_ms - start.node_ms) / 1000), 3)
+        joules = between(start.values, end.values)
+        if joules is not None:
+            watts = round(joules / ((end.node_ms - start.node_ms) / 1000), 3)
     return Look((after - before) / (ended - begin), watts, celsius)
 
 
 def _source(edge: Edge) -> str:
     sources = [labels_of(series).get("source", "") for series in edge.values if series.startswith(INFO + "{")]
     return sources[0] if sources else ""
-
-
-def _sum(edge: Edge, metric: str) -> float:
-    return sum(value for series, value in edge.values.items() if series.partition("{")[0] == metric)
 
 
 def baseline(testbed: Testbed, study: Study, block: int, place: str, say: Say) -> Baseline:

@@ -41,8 +41,8 @@ REQUIRED = ("hardwatt_node_cpu_seconds_total", "up")
 
 def with_dies(selectors: Mapping[str, str], names: Callable[[str], Iterable[str]]) -> dict[str, str]:
     """Return the selectors, and those of dies where packages are among them; ``names`` asks for metrics."""
-    found = names(DIES) if PACKAGE in selectors else ()
-    return {**selectors, **{name: "" for name in found if re.fullmatch(_DIE, name)}}
+    dies = names(DIES) if PACKAGE in selectors else ()
+    return {**selectors, **{name: "" for name in dies if re.fullmatch(_DIE, name)}}
 
 
 def selector(metric: str, matchers: str) -> str:

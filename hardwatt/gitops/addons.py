@@ -46,17 +46,17 @@ def fake_meter(config: str, arguments: Sequence[str] = ()) -> str:
     dev.fake-cpu-meter, later ones cpu.preferredMeters too. A text that cannot be read is a reason.
     """
     try:
-        found = yaml.safe_load(config) or {}
+        settings = yaml.safe_load(config) or {}
     except yaml.YAMLError as error:
         return f"its configuration cannot be read: {error}"
-    if not isinstance(found, Mapping):
+    if not isinstance(settings, Mapping):
         return "its configuration is no mapping"
-    lowered = _lower(found)
+    lowered = _lower(settings)
     if _lower(lowered.get("dev")).get("fake-cpu-meter", {}).get("enabled"):
         return "dev.fake-cpu-meter is enabled"
-    if "fake" in [str(one).lower() for one in _lower(lowered.get("cpu")).get("preferredmeters") or []]:
+    if "fake" in [str(meter).lower() for meter in _lower(lowered.get("cpu")).get("preferredmeters") or []]:
         return "cpu.preferredMeters names fake"
-    given = [one for one in arguments if re.search("fake", one, re.IGNORECASE)]
+    given = [argument for argument in arguments if re.search("fake", argument, re.IGNORECASE)]
     return f"its argument {given[0]}" if given else ""
 
 
@@ -71,7 +71,8 @@ def running_fake_meter(core: Any) -> str:
     """
     pods = core.list_pod_for_all_namespaces(label_selector="app.kubernetes.io/name=kepler").items
     for pod in pods:
-        arguments = [word for one in pod.spec.containers for word in [*(one.command or []), *(one.args or [])]]
+        commands = [[*(container.command or []), *(container.args or [])] for container in pod.spec.containers]
+        arguments = [word for command in commands for word in command]
         names = [volume.config_map.name for volume in pod.spec.volumes or [] if volume.config_map]
         texts = [
             text

@@ -24,7 +24,7 @@ RULES = scrape_interval.RULES.format("recreated-{}")
 
 @dataclasses.dataclass(frozen=True)
 class ComponentInputs:
-    """What the generated kustomization says about one lab."""
+    """Inputs of one lab for its generated kustomization."""
 
     lab: str
     images: tuple[Image, ...]
@@ -32,16 +32,16 @@ class ComponentInputs:
     """Whether the meter's source is the modelled tree."""
     retention: str
     retention_size: str
-    every: str
-    """How often the counters are read that are measured with."""
+    scrape_interval: str
+    """Scrape interval of the measured counters."""
     attribution: str
-    """What the metric names of 2022 are computed from: ``cgroup`` or ``kepler``."""
+    """Source of the metrics with names of 2022: ``cgroup`` or ``kepler``."""
     missing: tuple[str, ...]
     """Optional parts whose image this lab does not have."""
 
 
-def facts(settings: Settings, index: Index, kind: str, every: str = scrape_interval.BASE) -> ComponentInputs:
-    """Return the facts of a lab whose node is of this kind (``embedded``, ``vm`` or ``ssh``), and read this often.
+def facts(settings: Settings, index: Index, kind: str, interval: str = scrape_interval.BASE) -> ComponentInputs:
+    """Return the inputs of a lab whose node is of this kind (``embedded``, ``vm`` or ``ssh``), scraped at ``interval``.
 
     Raises ``LabError`` where the mirror lacks an image that every lab needs, ``SettingsError`` where
     Kepler cannot be what pods are attributed by.
@@ -67,7 +67,7 @@ def facts(settings: Settings, index: Index, kind: str, every: str = scrape_inter
         modelled=is_modelled(settings, kind),
         retention=settings.prometheus.retention,
         retention_size=settings.prometheus.retention_size,
-        every=every,
+        scrape_interval=interval,
         attribution=settings.prometheus.attribution,
         missing=missing,
     )
@@ -133,12 +133,12 @@ def _image(image: Image) -> dict[str, str]:
 
 
 def _patches(facts: ComponentInputs, base: Mapping[str, str]) -> Sequence[tuple[str, str, Mapping[str, Any]]]:
-    found: list[tuple[str, str, Mapping[str, Any]]] = [
+    patches: list[tuple[str, str, Mapping[str, Any]]] = [
         ("StatefulSet", "prometheus-k8s", _containers("prometheus", facts))
     ]
     if facts.modelled:
         volume = {"name": "sys", "hostPath": {"path": MODELLED_SYSFS}}
-        found += [
+        patches += [
             ("DaemonSet", name, {"spec": {"template": {"spec": {"volumes": [volume]}}}})
             for name in ("node-exporter", "kepler")
             if name not in facts.missing
@@ -147,11 +147,12 @@ def _patches(facts: ComponentInputs, base: Mapping[str, str]) -> Sequence[tuple[
     if facts.attribution == "kepler":
         rules = base[RULES.format("kepler")]
         maps["prometheus-rules"] = {"recreated-cgroup.yaml": None, "recreated-kepler.yaml": rules}
-    if facts.every != scrape_interval.BASE:
+    if facts.scrape_interval != scrape_interval.BASE:
         kepler = "kepler" not in facts.missing
-        for name, data in scrape_interval.config_maps(base, facts.every, facts.attribution, kepler=kepler).items():
+        changed = scrape_interval.config_maps(base, facts.scrape_interval, facts.attribution, kepler=kepler)
+        for name, data in changed.items():
             maps[name] = {**maps.get(name, {}), **data}
-    return [*found, *(("ConfigMap", name, {"data": data}) for name, data in maps.items())]
+    return [*patches, *(("ConfigMap", name, {"data": data}) for name, data in maps.items())]
 
 
 def _containers(name: str, facts: ComponentInputs) -> dict[str, Any]:

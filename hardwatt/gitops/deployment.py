@@ -7,8 +7,9 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes, tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.progress import say
-from hardwatt.gitops import flux, flux_cli, git_remote, github, tree
-from hardwatt.gitops.flux import DesiredFlux, FluxObjects
+from hardwatt.gitops import desired_flux, flux_cli, git_remote, github, tree
+from hardwatt.gitops.desired_flux import DesiredFlux
+from hardwatt.gitops.flux import FluxObjects
 from hardwatt.gitops.git_remote import GitRemote
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines.lab_context import LabContext
@@ -77,11 +78,11 @@ class GitOpsDeployment:
         )
 
     def _components(self) -> tuple[str, ...]:
-        held = [name for name in flux.MORE_COMPONENTS if self._index.has_image(name)]
+        held = [name for name in desired_flux.MORE_COMPONENTS if self._index.has_image(name)]
         carried = flux_cli.carried(self._flux, held)
         for name in sorted(set(held) - set(carried)):
             say(f"{name} is left out: its image is in the mirror, but the flux CLI built here has no manifests of it")
-        return (*flux.COMPONENTS, *carried)
+        return (*desired_flux.COMPONENTS, *carried)
 
     def bootstrap(self, cluster: FluxObjects, wanted: DesiredFlux) -> None:
         """Run ``flux bootstrap``. Raises ``LabError`` with what it said last."""

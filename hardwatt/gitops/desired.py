@@ -1,4 +1,4 @@
-"""What the lab should have in the cluster, as git has it: namespaces, Flux's objects, workloads with their replicas.
+"""Objects that the lab should have in the cluster by git: namespaces, Flux's objects, workloads with their replicas.
 
 Each Kustomization is built with ``flux build kustomization``, which is kustomize-controller's own code: a replica count
 that a patch or a component sets is seen as Flux sees it.
@@ -81,8 +81,8 @@ def desired(repo: Repository, cluster: str, flux: Path, kept: Path) -> tuple[Ite
         _extract(repo, commit, tree)
         items = tuple(_read(tree, cluster, flux))
     kept.parent.mkdir(parents=True, exist_ok=True)
-    found = [dataclasses.asdict(item) for item in items]
-    write_json(kept, {"schema": SCHEMA, "commit": commit, "cluster": cluster, "items": found})
+    entries = [dataclasses.asdict(item) for item in items]
+    write_json(kept, {"schema": SCHEMA, "commit": commit, "cluster": cluster, "items": entries})
     return items
 
 
@@ -98,10 +98,10 @@ def _read(tree: Path, cluster: str, flux: Path) -> list[Item]:
     """Return what the root Kustomization and those that it applies ask for."""
     sync = tree / cluster / "flux-system" / GOTK_SYNC
     documents = list(_documents(sync.read_text())) if sync.exists() else []
-    found: dict[tuple[str, str, str], Item] = {}
+    items: dict[tuple[str, str, str], Item] = {}
     # Nobody but a bootstrap brings the root back, so it has no owner.
-    _collect(found, documents, "")
-    waiting = [one for one in documents if _is_kustomization(one)]
+    _collect(items, documents, "")
+    waiting = [document for document in documents if _is_kustomization(document)]
     built: set[tuple[str, str]] = set()
     while waiting:
         document = waiting.pop(0)
@@ -110,16 +110,16 @@ def _read(tree: Path, cluster: str, flux: Path) -> list[Item]:
         if key not in built and _of_this_repository(document):
             built.add(key)
             applied = list(_build(tree, document, key, flux))
-            _collect(found, applied, key[1])
-            waiting += [one for one in applied if _is_kustomization(one)]
-    return list(found.values())
+            _collect(items, applied, key[1])
+            waiting += [document for document in applied if _is_kustomization(document)]
+    return list(items.values())
 
 
-def _collect(found: dict[tuple[str, str, str], Item], documents: Iterable[Mapping[str, Any]], owner: str) -> None:
+def _collect(items: dict[tuple[str, str, str], Item], documents: Iterable[Mapping[str, Any]], owner: str) -> None:
     for document in documents:
         item = Item.of(document, owner)
         if item is not None:
-            found.setdefault(item.key, item)
+            items.setdefault(item.key, item)
 
 
 def _build(tree: Path, document: Mapping[str, Any], key: tuple[str, str], flux: Path) -> Iterator[Mapping[str, Any]]:
@@ -149,7 +149,7 @@ def _build(tree: Path, document: Mapping[str, Any], key: tuple[str, str], flux: 
 
 def _documents(text: str) -> Iterator[Mapping[str, Any]]:
     """Yield the objects of a text of several documents."""
-    return (one for one in yaml.load_all(text, Loader=_LOADER) if isinstance(one, dict))
+    return (document for document in yaml.load_all(text, Loader=_LOADER) if isinstance(document, dict))
 
 
 def _is_kustomization(document: Mapping[str, Any]) -> bool:

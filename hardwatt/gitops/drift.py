@@ -29,17 +29,17 @@ def present(api: Any) -> set[str]:
         "Deployment": apps.list_deployment_for_all_namespaces(),
         "StatefulSet": apps.list_stateful_set_for_all_namespaces(),
     }
-    return {f"{kind} {o.metadata.namespace}/{o.metadata.name}" for kind, found in lists.items() for o in found.items}
+    return {f"{kind} {o.metadata.namespace}/{o.metadata.name}" for kind, listed in lists.items() for o in listed.items}
 
 
 def missing(cluster: FluxObjects, there: set[str]) -> dict[str, list[str]]:
     """Return Kustomization -> its workloads that are gone; a suspended one is somebody's own business."""
-    found = {
+    absent = {
         name: [workload for workload in applied(item) if workload not in there]
         for name, item in cluster.items(KUSTOMIZE).items()
         if not item["spec"].get("suspend")
     }
-    return {name: gone for name, gone in found.items() if gone}
+    return {name: gone for name, gone in absent.items() if gone}
 
 
 def repair(cluster: FluxObjects, api: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""What git and flux say when a server is down, a password is wrong or a branch moved, as one clear error."""
+"""Output of git and flux as one clear error: a server is down, a password is wrong, a branch moved."""
 
 import re
 

@@ -1,26 +1,21 @@
-"""Flux in the cluster: what is there, is it what was asked for, and is it healthy."""
+"""Flux in the cluster: its objects, compared with the wanted ones, and their health."""
 
 import base64
 import contextlib
 import dataclasses
 import datetime
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import yaml
 from kubernetes import client as kubernetes
 
 from hardwatt.cluster import api_errors
 from hardwatt.cluster import status as cluster_status
-from hardwatt.core.errors import LabError, RefusedError, WaitError
+from hardwatt.core.errors import LabError, WaitError
 from hardwatt.core.wait import wait
+from hardwatt.gitops.desired_flux import DesiredFlux, outdated_sync
 
 NAMESPACE = "flux-system"
-COMPONENTS = ("source-controller", "kustomize-controller")
-"""Controllers without which nothing is applied."""
-MORE_COMPONENTS = ("helm-controller", "notification-controller")
-"""Controllers that run where their image can be had; nothing of the lab needs them."""
 SOURCE = ("source.toolkit.fluxcd.io", "v1", "gitrepositories")
 KUSTOMIZE = ("kustomize.toolkit.fluxcd.io", "v1", "kustomizations")
 FIELD_MANAGER = "hardwatt"
@@ -29,80 +24,6 @@ SETTLE_TIMEOUT = 60.0
 """Seconds that a look at Flux waits for a reconciliation that is running."""
 REQUESTED = "reconcile.fluxcd.io/requestedAt"
 """The annotation that ``flux reconcile`` sets."""
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-@dataclasses.dataclass(frozen=True)
-class DesiredFlux:
-    """What ``flux bootstrap`` is asked for."""
-
-    version: str
-    """Version of the flux CLI, with its ``v``."""
-    url: str
-    """Where Flux fetches."""
-    branch: str
-    path: str
-    interval: str
-    public_keys: tuple[str, ...] = ()
-    """Keys of which Flux has one: the lab's own, or GitHub's deploy keys; none over HTTPS."""
-    known_hosts: tuple[str, ...] = ()
-    """Host keys (lines of known_hosts) that Flux may have stored; none over HTTPS."""
-    login: tuple[str, str] | None = dataclasses.field(default=None, repr=False)
-    """User and password, over HTTPS."""
-    components: tuple[str, ...] = COMPONENTS
-
-    def secret_differs(self, secret: Mapping[str, str]) -> str:
-        """Return what is wrong with the secret that Flux fetches with; empty if nothing is."""
-        if self.login is not None:
-            return "" if (secret.get("username"), secret.get("password")) == self.login else "Flux has another password"
-        if "password" in secret:
-            return "Flux holds a password that it does not need"
-        known = {tuple(key.split()[:2]) for key in self.public_keys}
-        return "" if tuple(secret.get("identity.pub", "").split()[:2]) in known else "Flux has another key"
-
-
-def seconds(duration: str) -> float:
-    """Return a Go duration (``1m0s``) in seconds."""
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h)", duration))
-
-
-def outdated_files(wanted: DesiredFlux, components: str, sync: str) -> str:
-    """Return why the two files that bootstrap writes must be written (again); empty if they need not.
-
-    ``components`` and ``sync`` are the texts of gotk-components.yaml and gotk-sync.yaml.
-    """
-    header = dict(re.findall(r"^# (Flux Version|Components): *(\S+)$", components, re.MULTILINE))
-    if header.get("Flux Version") != wanted.version:
-        return f"the repository holds Flux {header.get('Flux Version', 'not yet')}, wanted is {wanted.version}"
-    if sorted(header.get("Components", "").split(",")) != sorted(wanted.components):
-        return f"the repository holds other components of Flux than {', '.join(wanted.components)}"
-    if "GitRepository" not in sync:
-        return "the repository does not hold yet what Flux syncs"
-    documents = {item["kind"]: item["spec"] for item in yaml.safe_load_all(sync) if item}
-    return _outdated_sync(wanted, documents.get("GitRepository", {}), documents.get("Kustomization", {}))
-
-
-def _outdated_sync(wanted: DesiredFlux, source: Mapping[str, Any], root: Mapping[str, Any]) -> str:
-    found = {
-        "url": (source.get("url"), wanted.url),
-        "branch": (source.get("ref", {}).get("branch"), wanted.branch),
-        "interval": (seconds(str(source.get("interval", ""))), seconds(wanted.interval)),
-        "path": (str(root.get("path", "")).removeprefix("./").strip("/"), wanted.path),
-    }
-    return "; ".join(f"{name} is {has}, wanted is {want}" for name, (has, want) in found.items() if has != want)
-
-
-def known_host_differs(wanted: DesiredFlux, secret: Mapping[str, str]) -> str:
-    """Return what is wrong with the host keys that Flux stored; empty if they are known ones."""
-    if not wanted.known_hosts:
-        return ""
-    stored = [line.split() for line in secret.get("known_hosts", "").splitlines() if line.strip()]
-    known = [line.split()[1:3] for line in wanted.known_hosts]
-    wrong = [line for line in stored if line[1:3] not in known]
-    if wrong or not stored:
-        offered = "; ".join(" ".join(line) for line in wrong) or "none"
-        return f"Flux stored the host key {offered}; the lab knows {'; '.join(wanted.known_hosts)}"
-    return ""
 
 
 class FluxObjects:
@@ -116,19 +37,19 @@ class FluxObjects:
     def secret(self) -> dict[str, str]:
         """Return the secret that Flux fetches with (empty where there is none)."""
         try:
-            found = self._core.read_namespaced_secret(NAMESPACE, NAMESPACE)
+            stored = self._core.read_namespaced_secret(NAMESPACE, NAMESPACE)
         except kubernetes.ApiException as error:
             return _absent(error)
-        return {key: base64.b64decode(value).decode() for key, value in (found.data or {}).items()}
+        return {key: base64.b64decode(value).decode() for key, value in (stored.data or {}).items()}
 
     def items(self, kind: tuple[str, str, str]) -> dict[str, dict[str, Any]]:
         """Return name -> object of a kind in Flux's namespace (empty where the kind is not known)."""
         group, version, plural = kind
         try:
-            found = cast(Any, self._objects.list_namespaced_custom_object(group, version, NAMESPACE, plural))
+            listed = cast(Any, self._objects.list_namespaced_custom_object(group, version, NAMESPACE, plural))
         except kubernetes.ApiException as error:
             return _absent(error)
-        return {item["metadata"]["name"]: item for item in found["items"]}
+        return {item["metadata"]["name"]: item for item in listed["items"]}
 
     def patch(self, kind: tuple[str, str, str], name: str, body: Mapping[str, Any]) -> None:
         group, version, plural = kind
@@ -145,8 +66,8 @@ class FluxObjects:
 
     def deployments(self) -> dict[str, bool]:
         """Return name -> whether a controller of Flux runs."""
-        found = cast(Any, self._apps.list_namespaced_deployment(NAMESPACE).items)
-        return {item.metadata.name: bool(item.status.available_replicas) for item in found}
+        deployments = cast(Any, self._apps.list_namespaced_deployment(NAMESPACE).items)
+        return {item.metadata.name: bool(item.status.available_replicas) for item in deployments}
 
     def outdated(self, wanted: DesiredFlux) -> str:
         """Return why the cluster needs a bootstrap; empty if it does not."""
@@ -158,7 +79,7 @@ class FluxObjects:
             return f"the {'GitRepository' if source is None else 'Kustomization'} {NAMESPACE} is not in the cluster"
         if not root.get("status", {}).get("lastAppliedRevision"):
             return "a bootstrap was not finished"
-        if reason := wanted.secret_differs(self.secret()) or _outdated_sync(wanted, source["spec"], root["spec"]):
+        if reason := wanted.secret_differs(self.secret()) or outdated_sync(wanted, source["spec"], root["spec"]):
             return reason
         missing = sorted(set(wanted.components) - set(self.deployments()))
         return f"not there: {', '.join(missing)}" if missing else ""
@@ -213,7 +134,7 @@ def _absent(error: kubernetes.ApiException) -> dict[str, Any]:
 def ready_condition(item: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the condition Ready of an object of Flux; empty where it has none yet."""
     conditions: Sequence[Mapping[str, str]] = item.get("status", {}).get("conditions", [])
-    return next((found for found in conditions if found["type"] == "Ready"), {})
+    return next((condition for condition in conditions if condition["type"] == "Ready"), {})
 
 
 def working(item: Mapping[str, Any]) -> bool:
@@ -236,7 +157,7 @@ def _observed(item: Mapping[str, Any]) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Sync:
-    """Whether one object of Flux is Ready, at which revision, and what it says."""
+    """State of one object of Flux: ready or not, its revision and its message."""
 
     name: str
     ready: bool
@@ -265,7 +186,7 @@ class Sync:
             bool(item.get("spec", {}).get("suspend")),
             _observed(item),
             source="sourceRef" not in item.get("spec", {}),
-            needs=tuple(one["name"] for one in item.get("spec", {}).get("dependsOn", [])),
+            needs=tuple(dependency["name"] for dependency in item.get("spec", {}).get("dependsOn", [])),
             working=working(item),
         )
 
@@ -295,7 +216,7 @@ def settled(cluster: FluxObjects) -> list[Sync]:
     with contextlib.suppress(WaitError):
         wait(
             poll,
-            lambda found: not any(item.working for item in found),
+            lambda syncs: not any(item.working for item in syncs),
             what="Flux at work",
             timeout=SETTLE_TIMEOUT,
             describe=describe,
@@ -309,25 +230,25 @@ def from_lab(item: Mapping[str, Any]) -> bool:
     return bool(reference["kind"] == "GitRepository" and reference["name"] == NAMESPACE)
 
 
-def all_at(found: Sequence[Sync], commit: str) -> bool:
+def all_at(syncs: Sequence[Sync], commit: str) -> bool:
     """Return whether the source and everything that is applied from it is healthy at this commit."""
-    return len(found) > 1 and all(item.at(commit) for item in found)
+    return len(syncs) > 1 and all(item.at(commit) for item in syncs)
 
 
-def held(found: Sequence[Sync]) -> list[Sync]:
+def held(syncs: Sequence[Sync]) -> list[Sync]:
     """Return what does not move while somebody has suspended it, its source, or what it waits for."""
-    if any(item.suspended and item.source for item in found):
-        return list(found)
-    names = {item.name for item in found if item.suspended}
-    while more := {item.name for item in found if not item.source and names & set(item.needs)} - names:
+    if any(item.suspended and item.source for item in syncs):
+        return list(syncs)
+    names = {item.name for item in syncs if item.suspended}
+    while more := {item.name for item in syncs if not item.source and names & set(item.needs)} - names:
         names |= more
-    return [item for item in found if not item.source and item.name in names]
+    return [item for item in syncs if not item.source and item.name in names]
 
 
-def moved_to(found: Sequence[Sync], commit: str) -> bool:
+def moved_to(syncs: Sequence[Sync], commit: str) -> bool:
     """Return whether all that is not held is healthy at this commit."""
-    kept = held(found)
-    return len(found) > 1 and all(item.at(commit) for item in found if item not in kept)
+    kept = held(syncs)
+    return len(syncs) > 1 and all(item.at(commit) for item in syncs if item not in kept)
 
 
 def wait_for(cluster: FluxObjects, commit: str, *, respect: bool = False) -> None:
@@ -336,14 +257,14 @@ def wait_for(cluster: FluxObjects, commit: str, *, respect: bool = False) -> Non
     ``respect``: what somebody has suspended is not waited for. Raises ``WaitError`` with what each of them said last.
     """
 
-    def refuse(found: Sequence[Sync]) -> str | None:
-        suspended = [item.name for item in found if item.suspended and not item.at(commit) and not respect]
+    def refuse(syncs: Sequence[Sync]) -> str | None:
+        suspended = [item.name for item in syncs if item.suspended and not item.at(commit) and not respect]
         return f"suspended: {', '.join(suspended)} (invoke gitops.resume)" if suspended else None
 
     try:
         wait(
             lambda: synced(cluster),
-            lambda found: moved_to(found, commit) if respect else all_at(found, commit),
+            lambda syncs: moved_to(syncs, commit) if respect else all_at(syncs, commit),
             what="Flux",
             timeout=READY_TIMEOUT,
             error=refuse,
@@ -357,26 +278,13 @@ def wait_for(cluster: FluxObjects, commit: str, *, respect: bool = False) -> Non
         ) from error
 
 
-def describe(found: Sequence[Sync]) -> str:
+def describe(syncs: Sequence[Sync]) -> str:
     """Return one sentence about the state of Flux."""
-    if not found:
+    if not syncs:
         return "Flux is not in the cluster"
-    waiting = [item for item in found if not item.ready or item.suspended]
-    revision = next((item.revision for item in found if item.revision), "nothing yet")
+    waiting = [item for item in syncs if not item.ready or item.suspended]
+    revision = next((item.revision for item in syncs if item.revision), "nothing yet")
     if not waiting:
-        return f"{len(found)} objects Ready at {revision}"
+        return f"{len(syncs)} objects Ready at {revision}"
     what = "; ".join(f"{item.name}: {'suspended' if item.suspended else item.message}" for item in waiting)
-    return f"{len(found) - len(waiting)} of {len(found)} objects Ready at {revision}; {what}"
-
-
-def verify_host_key(cluster: FluxObjects, wanted: DesiredFlux) -> None:
-    """Compare the host key that Flux fetches with, which it took on trust, with the lab's own.
-
-    Raises ``RefusedError`` on a difference.
-    """
-    if reason := known_host_differs(wanted, cluster.secret()):
-        raise RefusedError(
-            reason,
-            hint="something else answered at that address; find out what, then "
-            "kubectl -n flux-system delete secret flux-system, and invoke lab.up",
-        )
+    return f"{len(syncs) - len(waiting)} of {len(syncs)} objects Ready at {revision}; {what}"

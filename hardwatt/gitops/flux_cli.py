@@ -10,8 +10,8 @@ from hardwatt.core import process
 from hardwatt.core.errors import CommandError
 from hardwatt.core.process import run
 from hardwatt.core.wait import timeout_factor
+from hardwatt.gitops.desired_flux import COMPONENTS, DesiredFlux
 from hardwatt.gitops.errors import explain
-from hardwatt.gitops.flux import COMPONENTS, DesiredFlux
 
 BOOTSTRAP_MINUTES = 5
 """For a machine that is not emulated (``minutes``)."""

@@ -1,4 +1,4 @@
-"""Where the lab's repository is: on the node, on a git server of somebody's, or on GitHub."""
+"""The remote of the lab's repository: on the node, on another git server, or on GitHub."""
 
 import dataclasses
 import os
@@ -25,7 +25,7 @@ _HELPER = f"""!f() {{ test "$1" != get || printf 'username=%s\\npassword=%s\\n' 
 
 @dataclasses.dataclass(frozen=True)
 class GitRemote:
-    """How this machine and Flux reach the lab's repository."""
+    """Addresses and keys with which this machine and Flux reach the lab's repository."""
 
     kind: Kind
     url: str
@@ -102,12 +102,12 @@ def _copy(where: Kind) -> str:
 
 def repository(lab: Lab, name: str, endpoint: Endpoint | None = None) -> Repository:
     """Return the lab's repository (``lab``), or the node's one of workloads (``workload``)."""
-    found = git_remote_of(lab, endpoint) if name == "lab" else None
-    if found is None:
+    remote = git_remote_of(lab, endpoint) if name == "lab" else None
+    if remote is None:
         node = _node(lab, endpoint or LabContext.of(lab).reached_endpoint(), name)
         return Repository(lab.dir / "gitops" / f"{name}.git", node.url, "main", lab.name, node.env)
     return Repository(
-        lab.dir / "gitops" / _copy(found.kind), found.url, lab.settings.gitops.branch, lab.name, found.env
+        lab.dir / "gitops" / _copy(remote.kind), remote.url, lab.settings.gitops.branch, lab.name, remote.env
     )
 
 

@@ -1,4 +1,4 @@
-"""What lab.up asks GitHub's API: is there the repository, may the token write to it, who is the server."""
+"""Queries of lab.up to GitHub's API: the repository, the token's rights, the server's host keys."""
 
 import http.client
 import json
@@ -50,12 +50,12 @@ class GitHub:
 
         Raises ``LabError`` where the token is wrong or may too little, or GitHub does not answer.
         """
-        status, found = self._call("GET", f"/repos/{self.name}")
+        status, answer = self._call("GET", f"/repos/{self.name}")
         if status == 404:
             return False
-        self._expect(status, found, 200, f"looking at {self.name}")
-        rights: Mapping[str, bool] = found.get("permissions") or {}
-        if found.get("archived"):
+        self._expect(status, answer, 200, f"looking at {self.name}")
+        rights: Mapping[str, bool] = answer.get("permissions") or {}
+        if answer.get("archived"):
             raise LabError(f"{self.name} is archived: nothing can be pushed to it", hint="unarchive it, or fork it")
         if not rights.get("push", True):
             raise LabError(
@@ -82,17 +82,17 @@ class GitHub:
                     hint="mend gitops.owner or gitops.repository, or set gitops.personal = false for an organisation",
                 )
         body = {"name": settings.repository, "private": settings.private, "auto_init": False}
-        status, found = self._call("POST", path, body)
-        self._expect(status, found, 201, f"making {self.name}")
+        status, answer = self._call("POST", path, body)
+        self._expect(status, answer, 201, f"making {self.name}")
 
     def deploy_keys(self) -> tuple[str, ...]:
         """Return the repository's deploy keys (``ecdsa-sha2-nistp384 AAAA...``)."""
         keys: list[str] = []
         for page in range(1, _PAGES + 1):
-            status, found = self._call("GET", f"/repos/{self.name}/keys?per_page=100&page={page}")
-            self._expect(status, found, 200, "listing deploy keys")
-            keys += [item["key"] for item in found]
-            if len(found) < 100:
+            status, listed = self._call("GET", f"/repos/{self.name}/keys?per_page=100&page={page}")
+            self._expect(status, listed, 200, "listing deploy keys")
+            keys += [item["key"] for item in listed]
+            if len(listed) < 100:
                 break
         return tuple(keys)
 
@@ -101,8 +101,8 @@ class GitHub:
 
         Raises ``LabError`` where it publishes none.
         """
-        status, found = self._call("GET", "/meta")
-        keys = found.get("ssh_keys") if status == 200 else None
+        status, answer = self._call("GET", "/meta")
+        keys = answer.get("ssh_keys") if status == 200 else None
         host = self._settings.ssh_hostname or self._settings.hostname
         if not keys:
             raise LabError(
@@ -139,11 +139,11 @@ class GitHub:
             hint = "the cluster goes on with what it has; run the command again when it answers"
         return LabError(f"{self._settings.hostname} does not answer: {reason}", hint=hint)
 
-    def _expect(self, status: int, found: Any, wanted: int, what: str) -> None:
+    def _expect(self, status: int, answer: Any, wanted: int, what: str) -> None:
         if status == wanted:
             return
         host = self._settings.hostname
-        said = found.get("message", "") if isinstance(found, Mapping) else ""
+        said = answer.get("message", "") if isinstance(answer, Mapping) else ""
         if status == 401:
             raise LabError(f"{host} refuses the token ({said or status})", hint=f"export GITHUB_TOKEN: {SCOPES}")
         if status in (301, 302, 307, 308):

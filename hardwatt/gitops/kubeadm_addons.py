@@ -1,4 +1,4 @@
-"""What ``kubeadm init`` puts into the cluster itself, DNS and kube-proxy: scaled or made again where it lacks."""
+"""Addons of ``kubeadm init``, DNS and kube-proxy: scaled or created again where they lack."""
 
 from collections.abc import Mapping
 
@@ -37,5 +37,5 @@ def planned(lab: Lab, switched_off: Mapping[Key, str] | None = None) -> list[str
         return [f"would be put back: {lack}" for lack in _lacks(state.look(api, KUBEADM, switched_off))]
 
 
-def _lacks(found: Readiness) -> list[Lack]:
-    return [lack for lack in found.of("scaled", "missing", "placed") if lack.item in KUBEADM]
+def _lacks(readiness: Readiness) -> list[Lack]:
+    return [lack for lack in readiness.of("scaled", "missing", "placed") if lack.item in KUBEADM]

@@ -10,7 +10,7 @@ Kind = Literal["write", "delete", "conflict"]
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What lab.up would do with one file of the repository."""
+    """Change by lab.up of one file of the repository."""
 
     path: str
     kind: Kind
@@ -35,12 +35,12 @@ def changes(
     generated folder: there, any blob that lab.up did not commit is a conflict. Elsewhere a file
     that only the other side changed stays as it is, and one that both changed is a conflict.
     """
-    found = []
+    differing = []
     for path in sorted({*ours, *base}):
         strict = path.startswith(f"{generated}/")
         if kind := _decide(ours.get(path), theirs.get(path), base.get(path), strict=strict):
-            found.append(Change(path, kind))
-    return found
+            differing.append(Change(path, kind))
+    return differing
 
 
 def _decide(ours: str | None, theirs: str | None, base: str | None, *, strict: bool) -> Kind | None:

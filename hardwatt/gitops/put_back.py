@@ -66,8 +66,8 @@ def by_flux(cluster: FluxObjects, api: Any, look: Look) -> list[str]:
 
     Raises ``WaitError`` naming what does not come back.
     """
-    found = _for_flux(look())
-    if not found:
+    missing = _for_flux(look())
+    if not missing:
         return []
     requests: dict[str, str] = {}
     wait(
@@ -78,7 +78,7 @@ def by_flux(cluster: FluxObjects, api: Any, look: Look) -> list[str]:
         describe=lambda lacks: "; ".join(map(str, lacks)),
         hint="invoke gitops.status names what Flux says",
     )
-    return [f"Flux repaired {lack.item} (it {lack.before})" for lack in found]
+    return [f"Flux repaired {lack.item} (it {lack.before})" for lack in missing]
 
 
 def _for_flux(state: Readiness) -> list[Lack]:

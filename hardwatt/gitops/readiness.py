@@ -9,7 +9,8 @@ from kubernetes import client as kubernetes
 
 from hardwatt.gitops import flux
 from hardwatt.gitops.desired import FLUX_KINDS, REPLICATED, WORKLOADS, Item
-from hardwatt.gitops.flux import COMPONENTS, KUSTOMIZE, NAMESPACE, SOURCE
+from hardwatt.gitops.desired_flux import COMPONENTS
+from hardwatt.gitops.flux import KUSTOMIZE, NAMESPACE, SOURCE
 
 Key = tuple[str, str, str]
 """Kind, namespace and name."""
@@ -56,7 +57,7 @@ class FluxObject:
 
 @dataclasses.dataclass(frozen=True)
 class Live:
-    """What is in the cluster."""
+    """Objects of the cluster."""
 
     workloads: Mapping[Key, Workload]
     flux: Mapping[Key, FluxObject]
@@ -89,7 +90,7 @@ class Lack:
 
 @dataclasses.dataclass(frozen=True)
 class Readiness:
-    """What lacks, and which objects of Flux are suspended by somebody's own choice."""
+    """The lacks, and which objects of Flux are suspended by somebody's own choice."""
 
     lacks: tuple[Lack, ...]
     suspended: tuple[str, ...] = ()
@@ -114,8 +115,8 @@ class Readiness:
 
 def expected(items: Sequence[Item]) -> tuple[Item, ...]:
     """Return git's objects with kubeadm's, and with what Flux needs whatever git holds."""
-    found = {item.key: item for item in (*KUBEADM, *FLUX)}
-    return tuple({**found, **{item.key: item for item in items}}.values())
+    own = {item.key: item for item in (*KUBEADM, *FLUX)}
+    return tuple({**own, **{item.key: item for item in items}}.values())
 
 
 def compare(items: Iterable[Item], live: Live, switched_off: Mapping[Key, str]) -> Readiness:
@@ -123,7 +124,7 @@ def compare(items: Iterable[Item], live: Live, switched_off: Mapping[Key, str]) 
 
     ``switched_off`` has what an experiment's journal says that it scaled or suspended: its business, not a user's.
     """
-    suspended = {key for key, found in live.flux.items() if found.suspended}
+    suspended = {key for key, state in live.flux.items() if state.suspended}
     lacks = []
     for item in items:
         if (fault := _fault(item, live)) is not None:
@@ -151,10 +152,10 @@ def _left(item: Item, suspended: set[Key], switched_off: Mapping[Key, str]) -> s
 
 def _fault(item: Item, live: Live) -> tuple[Why, str] | None:
     if item.kind in WORKLOADS:
-        found = live.workloads.get(item.key)
-        if found is None:
+        workload = live.workloads.get(item.key)
+        if workload is None:
             return "missing", "is missing"
-        return _replicas(item, found) if item.kind in REPLICATED else _nodes(item, found, live)
+        return _replicas(item, workload) if item.kind in REPLICATED else _nodes(item, workload, live)
     if item.kind == "Namespace":
         deleting = live.namespaces.get(item.name)
         return ("missing", "is missing") if deleting is None else ("deleting", "is being deleted") if deleting else None
@@ -166,22 +167,26 @@ def _fault(item: Item, live: Live) -> tuple[Why, str] | None:
     return ("not ready", f"is not Ready: {seen.failed}") if seen.failed and not seen.suspended else None
 
 
-def _replicas(item: Item, found: Workload) -> tuple[Why, str] | None:
+def _replicas(item: Item, workload: Workload) -> tuple[Why, str] | None:
     source = "git" if item.owner else "kubeadm"
-    if found.wanted != item.replicas and not (source == "kubeadm" and found.wanted > item.replicas):
-        return "scaled", f"is scaled to {found.wanted}, {source} has {item.replicas}"
-    return None if found.ready >= item.replicas else ("late", f"has {found.ready} of {item.replicas} replicas ready")
+    if workload.wanted != item.replicas and not (source == "kubeadm" and workload.wanted > item.replicas):
+        return "scaled", f"is scaled to {workload.wanted}, {source} has {item.replicas}"
+    if workload.ready >= item.replicas:
+        return None
+    return "late", f"has {workload.ready} of {item.replicas} replicas ready"
 
 
-def _nodes(item: Item, found: Workload, live: Live) -> tuple[Why, str] | None:
+def _nodes(item: Item, workload: Workload, live: Live) -> tuple[Why, str] | None:
     source = "git" if item.owner else "kubeadm"
-    if dict(found.node_selector) != dict(item.node_selector):
-        has, wants = (_selector(one) for one in (found.node_selector, item.node_selector))
-        return "placed", f"is placed by {has} on {found.wanted} nodes, {source} has {wants}"
+    if dict(workload.node_selector) != dict(item.node_selector):
+        has, wants = (_selector(selector) for selector in (workload.node_selector, item.node_selector))
+        return "placed", f"is placed by {has} on {workload.wanted} nodes, {source} has {wants}"
     fits = [labels for labels in live.nodes.values() if item.node_selector.items() <= labels.items()]
-    if fits and not found.wanted:
+    if fits and not workload.wanted:
         return "late", "runs on no node"
-    return None if found.ready >= found.wanted else ("late", f"is ready on {found.ready} of {found.wanted} nodes")
+    if workload.ready >= workload.wanted:
+        return None
+    return "late", f"is ready on {workload.ready} of {workload.wanted} nodes"
 
 
 def _selector(labels: Mapping[str, str]) -> str:
@@ -199,51 +204,52 @@ def read(api: Any) -> Live:
     }
     return Live(
         workloads={
-            (kind, one.metadata.namespace, one.metadata.name): _workload(kind, one)
-            for kind, found in lists.items()
-            for one in found
+            (kind, workload.metadata.namespace, workload.metadata.name): _workload(kind, workload)
+            for kind, workloads in lists.items()
+            for workload in workloads
         },
         flux={
-            (kind, one["metadata"]["namespace"], one["metadata"]["name"]): flux_object(one)
+            (kind, item["metadata"]["namespace"], item["metadata"]["name"]): flux_object(item)
             for kind, resource in zip(FLUX_KINDS, (SOURCE, KUSTOMIZE), strict=True)
-            for one in _objects(api, resource)
+            for item in _objects(api, resource)
         },
-        namespaces={one.metadata.name: bool(one.metadata.deletion_timestamp) for one in core.list_namespace().items},
-        nodes={one.metadata.name: one.metadata.labels or {} for one in core.list_node().items},
-        system_pods=frozenset(one.metadata.name for one in core.list_namespaced_pod(SYSTEM).items),
+        namespaces={
+            namespace.metadata.name: bool(namespace.metadata.deletion_timestamp)
+            for namespace in core.list_namespace().items
+        },
+        nodes={node.metadata.name: node.metadata.labels or {} for node in core.list_node().items},
+        system_pods=frozenset(pod.metadata.name for pod in core.list_namespaced_pod(SYSTEM).items),
     )
 
 
-def _workload(kind: str, one: Any) -> Workload:
-    status = one.status
-    current = (status.observed_generation or 0) >= (one.metadata.generation or 0)
+def _workload(kind: str, workload: Any) -> Workload:
+    status, spec = workload.status, workload.spec
+    current = (status.observed_generation or 0) >= (workload.metadata.generation or 0)
     if kind == "DaemonSet":
         ready = status.number_ready if current else 0
-        return Workload(status.desired_number_scheduled or 0, ready or 0, one.spec.template.spec.node_selector or {})
-    return Workload(
-        1 if one.spec.replicas is None else one.spec.replicas, (status.ready_replicas or 0) if current else 0
-    )
+        return Workload(status.desired_number_scheduled or 0, ready or 0, spec.template.spec.node_selector or {})
+    return Workload(1 if spec.replicas is None else spec.replicas, (status.ready_replicas or 0) if current else 0)
 
 
-def flux_object(one: Mapping[str, Any]) -> FluxObject:
+def flux_object(item: Mapping[str, Any]) -> FluxObject:
     """Return the reading of an object of Flux."""
-    ready = flux.ready_condition(one)
+    ready = flux.ready_condition(item)
     failed = ready.get("message", "") or "no reason is given" if ready.get("status") == "False" else ""
     return FluxObject(
-        suspended=bool(one.get("spec", {}).get("suspend")),
-        deleting="deletionTimestamp" in one["metadata"],
+        suspended=bool(item.get("spec", {}).get("suspend")),
+        deleting="deletionTimestamp" in item["metadata"],
         failed=failed,
-        working=flux.working(one),
+        working=flux.working(item),
     )
 
 
 def _objects(api: Any, resource: tuple[str, str, str]) -> Sequence[Mapping[str, Any]]:
     """Return all objects of a kind of Flux; none where the cluster does not know the kind."""
     try:
-        found: Any = kubernetes.CustomObjectsApi(api).list_cluster_custom_object(*resource)
+        listed: Any = kubernetes.CustomObjectsApi(api).list_cluster_custom_object(*resource)
     except kubernetes.ApiException as error:
         if error.status == 404:
             return []
         raise
-    items: Sequence[Mapping[str, Any]] = found["items"]
+    items: Sequence[Mapping[str, Any]] = listed["items"]
     return items

@@ -71,7 +71,7 @@ class Repository:
 
     @property
     def ssh_command(self) -> str:
-        """How SSH reaches the address; empty where SSH does not."""
+        """Return the command with which SSH reaches the address; empty where SSH does not."""
         return self.env.get("GIT_SSH_COMMAND", "")
 
     def _fetch(self) -> None:
@@ -119,11 +119,11 @@ class Repository:
         ours = {path: blob(text) for path, text in files.items()}
         return changes(ours, self.tree(commit), self.committed(commit), generated=generated)
 
-    def difference(self, files: Mapping[str, str], found: Sequence[Change]) -> str:
+    def difference(self, files: Mapping[str, str], changed: Sequence[Change]) -> str:
         """Return the changes as a unified diff: the repository's side, then lab.up's."""
         commit = self.head()
         parts: list[str] = []
-        for change in found:
+        for change in changed:
             theirs = self.text(commit, change.path).splitlines(keepends=True)
             ours = files.get(change.path, "").splitlines(keepends=True)
             names = (f"repository/{change.path}", f"lab.up/{change.path}")
@@ -137,18 +137,18 @@ class Repository:
         """
         for attempt in range(_TRIES):
             commit = self.fetch()
-            found = self.plan(files, generated=generated)
-            self._refuse_conflicts(files, [change for change in found if change.kind == "conflict"])
-            if not found:
+            changed = self.plan(files, generated=generated)
+            self._refuse_conflicts(files, [change for change in changed if change.kind == "conflict"])
+            if not changed:
                 return []
             try:
-                self._push(self._commit(commit, files, found))
+                self._push(self._commit(commit, files, changed))
             except LabError:
                 # Somebody pushed in between: look again, from their commit on.
                 if attempt == _TRIES - 1 or self.fetch() == commit:
                     raise
             else:
-                return [change.path for change in found]
+                return [change.path for change in changed]
         raise LabError(f"the branch {self.branch} of {self.url} keeps moving", hint="run the command again")
 
     def edit(self, path: str, text: str, message: str) -> str:
@@ -172,25 +172,25 @@ class Repository:
             "and push; then run the command again",
         )
 
-    def _commit(self, parent: str, files: Mapping[str, str], found: Sequence[Change], *, message: str = "") -> str:
+    def _commit(self, parent: str, files: Mapping[str, str], changed: Sequence[Change], *, message: str = "") -> str:
         """Return a new commit on top of ``parent``, made in an index of its own."""
         with tempfile.TemporaryDirectory(dir=self.path) as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
             if parent:
                 self.git("read-tree", parent, env=index)
-            self.git("update-index", "-z", "--index-info", stdin=self._entries(files, found), env=index)
+            self.git("update-index", "-z", "--index-info", stdin=self._entries(files, changed), env=index)
             tree = self.git("write-tree", env=index).stdout.strip()
-        paths = ", ".join(change.path for change in found[:3]) + (", ..." if len(found) > 3 else "")
-        message = message or f"lab.up: {len(found)} file(s): {paths}\n\n{TRAILER}: {self.lab}\n"
+        paths = ", ".join(change.path for change in changed[:3]) + (", ..." if len(changed) > 3 else "")
+        message = message or f"lab.up: {len(changed)} file(s): {paths}\n\n{TRAILER}: {self.lab}\n"
         now = f"@{int(datetime.datetime.now(datetime.UTC).timestamp())} +0000"
         parents = ["-p", parent] if parent else []
         dates = {"GIT_AUTHOR_DATE": now, "GIT_COMMITTER_DATE": now}
         return self.git("commit-tree", tree, *parents, stdin=message, env=dates).stdout.strip()
 
-    def _entries(self, files: Mapping[str, str], found: Sequence[Change]) -> str:
+    def _entries(self, files: Mapping[str, str], changed: Sequence[Change]) -> str:
         """Return the input of ``update-index --index-info``; writes the blobs that it names."""
         entries = []
-        for change in found:
+        for change in changed:
             if change.kind == "delete":
                 entries.append(f"0 {_NOTHING}\t{change.path}\0")
                 continue

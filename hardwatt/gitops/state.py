@@ -26,8 +26,8 @@ def expected(lab: Lab, index: Index | None = None, repo: Repository | None = Non
     """
     fetched = repo or _fetched(lab)
     tool = (index or LabContext.of(lab).index).tool("flux")
-    found = desired.desired(fetched, tree.cluster_path(lab), tool, lab.dir / "gitops" / KEPT)
-    return readiness.expected(found)
+    items = desired.desired(fetched, tree.cluster_path(lab), tool, lab.dir / "gitops" / KEPT)
+    return readiness.expected(items)
 
 
 def _fetched(lab: Lab) -> Repository:
@@ -55,7 +55,7 @@ def look_settled(api: Any, items: tuple[Item, ...], switched_off: Mapping[Key, s
 
     def poll() -> list[str]:
         seen.append(readiness.read(api))
-        return [key[2] for key, found in seen[-1].flux.items() if found.working and key in wanted]
+        return [key[2] for key, item in seen[-1].flux.items() if item.working and key in wanted]
 
     with contextlib.suppress(WaitError):
         wait(poll, lambda names: not names, what="Flux at work", timeout=flux.SETTLE_TIMEOUT, describe=", ".join)

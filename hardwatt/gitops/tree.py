@@ -14,19 +14,20 @@ OPTIONAL = ("grafana", "kepler")
 _SEED = "# Written by `flux bootstrap`.\n"
 
 
-def desired(lab: Lab, index: Index, kind: str, every: str = scrape_interval.BASE) -> dict[str, str]:
+def desired(lab: Lab, index: Index, kind: str, interval: str = scrape_interval.BASE) -> dict[str, str]:
     """Return path -> text of every file that lab.up keeps in the repository.
 
-    ``kind`` is the node's kind of machine, ``every`` how often its counters are read. Flux's own two files are there
-    with a comment alone, so that flux-system/kustomization.yaml can be built before ``flux bootstrap`` wrote them.
+    ``kind`` is the node's kind of machine, ``interval`` the scrape interval of its counters. Flux's own two files are
+    there with a comment alone, so that flux-system/kustomization.yaml can be built before ``flux bootstrap`` writes
+    them.
     """
     cluster = cluster_path(lab)
     files = _checkout(lab.root / "clusters", cluster)
-    facts = component.facts(lab.settings, index, kind, every)
+    facts = component.facts(lab.settings, index, kind, interval)
     for name in OPTIONAL:
         if name in facts.missing:
             files.pop(f"{cluster}/{name}.yaml", None)
-    files[f"{component.folder(cluster)}/kustomization.yaml"] = component.render(facts, files)
+    files[f"{generated_folder(lab)}/kustomization.yaml"] = component.render(facts, files)
     for name in (GOTK_COMPONENTS, GOTK_SYNC):
         files.setdefault(f"{cluster}/flux-system/{name}", _SEED)
     return files
@@ -37,16 +38,21 @@ def cluster_path(lab: Lab) -> str:
     return lab.settings.gitops.path.strip("/").removeprefix("./")
 
 
+def generated_folder(lab: Lab) -> str:
+    """Return the folder of the generated files, relative to the repository."""
+    return component.folder(cluster_path(lab))
+
+
 def _checkout(clusters: Path, cluster: str) -> dict[str, str]:
     """Return the checkout's base and the folder of this cluster; other clusters stay at home."""
-    found = {
+    files = {
         f"clusters/{path.relative_to(clusters).as_posix()}": path.read_text()
         for path in sorted(clusters.rglob("*"))
         if path.is_file()
     }
-    if not any(path.startswith(f"{cluster}/") for path in found):
+    if not any(path.startswith(f"{cluster}/") for path in files):
         raise LabError(
             f"there is no folder {cluster} in {clusters.parent}",
             hint="set gitops.path in lab.toml to a folder below clusters/, or make one like clusters/lab",
         )
-    return {path: text for path, text in found.items() if path.startswith(("clusters/base/", f"{cluster}/"))}
+    return {path: text for path, text in files.items() if path.startswith(("clusters/base/", f"{cluster}/"))}

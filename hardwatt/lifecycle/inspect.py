@@ -15,7 +15,7 @@ from hardwatt.core.errors import LabError, next_after
 from hardwatt.core.problem import Problem
 from hardwatt.core.progress import cells, console, say, table
 from hardwatt.experiment.run import status as run_status
-from hardwatt.gitops import control, kubeadm_addons
+from hardwatt.gitops import bootstrap, control, kubeadm_addons
 from hardwatt.lifecycle.up import described
 from hardwatt.machines import choice, reach_host
 from hardwatt.machines.lab_context import LabContext
@@ -103,7 +103,7 @@ def plan(lab: Lab, *, explain: bool = False) -> None:
     own = kubeadm_addons.planned(lab, off) if lab.kubeconfig.exists() else []
     for line in own:
         say(f"cluster: {line}")
-    difference = control.plan(lab, context.index, off) if lab.kubeconfig.exists() else "would bootstrap Flux"
+    difference = bootstrap.plan(lab, context.index, off) if lab.kubeconfig.exists() else "would bootstrap Flux"
     say(f"gitops: {difference}" if difference else "gitops: nothing")
     if not planned.lines and not own and not difference:
         say("No changes")

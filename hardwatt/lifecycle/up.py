@@ -21,7 +21,7 @@ from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
 from hardwatt.experiment import operations
 from hardwatt.experiment.run import status
-from hardwatt.gitops import control, kubeadm_addons
+from hardwatt.gitops import bootstrap, kubeadm_addons
 from hardwatt.gitops import state as gitops_state
 from hardwatt.gitops.readiness import Readiness
 from hardwatt.machines import lab_lock
@@ -117,7 +117,7 @@ def _kubeconfig(state: LabState) -> None:
 
 
 def _gitops(state: LabState) -> None:
-    state.changes += control.bootstrap(
+    state.changes += bootstrap.bootstrap(
         state.lab, state.context.index, status.switched_off(state.lab), restarted=state.restarted
     ).changed
 

@@ -21,7 +21,7 @@ from hardwatt.cluster import client
 from hardwatt.core.wait import wait
 from hardwatt.dump.client import Client
 from hardwatt.energy import query as energy
-from hardwatt.gitops import flux
+from hardwatt.gitops import desired_flux, flux
 from hardwatt.instruments import live
 from hardwatt.machines import choice
 from hardwatt.mirror import fill
@@ -47,10 +47,10 @@ def kubectl(story: Story, *argv: str, stdin: str = "") -> str:
 
 def test_flux_check_finds_flux_healthy(story: Story) -> None:
     tool = str(fill.load(story.lab).tool("flux"))
-    argv = [tool, "check", f"--kubeconfig={story.lab.kubeconfig}", f"--components={','.join(flux.COMPONENTS)}"]
+    argv = [tool, "check", f"--kubeconfig={story.lab.kubeconfig}", f"--components={','.join(desired_flux.COMPONENTS)}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in flux.COMPONENTS:
+    for name in desired_flux.COMPONENTS:
         assert f"✔ {name}: deployment ready" in done.stdout + done.stderr
     assert "all checks passed" in done.stdout + done.stderr
 

@@ -11,7 +11,7 @@ import pytest
 from kubernetes import client as kubernetes
 
 from hardwatt.cluster import client
-from hardwatt.gitops import flux
+from hardwatt.gitops import desired_flux, flux
 from hardwatt.machines import choice, identity
 from hardwatt.machines.embedded import network
 from tests.e2e.support import FOR_THE_CLUSTER, Story, cut_off
@@ -34,7 +34,7 @@ def test_what_is_scaled_to_zero_is_named_put_back_and_then_nothing_changes(story
     none = {"spec": {"replicas": 0}}
     with client.connect(story.lab) as api:
         apps: Any = kubernetes.AppsV1Api(api)
-        for name in flux.COMPONENTS:
+        for name in desired_flux.COMPONENTS:
             apps.patch_namespaced_deployment_scale(name, flux.NAMESPACE, none)
         apps.patch_namespaced_stateful_set_scale("prometheus-k8s", "monitoring", none)
         apps.patch_namespaced_deployment_scale("coredns", "kube-system", none)

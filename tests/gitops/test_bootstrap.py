@@ -12,10 +12,11 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError, LabError, RefusedError
-from hardwatt.gitops import control, deployment, drift, flux, flux_cli, git_remote, state, tree
-from hardwatt.gitops.control import GitopsOutcome
+from hardwatt.gitops import bootstrap as gitops_bootstrap
+from hardwatt.gitops import control, deployment, desired_flux, drift, flux, flux_cli, git_remote, state, tree
+from hardwatt.gitops.bootstrap import GitopsOutcome
 from hardwatt.gitops.desired import Item
-from hardwatt.gitops.flux import DesiredFlux
+from hardwatt.gitops.desired_flux import DesiredFlux
 from hardwatt.gitops.readiness import Lack, Readiness
 from hardwatt.gitops.repository import Repository
 from hardwatt.machines import choice
@@ -93,14 +94,13 @@ def world(lab: Lab, repo: Repository, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(git_remote, "repository", lambda lab, name, endpoint: repo)
     monkeypatch.setattr(flux, "FluxObjects", lambda _: FakeCluster(world))
     monkeypatch.setattr(flux_cli, "version", lambda _: "v2.9.5")
-    monkeypatch.setattr(flux, "outdated_files", lambda *_: "")
+    monkeypatch.setattr(desired_flux, "outdated_files", lambda *_: "")
     monkeypatch.setattr(flux_cli, "bootstrap", bootstrap)
     monkeypatch.setattr(flux, "synced", lambda _: [])
     monkeypatch.setattr(flux, "wait_for", lambda _, commit, respect=False: world.log.append("wait"))
-    monkeypatch.setattr(control, "expected", lambda *_, **__: ())
-    monkeypatch.setattr(state, "expected", lambda *_, **__: ())
-    monkeypatch.setattr(control, "look", lambda *_: world.ready)
-    monkeypatch.setattr(state, "look", lambda *_: world.ready)
+    for module in (gitops_bootstrap, control, state):
+        monkeypatch.setattr(module, "expected", lambda *_, **__: ())
+        monkeypatch.setattr(module, "look", lambda *_: world.ready)
     monkeypatch.setattr(drift, "repair", lambda *_: [])
     yield world
 
@@ -113,7 +113,7 @@ def full(index: Index) -> Index:
 def test_flux_gets_a_key_that_may_only_read_and_the_host_key_that_the_lab_knows(
     lab: Lab, full: Index, world: World
 ) -> None:
-    outcome = control.bootstrap(lab, full)
+    outcome = gitops_bootstrap.bootstrap(lab, full)
     assert world.log == ["store secret", "flux bootstrap", "request", "wait"]
     assert world.stored["identity"] == git_keys.path(lab, "flux").read_text()
     assert world.stored["known_hosts"] == f"[10.77.0.2]:2222 ssh-ed25519 {HOST_KEY}\n"
@@ -127,7 +127,7 @@ def test_flux_gets_a_key_that_may_only_read_and_the_host_key_that_the_lab_knows(
 def test_a_bootstrap_that_fails_is_told(lab: Lab, full: Index, world: World) -> None:
     world.fails = True
     with pytest.raises(CommandError):
-        control.bootstrap(lab, full)
+        gitops_bootstrap.bootstrap(lab, full)
     assert world.log == ["store secret", "flux bootstrap"]
 
 
@@ -135,11 +135,11 @@ def test_with_flux_as_it_should_be_it_is_not_run(
     lab: Lab, full: Index, world: World, repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.outdated = ""
-    first = control.bootstrap(lab, full)
+    first = gitops_bootstrap.bootstrap(lab, full)
     assert world.log == ["request", "wait"]
     world.log.clear()
     monkeypatch.setattr(flux, "moved_to", lambda found, commit: commit == first.head)
-    again = control.bootstrap(lab, full)
+    again = gitops_bootstrap.bootstrap(lab, full)
     assert again == GitopsOutcome((), first.head)
     assert world.log == ["wait"]
     assert repo.git("rev-list", "--count", first.head).stdout.strip() == "1"
@@ -148,7 +148,7 @@ def test_with_flux_as_it_should_be_it_is_not_run(
 def test_another_stored_host_key_stops_everything(lab: Lab, full: Index, world: World) -> None:
     world.known_hosts = "[10.77.0.2]:2222 ssh-ed25519 AAAAother"
     with pytest.raises(RefusedError, match="AAAAother"):
-        control.bootstrap(lab, full)
+        gitops_bootstrap.bootstrap(lab, full)
     assert world.log == ["store secret", "flux bootstrap"]
 
 
@@ -160,7 +160,7 @@ def test_a_clone_into_an_existing_folder_is_refused(lab: Lab, tmp_path: Path, wo
 def test_a_clone_can_pull_and_push_by_itself(
     lab: Lab, full: Index, world: World, repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    control.bootstrap(lab, full)
+    gitops_bootstrap.bootstrap(lab, full)
     over_ssh = dataclasses.replace(repo, env={"GIT_SSH_COMMAND": "ssh -i key"})
     monkeypatch.setattr(control, "repository", lambda lab, name: over_ssh)
     monkeypatch.setattr(git_remote, "repository", lambda lab, name: over_ssh)
@@ -174,7 +174,7 @@ def test_reconcile_asks_waits_for_the_head_and_applies_again(
 ) -> None:
     with pytest.raises(LabError, match="is empty"):
         control.reconcile(lab)
-    head = control.bootstrap(lab, full).head
+    head = gitops_bootstrap.bootstrap(lab, full).head
     world.log.clear()
     monkeypatch.setattr(drift, "reapply", lambda _: world.log.append("apply again"))
     assert control.reconcile(lab) == head
@@ -203,7 +203,7 @@ AT_ZERO = Lack(CONTROLLER, "scaled", "is scaled to 0, git has 1")
 def test_reconcile_names_at_once_what_keeps_flux_from_it(
     lab: Lab, full: Index, world: World, ready: Readiness, says: str, hint: str
 ) -> None:
-    control.bootstrap(lab, full)
+    gitops_bootstrap.bootstrap(lab, full)
     world.log.clear()
     world.ready = ready
     with pytest.raises(LabError, match=says) as caught:
@@ -215,7 +215,7 @@ def test_reconcile_names_at_once_what_keeps_flux_from_it(
 def test_show_prints_the_generated_file_and_who_changed_it(lab: Lab, full: Index, world: World) -> None:
     with pytest.raises(LabError, match="holds no clusters/generated/lab"):
         control.show(lab)
-    control.bootstrap(lab, full)
+    gitops_bootstrap.bootstrap(lab, full)
     text = control.show(lab)
     assert "by hardwatt" in text.splitlines()[0]
     assert "kind: Component" in text
@@ -263,14 +263,14 @@ def test_after_a_restart_flux_is_asked_again(
     lab: Lab, full: Index, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the API server holds is from before the restart: all of it Ready, and nothing of it known."""
-    control.bootstrap(lab, full)
+    gitops_bootstrap.bootstrap(lab, full)
     world.outdated = ""
     world.log.clear()
     monkeypatch.setattr(flux, "moved_to", lambda *_: True)
     monkeypatch.setattr(drift, "reapply", lambda _: world.log.append("apply again"))
-    assert control.bootstrap(lab, full).changed == ()
+    assert gitops_bootstrap.bootstrap(lab, full).changed == ()
     assert world.log == ["wait"]
-    control.bootstrap(lab, full, restarted=True)
+    gitops_bootstrap.bootstrap(lab, full, restarted=True)
     assert world.log == ["wait", "request", "apply again", "wait"]
 
 
@@ -285,20 +285,20 @@ def test_controllers_run_where_image_and_manifests_are_there(
     """The flux CLI is a double: it exports what it carries, and fails on the rest as the real one does."""
     tool = full.tool("flux")
     tool.parent.mkdir(parents=True)
-    known = ",".join((*flux.COMPONENTS, *carried))
+    known = ",".join((*desired_flux.COMPONENTS, *carried))
     loop = f"for one in $(echo ${{3#*=}} | tr , ' '); do case ,{known}, in *,$one,*) ;; *) exit 1;; esac; done"
     tool.write_text(f"#!/bin/sh\n{loop}\n")
     tool.chmod(0o755)
     held = extra(extra(full, "helm-controller"), "notification-controller")
-    assert deployment.GitOpsDeployment(lab, held).wanted().components == (*flux.COMPONENTS, *carried)
+    assert deployment.GitOpsDeployment(lab, held).wanted().components == (*desired_flux.COMPONENTS, *carried)
     said = capsys.readouterr().err
-    for name in flux.MORE_COMPONENTS:
+    for name in desired_flux.MORE_COMPONENTS:
         assert (f"{name} is left out" in said) is (name not in carried)
-    assert deployment.GitOpsDeployment(lab, full).wanted().components == flux.COMPONENTS
+    assert deployment.GitOpsDeployment(lab, full).wanted().components == desired_flux.COMPONENTS
 
 
 def test_lab_up_says_what_is_left_out(lab: Lab, full: Index, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    control.bootstrap(lab, full)
+    gitops_bootstrap.bootstrap(lab, full)
     assert (
         "left out, for want of an image (invoke mirror.import): grafana, helm-controller, kepler"
         in capsys.readouterr().err

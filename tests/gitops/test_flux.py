@@ -7,8 +7,9 @@ import pytest
 from kubernetes import client as kubernetes
 
 from hardwatt.core.errors import LabError, RefusedError, WaitError
-from hardwatt.gitops import flux
-from hardwatt.gitops.flux import DesiredFlux, FluxObjects, Sync
+from hardwatt.gitops import desired_flux, flux
+from hardwatt.gitops.desired_flux import DesiredFlux
+from hardwatt.gitops.flux import FluxObjects, Sync
 from tests.data.recordings import recorded
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKnown"
@@ -47,7 +48,7 @@ spec:
 
 
 def test_files_that_are_as_asked_for_need_no_bootstrap() -> None:
-    assert flux.outdated_files(WANTED, COMPONENTS, SYNC) == ""
+    assert desired_flux.outdated_files(WANTED, COMPONENTS, SYNC) == ""
 
 
 @pytest.mark.parametrize(
@@ -64,12 +65,12 @@ def test_files_that_are_as_asked_for_need_no_bootstrap() -> None:
     ],
 )
 def test_files_that_differ_say_why(components: str, sync: str, reason: str) -> None:
-    assert reason in flux.outdated_files(WANTED, components, sync)
+    assert reason in desired_flux.outdated_files(WANTED, components, sync)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1m", 60), ("1m0s", 60), ("1h30m", 5400), ("500ms", 0.5), ("", 0)])
 def test_durations(text: str, value: float) -> None:
-    assert flux.seconds(text) == value
+    assert desired_flux.seconds(text) == value
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_durations(text: str, value: float) -> None:
     ],
 )
 def test_the_stored_host_key_is_compared(known_hosts: str, wrong: str) -> None:
-    reason = flux.known_host_differs(WANTED, {"known_hosts": known_hosts})
+    reason = desired_flux.known_host_differs(WANTED, {"known_hosts": known_hosts})
     assert bool(reason) is bool(wrong)
     assert wrong in reason
     if wrong:
@@ -224,7 +225,9 @@ def outdated(monkeypatch: pytest.MonkeyPatch, **change: Any) -> str:
     found, _ = cluster([{**source(), "spec": git | change.get("source", {})}], change.get("kustomizations", [root]))
     secret = {"identity.pub": change.get("public", f"{WANTED.public_keys[0]}\n")}
     monkeypatch.setattr(found, "secret", lambda: secret)
-    monkeypatch.setattr(found, "deployments", lambda: dict.fromkeys(change.get("deployments", flux.COMPONENTS), True))
+    monkeypatch.setattr(
+        found, "deployments", lambda: dict.fromkeys(change.get("deployments", desired_flux.COMPONENTS), True)
+    )
     return found.outdated(WANTED)
 
 
@@ -258,7 +261,7 @@ def test_a_password_that_was_left_behind_is_seen() -> None:
 
 
 def test_over_https_there_is_no_host_key_to_compare() -> None:
-    assert flux.known_host_differs(dataclasses.replace(WANTED, known_hosts=()), {}) == ""
+    assert desired_flux.known_host_differs(dataclasses.replace(WANTED, known_hosts=()), {}) == ""
 
 
 def test_request_asks_as_flux_reconcile_does() -> None:
@@ -298,7 +301,7 @@ def test_another_host_key_is_refused() -> None:
     stored = base64.b64encode(b"[10.77.0.2]:2222 ssh-ed25519 AAAAother").decode()
     found._core = FakeSecrets(lambda: kubernetes.V1Secret(data={"known_hosts": stored}))  # type: ignore[assignment]
     with pytest.raises(RefusedError, match="AAAAother") as caught:
-        flux.verify_host_key(found, WANTED)
+        desired_flux.verify_host_key(WANTED, found.secret())
     assert "delete secret" in caught.value.hint
 
 

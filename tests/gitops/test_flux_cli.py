@@ -24,8 +24,8 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.core.process import Process, spawn
 from hardwatt.core.wait import wait
-from hardwatt.gitops import flux, flux_cli, tree
-from hardwatt.gitops.control import bootstrap, plan
+from hardwatt.gitops import desired_flux, flux, flux_cli, tree
+from hardwatt.gitops.bootstrap import bootstrap, plan
 from hardwatt.machines import choice
 from hardwatt.mirror.index import Artefact, Index
 from tests.gitops.conftest import find_tool, locked_index
@@ -81,13 +81,13 @@ class Plane:
         common = ["--enable-leader-election=false", "--watch-all-namespaces", "--events-addr="]
         # Both end where the kinds that they watch are not there yet.
         components = subprocess.run(
-            [tool["flux"], "install", "--export", f"--components={','.join(flux.COMPONENTS)}"],
+            [tool["flux"], "install", "--export", f"--components={','.join(desired_flux.COMPONENTS)}"],
             check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
         crds = [one for one in yaml.safe_load_all(components) if one["kind"] == "CustomResourceDefinition"]
         self.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(crds))
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        for name in flux.COMPONENTS:
+        for name in desired_flux.COMPONENTS:
             more = [f"--storage-path={self.folder}/artifacts", f"--storage-addr=127.0.0.1:{self._artifacts}",
                     f"--storage-adv-addr=127.0.0.1:{self._artifacts}"]  # fmt: skip
             ports = [f"--metrics-addr=127.0.0.1:{free_port()}", f"--health-addr=127.0.0.1:{free_port()}"]

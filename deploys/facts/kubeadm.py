@@ -13,7 +13,7 @@ DONE = "/etc/hardwatt/kubeadm.done"
 CONFIG = "/etc/hardwatt/kubeadm.yaml"
 ADMIN = "/etc/kubernetes/admin.conf"
 
-PATIENCE = 120
+ANSWER_SECONDS = 120
 """Seconds that an API server that was there before gets to come back (the node may just have started)."""
 
 _KUBECTL = f"kubectl --kubeconfig {ADMIN} --request-timeout=5s"
@@ -54,7 +54,7 @@ _ANSWER = f""": facts.answer
 echo read=yes
 if test -e {ADMIN}; then
   echo admin=yes
-  tries={PATIENCE}
+  tries={ANSWER_SECONDS}
   until {_KUBECTL} get --raw /readyz >/dev/null 2>&1 && echo ready=yes; do
     tries=$((tries - 1))
     test $tries -gt 0 || break

@@ -5,7 +5,7 @@ import shlex
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploys.facts.kubeadm import DONE, LOCK, PATIENCE, Answer, State
+from deploys.facts.kubeadm import ANSWER_SECONDS, DONE, LOCK, Answer, State
 from deploys.operations import Commands
 
 LOG = "/var/log/hardwatt/kubeadm-init.log"
@@ -55,6 +55,6 @@ def answering() -> Commands:
         host.noop("the API server answers" if answer["ready"] else "there is no control plane yet")
         return
     yield (
-        f"echo 'the API server did not answer within {PATIENCE} s; on the node, look at: "
+        f"echo 'the API server did not answer within {ANSWER_SECONDS} s; on the node, look at: "
         "journalctl -u kubelet; ctr -n k8s.io tasks list; ls /var/log/containers' >&2; false"
     )

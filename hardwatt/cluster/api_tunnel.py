@@ -13,7 +13,7 @@ from hardwatt.core.background import Record
 from hardwatt.core.ports import free_port, listens
 
 PORT = 6443
-_PATIENCE = 5.0
+_CONNECT_SECONDS = 5.0
 """Seconds for one attempt to connect: a firewall that drops says nothing at all."""
 
 
@@ -77,7 +77,7 @@ def _record(lab: Lab) -> Record:
 
 def _answers(host: str) -> bool:
     try:
-        socket.create_connection((host, PORT), timeout=_PATIENCE).close()
+        socket.create_connection((host, PORT), timeout=_CONNECT_SECONDS).close()
     except OSError:
         return False
     return True

@@ -19,7 +19,7 @@ class Limits:
     """From a command's start to its end, whatever it prints meanwhile."""
 
     def patient(self) -> "Limits":
-        """Return the limits with the patience of this process."""
+        """Return the limits multiplied by the timeout factor of this process."""
         return Limits(*(value * timeout_factor() for value in dataclasses.astuple(self)))
 
 

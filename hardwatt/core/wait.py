@@ -11,18 +11,18 @@ T = TypeVar("T")
 logger = logging.getLogger("hardwatt.core.wait")
 
 
-_patience = 1.0
+_timeout_factor = 1.0
 
 
 def set_timeout_factor(factor: float) -> None:
     """Make every wait of this process longer: for a machine whose processor is emulated."""
-    global _patience
-    _patience = factor
+    global _timeout_factor
+    _timeout_factor = factor
 
 
 def timeout_factor() -> float:
     """Return by how much waits are longer than they say."""
-    return _patience
+    return _timeout_factor
 
 
 def wait(
@@ -45,7 +45,7 @@ def wait(
 
     Raises ``WaitError`` with the last state, described.
     """
-    timeout *= _patience
+    timeout *= _timeout_factor
     deadline = time.monotonic() + timeout
     in_a_row = 0
     last = ""

@@ -108,7 +108,7 @@ def p_value(figure: ResultFigure) -> str:
 
 def markdown(text: object) -> str:
     """Write foreign text for Markdown: marks of its syntax are escaped, and it stays on its line."""
-    line = "".join(" " if unicodedata.category(one).startswith("C") else one for one in str(text))
+    line = "".join(" " if unicodedata.category(letter).startswith("C") else letter for letter in str(text))
     for mark in ("\\", "|", "`", "*", "[", "]"):
         line = line.replace(mark, f"\\{mark}")
     return line.replace("<", "&lt;").replace(">", "&gt;")

@@ -31,15 +31,15 @@ def contrasts(results: TableResults, width: int) -> Plot | None:
     if not rows:
         return None
     top = 16
-    bounds = [bound for _, one, _ in rows for bound in (one.low, one.value, one.high) if bound is not None]
+    bounds = [bound for _, figure, _ in rows for bound in (figure.low, figure.value, figure.high) if bound is not None]
     scale = Scale.over([0.0, *bounds], 16, width - 16)
     laid = []
-    for place, (name, one, inside) in enumerate(rows):
-        ends = [None if bound is None else scale.at(bound) for bound in (one.low, one.high)]
-        words = f"{name}: {point(one, True)} {one.unit} ({interval(one, True) or 'no interval'})"
+    for place, (name, figure, inside) in enumerate(rows):
+        ends = [None if bound is None else scale.at(bound) for bound in (figure.low, figure.high)]
+        words = f"{name}: {point(figure, True)} {figure.unit} ({interval(figure, True) or 'no interval'})"
         laid.append(
             {
-                "label": cut(name, width), "title": words, "y": top + _STEP * place + 26, "x": scale.at(known(one)),
+                "label": cut(name, width), "title": words, "y": top + _STEP * place + 26, "x": scale.at(known(figure)),
                 "low": ends[0], "high": ends[1], "inside": inside,
             }
         )  # fmt: skip
@@ -71,7 +71,7 @@ def strips(results: TableResults, width: int) -> Plot | None:
     marks, lanes = [], []
     for lane, sample in enumerate(samples):
         middle = top + step * lane + 38
-        five = {name: scale.at(known(one)) for name, one in vars(sample.five).items()}
+        five = {name: scale.at(known(figure)) for name, figure in vars(sample.five).items()}
         lanes.append({"label": cut(sample.arm, width), "y": middle, **five})
         for place, value in enumerate(map(known, sample.points)):
             # Dots are spread over the lane in their order, so that equal values stay visible.

@@ -266,6 +266,6 @@ def test_the_page_has_the_limits_as_they_are() -> None:
     assert limits.BEAT == 60
 
 
-def test_patience_makes_every_limit_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_timeout_factor_makes_every_limit_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "timeout_factor", lambda: 5)
     assert Limits(1, 2, 3, 4).patient() == Limits(5, 10, 15, 20)

@@ -39,7 +39,7 @@ PORTS = Ports(40022, 46443, 42222)
 
 
 @pytest.fixture(autouse=True)
-def usual_patience() -> Iterator[None]:
+def usual_timeout_factor() -> Iterator[None]:
     yield
     set_timeout_factor(1)
 

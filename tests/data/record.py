@@ -4,6 +4,7 @@ Nothing leaves this machine: servers are on loopback, packet filters in a networ
 folders differ each time, so they are written as PORT and FOLDER. A tool that is missing here leaves its file as it is.
 """
 
+import argparse
 import contextlib
 import http.server
 import json
@@ -273,7 +274,12 @@ def record(name: str) -> str:
     return f"# {head}: {what}\n{text}"
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Record the output of tools once more; without names, all of it.")
+    parser.add_argument("name", nargs="*", help=f"one of {', '.join(RECORDINGS)}")
+    names = parser.parse_args().name
+    if unknown := sorted(set(names) - set(RECORDINGS)):
+        parser.error(f"there is no recording {', '.join(unknown)}")
     for name in names or RECORDINGS:
         try:
             text = record(name)
@@ -285,4 +291,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

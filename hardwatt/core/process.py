@@ -32,7 +32,7 @@ SECRETS = ("GITHUB_TOKEN", "GIT_PASSWORD", "HARDWATT_SUDO_PASSWORD")
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a command did."""
+    """Result of a command."""
 
     argv: tuple[str, ...]
     returncode: int

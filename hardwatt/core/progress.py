@@ -1,4 +1,4 @@
-"""What is running, since when, and how long it took the last time.
+"""Running steps: the name, the start, and the duration of the last time.
 
 Everything here goes to stderr; stdout is for data.
 """

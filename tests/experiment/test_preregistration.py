@@ -1,6 +1,7 @@
 """Plans as text, and what a machine can detect."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.experiment import operations
 from hardwatt.experiment.plan import preregistration
-from hardwatt.experiment.plan.qualification import Noise, Qualification, Recovered, blocks_for, load, save
+from hardwatt.experiment.plan.qualification import FILE, Noise, Qualification, Recovered, blocks_for, load, save
 from hardwatt.experiment.plan.run_table import make_plan, stored_plan
 from hardwatt.experiment.plan.sample_size import detectable, needed, sd_upper
 from hardwatt.experiment.plan.study_model import Margin, Study, override
@@ -72,6 +73,13 @@ def test_a_qualification_is_stored_in_the_labs_folder(lab: Lab) -> None:
     assert load(lab) is None
     save(lab, GOOD)
     assert load(lab) == GOOD
+
+
+def test_the_keys_of_a_stored_qualification_stay(lab: Lab) -> None:
+    """``found`` is the key of what the positive control measured, in files of older versions too."""
+    save(lab, GOOD)
+    stored = json.loads((lab.dir / FILE).read_text())
+    assert stored["positive"] == {"known": 6.0, "found": 5.9, "low": 5.7, "high": 6.1}
 
 
 def test_noise_grows_with_the_root_of_the_window(study: Study) -> None:

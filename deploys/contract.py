@@ -5,6 +5,7 @@ standard library only, because the toolkit imports this too, and pyinfra changes
 """
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -167,6 +168,11 @@ class Meter(Part):
     files: dict[str, str]
     """Path on the node to path in the checkout."""
     mounts: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The configuration file as it is written to the node, to the byte."""
+        return json.dumps(self.config, indent=2, sort_keys=True) + "\n"
 
 
 @dataclasses.dataclass(frozen=True)

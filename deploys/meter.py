@@ -1,6 +1,5 @@
 """The node's meter: CPU-seconds always, a modelled powercap tree where there is no counter."""
 
-import json
 from io import StringIO
 from pathlib import Path
 
@@ -22,8 +21,7 @@ def configure() -> None:
     meter = lab().meter
     for dest, src in host.loop(sorted(meter.files.items())):  # type: ignore[no-untyped-call] # gives each turn its place
         files.put(name=f"File {dest}", src=_file(src), dest=dest, mode="644")
-    text = json.dumps(meter.config, indent=2, sort_keys=True) + "\n"
-    files.put(name="Configuration", src=StringIO(text), dest=CONFIG, mode="644")
+    files.put(name="Configuration", src=StringIO(meter.text), dest=CONFIG, mode="644")
     # pods see what is mounted before they start, so the mounts come first
     for name in host.loop(meter.mounts):  # type: ignore[no-untyped-call] # gives each turn its place
         units.unit(name=f"Mount {name}", unit=name)

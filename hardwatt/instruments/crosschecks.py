@@ -16,6 +16,9 @@ Figures = Mapping[str, Figure]
 Limits = tuple[float | None, float | None]
 BIAS = "check.kepler_bias."
 BY_SAMPLES = "check.node_cpu_seconds_by_samples"
+OF_FORMULA = "check.joules_of_formula"
+FORMULA_LIMITS = (0.99, 1.01)
+"""Joules of the modelled zone, of those that the formula gives: outside of these they are withheld."""
 MOST_UNSEEN = 0.05
 """Of the pods' CPU-seconds: what Kepler may not have seen."""
 MOST_APART = 0.02
@@ -118,7 +121,7 @@ KINDS: Mapping[str, _Kind] = {
     "check.scrape_gap": _Kind("longest silence between two scrapes", _intervals(2.5)),
     "check.resets": _Kind("counters that went back to zero in the window", _between(None, 0)),
     "check.edge_error": _Kind("readings at the edges, off the window's ends by", _intervals(2)),
-    "check.joules_of_formula": _Kind("joules of the zone, of those that the formula gives", _between(0.99, 1.01)),
+    OF_FORMULA: _Kind("joules of the zone, of those that the formula gives", _between(*FORMULA_LIMITS)),
     "check.meter_cost": _Kind("what the meter itself costs", _between(None, 0.005)),
     "check.steal": _Kind("processor time that the hypervisor took away, of what there is", _between(None, 0.01)),
     BY_SAMPLES: _Kind("the node by scrapes alone, without the readings at the edges", _near_edges),

@@ -9,6 +9,7 @@ from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import RefusedError
 from hardwatt.instruments import cgroup, kepler, node
+from hardwatt.instruments.crosschecks import FORMULA_LIMITS, OF_FORMULA
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
 from hardwatt.instruments.interface import Found, Instrument
 from hardwatt.instruments.readings import READ_AT, UNIT_READ_AT
@@ -62,14 +63,27 @@ def _figures(bundle: Bundle, run: Run) -> Found:
 
 
 def _of_node(bundle: Bundle, run: Run) -> Found:
-    for name, reading in _READINGS.items():
-        yield name, _or_reason(reading, bundle, run)
+    readings = {name: _or_reason(reading, bundle, run) for name, reading in _READINGS.items()}
+    withheld = _another_formula(readings[OF_FORMULA])
+    if withheld:
+        readings["node_joules"] = withheld
+    yield from readings.items()
     if node.has_dram(bundle):
-        yield "node_dram_joules", _or_reason(node.dram_joules, bundle, run)
+        yield "node_dram_joules", withheld or _or_reason(node.dram_joules, bundle, run)
     if node.has_steal(bundle):
         yield "check.steal", _or_reason(node.steal, bundle, run)
     for unit, found in _services(bundle, run).items():
         yield unit_outcome(unit), found
+
+
+def _another_formula(ratio: Figure | str) -> str:
+    """Return why modelled joules are withheld: the bundle's power model does not give them, whatever their bounds.
+
+    The empty text where it may give them, or where there is nothing to compare.
+    """
+    if isinstance(ratio, str) or (ratio.high >= FORMULA_LIMITS[0] and ratio.low <= FORMULA_LIMITS[1]):
+        return ""
+    return f"withheld: the zone has {ratio.value:.3g} times the joules that the power model of the bundle gives"
 
 
 def _services(bundle: Bundle, run: Run) -> dict[str, Figure | str]:
@@ -93,7 +107,7 @@ _READINGS: dict[str, Reading] = {
     "node_joules": node.joules,
     "git_cpu_seconds": node.git_cpu_seconds,
     "check.node_cpu_seconds_by_samples": node.cpu_seconds_by_samples,
-    "check.joules_of_formula": node.joules_of_formula,
+    OF_FORMULA: node.joules_of_formula,
     "check.edge_error": node.edge_error,
     "check.scrape_gap": node.scrape_gap,
     "check.meter_cost": node.meter_cost,

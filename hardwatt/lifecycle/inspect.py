@@ -19,12 +19,10 @@ from hardwatt.gitops import bootstrap, control, kubeadm_addons
 from hardwatt.lifecycle.up import described
 from hardwatt.machines import choice, reach_host
 from hardwatt.machines.lab_context import LabContext
-from hardwatt.meter import show, sources
+from hardwatt.meter import node_config, node_meter, show, sources
 from hardwatt.meter.sources import Sources
 from hardwatt.mirror import fill
 from hardwatt.provision import guide, node_data, runner, selinux_denials
-
-METER_PAGE = "/var/lib/hardwatt/meter/textfile/hardwatt.prom"
 
 
 def check(lab: Lab, *, as_json: bool = False) -> int:
@@ -140,6 +138,7 @@ def status(lab: Lab) -> int:
     console.print(pods)
     say(f"gitops: {control.status(lab)}")
     following = _compared(lab)
+    following = _meter_state(lab, context.endpoint) or following
     say(f"forward: {port_forward.status(lab)}")
     say(f"experiment: {run_status.status(lab)}")
     following = following or ("" if cluster.ready else "invoke lab.up")
@@ -173,12 +172,25 @@ def _compared(lab: Lab) -> str:
 def meter(lab: Lab) -> str:
     """Return what the meter on the node says: its unit's state and the page that it writes."""
     with Ssh(LabContext.of(lab).reached_endpoint()) as ssh:
-        state = ssh.run("systemctl is-active hardwatt-meter.service", check=False).stdout.strip()
-        page = ssh.run(f"cat {METER_PAGE}", check=False)
+        state = node_meter.read(ssh.run)
+        page = ssh.run(f"cat {node_config.PAGE}", check=False)
     if page.returncode != 0:
-        raise LabError(f"the meter of {lab.name} has written nothing yet (its unit is {state or 'unknown'})",
+        raise LabError(f"the meter of {lab.name} has written nothing yet (its unit is {state.active or 'unknown'})",
                        hint="invoke lab.up")  # fmt: skip
-    return f"hardwatt-meter.service: {state}\n{page.stdout}".rstrip()
+    return f"{state.sentence}\n{page.stdout}".rstrip()
+
+
+def _meter_state(lab: Lab, endpoint: Endpoint) -> str:
+    """Print whether the node's meter records and runs as the lab says; return the next command (empty: none)."""
+    try:
+        with Ssh(endpoint) as ssh:
+            state = node_meter.read(ssh.run)
+        difference = state.difference(node_data.meter_sha256(lab))
+    except LabError as error:
+        say(f"meter: {error.message}")
+        return next_after("lab.status", error.hint)
+    say(f"meter: {difference or state.sentence}")
+    return "invoke lab.up" if difference or not state.records else ""
 
 
 def processor(lab: Lab) -> show.Processor:

@@ -189,7 +189,7 @@ class Meter:
     """Reads, integrates, writes. ``clock`` is the time module or a double of it."""
 
     def __init__(self, config: Dict[str, Any], clock: Any = time, config_sha256: str = "") -> None:
-        self.config, self.clock = config, clock
+        self.config, self.clock, self.config_sha256 = config, clock, config_sha256
         self.read_cpu = self.open_cpu()
         self.modelled = config["source"] == "modelled"
         self.boot = read_file(os.path.join(config["proc"], "sys/kernel/random/boot_id")).strip()
@@ -377,6 +377,7 @@ class Meter:
             "model": self.config["model"]["name"] if self.modelled else "",
             "cpu": "procstat" if self.config["cpu"] == "procstat" else "cgroup",
             "version": VERSION,
+            "config_sha256": self.config_sha256,
         }
         lines = [
             line("meter_info", "gauge", "What the meter is.", 1, **info),

@@ -9,6 +9,8 @@ from hardwatt.meter.models import FOLDER, Model
 
 ROOT = "/var/lib/hardwatt/meter"
 CONFIG = "/etc/hardwatt/meter.json"
+PAGE = f"{ROOT}/textfile/hardwatt.prom"
+"""The metrics of the node."""
 NODE_FILES = {
     "/usr/local/lib/hardwatt/hardwatt_meter.py": FOLDER / "hardwatt_meter.py",
     **{
@@ -60,7 +62,7 @@ def meter_config(
         "units": list(units),
         "force_model": force_model,
         "sysfs": f"{ROOT}/sysfs",
-        "textfile": f"{ROOT}/textfile/hardwatt.prom",
+        "textfile": PAGE,
         "podfile": f"{ROOT}/textfile/hardwatt_pods.prom",
         "record": RECORD,
         "record_bytes": RECORD_BYTES,

@@ -1,6 +1,7 @@
 """Data of a node for the deploys: ``.lab/NAME/node.json``, read by ``inventory/lab.py``."""
 
 import dataclasses
+import hashlib
 import ipaddress
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +91,11 @@ def read_node_data(lab: Lab) -> contract.NodeData:
         return contract.NodeData.from_dict(read_json(file))
     except ValueError as error:  # of the contract, or no JSON at all
         raise LabError(f"{file} is not what the deploys are told: {error}", hint=REWRITE) from None
+
+
+def meter_sha256(lab: Lab) -> str:
+    """Return the SHA-256 of the meter's configuration file as the lab writes it. Raises ``LabError``."""
+    return hashlib.sha256(read_node_data(lab).lab.meter.text.encode()).hexdigest()
 
 
 def _ssh_config(lab: Lab) -> Path:

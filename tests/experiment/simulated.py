@@ -193,6 +193,7 @@ class SimulatedTestbed:
         self.busy: Callable[[], Sequence[str]] = lambda: ()
         self.on_reset: Callable[[], None] = lambda: None
         self.temperature: Callable[[], float | None] = lambda: None
+        self.meter_problem = ""
         self.marked: dict[Exclusion, float] = {"pod-restarted": 3.0}
         self.events: list[str] = []
         self.edges: list[Edge] = []
@@ -263,6 +264,11 @@ class SimulatedTestbed:
     def marks(self) -> Mapping[Exclusion, float]:
         self.event("marks")
         return dict(self.marked)
+
+    def require_meter(self) -> None:
+        self.event("meter")
+        if self.meter_problem:
+            raise LabError(self.meter_problem)
 
     def edge(self, run_id: str, edge: Any) -> Edge:
         self.event(f"edge {edge} {run_id}")

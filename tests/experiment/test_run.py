@@ -216,6 +216,26 @@ def test_a_cause_that_was_declared_makes_a_failed_row_and_its_pair_is_repeated(l
     assert_complete(bundle, [])
 
 
+@pytest.mark.parametrize(("moment", "which"), [("meter", 2), ("marks", 2)], ids=["before", "after"])
+def test_a_run_fails_where_the_nodes_meter_is_not_the_labs(lab: Lab, tmp_path: Path, moment: str, which: int) -> None:
+    """Before the gate, or changed by hand inside the window: the run fails, and nothing goes on before it is mended."""
+    testbed = SimulatedTestbed(tmp_path / "cluster.json")
+    problem = "the meter's configuration on the node is not the lab's"
+
+    def change() -> None:
+        testbed.meter_problem = problem
+
+    testbed.on = at(moment, which, change)
+    with pytest.raises(LabError, match="is not the lab's") as caught:
+        start(lab, testbed)
+    assert caught.value.hint == "invoke lab.up, then invoke experiment.resume"
+    testbed.meter_problem = ""
+    testbed.on = lambda event: None
+    bundle = Bundle.open(start(lab, testbed, pairs=None, seed=None, resume=True))
+    assert [run.reason for run in bundle.runs if run.status == "failed"] == [problem]
+    assert_complete(bundle, [])
+
+
 def test_a_hot_processor_keeps_the_gate_shut_until_it_is_as_cool_as_at_the_baseline(lab: Lab, tmp_path: Path) -> None:
     testbed = SimulatedTestbed(tmp_path / "cluster.json")
     hot = [60.0] * 3

@@ -1,5 +1,6 @@
 """From a bundle with known truth to figures, and what is refused."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hardwatt.bundle.model import Edge, Provenance, Run, SeriesSamples
 from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import RefusedError, VerifyError
+from hardwatt.core.files import read_json, write_json
 from hardwatt.dump.selectors import DEFAULT
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.node import CPU, JOULES
@@ -65,6 +67,21 @@ def test_modelled_joules_are_the_formula_on_cpu_seconds(truth: Truth) -> None:
     ratios = [one.figure for one in outcomes(Bundle.open(truth.path)) if one.name == "check.joules_of_formula"]
     assert len(ratios) == 8
     assert all(ratio.value == pytest.approx(1, abs=0.01) for ratio in ratios)
+
+
+def test_joules_of_another_model_than_the_bundles_are_withheld(tmp_path: Path, truth: Truth) -> None:
+    """As after 75 for 7.5 watts in the node's configuration: the formula in the manifest gives other joules."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(truth.path, folder)
+    manifest = read_json(folder / "manifest.json")
+    for point in manifest["power_model"]["points"]:
+        point[1] *= 1.1
+    write_json(folder / "manifest.json", manifest)
+    measured = measure(Bundle.open(folder))
+    assert not [one for one in measured.outcomes if one.name == "node_joules"]
+    reasons = {refusal.reason for refusal in measured.refusals if refusal.name == "node_joules"}
+    assert reasons == {"withheld: the zone has 0.909 times the joules that the power model of the bundle gives"}
+    assert len([one for one in measured.outcomes if one.name == "node_cpu_seconds"]) == 8
 
 
 def test_what_the_meter_costs(truth: Truth) -> None:

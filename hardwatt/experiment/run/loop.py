@@ -103,7 +103,11 @@ class Engine:
         self._took += self.testbed.clock.monotonic() - started
 
     def _refuse_to_go_on_alone(self) -> None:
-        """Stop after a failed run where the lab is gone: its pairs would only fail one after the other."""
+        """Stop after a failed run where the lab is gone or measures otherwise: all its pairs would fail."""
+        try:
+            self.testbed.require_meter()
+        except LabError as error:
+            raise LabError(error.message, hint="invoke lab.up, then invoke experiment.resume") from error
         try:
             self.testbed.unsettled(self.plan.study)
         except LabError as error:
@@ -119,6 +123,7 @@ class Engine:
             self._progress(row, f"baseline before block {row.block}")
             idle = self._rest(row.block, "before")
         self._progress(row, "gate")
+        testbed.require_meter()
         passed = pass_gate(testbed, study, idle, lambda text: self._progress(row, text))
         with contextlib.ExitStack() as stack:
             stack.callback(testbed.reset, study)
@@ -132,6 +137,7 @@ class Engine:
             before = self._to_the_window(row, study)
             window = measure(testbed, study, row, arm, rollouts)
             after = testbed.marks()
+            testbed.require_meter()
         check_length(window, study.estimand.window_seconds)
         _refuse_disturbed(study, before, after)
         self._progress(row, "dump")

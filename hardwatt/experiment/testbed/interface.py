@@ -109,6 +109,9 @@ class Testbed(Protocol):
         One that grew disturbed what lies between; never called inside a window.
         """
 
+    def require_meter(self) -> None:
+        """Raise ``LabError`` where the node's meter does not run with the lab's configuration; not inside a window."""
+
     def edge(self, run_id: str, edge: str) -> Edge:
         """Read the counters once, directly."""
 

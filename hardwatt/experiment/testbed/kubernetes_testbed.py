@@ -38,7 +38,8 @@ from hardwatt.experiment.testbed.workload import (
 )
 from hardwatt.gitops import git_remote
 from hardwatt.machines.lab_context import LabContext
-from hardwatt.provision import git_keys
+from hardwatt.meter import node_meter
+from hardwatt.provision import git_keys, node_data
 
 CI = "ci"
 FLUX_KINDS = (
@@ -87,6 +88,7 @@ class KubernetesTestbed:
         Raises ``RefusedError`` where a part that the study needs is missing, or where what would be
         measured is not what the study says.
         """
+        self.require_meter()
         inspection = Inspection(self._lab, self._cluster, self._exporter, self._endpoint, self._first)
         return inspection.facts(study, self._images(study), self.unsettled(study))
 
@@ -161,6 +163,13 @@ class KubernetesTestbed:
         counts: dict[Exclusion, float] = {"pod-restarted": restarts(self._cluster.list("v1", "Pod"))}
         throttles = probe.throttles(self._sensors())
         return counts if throttles is None else {**counts, "throttled": throttles}
+
+    def require_meter(self) -> None:
+        """Compare the meter's configuration on the node with the lab's."""
+        with Ssh(self._endpoint) as ssh:
+            difference = node_meter.read(ssh.run).difference(node_data.meter_sha256(self._lab))
+        if difference:
+            raise LabError(difference, hint="invoke lab.up, which writes the lab's configuration; then repeat")
 
     def edge(self, run_id: str, edge: str) -> Edge:
         """Read the counters once, directly."""

@@ -55,6 +55,8 @@ from hardwatt.meter.node_counters import CpuFile, StatFile, open_cgroup, open_un
 VERSION = "2"
 EX_CONFIG = 78
 MICRO = 1000000
+COUNTED_KINDS = ("package", "dram")
+"""Kinds of zones whose sums are the node's energy, each for itself."""
 SAVE_SECONDS = 1.0
 SEARCH_SECONDS = 10.0
 LOOKS = 11
@@ -188,7 +190,13 @@ def make_zones(config: Dict[str, Any], state: Dict[str, Any]) -> List[Zone]:
 class Meter:
     """Reads, integrates, writes. ``clock`` is the time module or a double of it."""
 
-    def __init__(self, config: Dict[str, Any], clock: Any = time, config_sha256: str = "") -> None:
+    def __init__(
+        self,
+        config: Dict[str, Any],
+        clock: Any = time,
+        config_sha256: str = "",
+        watched: "Optional[Watched]" = None,
+    ) -> None:
         self.config, self.clock, self.config_sha256 = config, clock, config_sha256
         self.read_cpu = self.open_cpu()
         self.modelled = config["source"] == "modelled"
@@ -206,7 +214,7 @@ class Meter:
         self.textfile, self.statefile = os.path.split(config["textfile"]), os.path.split(config["state"])
         self.podfile = os.path.split(config["podfile"])
         self.places = [Folder(self.textfile[0]), Folder(self.statefile[0]), Folder(self.podfile[0])]
-        energy = recorded_zones(config, self.modelled_zones)
+        energy = recorded_zones(config, self.modelled_zones, watched)
         self.recorder = recorder.Recorder(config, self.boot, VERSION, config_sha256, energy, clock)
         self.recorded = False
         self.bridge(state)
@@ -455,24 +463,38 @@ def without_repeated_help(page: List[str]) -> str:
     return "\n".join(out) + "\n"
 
 
-def recorded_zones(config: Dict[str, Any], modelled: List[Zone]) -> List[recorder.Zone]:
+def recorded_zones(
+    config: Dict[str, Any], modelled: List[Zone], watched: "Optional[Watched]" = None
+) -> List[recorder.Zone]:
     """Return the energy zones that are recorded: every one of the machine, and those of the model.
 
-    ``counted`` is what the rule says of their names. Whoever reads the record judges by what the counters did.
+    ``counted`` is what the rule says of them, by what the machine's zones did while they were watched; without that,
+    by their names. What they do later is in the record.
     """
-    own: List[Any] = [(name, path, limit, None) for name, path, limit in real_zones(config["powercap"])]
-    own += [(zone.name, zone.path, zone.limit / MICRO, zone.shown) for zone in modelled]
-    named = [zones.Zone(name, os.path.basename(path)) for name, path, _, _ in own]
-    other_kind = ["" if zones.synthetic(zone) == bool(modelled) else "not the source" for zone in named]
-    counted = {number for kind in ("package", "dram") for number in zones.choose(named, other_kind, kind).counted}
+    if modelled:
+        counted = {zone.path for zone in modelled if zones.place(zone.name).kind in COUNTED_KINDS}
+    else:
+        counted = counted_paths(config["powercap"], watched)
     recorded = []
-    for number, (name, path, limit, value) in enumerate(own):
-        opener = (
-            functools.partial(recorder.EnergyFile, path) if value is None else functools.partial(recorder.Value, value)
-        )
-        entry = named[number].folder
-        recorded.append(recorder.Zone(entry, name, round(limit * MICRO), number in counted, "", opener))
+    for name, path, limit in real_zones(config["powercap"]):
+        opener = functools.partial(recorder.EnergyFile, path)
+        recorded.append(recorder.Zone(os.path.basename(path), name, round(limit * MICRO), path in counted, opener))
+    for zone in modelled:
+        shown = functools.partial(recorder.Value, zone.shown)
+        entry = os.path.basename(zone.path)
+        recorded.append(recorder.Zone(entry, zone.name, int(zone.limit), zone.path in counted, shown))
     return recorded
+
+
+def counted_paths(powercap: str, watched: "Optional[Watched]") -> Set[str]:
+    """Return the paths of the machine's zones that are the energy of its packages and of its memory."""
+    if watched is not None:
+        chosen = [zones.choose(watched.zones, watched.problems, kind, watched.readings) for kind in COUNTED_KINDS]
+        return {watched.paths[number] for choice in chosen for number in choice.counted}
+    paths = [path for _, path, _ in real_zones(powercap)]
+    named = [zones.Zone(name, os.path.basename(path)) for name, path, _ in real_zones(powercap)]
+    chosen = [zones.choose(named, [""] * len(named), kind) for kind in COUNTED_KINDS]
+    return {paths[number] for choice in chosen for number in choice.counted}
 
 
 def named_zones(powercap: str) -> List[Tuple[str, str, float]]:
@@ -538,8 +560,8 @@ class Watched:
         return "; ".join(words) or "there is no zone of a CPU package"
 
 
-def refuse_real_meter(config: Dict[str, Any], clock: Any = time) -> None:
-    """Raise ConfigError where a model would stand in for counters that work, or they are missing.
+def refuse_real_meter(config: Dict[str, Any], clock: Any = time) -> Watched:
+    """Return what the machine's zones did; raise ConfigError where a model would stand in for them, or they lack.
 
     Only what would be read is looked at: the CPU packages. The platform's zone (psys) is no stand-in for them.
     """
@@ -554,6 +576,7 @@ def refuse_real_meter(config: Dict[str, Any], clock: Any = time) -> None:
             "source is rapl, but no counter in %s can be read and increases for every CPU package: %s"
             % (config["powercap"], watched.told())
         )
+    return watched
 
 
 def notify(text: str) -> None:
@@ -578,8 +601,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         text = read_file(options.config)
         config = load_config(text)
-        refuse_real_meter(config)
-        meter = Meter(config, config_sha256=hashlib.sha256(text.encode()).hexdigest())
+        watched = refuse_real_meter(config)
+        meter = Meter(config, config_sha256=hashlib.sha256(text.encode()).hexdigest(), watched=watched)
     except (ConfigError, OSError) as error:
         print("%s: %s" % (options.config, error), file=sys.stderr)
         return EX_CONFIG

@@ -71,11 +71,9 @@ class EnergyFile:
 class Zone:
     """An energy zone: how it is declared and opened, again after a failed reading."""
 
-    def __init__(self, folder: str, name: str, wraps_at: int, counted: bool, misses: str, opener: Opener) -> None:
+    def __init__(self, folder: str, name: str, wraps_at: int, counted: bool, opener: Opener) -> None:
         self.folder, self.opener = folder, opener
         self.line: Line = {"unit": "uJ", "source": "powercap", "zone": name, "wraps_at": wraps_at, "counted": counted}
-        if misses:
-            self.line["misses"] = misses
 
 
 def node_counter(config: Dict[str, Any]) -> Tuple[Line, Any]:

@@ -10,7 +10,9 @@ from hardwatt.config.settings import Settings
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.lifecycle import inspect
+from hardwatt.meter import node_meter
 from hardwatt.meter.node_meter import NodeMeter
+from hardwatt.provision import node_data
 
 WANTED, OTHER = "ab" * 32, "cd" * 32
 
@@ -30,10 +32,18 @@ class _Node:
 @pytest.mark.parametrize(
     ("meter", "text", "following"),
     [
-        (NodeMeter("active", WANTED, WANTED, 1 << 20, 1.0), "runs and records (1.0 MiB", ""),
-        (NodeMeter("failed", WANTED, "", 1 << 20, 90.0), "does not run on the node", "invoke lab.up"),
-        (NodeMeter("active", OTHER, OTHER, 1 << 20, 1.0), "is not the lab's", "invoke lab.up"),
-        (NodeMeter("active", WANTED, WANTED, 1 << 20, 90.0), "its last record is 90 s old", "invoke lab.up"),
+        (NodeMeter("active", WANTED, WANTED, 1 << 20, 1.0), "hardwatt-meter.service runs and records (1.0 MiB", ""),
+        (NodeMeter("failed", WANTED, "", 1 << 20, 90.0), "the meter does not run on the node", "invoke lab.up"),
+        (
+            NodeMeter("active", OTHER, OTHER, 1 << 20, 1.0),
+            "the meter's configuration on the node (/etc/hardwatt/meter.json) is not the lab's",
+            "invoke lab.up",
+        ),
+        (
+            NodeMeter("active", WANTED, WANTED, 1 << 20, 90.0),
+            "hardwatt-meter.service runs, but its last record is 90 s old",
+            "invoke lab.up",
+        ),
     ],
 )
 def test_the_meters_state_and_the_next_command(
@@ -45,12 +55,10 @@ def test_the_meters_state_and_the_next_command(
     following: str,
 ) -> None:
     monkeypatch.setattr(inspect, "Ssh", _Node)
-    monkeypatch.setattr(inspect.node_meter, "read", lambda _run: meter)
-    monkeypatch.setattr(inspect.node_data, "meter_sha256", lambda _lab: WANTED)
+    monkeypatch.setattr(node_meter, "read", lambda _run: meter)
+    monkeypatch.setattr(node_data, "meter_sha256", lambda _lab: WANTED)
     assert _state(tmp_path) == following
-    assert f"meter: {text}" in capsys.readouterr().err.replace("hardwatt-meter.service ", "").replace(
-        "the meter's configuration on the node (/etc/hardwatt/meter.json) ", ""
-    ).replace("the meter ", "").replace("runs, but ", "")
+    assert f"meter: {text}" in capsys.readouterr().err
 
 
 def test_a_node_that_does_not_answer_is_said(
@@ -60,7 +68,7 @@ def test_a_node_that_does_not_answer_is_said(
         raise LabError("the node does not answer", hint="invoke lab.status")
 
     monkeypatch.setattr(inspect, "Ssh", _Node)
-    monkeypatch.setattr(inspect.node_meter, "read", fail)
+    monkeypatch.setattr(node_meter, "read", fail)
     assert _state(tmp_path) == "invoke lab.up"
     assert "meter: the node does not answer" in capsys.readouterr().err
 

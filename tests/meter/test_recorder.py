@@ -470,6 +470,33 @@ def test_real_zones_are_recorded_raw_and_a_failed_reading_is_tried_again(v1: Tre
     assert zone.rise(0, 3) == 200_000
 
 
+def test_the_rule_decides_which_zones_are_counted(v1: Tree) -> None:
+    """The memory-mapped twin, psys, core and a zone that stands still are recorded, and are not the node's energy."""
+    v1.node.extra["source"] = "rapl"
+    names = {"intel-rapl:0": "package-0", "intel-rapl:0:0": "core", "intel-rapl:0:1": "dram", "intel-rapl:1": "psys",
+             "intel-rapl-mmio:0": "package-0", "intel-rapl-mmio:0:0": "dram"}  # fmt: skip
+    folders = {entry: real_zone(v1, entry, name, 10) for entry, name in names.items()}
+    sleep = v1.node.clock.sleep
+    value = [10]
+
+    def work(seconds: float) -> None:
+        sleep(seconds)
+        value[0] += 1000
+        for entry, folder in folders.items():
+            if entry not in ("intel-rapl:0:1", "intel-rapl:1"):
+                in_place(folder / "energy_uj", f"{value[0] * (1 + list(folders).index(entry))}\n")
+
+    v1.node.clock.sleep = work  # type: ignore[method-assign]
+    watched = daemon.refuse_real_meter(v1.node.config(), v1.node.clock)
+    v1.meter = daemon.Meter(v1.node.config(), v1.node.clock, watched=watched)
+    v1.meter.prepare()
+    v1.tick()
+    zones = {zone.name: zone.counted for zone in v1.recording.of("energy")}
+    assert set(zones) == set(names)
+    # The register of memory stands still: its twin counts.
+    assert [entry for entry, counted in zones.items() if counted] == ["intel-rapl-mmio:0:0", "intel-rapl:0"]
+
+
 def test_a_slow_register_has_its_moments(v1: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     v1.node.extra["source"] = "rapl"
     real_zone(v1, "intel-rapl:0", "package-0", 5)

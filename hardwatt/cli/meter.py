@@ -57,14 +57,14 @@ def meter_list(lab: Lab, *, here: bool = False, as_json: bool = False) -> None:
 )
 def meter_model(lab: Lab, action: str, *, name: str = "", file: str = "", here: bool = False) -> None:
     """Power models: show them, or one in full; check a file of them."""
-    from hardwatt.core.nearest import did_you_mean
+    from hardwatt.core.nearest import corrected, did_you_mean
     from hardwatt.lifecycle.inspect import processor
     from hardwatt.meter import show
 
     if action not in ACTIONS:
         raise SettingsError(
             f"meter.model has no action {action!r}; {did_you_mean(action, ACTIONS, 'actions')}",
-            hint="invoke meter.model show",
+            hint=corrected("invoke meter.model", action, ACTIONS),
         )
     if action == "check":
         print(show.check_models(file))

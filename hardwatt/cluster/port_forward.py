@@ -11,7 +11,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.core import background, ports
 from hardwatt.core.background import Record
 from hardwatt.core.errors import LabError
-from hardwatt.core.nearest import did_you_mean
+from hardwatt.core.nearest import corrected, did_you_mean
 from hardwatt.machines.lab_context import LabContext
 
 
@@ -117,7 +117,7 @@ def _target(name: str) -> Target:
     if name not in TARGETS:
         raise LabError(
             f"unknown target {name!r}; {did_you_mean(name, TARGETS, 'targets')}",
-            hint=f"choose from: {', '.join(sorted(TARGETS))}",
+            hint=corrected("invoke lab.forward", name, TARGETS),
         )
     return TARGETS[name]
 

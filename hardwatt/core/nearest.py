@@ -28,3 +28,13 @@ def did_you_mean(name: str, known: Iterable[str], called: str = "known") -> str:
     if near := nearest(name, names):
         return f"did you mean {near!r}?"
     return f"{called}: {', '.join(names) or 'none'}"
+
+
+def corrected(line: str, name: str, known: Iterable[str]) -> str:
+    """Return a command line with the known name that is most like ``name`` as its last word.
+
+    Without such a name: the help of the line's command.
+    """
+    if near := nearest(name, known):
+        return f"{line} {near}"
+    return f"{' '.join(line.split()[:2])} --help"

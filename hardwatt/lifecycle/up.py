@@ -16,7 +16,7 @@ from hardwatt.cluster import status as cluster_status
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
 from hardwatt.core.errors import LabError
-from hardwatt.core.nearest import did_you_mean
+from hardwatt.core.nearest import corrected, did_you_mean
 from hardwatt.core.progress import say, step
 from hardwatt.core.wait import wait
 from hardwatt.experiment import operations
@@ -177,7 +177,9 @@ def select(names: Sequence[str]) -> Sequence[LabStep]:
     known = [item.name for item in STEPS]
     if unknown := sorted(set(names) - set(known)):
         near = did_you_mean(unknown[0], known, "steps")
-        raise LabError(f"unknown step {', '.join(unknown)}; {near}", hint=f"choose from: {', '.join(known)}")
+        raise LabError(
+            f"unknown step {', '.join(unknown)}; {near}", hint=corrected("invoke lab.up --only", unknown[0], known)
+        )
     return [item for item in STEPS if not names or item.name in names]
 
 

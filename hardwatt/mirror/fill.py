@@ -17,7 +17,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.config.versions import Lock
 from hardwatt.core import files
 from hardwatt.core.errors import LabError
-from hardwatt.core.nearest import did_you_mean
+from hardwatt.core.nearest import corrected, did_you_mean
 from hardwatt.core.process import run
 from hardwatt.core.progress import say, step
 from hardwatt.mirror import apt, commit, debs, distro, images, oci, registry
@@ -138,7 +138,10 @@ def fill(lab: Lab, *, mode: str = "", only: str = "", lock: Lock | None = None) 
     mode, lock = mode or lab.settings.mirror.mode, lock or versions.lock()
     if only and only not in versions.GROUPS:
         near = did_you_mean(only, versions.GROUPS, "groups")
-        raise LabError(f"there is no group {only!r} of artefacts; {near}", hint=f"one of {', '.join(versions.GROUPS)}")
+        raise LabError(
+            f"there is no group {only!r} of artefacts; {near}",
+            hint=corrected("invoke mirror.fill --only", only, versions.GROUPS),
+        )
     root, log, arch = mirror_root(lab), lab.logs / "mirror.log", versions.machine_arch()
     with held(root), disk(root):
         index = Index.read(root)

@@ -1,10 +1,19 @@
 """A mistyped name: the answer names the right one."""
 
+from pathlib import Path
+
 import pytest
 
+from hardwatt.cli import console
+from hardwatt.cli.meter import meter_model
+from hardwatt.cluster import port_forward
+from hardwatt.config.lab import Lab
+from hardwatt.config.settings import Settings
 from hardwatt.core.errors import LabError
-from hardwatt.core.nearest import did_you_mean, nearest
+from hardwatt.core.nearest import corrected, did_you_mean, nearest
 from hardwatt.experiment.arm import load_arm
+from hardwatt.lifecycle import up
+from hardwatt.mirror import fill
 from tests.cli.invoked import ROOT, nothing_is_opened, run
 
 __all__ = ["nothing_is_opened"]
@@ -66,3 +75,22 @@ def test_where_none_is_near_all_are_listed() -> None:
     assert did_you_mean("qqq", ["a", "b"], "steps") == "steps: a, b"
     assert did_you_mean("qqq", []) == "known: none"
     assert did_you_mean("upp", ["up", "down"]) == "did you mean 'up'?"
+
+
+def test_the_next_command_has_the_nearest_name_or_is_the_help() -> None:
+    assert corrected("invoke lab.up --only", "nod", ["mirror", "node"]) == "invoke lab.up --only node"
+    assert corrected("invoke lab.up --only", "qqq", ["mirror", "node"]) == "invoke lab.up --help"
+
+
+def test_a_mistyped_value_is_refused_with_a_command_that_is_accepted(tmp_path: Path) -> None:
+    lab = Lab(Settings(name="t1"), tmp_path, tmp_path)
+    for refused, expected in (
+        (lambda: up.select(["nod"]), "invoke lab.up --only node"),
+        (lambda: fill.fill(lab, only="gitop"), "invoke mirror.fill --only gitops"),
+        (lambda: port_forward.default_port(lab, "grafna"), "invoke lab.forward grafana"),
+        (lambda: meter_model.function(lab, "chekc"), "invoke meter.model check"),
+    ):
+        with pytest.raises(LabError, match="did you mean") as caught:
+            refused()
+        assert caught.value.hint == expected
+        assert console.read(expected.split()[1:])[0].name == expected.split()[1]

@@ -161,7 +161,9 @@ def test_the_engine_gets_a_free_port_where_the_usual_one_is_taken(ready: Lab) ->
 def test_an_unknown_target_lists_the_right_ones(ready: Lab) -> None:
     with pytest.raises(LabError, match="unknown target 'grafna'") as caught:
         port_forward.forward(ready, "grafna")
-    assert "prometheus" in caught.value.hint
+    assert caught.value.hint == "invoke lab.forward grafana"
+    with pytest.raises(LabError, match="unknown target 'x'; targets: prometheus, grafana"):
+        port_forward.forward(ready, "x")
 
 
 def test_without_a_kubeconfig_it_says_so(ready: Lab) -> None:

@@ -26,7 +26,10 @@ def test_the_order_of_work() -> None:
 def test_an_unknown_step_lists_the_right_ones() -> None:
     with pytest.raises(LabError, match=r"unknown step nod; did you mean 'node'\?") as caught:
         select(["nod"])
-    assert "choose from: mirror, machine, node" in caught.value.hint
+    assert caught.value.hint == "invoke lab.up --only node"
+    with pytest.raises(LabError, match="unknown step qqq; steps: mirror, machine, node") as caught:
+        select(["qqq"])
+    assert caught.value.hint == "invoke lab.up --help"
 
 
 def test_steps_run_in_their_own_order_whatever_was_asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

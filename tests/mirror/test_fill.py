@@ -272,7 +272,9 @@ def test_upstream_mode_names_upstreams_versions_and_makes_only_tools_and_our_own
 def test_an_unknown_group_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no group 'nodes'") as caught:
         fill.fill(small.lab(tmp_path), only="nodes")
-    assert "node, gitops" in caught.value.hint
+    assert caught.value.hint == "invoke mirror.fill --only node"
+    with pytest.raises(LabError, match="no group 'qqq' of artefacts; groups: node, gitops"):
+        fill.fill(small.lab(tmp_path), only="qqq")
 
 
 def test_left_overs_of_a_killed_run_are_removed(tmp_path: Path) -> None:

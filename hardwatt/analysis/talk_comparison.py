@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hardwatt.analysis.figures import figure
 from hardwatt.analysis.talk import published
+from hardwatt.analysis.talk_model import TalkRow
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.instruments.figure import Figure
@@ -17,11 +19,10 @@ from hardwatt.instruments.outcomes import measure
 STUDY = "talk-at-rest"
 NAMESPACE = "cpu_seconds.flux-system"
 NODE, JOULES = "node_cpu_seconds", "node_joules"
-HEAD = "| what | value | unit | source |\n|---|--:|---|---|\n"
 
 
-def beside_the_talk(bundle_path: Path | str) -> str:
-    """Return both as one table in Markdown, from a bundle of the study ``talk-at-rest``.
+def beside_the_talk(bundle_path: Path | str) -> list[TalkRow]:
+    """Return the rows of both, from a bundle of the study ``talk-at-rest``.
 
     Raises ``LabError`` for a bundle of another study, or one without a complete run of each arm.
     """
@@ -37,28 +38,29 @@ def beside_the_talk(bundle_path: Path | str) -> str:
         own = [(figures[run, name], seconds[run]) for run, its in arms.items() if its == arm and (run, name) in figures]
         if not own:
             raise LabError(f"no complete run of {arm} has the outcome {name}", hint=f"invoke experiment.run {STUDY}")
-        return sum(figure.value / long for figure, long in own) / len(own), own[0][0]
+        return sum(measured.value / long for measured, long in own) / len(own), own[0][0]
 
-    rows = []
     pods, sample = mean(NAMESPACE, with_flux)
-    rows.append(("here: pods of flux-system at rest, two controllers", 1000 * pods, "CPU-ms per s", sample.source))
+    label = "here: pods of flux-system at rest, two controllers"
+    rows = [TalkRow(label, figure(1000 * pods, "CPU-ms per s", sample.source))]
     for name, unit in ((NODE, "CPU-ms per s"), (JOULES, "mW")):
         (more, sample), (less, _) = mean(name, with_flux), mean(name, without)
-        rows.append((f"here: the node with Flux less without, {name}", 1000 * (more - less), unit, sample.source))
-    return HEAD + "\n".join(
-        f"| {what} | {value:.2f} | {unit} | {source} |" for what, value, unit, source in [*rows, *_of_2022()]
-    )
+        label = f"here: the node with Flux less without, {name}"
+        rows.append(TalkRow(label, figure(1000 * (more - less), unit, sample.source)))
+    return [*rows, *_of_2022()]
 
 
-def _of_2022() -> list[tuple[str, float, str, str]]:
+def _of_2022() -> list[TalkRow]:
     data = published()
     every = float(data.sample_seconds)
     return [
-        (
+        TalkRow(
             f"talk: {len(reading.millijoules)} controllers, {reading.zone}",
-            sum(reading.millijoules.values()) / every,
-            "mW",
-            f"RAPL by Kepler, one instant, {data.commits[reading.commit][:12]}",
+            figure(
+                sum(reading.millijoules.values()) / every,
+                "mW",
+                f"RAPL by Kepler, one instant, {data.commits[reading.commit][:12]}",
+            ),
         )
         for reading in data.reading
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hardwatt.analysis.sections import Section
+from hardwatt.analysis.sections import ResultFigure, Section
 
 Zone = Literal["package", "dram"]
 
@@ -245,3 +245,11 @@ class Reanalysis(Section):
     readings: list[Power]
     supported: Supported
     needed: list[Needed]
+
+
+@dataclass(frozen=True)
+class TalkRow(Section):
+    """One figure of the table that has the talk's figures and those of a bundle."""
+
+    what: str
+    figure: ResultFigure

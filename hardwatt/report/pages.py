@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hardwatt.analysis import coverage, talk
+from hardwatt.analysis import coverage, talk, talk_comparison
 from hardwatt.core.files import write_atomic
 
 
@@ -26,6 +26,11 @@ def _render(template: str, **values: object) -> str:
 def talk_page() -> str:
     """Return docs/talk.md."""
     return _render("talk.md.j2", t=talk.reanalysed(), node_watts=talk.NODE_WATTS, window_minutes=talk.WINDOW_MINUTES)
+
+
+def beside_the_talk(bundle: Path) -> str:
+    """Return the talk's figures and those of a bundle of the study ``talk-at-rest`` as one table."""
+    return _render("beside_talk.md.j2", rows=talk_comparison.beside_the_talk(bundle))
 
 
 def coverage_page() -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from hardwatt.analysis import talk_comparison
+from hardwatt.analysis.figures import known
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
+from hardwatt.report.pages import beside_the_talk
 from hardwatt.testing.synthetic_bundle import Spec, make_bundle
 
 
@@ -16,15 +18,18 @@ def test_the_nodes_difference_by_second_and_the_talks_table_stand_side_by_side(
     truth = make_bundle(tmp_path / "bundle", Spec(pairs=3, window_seconds=60))
     bundle = Bundle.open(truth.path)
     monkeypatch.setattr(talk_comparison, "STUDY", bundle.plan.study)
-    text = talk_comparison.beside_the_talk(truth.path)
+    rows = talk_comparison.beside_the_talk(truth.path)
+    text = beside_the_talk(truth.path)
     first, second = bundle.plan.arms[:2]
     by_arm = {
         arm: [truth.values[run.run_id]["node_cpu_seconds"] / run.seconds for run in bundle.runs if run.arm == arm]
         for arm in (first, second)
     }
     expected = 1000 * (sum(by_arm[second]) - sum(by_arm[first])) / 3
-    row = next(line for line in text.splitlines() if "less without, node_cpu_seconds" in line)
-    assert float(row.split("|")[2]) == pytest.approx(expected, abs=0.5)
+    row = next(row for row in rows if "less without, node_cpu_seconds" in row.what)
+    assert row.figure.unit == "CPU-ms per s"
+    assert known(row.figure) == pytest.approx(expected, abs=0.5)
+    assert f"| {row.what} | {row.figure.value:.2f} | CPU-ms per s | {row.figure.source} |\n" in text
     assert "two controllers" in text
     assert "| talk: 4 controllers, package | 122.33 | mW | RAPL by Kepler, one instant, 207069670ef8 |" in text
     assert "| talk: 4 controllers, dram | 35.00 | mW |" in text

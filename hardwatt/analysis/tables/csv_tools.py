@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
-from hardwatt.analysis.tables.grid import Grid, Roles, is_blank, shown
+from hardwatt.analysis.tables.grid import Grid, Roles, is_blank, listed, point_number, shown
 from hardwatt.core.errors import LabError
 
 _RUN: Final = re.compile(r"run_(\d+)(?:_repetition_(\d+))?")
@@ -84,15 +85,24 @@ def _codecarbon(grid: Grid) -> Grid:
 
 
 def _energibridge(grid: Grid) -> Grid:
-    energies = [name for name in grid.columns if name.endswith("_ENERGY (J)")]
-    hint = "hardwatt table A1.csv A2.csv A3.csv B1.csv B2.csv B3.csv (one file for each run; the name is the arm)"
-    if energies:
-        raise LabError(
-            f"{grid.file} has the samples of one run by EnergiBridge ({grid.rows} rows, {shown(energies[0])}), and a "
-            "comparison needs runs of two arms",
-            hint=hint,
-        )
-    raise LabError(f"{grid.file} has samples by EnergiBridge without a column of energy in joules", hint=hint)
+    """A file of EnergiBridge has the samples of one run: refused, with the row that it is in a table of runs."""
+    energies = [name for name in ("PACKAGE_ENERGY (J)", "CPU_ENERGY (J)") if name in grid.columns]
+    powers = [name for name in ("SYSTEM_POWER (Watts)", "CPU_POWER (Watts)") if name in grid.columns]
+    name = (energies or powers or [""])[0]
+    if not name:
+        raise LabError(f"{grid.file} has samples by EnergiBridge and no column of energy: {listed(grid.names)}")
+    values = [point_number(text) for text in grid.columns[name]]
+    known = [value for value in values if value is not None]
+    total = "integrate its power over the time"
+    if energies and len(known) == len(values) and all(a <= b for a, b in pairwise(known)):
+        total = f"{known[-1] - known[0]:.9g} joules, the last value of {name} minus the first"
+    elif energies:
+        total = f"{name} falls or has blanks: the counter wrapped or was not read"
+    raise LabError(
+        f"{grid.file} has the {grid.rows} samples of one run by EnergiBridge, and a comparison needs several runs of "
+        f"two arms. This run: {total}",
+        hint="write a row for each run into a CSV with the columns arm,joules, and then: hardwatt table RUNS.csv",
+    )
 
 
 _TOOLS: Final[tuple[tuple[tuple[str, ...], Callable[[Grid], Grid]], ...]] = (

@@ -94,7 +94,7 @@ def _unzstd(path: Path, data: bytes) -> bytes:
         lines = pl.read_csv(
             data, has_header=False, separator="\x1f", quote_char=None, infer_schema=False, new_columns=["line"]
         )
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).partition("\n")[0][:120]
         raise LabError(f"{path} cannot be unpacked: {reason}", hint=f"unzstd {path}, then the unpacked file") from None
     return "\n".join(line or "" for line in lines["line"].to_list()).encode()

@@ -9,6 +9,7 @@ import numpy as np
 from hardwatt.bundle.model import RawBody, SeriesSamples
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError, TooMuchError
+from hardwatt.dump.ordering import each_moment_once
 from hardwatt.dump.stretches import Cursor, ask
 
 LONGEST_MS = 3_600_000
@@ -55,10 +56,4 @@ def joined(key: Key, parts: Sequence[SeriesSamples]) -> SeriesSamples:
     """
     ts = np.concatenate([part.ts for part in parts])
     values = np.concatenate([part.values for part in parts])
-    order = np.argsort(ts, kind="stable")
-    ts, values = ts[order], values[order]
-    again = np.diff(ts, prepend=ts[:1] - 1) == 0
-    twice = again[1:] & (values[1:] != values[:-1]) & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
-    if twice.any():
-        raise IncompleteError(f"the server gives two values of {dict(key)} at {int(ts[1:][twice][0])} ms")
-    return SeriesSamples(dict(key), ts[~again], values[~again])
+    return each_moment_once(SeriesSamples(dict(key), ts, values), IncompleteError)

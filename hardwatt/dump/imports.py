@@ -23,6 +23,7 @@ from hardwatt.core.files import sha256
 from hardwatt.core.untrusted import show
 from hardwatt.dump import parse
 from hardwatt.dump.job import LATEST_MS, moment
+from hardwatt.dump.ordering import each_moment_once
 from hardwatt.instruments.node import RANGE, WATTS
 from hardwatt.instruments.zones import HOSTS, host_of, hosts_of, metric_of, zone_of
 from hardwatt.instruments.zones import named as in_words
@@ -69,7 +70,7 @@ def read(file: Path, options: Options) -> list[SeriesSamples]:
     if not series:
         wanted = " of ".join(["", *filter(None, (options.metric, options.host))])
         raise VerifyError(f"{file} holds no samples{wanted}")
-    return [_ordered(samples) for samples in series]
+    return [each_moment_once(samples, VerifyError) for samples in series]
 
 
 def _of_json(text: str, options: Options) -> list[SeriesSamples]:
@@ -187,17 +188,6 @@ def _named(unit: str, zone: str, number: int, labels: Mapping[str, str]) -> dict
         return {"__name__": WATTS, "number": str(number), **kept, **({"zone": zone} if zone else {})}
     own = {"path": f"{_PATH}:{number}", **({"zone": zone} if zone else {"index": str(number)})}
     return {"__name__": metric_of(place(zone).kind if zone else "package"), **own, **kept}
-
-
-def _ordered(samples: SeriesSamples) -> SeriesSamples:
-    """Return the samples by time; a repeated row is one, a moment with two values is refused by name."""
-    order = np.argsort(samples.ts, kind="stable")
-    ts, values = samples.ts[order], samples.values[order]
-    again = np.diff(ts, prepend=ts[0] - 1) == 0
-    two = again[1:] & (values[1:] != values[:-1]) & ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
-    if bool(two.any()):
-        raise VerifyError(f"{dict(samples.labels)} has two values at {int(ts[1:][two][0])} ms")
-    return SeriesSamples(samples.labels, ts[~again], values[~again])
 
 
 def read_windows(file: Path) -> list[Window]:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,15 +78,10 @@ def test_apt_brings_a_kubelet_that_runs(lab: Lab, served: Served, tmp_path: Path
     assert said.strip() == f"Kubernetes v{version.partition('+')[0]}"
 
 
-FILL = """
-    from pathlib import Path
-    from hardwatt.config.lab import Lab, open_lab
-    from hardwatt import mirror
-from hardwatt.config import settings
-    found = open_lab()
-    lab = Lab(found.settings, found.root, Path({folder!r}))
-    mirror.fill(lab, only="node")
-"""
+def fill_node(folder: str) -> None:
+    """Fill the part of the mirror that a node needs, for a lab in ``folder``; runs in a process that is killed."""
+    ours = open_lab()
+    fill.fill(Lab(ours.settings, ours.root, Path(folder)), only="node")
 
 
 @pytest.mark.mirror
@@ -97,7 +91,7 @@ def test_a_killed_fill_goes_on(lab: Lab, tmp_path: Path) -> None:
     cache = tmp_path / "cache" / "hardwatt"
     cache.mkdir(parents=True)
     (cache / "built").symlink_to(lab.cache / "built")
-    program = textwrap.dedent(FILL.format(folder=str(tmp_path / "lab")))
+    program = f"from tests.mirror.test_real_mirror import fill_node; fill_node({str(tmp_path / 'lab')!r})"
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
     root = cache / "mirror"
     for count in (2, 6, 9):

@@ -24,9 +24,9 @@ from hardwatt.instruments.windows import WindowError
 NAMESPACE = "flux-system"
 """The namespace that the talk measured."""
 EDGE_MS = 25_000
-"""Samples are asked for so long before the window: one before its start is needed, and cAdvisor may be late."""
+"""Samples are asked for so long before the window: one before its start is needed, and a scrape may be late."""
 SETTLED_MS = 16_000
-"""A window ends this long ago: cAdvisor reads a pod that does nothing every 15 s."""
+"""A window ends this long ago: Prometheus scrapes every 15 s at most, and one sample after the window is needed."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

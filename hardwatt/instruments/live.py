@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hardwatt.bundle.frames import pl
 from hardwatt.bundle.model import SeriesSamples
-from hardwatt.instruments import cgroup, node
+from hardwatt.instruments import node
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.windows import Rule, WindowError, integrate
 from hardwatt.instruments.zones import ZoneCounter, hosts_of, metric_of, refuse_many, zone_of
@@ -20,7 +20,11 @@ from hardwatt.meter.zones import place, synthetic
 GAP_MS = 20_000.0
 """The longest silence that is accepted. A counter loses nothing in a gap; the bounds carry where in time it rose."""
 
-PODS = f'{cgroup.CPU}{{container="",image="",pod!=""}}'
+POD_CPU = "hardwatt_pod_cpu_seconds_total"
+"""CPU-seconds of each pod's cgroup by the recorder. A pod's series begins with all that it has used, and stays for five
+minutes after its end."""
+TAIL_MS = 2_000.0
+"""A pod is read each second, and its reading is a second old when it is scraped."""
 EVERY_ZONE = '{__name__=~"node_rapl_.+_joules_total"}'
 Samples = Mapping[str, Sequence[SeriesSamples]]
 
@@ -42,7 +46,7 @@ def selectors(zone: str) -> dict[str, str]:
     Every zone is asked for: the one that another lies in tells its socket, and a die has a metric of its own.
     """
     names = (node.CPU, node.RANGE, "hardwatt_node_cpus", "hardwatt_meter_info")
-    return {cgroup.CPU: PODS, **{name: name for name in names}, metric_of(zone): EVERY_ZONE}
+    return {POD_CPU: POD_CPU, **{name: name for name in names}, metric_of(zone): EVERY_ZONE}
 
 
 def energy(samples: Samples, zone: str, t0_ms: float, t1_ms: float) -> list[Energy]:
@@ -69,10 +73,12 @@ def _of_node(name: str, own: Samples, zone: str, t0: float, t1: float) -> list[E
     if whole.low <= 0:
         raise WindowError(f"the node {name} used no CPU-seconds")
     rows = [Energy(name, "", "", joules, whole)]
-    rule = Rule(GAP_MS, cpus, births=True, tail_ms=cgroup.TAIL_MS)
-    for (namespace, pod), series in sorted(_by_pod(own.get(cgroup.CPU, ())).items()):
-        value, low, high = _sum(series, rule, t0, t1, f"{cgroup.CPU} of {pod}")
-        used = Figure(value, "CPU-seconds", "cAdvisor, cgroup of the pod", min(low, value), max(high, value))
+    if not own.get(POD_CPU):
+        raise WindowError(f"no samples of {POD_CPU}")
+    rule = Rule(GAP_MS, cpus, births=True, tail_ms=TAIL_MS)
+    for (namespace, pod), series in sorted(_by_pod(own[POD_CPU]).items()):
+        value, low, high = _sum(series, rule, t0, t1, f"{POD_CPU} of {pod}")
+        used = Figure(value, "CPU-seconds", "recorder, cgroup of the pod", min(low, value), max(high, value))
         rows.append(Energy(name, namespace, pod, _share(used, whole, joules), used))
     return rows
 

@@ -367,15 +367,18 @@ class Meter:
         return self.page % tuple(values)
 
     def pod_metrics(self) -> str:
-        """Return the page of the pods' CPU-seconds."""
-        lines = [
-            "# HELP hardwatt_pod_cpu_seconds_total CPU-seconds of a pod's cgroup; an ended pod stays five minutes."
-        ]
-        lines.append("# TYPE hardwatt_pod_cpu_seconds_total counter")
-        shape = 'hardwatt_pod_cpu_seconds_total{namespace="%s",pod="%s",uid="%s"} %r'
+        """Return the page of the pods' CPU-seconds. A pod comes when its name is known: its series must not change."""
+        name = "hardwatt_pod_cpu_seconds_total"
+        lines = ["# HELP hardwatt_pod_read_timestamp_seconds When the pods were read."]
+        lines += ["# TYPE hardwatt_pod_read_timestamp_seconds gauge"]
+        lines += ["hardwatt_pod_read_timestamp_seconds %r" % self.recorder.t]
+        lines += ["# HELP %s CPU-seconds of a pod's cgroup; an ended pod stays for five minutes." % name]
+        lines += ["# TYPE %s counter" % name]
         for pod in self.recorder.pods():
-            names = (pod.line.get("namespace", ""), pod.line.get("pod", ""), pod.line["name"])
-            lines.append(shape % (names + (pod.value / pod.reader.per_second,)))
+            if pod.line.get("pod"):
+                names = (name, pod.line["namespace"], pod.line["pod"], pod.line["name"])
+                labels = '%s{namespace="%s",pod="%s",uid="%s"}' % names
+                lines.append("%s %r" % (labels, pod.value / pod.reader.per_second))
         return "\n".join(lines) + "\n"
 
     def make_page(self, units: List[str]) -> str:

@@ -35,10 +35,10 @@ def samples(**changed: list[SeriesSamples]) -> dict[str, list[SeriesSamples]]:
         "hardwatt_node_cpus": [ramp(0, start=8)],
         "hardwatt_powercap_max_energy_range_joules": [],
         "hardwatt_meter_info": [],
-        "container_cpu_usage_seconds_total": [
-            ramp(0.1, TIMES[::2], namespace="flux-system", pod="source-1"),
-            ramp(0.3, TIMES[::2], namespace="flux-system", pod="kustomize-1"),
-            ramp(0.0, TIMES[::15], namespace="default", pod="idle-1"),
+        "hardwatt_pod_cpu_seconds_total": [
+            ramp(0.1, namespace="flux-system", pod="source-1", uid="a"),
+            ramp(0.3, namespace="flux-system", pod="kustomize-1", uid="b"),
+            ramp(0.0, namespace="default", pod="idle-1", uid="c"),
         ],
         **changed,
     }
@@ -71,11 +71,27 @@ def test_a_register_that_wraps_loses_nothing() -> None:
 def test_a_pod_that_died_and_came_back_under_its_name_is_one_row() -> None:
     half = [t for t in TIMES if t < T0 + 300_000]
     rest = [t for t in TIMES if t >= T0 + 300_000]
-    born = ramp(0.1, rest, namespace="monitoring", pod="prometheus-k8s-0", id="b")
+    born = ramp(0.1, rest, namespace="monitoring", pod="prometheus-k8s-0", uid="b")
     born = SeriesSamples(born.labels, born.ts, born.values - born.values[0])
-    pods = [ramp(0.1, half, namespace="monitoring", pod="prometheus-k8s-0", id="a"), born]
-    got = found(container_cpu_usage_seconds_total=pods)
+    pods = [ramp(0.1, half, namespace="monitoring", pod="prometheus-k8s-0", uid="a"), born]
+    got = found(hardwatt_pod_cpu_seconds_total=pods)
     assert got["prometheus-k8s-0"].cpu_seconds.value == pytest.approx(60, abs=0.2)
+
+
+@pytest.mark.parametrize("scrape_seconds", [1, 15])
+def test_a_pod_of_two_seconds_has_all_that_it_used(scrape_seconds: int) -> None:
+    """Its series begins with all of it, stays as it is for five minutes, and goes; scraped each second or each 15."""
+    times = [t for t in TIMES[::scrape_seconds] if T0 + 200_000 <= t <= T0 + 500_000]
+    short = ramp(0.0, times, start=2.0, namespace="ci", pod="job-1", uid="d")
+    got = found(hardwatt_pod_cpu_seconds_total=[*samples()["hardwatt_pod_cpu_seconds_total"], short])
+    assert got["job-1"].cpu_seconds.value == pytest.approx(2.0, rel=0.05)
+    assert got["job-1"].cpu_seconds.low <= 2.0 <= got["job-1"].cpu_seconds.high
+    assert got["job-1"].joules.value == pytest.approx(2 / 1200 * 24_000, rel=0.05)
+
+
+def test_a_node_whose_meter_exports_no_pods_is_refused() -> None:
+    with pytest.raises(WindowError, match="no samples of hardwatt_pod_cpu_seconds_total"):
+        found(hardwatt_pod_cpu_seconds_total=[])
 
 
 def test_modelled_energy_says_so() -> None:

@@ -197,6 +197,8 @@ def test_a_name_that_arrives_late(v1: Tree) -> None:
     v1.pod(UIDS[0], 10)
     v1.tick()
     assert v1.counter("pod", UIDS[0]).pod == ""
+    # Its series would change when the name comes.
+    assert UIDS[0] not in (v1.node.root / "textfile/hardwatt_pods.prom").read_text()
     v1.name(UIDS[0], "default", "late-1")
     v1.tick()
     assert (v1.counter("pod", UIDS[0]).namespace, v1.counter("pod", UIDS[0]).pod) == ("default", "late-1")

@@ -15,6 +15,7 @@ from tests.gitops.conftest import find_tool
 CONFIGS = ROOT / "clusters/base/monitoring/configs"
 POD = {"node_name": "n", "pod_name": "source-controller-1", "pod_namespace": "flux-system"}
 IDLE = {"node_name": "n", "pod_name": "idle-1", "pod_namespace": "default"}
+POD_CPU = "hardwatt_pod_cpu_seconds_total"
 ZONES = "/host/sys/class/powercap/"
 
 
@@ -54,15 +55,13 @@ CGROUP = [
     ramp(named("node_rapl_dram_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl:0:2"), 7, 4),
     ramp(named("hardwatt_node_cpu_seconds_total", node="n", job="meter"), 1000, 2),
     ramp(named("hardwatt_node_cpus", node="n", job="meter"), 8, 0),
-    ramp(named("container_cpu_usage_seconds_total", node="n", pod="source-controller-1", namespace="flux-system",
-               id="/kubepods.slice/podA"), 5, 0.1),
-    # What would count the same CPU-seconds again: the pod's containers, and the slice above it.
-    ramp(named("container_cpu_usage_seconds_total", node="n", pod="source-controller-1", namespace="flux-system",
-               container="manager", image="i", id="/kubepods.slice/podA/c"), 5, 0.1),
-    ramp(named("container_cpu_usage_seconds_total", node="n", id="/kubepods.slice"), 5, 0.2),
-    # Refreshed every 12 s only, as cAdvisor does with a pod that does nothing.
-    {"series": named("container_cpu_usage_seconds_total", node="n", pod="idle-1", namespace="default", id="/podB"),
-     "values": " ".join(str(1 + i * 0.0001) if i % 12 == 0 else "_" for i in range(120))},
+    ramp(named("hardwatt_pod_read_timestamp_seconds", node="n", job="meter"), 1_790_000_000, 1),
+    ramp(named(POD_CPU, node="n", pod="source-controller-1", namespace="flux-system", uid="a"), 5, 0.1),
+    ramp(named(POD_CPU, node="n", pod="idle-1", namespace="default", uid="b"), 1, 0.0001),
+    # Ended before: it stays for five minutes and uses nothing.
+    ramp(named(POD_CPU, node="n", pod="ended-1", namespace="default", uid="c"), 70, 0),
+    # Two seconds of work: the series begins with all of it.
+    {"series": named(POD_CPU, node="n", pod="short-1", namespace="ci", uid="d"), "values": "_x29 2x90"},
 ]  # fmt: skip
 MADE = {"attribution": "cgroup", "command": "recreated", "compat": "kepler-0.3"}
 
@@ -105,18 +104,51 @@ def test_cgroup_total_adds_up_what_its_evaluations_saw(tmp_path: Path) -> None:
         CGROUP,
         promql_expr_test=[
             value(f"({difference})", 15_000, {}),
-            value('count by (pod_name) (pod_total_energy_in_pkg_millijoule{pod_name!~"idle.*"})', 1,
+            value('count by (pod_name) (pod_total_energy_in_pkg_millijoule{pod_name=~"source.*"})', 1,
                   {"pod_name": POD["pod_name"]}),
         ],
     )  # fmt: skip
 
 
 @pytest.mark.mirror
-def test_a_pod_that_does_nothing_keeps_its_one_series(tmp_path: Path) -> None:
-    """0.0012 CPU-seconds every 12 s are 0.0001 CPUs: 0.005 % of 40 W, 6 mJ in 3 s; at every evaluation."""
+def test_a_pod_that_does_nearly_nothing_keeps_its_one_series(tmp_path: Path) -> None:
+    """0.0001 CPUs are 0.005 % of 40 W, 6 mJ in 3 s; at every evaluation."""
     metric = 'pod_curr_energy_in_pkg_millijoule{pod_name="idle-1"}'
     checks = [value(metric, 6, IDLE | MADE, at=f"{second}s") for second in (60, 63, 66, 69, 72)]
     promtool(tmp_path, "recreated-cgroup.yaml", CGROUP, promql_expr_test=checks)
+
+
+@pytest.mark.mirror
+def test_a_pod_of_two_seconds_has_all_of_its_energy_and_an_ended_one_none(tmp_path: Path) -> None:
+    """2 CPU-seconds of the node's 2 a second at 40 W are 40 J, however the steps fall; its series was never zero."""
+    whole = 'sum by (pod_name) (sum_over_time(pod_curr_energy_in_pkg_millijoule{pod_name="%s"}[90s]))'
+    promtool(
+        tmp_path,
+        "recreated-cgroup.yaml",
+        CGROUP,
+        promql_expr_test=[
+            value(whole % "short-1", 40_000, {"pod_name": "short-1"}, at="90s"),
+            value(whole % "ended-1", 0, {"pod_name": "ended-1"}, at="90s"),
+        ],
+    )
+
+
+@pytest.mark.mirror
+def test_the_first_look_at_the_pods_is_no_energy(tmp_path: Path) -> None:
+    """When the recorder's metrics begin, nobody knows since when the pods have worked."""
+    late = [{**series, "values": "_x30 " + series["values"]} for series in CGROUP if POD_CPU in series["series"]
+            or "hardwatt_pod_read" in series["series"]]  # fmt: skip
+    rest = [
+        series for series in CGROUP if POD_CPU not in series["series"] and "hardwatt_pod_read" not in series["series"]
+    ]
+    promtool(
+        tmp_path,
+        "recreated-cgroup.yaml",
+        [*rest, *late],
+        promql_expr_test=[
+            value('max(max_over_time(pod_curr_energy_in_pkg_millijoule{pod_name="ended-1"}[60s]))', 0, {})
+        ],
+    )
 
 
 KEPLER = [

@@ -11,12 +11,17 @@ from typing import Final, Literal
 from hardwatt.analysis.tables import units
 from hardwatt.analysis.tables.grid import Grid, is_blank, reader
 
-MOST_LEVELS: Final = 60
+MOST_LEVELS: Final = 500
 _FEWEST_BY_LEVEL: Final = 4
 _MOST_NUMERIC_LEVELS: Final = 20
+_LONGEST_LEVEL: Final = 8
+"""Digits of a number that somebody chose; measured numbers have more."""
+_EPOCH: Final = re.compile(r"1\d{9,18}(?:\.\d*)?")
+"""Seconds, or smaller units, since 1970: a moment, and not a duration."""
+_ENERGY: Final = ("energy", "joule", "watt", "power", "wh", "emission")
 _LABEL: Final = re.compile(
     r"^(__.*|.*\b(rep|reps|repeat|repetition|repetitions|run|runs|iteration|iter|trial|round|sample|pair|pairs|block|"
-    r"replicate|seed|index|idx|id|uid|uuid|no|nr|number|row|line|date|time|timestamp|start|end|begin)\b.*|"
+    r"replicate|seed|index|idx|id|uid|uuid|no|nr|number|row|line|date|timestamp|start|end|begin)\b.*|"
     r"column \d+|#|n)$"
 )
 
@@ -39,8 +44,10 @@ class Column:
     @property
     def label(self) -> bool:
         """Whether the name says that the column numbers, names or dates runs."""
-        if units.of_name(self.name):  # a time in seconds is measured, and a time alone is a moment
+        if units.of_name(self.name):
             return False
+        if "time" in self.name.lower() and self.levels and _EPOCH.fullmatch(self.levels[0]):
+            return True
         return bool(_LABEL.match(re.sub(r"(?<=[a-z])(?=[A-Z])|[_\-.\s]+", " ", self.name).strip().lower())) or bool(
             _LABEL.match(self.name.lower())
         )
@@ -66,10 +73,11 @@ def _column(name: str, texts: Sequence[str], decimal: str) -> Column:
 
 
 def measured(grid: Grid, columns: Mapping[str, Column]) -> list[str]:
-    """Return columns that may be the outcome: numbers that neither label runs nor are levels of a factor."""
+    """Return columns that may be the outcome, energies first: numbers that neither label runs nor are levels."""
     numbers = [name for name, column in columns.items() if column.kind == "number" and not column.label]
-    wanted = [name for name in numbers if name not in (grid.roles.factors or ())]
-    return [name for name in wanted if not _numeric_factor(grid, columns[name])] or wanted
+    wanted = [name for name in numbers if name not in (*(grid.roles.factors or ()), *grid.roles.labels)]
+    wanted = [name for name in wanted if not _numeric_factor(grid, columns[name])] or wanted
+    return sorted(wanted, key=lambda name: not any(word in name.lower() for word in _ENERGY))
 
 
 def factors(grid: Grid, columns: Mapping[str, Column], without: Sequence[str]) -> list[str]:
@@ -92,10 +100,10 @@ def _factor(grid: Grid, column: Column) -> bool:
 
 
 def _numeric_factor(grid: Grid, column: Column) -> bool:
-    """Whether numbers are levels: few, whole, each in about as many rows as the others."""
+    """Whether numbers are levels: few, short, each in about as many rows as the others."""
     if not 2 <= column.distinct <= _MOST_NUMERIC_LEVELS or column.distinct * _FEWEST_BY_LEVEL > grid.rows:
         return False
-    if not all(text.lstrip("+-").isdigit() for text in column.levels) or column.blanks:
+    if any(len(text) > _LONGEST_LEVEL for text in column.levels) or column.blanks:
         return False
     counts = Counter(grid.columns[column.name])
     return max(counts.values()) <= 2 * min(counts.values())

@@ -41,6 +41,10 @@ def _experiment_runner(grid: Grid) -> Grid:
             )
         if not done:
             left_out.append((row, f"the run is {text} in the table"))
+    if len(left_out) == grid.rows:
+        raise LabError(
+            f"no row of {grid.file} can be used: the run is TODO in every row", hint="run the experiment first"
+        )
     matches = [_RUN.fullmatch(text) for text in grid.columns["__run_id"]]
     named: tuple[str, ...] = ("__run_id", "__done")
     factors: tuple[str, ...] | None = None
@@ -59,26 +63,38 @@ def _experiment_runner(grid: Grid) -> Grid:
 
 
 def _constant_within(grid: Grid, combinations: Sequence[str], without: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the columns whose value the combination decides; ``None`` if every combination has one row."""
-    if len(set(combinations)) == len(combinations):
+    """Return the factors: the first columns, as long as the combination decides their value; then results begin.
+
+    ``None`` if every combination has one row, which decides every column.
+    """
+    different = len(set(combinations))
+    if different == len(combinations):
         return None
     names = []
     for name, texts in grid.columns.items():
-        pairs = set(zip(combinations, texts, strict=True))
-        if name not in without and len(pairs) == len(set(combinations)) and len(set(texts)) > 1:
-            names.append(name)
-    return tuple(name for name in names if not all(map(is_blank, grid.columns[name]))) or None
+        if name in without:
+            continue
+        if len(set(zip(combinations, texts, strict=True))) > different or all(map(is_blank, texts)):
+            break
+        names.append(name)
+    return tuple(name for name in names if len(set(grid.columns[name])) > 1) or None
 
 
 def _codecarbon(grid: Grid) -> Grid:
-    """emissions.csv: a row for each run of a tracker; energies are in kWh and may be estimates."""
+    """emissions.csv: a row for each flush of a tracker, whose energies in kWh add up from its start.
+
+    The last row of a run has its total.
+    """
     note = (
         "CodeCarbon writes energy in kWh. Depending on the machine it reads counters or multiplies a constant power by "
         "time; the table does not say which."
     )
     labels = ("timestamp", "run_id", "experiment_id")
+    last = {run: row for row, run in enumerate(grid.columns["run_id"])}
+    early = [row for row, run in enumerate(grid.columns["run_id"]) if last[run] != row]
     return replace(
         grid,
+        left_out=tuple((row, "a later row has the total of the same run") for row in early),
         layout=replace(grid.layout, kind="CodeCarbon", notes=(note,)),
         roles=Roles("energy_consumed", "project_name", "kWh", factors=(), labels=labels, order="timestamp"),
     )

@@ -106,7 +106,7 @@ def _rows(text: str, mark: str, file: str) -> _Rows:
             if not header:
                 if row[0].startswith("#") and len(row) == 1:
                     continue
-                header = [name.strip() for name in row]
+                header = _header([name.strip() for name in row], file)
                 columns = [[] for _ in header]
                 continue
             if len(row) != len(header):
@@ -124,6 +124,17 @@ def _rows(text: str, mark: str, file: str) -> _Rows:
     if not lines:
         raise LabError(f"{file} has no rows below its header: {listed(header)}")
     return _Rows(header, columns, lines)
+
+
+def _header(names: list[str], file: str) -> list[str]:
+    """Return the first line's names. Raises `LabError` if they are values: the table has no header."""
+    decimals = sum("." in name and NUMBER.fullmatch(name) is not None for name in names)
+    if 2 * decimals >= len(names):
+        raise LabError(
+            f"{file}, line 1: {listed(names)} look like values, and the first line has the names of the columns",
+            hint="write a first line with a name for each column",
+        )
+    return names
 
 
 def _fitted(row: list[str], header: Sequence[str], mark: str, file: str, line: int) -> list[str]:

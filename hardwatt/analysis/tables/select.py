@@ -76,7 +76,9 @@ def select(design: Design) -> Selected:
     numbers = _numbers(design, kept, unfinished)
     reasons = dict(_reasons(design, kept, unfinished, numbers, arm_texts))
     used = [row for row in kept if row not in reasons]
-    left_out = tuple(LeftOut(grid.place(row), arm_texts[row], reasons[row]) for row in kept if row in reasons)
+    left_out = tuple(
+        LeftOut(_place(design, row, numbers), arm_texts[row], reasons[row]) for row in kept if row in reasons
+    )
     if not used:
         raise LabError(
             f"no row of {grid.file} can be used: {_counted(left_out)}", hint="name another column with --value"
@@ -105,6 +107,12 @@ def select(design: Design) -> Selected:
         len(kept),
     )
     return _averaged(design, selected, used) if asked.average else selected
+
+
+def _place(design: Design, row: int, numbers: dict[int, float]) -> str:
+    """Return where a row stands, with its value if that has been read."""
+    place = design.grid.place(row)
+    return f"{place}: {design.grid.columns[design.value][row]}" if row in numbers else place
 
 
 def _filtered(design: Design) -> Sequence[int]:
@@ -154,7 +162,7 @@ def _reasons(
             text = texts[row]
             yield row, f"the column {shown(design.value)} " + ("is blank" if not text else f"says {shown(text)}")
         elif never and numbers[row] < 0:
-            yield row, f"{texts[row]} {design.unit} is below zero, which {never}"
+            yield row, f"{design.unit} below zero, which {never}"
         elif blank := next((name for name, column in pairs if not column[row]), None):
             yield row, f"the column {shown(blank)} is blank"
         elif any(not column[row] for column in columns):

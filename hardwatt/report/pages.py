@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hardwatt.analysis import coverage, talk, talk_comparison
+from hardwatt.analysis.tables import coverage as table_coverage
 from hardwatt.core.files import write_atomic
 
 
@@ -37,7 +38,17 @@ def coverage_page() -> str:
     """Return docs/coverage.md; runs every simulation."""
     cells = coverage.table()
     rows = [(kind, about, [c for c in cells if c.kind == kind]) for kind, (about, _) in coverage.KINDS.items()]
-    return _render("coverage.md.j2", rows=rows, pairs=coverage.PAIRS, draws=coverage.DRAWS)
+    samples = table_coverage.table()
+    unpaired = [(kind.about, [c for c in samples if c.kind == name]) for name, kind in table_coverage.KINDS.items()]
+    return _render(
+        "coverage.md.j2",
+        rows=rows,
+        pairs=coverage.PAIRS,
+        draws=coverage.DRAWS,
+        unpaired=unpaired,
+        sizes=table_coverage.SIZES,
+        unpaired_draws=table_coverage.DRAWS,
+    )
 
 
 PAGES: dict[str, Callable[[], str]] = {"talk.md": talk_page, "coverage.md": coverage_page}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hardwatt.core.errors import VerifyError
 
-CounterKind = Literal["node", "node_low", "steal", "energy", "pods", "pod", "unit", "self", "named"]
+CounterKind = Literal["node", "node_low", "host", "steal", "energy", "pods", "pod", "unit", "self", "named"]
 Unit = Literal["ns", "us", "ticks", "uJ"]
 Source = Literal[
     "machine-cgroup", "cgroup-v1-root", "schedstat", "top-level-cgroups", "procstat", "cgroup", "processes", "powercap"

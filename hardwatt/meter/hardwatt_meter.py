@@ -613,7 +613,11 @@ def main(argv: Optional[List[str]] = None) -> int:
         meter.tick()
         sys.stdout.write(meter.metrics())
         return 0
-    meter.run(lambda: bool(stop), lambda: notify("READY=1"))
+    try:
+        meter.run(lambda: bool(stop), lambda: notify("READY=1"))
+    except OSError as error:
+        print("cannot go on: %s" % error, file=sys.stderr)
+        return 1
     return 0
 
 

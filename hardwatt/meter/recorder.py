@@ -159,6 +159,8 @@ class Recorder:
         self.find("node", "node", lambda: self.declare("node", "node", *node_counter(self.config)))
         for zone in self.zones:
             self.find("energy", zone.folder, functools.partial(self.declare_zone, zone))
+        if self.config["cpu"] != "procstat":
+            self.find("host", "host", self.declare_host)
         self.find("steal", "steal", self.declare_steal)
         if whole_v2_tree(self.config):
             self.find("node_low", "node_low", self.declare_top_level)
@@ -210,6 +212,15 @@ class Recorder:
     def declare_zone(self, zone: Zone) -> None:
         """Take the register of an energy zone."""
         self.declare("energy", zone.folder, zone.line, zone.opener())
+
+    def declare_host(self) -> None:
+        """Take the whole host's CPU time around a container machine: what is not the machine's is its neighbours'.
+
+        The controller is one of them where it shares the processors.
+        """
+        stat = node_counters.StatFile(os.path.join(self.config["proc"], "stat"))
+        line = {"source": "procstat", "unit": "ticks", "path": stat.path, "misses": TICK_ERROR}
+        self.declare("host", "host", line, stat)
 
     def declare_steal(self) -> None:
         """Take the steal time of /proc/stat: on a container machine that of the whole host."""

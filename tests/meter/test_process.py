@@ -112,6 +112,15 @@ def test_a_wrong_configuration_ends_with_its_own_status(tmp_path: Path) -> None:
     assert "did you mean 'source'" in done.stderr
 
 
+def test_a_record_that_cannot_be_opened_ends_with_a_sentence(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    (tmp_path / "record").write_text("a file where the folder should be")
+    done = subprocess.run([*install(tmp_path / "node"), "--config", str(path)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cannot go on: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_check_writes_nothing_of_the_counters(tmp_path: Path) -> None:
     path = config(tmp_path)
     command = [*install(tmp_path / "node"), "--config", str(path), "--check"]

@@ -222,6 +222,9 @@ def test_the_machines_own_cgroup_is_the_node(v1: Tree) -> None:
     assert recording.node_kind == "machine-cgroup"
     assert recording.node.rise(0, 1) == 100_000_000
     assert recording.node.unit == "ns"
+    # What the neighbours used, the controller among them, is the host's less the node's.
+    host = v1.counter("host", "host")
+    assert host.scale * host.values[0] == 5
     steal = v1.counter("steal", "steal")
     assert steal.scale * steal.values[0] == 2
 
@@ -233,7 +236,7 @@ def test_the_root_of_cgroup_v1_is_the_node(v1: Tree) -> None:
     v1.tick()
     assert v1.recording.node_kind == "cgroup-v1-root"
     assert v1.recording.node.values.tolist() == [7_000_000_000]
-    assert v1.recording.of("node_low") == ()
+    assert v1.recording.of("node_low", "host") == ()
 
 
 def schedstat(*cpus: tuple[int, int]) -> str:

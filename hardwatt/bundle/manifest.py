@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hardwatt.core.errors import VerifyError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
+READABLE = (1, 2)
+"""Schema 1 has no recordings: its windows are cut by readings at the edges and by scrapes."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -87,10 +89,22 @@ class FileEntry(_Strict):
     bytes: int = Field(ge=0)
 
 
+class RecordingEntry(_Strict):
+    """What a run's recording is, in short; the file itself is recording/RUN.gz."""
+
+    node_kind: str = Field(description="what the node's CPU time was read from; unequal kinds are never compared")
+    node_misses: str = Field(description="what that does not count, in words; empty where it misses nothing")
+    ticks: int = Field(ge=1)
+    tick_seconds: float = Field(gt=0)
+    processes: int = Field(ge=1, description="more than one: the recorder was restarted")
+    pods: int = Field(ge=0)
+    zones: list[str]
+
+
 class Manifest(_Strict):
     """Covers every file of a finished bundle but itself and results/."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     tool: Tool
     plan_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     seed: int = Field(ge=0)
@@ -101,6 +115,9 @@ class Manifest(_Strict):
     checks: list[CheckEntry] = Field(default_factory=list)
     discarded: list[str] = Field(
         default_factory=list, description="runs whose attempt was killed: their partial data was removed"
+    )
+    recordings: dict[str, RecordingEntry] = Field(
+        default_factory=dict, description="run -> its recording, the primary record of its counters; none in schema 1"
     )
     files: dict[str, FileEntry]
 

@@ -6,11 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hardwatt.bundle import tables
+from hardwatt.bundle import recording_file, tables
 from hardwatt.bundle.frames import pl
-from hardwatt.bundle.manifest import SCHEMA_VERSION, Manifest, Plan, parse
+from hardwatt.bundle.manifest import READABLE, Manifest, Plan, parse
 from hardwatt.bundle.model import Delivery, Edge, RawBody, Run
-from hardwatt.bundle.writer import file_entries
+from hardwatt.bundle.recording import Recording
+from hardwatt.bundle.writer import file_entries, recording_name
 from hardwatt.core.errors import VerifyError
 from hardwatt.core.files import sha256
 
@@ -38,9 +39,11 @@ class Bundle:
             raise VerifyError(f"{folder} {text}", hint=hint)
         document = _json(file)
         version = document.get("schema_version") if isinstance(document, dict) else None
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             hint = "use the version of hardwatt that made it"
-            raise VerifyError(f"{file} has schema version {version!r}, this tool reads {SCHEMA_VERSION}", hint=hint)
+            raise VerifyError(
+                f"{file} has schema version {version!r}, this tool reads {' and '.join(map(str, READABLE))}", hint=hint
+            )
         return cls(folder, parse(Manifest, document, where=str(file)))
 
     def verify(self) -> None:
@@ -79,6 +82,21 @@ class Bundle:
         """The counters that were read directly at the edges."""
         names = [name for name in self.manifest.files if name.startswith("edges/")]
         return [Edge(**_json(self._file(name))) for name in sorted(names)]
+
+    def recording(self, run_id: str) -> Recording | None:
+        """Return what the node's recorder wrote around a run; None where the bundle has no record of it.
+
+        Raise VerifyError where the file is damaged.
+        """
+        if run_id not in self.manifest.recordings:
+            return None
+        if run_id not in self._recordings:
+            self._recordings[run_id] = recording_file.read(self._file(recording_name(run_id)))
+        return self._recordings[run_id]
+
+    @cached_property
+    def _recordings(self) -> dict[str, Recording]:
+        return {}
 
     @cached_property
     def series(self) -> dict[int, dict[str, str]]:

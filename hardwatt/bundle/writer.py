@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hardwatt.bundle import tables
+from hardwatt.bundle import recording_file, tables
 from hardwatt.bundle.frames import pl
 from hardwatt.bundle.manifest import FileEntry, Manifest, Plan, parse, plan_sha256, plan_text
 from hardwatt.bundle.model import (
@@ -101,6 +101,15 @@ class Writer:
         """Record the counters at one edge of a window."""
         write_json(self.path / "edges" / f"{edge.run_id}.{edge.edge}.json", asdict(edge) | {"values": {**edge.values}})
 
+    def add_recording(self, run_id: str, lines: bytes) -> None:
+        """Store what the node's recorder wrote around a run, as ``recording_file.cut`` returns it.
+
+        Raise VerifyError where it is damaged.
+        """
+        name = f"{check_run_id(run_id)} of the recorder"
+        recording_file.parse([(name, lines.splitlines(keepends=True))])
+        write_atomic(self.path / recording_name(run_id), _small(lines))
+
     def add_raw(self, run_id: str, metric: str, bodies: Sequence[RawBody]) -> None:
         """Keep the untouched answers of the API, in order; see ``packed``."""
         target = self.path / "raw" / check_run_id(run_id) / f"{check_metric(metric)}.json.gz"
@@ -170,8 +179,8 @@ class Writer:
         shutil.rmtree(self.path / "raw" / run_id, ignore_errors=True)
         for folder in self.path.glob(f"samples/metric=*/run={run_id}"):
             shutil.rmtree(folder)
-        for edge in self.path.glob(f"edges/{run_id}.*.json"):
-            edge.unlink()
+        for file in [*self.path.glob(f"edges/{run_id}.*.json"), self.path / recording_name(run_id)]:
+            file.unlink(missing_ok=True)
         if any(row.run_id == run_id for row in self._deliveries()):
             self.add_deliveries(run_id, [])
         if any(run.run_id == run_id for run in self.runs):
@@ -205,6 +214,7 @@ class Writer:
         document = state | {
             "plan_sha256": sha256(self.path / "plan.json"),
             "discarded": orphans,
+            "recordings": self._recorded(),
             "files": {name: entry.model_dump() for name, entry in file_entries(self.path).items()},
         }
         manifest = parse(Manifest, document, where="manifest")
@@ -212,11 +222,22 @@ class Writer:
         (self.path / _STATE).unlink()
         return manifest
 
+    def _recorded(self) -> dict[str, dict[str, Any]]:
+        """Return run -> summary of its recording."""
+        files = sorted(self.path.glob(recording_name("*")))
+        return {file.name.removesuffix(".gz"): recording_file.read(file).summary() for file in files}
+
     def _stored_runs(self) -> set[str]:
         stored = {folder.name for folder in self.path.glob("raw/*")}
         stored |= {folder.name.removeprefix("run=") for folder in self.path.glob("samples/metric=*/run=*")}
         stored |= {file.name.rsplit(".", 2)[0] for file in self.path.glob("edges/*.json")}
+        stored |= {file.name.removesuffix(".gz") for file in self.path.glob(recording_name("*"))}
         return stored | {row.run_id for row in self._deliveries()}
+
+
+def recording_name(run_id: str) -> str:
+    """Return the place of a run's recording in a bundle."""
+    return f"recording/{run_id}.gz"
 
 
 def packed(bodies: Iterable[RawBody], compress: Callable[[bytes], bytes] | None = None) -> bytes:

@@ -65,7 +65,7 @@ def attribution(bundle: Bundle, run: Run) -> Attribution:
     if not parent.height:
         return Attribution(by_namespace, _sum(pods), None, resets)
     whole = _sum(parent)
-    return Attribution(_within(by_namespace, whole), _sum(pods), whole, resets)
+    return Attribution(within(by_namespace, whole), _sum(pods), whole, resets)
 
 
 def _by_cgroup(samples: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
@@ -80,7 +80,7 @@ def _by_cgroup(samples: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     return samples.filter(pl.col("series_id").is_in(places["series_id"].to_list()))
 
 
-def _within(parts: dict[str, Figure], whole: Figure) -> dict[str, Figure]:
+def within(parts: dict[str, Figure], whole: Figure) -> dict[str, Figure]:
     """Narrow bounds: kubepods' own counter holds all pods, the dead ones too, so the parts add up to it.
 
     What a dead pod gained after its last sample is otherwise bounded by its pace and the longest silence only.

@@ -8,7 +8,7 @@ from functools import partial
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import RefusedError
-from hardwatt.instruments import cgroup, kepler, node
+from hardwatt.instruments import cgroup, kepler, node, recorder
 from hardwatt.instruments.crosschecks import FORMULA_LIMITS, OF_FORMULA
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
 from hardwatt.instruments.interface import Found, Instrument
@@ -56,10 +56,22 @@ def _at_once(bundle: Bundle) -> int:
 
 
 def _figures(bundle: Bundle, run: Run) -> Found:
-    """Yield what every instrument says of a run, and what was delivered in it."""
-    for instrument in INSTRUMENTS:
-        yield from instrument.figures(bundle, run)
+    """Yield what every instrument says of a run, and what was delivered in it.
+
+    Where the run has a recording, that is the record: what the others say of the same outcomes stands beside it.
+    """
+    record = dict(RECORDER.figures(bundle, run))
+    if withheld := _another_formula(record.get(OF_FORMULA, "")):
+        record |= {name: withheld for name in ("node_joules", "node_dram_joules") if name in record}
+    yield from record.items()
+    for instrument in INSTRUMENTS if not record or _scraped(bundle, run) else ():
+        yield from recorder.beside(record, instrument.figures(bundle, run))
     yield from _delivered(bundle, run)
+
+
+def _scraped(bundle: Bundle, run: Run) -> bool:
+    """Tell whether the bundle holds a dump of a run: an experiment runs without Prometheus too."""
+    return any(name.startswith("samples/") and f"/run={run.run_id}/" in name for name in bundle.manifest.files)
 
 
 def _of_node(bundle: Bundle, run: Run) -> Found:
@@ -187,6 +199,16 @@ def _ratio(part: Figure, whole: Figure, source: str) -> Figure | str:
     return Figure(part.value / whole.value, "ratio", source, part.low / whole.high, part.high / whole.low)
 
 
+RECORDER = Instrument(
+    "recorder",
+    (),
+    "every counter of the node: its CPU time, energy zones, units and pods, ended ones too; the primary record",
+    "what a counter can have gained between the window's end and the tick beside it, its granularity, the age of "
+    "RAPL's registers; not in it is how far RAPL itself is from the truth, which is systematic: on most processors "
+    "an estimate with a constant offset (Desrochers, Paradis and Weaver 2016, doi:10.1145/2989081.2989088)",
+    recorder.figures,
+)
+"""The primary instrument; bundles of schema 1 have no record for it."""
 INSTRUMENTS = (
     Instrument(
         "node",

@@ -59,6 +59,8 @@ COUNTED_KINDS = ("package", "dram")
 """Kinds of zones whose sums are the node's energy, each for itself."""
 SAVE_SECONDS = 1.0
 SEARCH_SECONDS = 10.0
+SKEW_SECONDS = 0.02
+"""Zones are read one right after the other, and a slow register takes so long."""
 LOOKS = 11
 """So often a zone of the machine is read before it is said to stand still, ten times a second."""
 
@@ -552,7 +554,7 @@ class Watched:
 
     def packages(self) -> zones.Choice:
         """Return which zones are the CPU packages' sum."""
-        return zones.choose(self.zones, self.problems, "package", self.readings)
+        return zones.choose(self.zones, self.problems, "package", self.readings, SKEW_SECONDS)
 
     def told(self) -> str:
         """Return every zone that matters to the packages' sum, with what is wrong with it."""

@@ -20,6 +20,9 @@ PROBE = Path(powercap_probe.__file__)
 SECONDS = 2.0
 """How long zones are watched: long enough for a counter that is written ten times a second."""
 
+SKEW_SECONDS = 0.02
+"""Zones are read one right after the other, and a slow register takes so long."""
+
 HERE = "this machine"
 PYTHON = '"$(command -v python3 || echo /usr/libexec/platform-python)"'
 """The host's own Python, as a shell finds it; a small RHEL 8 has its platform's alone."""
@@ -146,7 +149,7 @@ def judge(seen: Sequence[Mapping[str, Any]], vendor: str = "", place: str = HERE
     named = [zones.Zone(zone["name"], zone["entry"]) for zone in seen]
     readings = [[(at, value) for at, value in zone.get("readings", ())] for zone in seen]
     choices = {
-        kind: zones.choose(named, [problem for problem, _ in problems], kind, readings)
+        kind: zones.choose(named, [problem for problem, _ in problems], kind, readings, SKEW_SECONDS)
         for kind in {zones.place(zone.name).kind for zone in named}
     }
     for choice in choices.values():

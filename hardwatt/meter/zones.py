@@ -27,7 +27,9 @@ SYNTHETIC = "synthetic-model"
 SKEW_SECONDS = 0.05
 """Two readings of one counter, said to be of one moment, may be this far apart: the zones are read one by one."""
 _STRAYS = 20
-"""One pair of readings in so many may be further apart: a reader that was held up, or a wrap in between."""
+"""One pair of readings in so many may be anyhow far apart: a reader that was held up, or a wrap in between."""
+_BURSTS = 1.25
+"""So much further apart than the mean pace makes them may pairs be in the mean, because power comes in bursts."""
 _NAME = re.compile(r"(package|core|uncore|dram|psys)(?:[-_]([0-9]{1,9}))?(?:[-_]die[-_]([0-9]{1,9}))?")
 _METRIC = re.compile(r"node_rapl_(.+)_joules_total")
 _DIGITS = re.compile(r"[0-9]{1,9}")
@@ -96,23 +98,29 @@ def choose(
     problems: Sequence[str],
     kind: str = "package",
     readings: Optional[Sequence[Readings]] = None,
+    skew: float = SKEW_SECONDS,
 ) -> Choice:
     """Return which zones of a kind add up.
 
     ``problems`` holds for each zone why it does not work, the empty text where it does. ``readings`` holds for each
-    zone its readings as (moment in seconds, value); without them equal counters are not looked for.
+    zone its readings as (moment in seconds, value); without them equal counters are not looked for. ``skew``: see
+    ``one_meter``.
     """
     own = [number for number, zone in enumerate(zones) if _kind(zone) == kind]
     models = [number for number in own if synthetic(zones[number])]
-    real = _among([number for number in own if number not in models], zones, problems, readings)
+    real = _among([number for number in own if number not in models], zones, problems, readings, skew)
     if models and not (real.counted and not real.lacking):
-        return _among(models, zones, problems, readings)
+        return _among(models, zones, problems, readings, skew)
     real.left_out.update((number, "a model beside a counter that works") for number in models)
     return real
 
 
 def _among(
-    own: Sequence[int], zones: Sequence[Zone], problems: Sequence[str], readings: Optional[Sequence[Readings]]
+    own: Sequence[int],
+    zones: Sequence[Zone],
+    problems: Sequence[str],
+    readings: Optional[Sequence[Readings]],
+    skew: float,
 ) -> Choice:
     """Return which of these zones, all of one kind, add up."""
     out: Dict[int, str] = {}
@@ -128,15 +136,15 @@ def _among(
             if works and number != works[0]:
                 out[number] = "the same counter as %s%s" % (shown(zones[works[0]]), _through(zones[number]))
     _whole_sockets_before_dies(zones, picked, lacking, out)
-    counted = _one_of_equals(zones, sorted(picked.values()), readings, out)
+    counted = _one_of_equals(zones, sorted(picked.values()), out, readings, skew)
     return Choice(counted, out, sorted(lacking.values()))
 
 
-def one_meter(first: Readings, second: Readings) -> bool:
+def one_meter(first: Readings, second: Readings, skew: float = SKEW_SECONDS) -> bool:
     """Return True if two counters have equal values at equal moments, and move.
 
     Sequences of one length are taken pair by pair, others by equal moments. With fewer than three pairs the values
-    have to be equal exactly.
+    have to be equal exactly. ``skew``: seconds that two readings said to be of one moment may be apart.
     """
     pairs = _pairs(first, second)
     if len(pairs) < 2:
@@ -145,9 +153,13 @@ def one_meter(first: Readings, second: Readings) -> bool:
     gains = [_rise([pair[side] for pair in pairs]) for side in (1, 2)]
     if min(gains) <= 0 or seconds <= 0:
         return False
-    slack = max(gains) / seconds * SKEW_SECONDS if len(pairs) >= 3 else 0.0
-    apart = sum(1 for _, one, other in pairs if abs(one - other) > slack)
-    return apart <= len(pairs) // _STRAYS
+    apart = sorted(abs(one - other) for _, one, other in pairs)
+    if len(pairs) < 3:
+        return apart[-1] == 0
+    slack = max(gains) / seconds * skew
+    step = max(abs(pairs[i + 1][1] - pairs[i][1]) for i in range(len(pairs) - 1))
+    apart = apart[: len(apart) - len(apart) // _STRAYS]
+    return apart[-1] <= max(slack, step) and sum(apart) / len(apart) <= _BURSTS * slack
 
 
 def synthetic(zone: Zone) -> bool:
@@ -206,12 +218,13 @@ def _whole_sockets_before_dies(
 def _one_of_equals(
     zones: Sequence[Zone],
     picked: List[int],
-    readings: Optional[Sequence[Readings]],
     out: Dict[int, str],
+    readings: Optional[Sequence[Readings]],
+    skew: float,
 ) -> List[int]:
     counted: List[int] = []
     for number in picked:
-        same = [] if readings is None else [one for one in counted if one_meter(readings[one], readings[number])]
+        same = [] if readings is None else [one for one in counted if one_meter(readings[one], readings[number], skew)]
         if same:
             out[number] = "the same counter as %s: equal values that move together" % shown(zones[same[0]])
         else:

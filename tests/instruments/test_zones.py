@@ -82,10 +82,11 @@ def of_live(_folder: Path, series: Series) -> dict[str, Figure | str]:
     """The road of ``energy.query --last``."""
     names = {one.labels.get("node", "") for one in series}
     cpu = [SeriesSamples({"node": name}, AT, (AT - T0) / 1000.0) for name in names]
+    pods = [SeriesSamples({**one.labels, "namespace": "a", "pod": "b"}, AT, one.values / 10) for one in cpu]
     begin, end = span(series)
     found: dict[str, Figure | str] = {}
     for kind, name in (("package", "node_joules"), ("dram", "node_dram_joules")):
-        samples = {node.CPU: cpu, metric_of(kind): series}
+        samples = {node.CPU: cpu, live.POD_CPU: pods, metric_of(kind): series}
         try:
             found[name] = live.energy(samples, kind, begin, min(end, int(AT[-1])))[0].joules
         except WindowError as error:
@@ -298,6 +299,7 @@ def test_wraps_each_minute_by_each_zones_own_range(socket: str, limit: float, tm
     assert figure.value == pytest.approx(1.8 * watts * 299)
     samples = {
         node.CPU: [SeriesSamples({"node": "n"}, at, (at - T0) / 1000.0)],
+        live.POD_CPU: [SeriesSamples({"node": "n", "pod": "p", "namespace": "a"}, at, (at - T0) / 2000.0)],
         metric_of("package"): rows,
         node.RANGE: ranges,
     }

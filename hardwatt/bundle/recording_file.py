@@ -66,7 +66,7 @@ def parse(files: Sequence[tuple[str, Iterable[bytes]]]) -> Recording:
                 break
             try:
                 assembly.add(_decoded(raw[:-1]), first=number == 1)
-            except (ValueError, TypeError, KeyError, OverflowError) as error:
+            except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
                 raise _damage(name, number, _reason(error)) from None
         if number == 0:
             raise VerifyError(f"the recording {show(name)} is empty", hint=HINT)

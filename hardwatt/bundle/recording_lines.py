@@ -1,5 +1,6 @@
 """Assemble a recording from the lines of its files; ``recording_file`` documents them. ValueError names a fault."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from hardwatt.core.errors import VerifyError
 FORMAT, VERSION = "hardwatt-record", 1
 _SCALE = {"ns": 1e-9, "us": 1e-6, "uJ": 1e-6}
 _LARGEST = 1 << 62
+_LONGEST_US = 86_400_000_000
 _TEXT_LIMIT = 1024
 _KEYS: dict[str, tuple[dict[str, type], dict[str, type]]] = {
     "file": (
@@ -42,6 +44,8 @@ class _Life:
     line: Line
     from_zero: bool
     ended: Ended | None = None
+    wrapped: int = 0
+    """What the wraps so far add to the value."""
     ticks: list[int] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     stops: list[int] = field(default_factory=list)
@@ -57,6 +61,10 @@ class _Life:
             )
         if self.line.get("wraps_at") and value > self.line["wraps_at"]:
             raise ValueError(f"the {self.line['of']} counter {self.line['name']} is beyond where it wraps: {value}")
+        if self.values and value < self.values[-1]:
+            self.wrapped += self.line["wraps_at"]
+        if self.wrapped + value >= _LARGEST:
+            raise ValueError(f"the {self.line['of']} counter {self.line['name']} rose by more than 64 bits hold")
         self.ticks.append(tick)
         self.starts.append(start_ns)
         self.stops.append(start_ns + took_ns)
@@ -140,6 +148,8 @@ class Assembly:
             raise ValueError(f"it is record {number}, and record {self.expected} was expected")
         if self.ticks["m"] and line["m"] <= self.ticks["m"][-1]:
             raise ValueError("the monotonic clock did not advance")
+        if line["d"] >= _LONGEST_US:
+            raise ValueError("a record took longer than a day")
         tick = self._count
         for key in self.ticks:
             self.ticks[key].append(line.get(key, 0))
@@ -147,6 +157,8 @@ class Assembly:
             if not isinstance(reading, list) or len(reading) != 4 or not all(_whole(part) for part in reading):
                 raise ValueError(f"a reading is not four whole numbers: {reading!r:.60}")
             counter, start_us, took_us, value = reading
+            if max(start_us, took_us) >= _LONGEST_US:
+                raise ValueError("a reading took longer than a day")
             self._life(counter).add(tick, line["m"] + start_us * 1000, took_us * 1000, value)
         self.expected = number + 1
 
@@ -221,7 +233,7 @@ def _fits(value: Any, kind: type) -> bool:
     if kind is int:
         return _whole(value)
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if kind is str:
         return isinstance(value, str) and len(value) <= _TEXT_LIMIT and (value.isprintable() or not value)
     return isinstance(value, kind)

@@ -2,9 +2,13 @@
 
 import gzip
 import itertools
+import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hardwatt.bundle import recording_file
 from hardwatt.bundle.recording import Recording, total_rise
@@ -268,6 +272,50 @@ def test_a_line_that_cannot_be_is_refused_by_name(node: RecordedNode, line: dict
         read(node)
     assert text in caught.value.message
     assert caught.value.message.isprintable()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from([1 << 61, 1 << 80]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)  # a busy machine is no fault of the reader
+@given(place=st.integers(0, 20), key=st.integers(0, 20), value=JSON, deeper=st.booleans())
+def test_any_value_in_any_line_is_read_or_refused(place: int, key: int, value: object, deeper: bool) -> None:
+    """A stranger can write lines with right checksums: nothing but VerifyError comes of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        node = RecordedNode(Path(folder) / "recording")
+        node.values[POD], node.values["energy", "intel-rapl:0"] = 7, 900
+        node.more["energy", "intel-rapl:0"] = {"wraps_at": 1000}
+        work(node, 3)
+        node.line({"k": "name", "id": node.ids[POD], "namespace": "default", "pod": "job-1"})
+        node.values["energy", "intel-rapl:0"] = 5
+        node.end(*POD)
+        work(node, 2)
+        decoded = [record_file.decode(line[:-1]) for line in lines(node)]
+        target = decoded[place % len(decoded)]
+        name = sorted(target)[key % len(target)]
+        if deeper and isinstance(target[name], list) and target[name]:
+            target[name][0] = value
+        else:
+            target[name] = value
+        path = Path(node.file.path)
+        path.write_bytes(b"".join(record_file.encode(line) for line in decoded))
+        try:
+            recording = recording_file.read(path)
+            assert all(counter.rise(counter.first_tick, len(recording.m_ns) - 1) >= 0 for counter in recording.counters)
+        except VerifyError as error:
+            assert error.message.isprintable()
+
+
+def test_a_line_that_is_nested_deeply_is_refused(node: RecordedNode) -> None:
+    work(node, 1)
+    text = b'{"k":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    node.file.write(b"%08x %s\n" % (zlib.crc32(text), text))
+    with pytest.raises(VerifyError, match="is damaged at line"):
+        read(node)
 
 
 def test_after_a_failed_write_the_next_record_is_full(node: RecordedNode) -> None:

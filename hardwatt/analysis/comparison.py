@@ -11,8 +11,10 @@ from hardwatt.analysis.contract import as_json, parse
 from hardwatt.analysis.figures import Json, figure, known, of_estimate, text
 from hardwatt.analysis.model import AgainstFirst, ComparedBundle, Comparison, Differs, Results, Together
 from hardwatt.analysis.results import analysed
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
+from hardwatt.instruments.recorder import SOURCES, node_kind
 
 SCHEMA: Final = "hardwatt.compare/1"
 FEWEST_TO_POOL = 3
@@ -39,7 +41,24 @@ def compared(paths: Sequence[Path | str]) -> Comparison:
         raise LabError("comparing needs two bundles or more", hint="hardwatt compare BUNDLE BUNDLE")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise LabError("the same bundle is given twice")
-    return _compared(_names(folders), [analysed(folder) for folder in folders])
+    names, results = _names(folders), [analysed(folder) for folder in folders]
+    _refuse_unequal_kinds(names, folders)
+    return _compared(names, results)
+
+
+def _refuse_unequal_kinds(names: Sequence[str], folders: Sequence[Path]) -> None:
+    """Refuse bundles whose CPU time of the node comes from unequal kinds of counters: each misses something else."""
+    kinds = {
+        name: kind for name, folder in zip(names, folders, strict=True) if (kind := node_kind(Bundle.open(folder)))
+    }
+    first = next(iter(kinds), "")
+    for name, kind in kinds.items():
+        if kind != kinds[first]:
+            raise LabError(
+                f"{first} and {name} cannot be compared: their CPU time of the node is read from "
+                f"{SOURCES.get(kinds[first], kinds[first])} and from {SOURCES.get(kind, kind)}",
+                hint="compare bundles of one kind of machine",
+            )
 
 
 def side_by_side(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Json:

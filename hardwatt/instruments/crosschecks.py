@@ -14,6 +14,8 @@ from hardwatt.instruments.node import scrape_gap_ms
 
 Figures = Mapping[str, Figure]
 Limits = tuple[float | None, float | None]
+BESIDE = "check.by_scrapes."
+"""What scrapes say of an outcome whose record the bundle has, as a ratio to it."""
 BIAS = "check.kepler_bias."
 BY_SAMPLES = "check.node_cpu_seconds_by_samples"
 OF_FORMULA = "check.joules_of_formula"
@@ -124,9 +126,12 @@ KINDS: Mapping[str, _Kind] = {
     OF_FORMULA: _Kind("joules of the zone, of those that the formula gives", _between(*FORMULA_LIMITS)),
     "check.meter_cost": _Kind("what the meter itself costs", _between(None, 0.005)),
     "check.steal": _Kind("processor time that the hypervisor took away, of what there is", _between(None, 0.01)),
+    "check.record_gap": _Kind("longest silence of the node's recorder", _between(None, 2.5)),
+    "check.unseen_pods": _Kind("pods that came and went between two ticks of the recorder", _between(None, 0)),
     BY_SAMPLES: _Kind("the node by scrapes alone, without the readings at the edges", _near_edges),
 }
 _OF_BIAS = _between(0.8, 1.25)
+_BESIDE_RECORD = _between(0.95, 1.05)
 
 
 def judged(bundle: Bundle, measured: Measured) -> list[Crosscheck]:
@@ -146,4 +151,6 @@ def judged(bundle: Bundle, measured: Measured) -> list[Crosscheck]:
 def _kind(name: str) -> _Kind | None:
     if name.startswith(BIAS):
         return _Kind(f"Kepler's share of {name.removeprefix(BIAS)}, over its share by cgroups", _OF_BIAS)
+    if name.startswith(BESIDE):
+        return _Kind(f"{name.removeprefix(BESIDE)} by scrapes, of the node's record", _BESIDE_RECORD)
     return KINDS.get(name)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from hardwatt.bundle.exposition import labels_of
 from hardwatt.bundle.frames import pl
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.recording import Counter, Recording
 from hardwatt.instruments import formula
 from hardwatt.instruments.cgroup import within
+from hardwatt.instruments.crosschecks import BESIDE
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.interface import Found
 from hardwatt.instruments.node import GIT_UNIT
@@ -87,6 +89,18 @@ def node_cpu_seconds(bundle: Bundle, window: Span) -> Figure:
 def recorded(bundle: Bundle) -> list[Run]:
     """Return the runs that are done and have a recording."""
     return [run for run in bundle.runs if run.status == "done" and run.run_id in bundle.manifest.recordings]
+
+
+def node_kind(bundle: Bundle) -> str:
+    """Return what the node's CPU time of a bundle was read from; empty where the bundle does not say."""
+    if runs := recorded(bundle):
+        return bundle.manifest.recordings[runs[0].run_id].node_kind
+    told = {labels_of(series).get("cpu", "") for edge in bundle.edges for series in edge.values if _is_info(series)}
+    return {"cgroup": "machine-cgroup", "procstat": "procstat"}.get(told.pop(), "") if len(told) == 1 else ""
+
+
+def _is_info(series: str) -> bool:
+    return series.startswith("hardwatt_meter_info{")
 
 
 def _cpu(recording: Recording) -> Limits:
@@ -290,7 +304,7 @@ def beside(record: Mapping[str, Figure | str], other: Found) -> Found:
         if name not in record:
             yield name, figure
             continue
-        check = f"check.by_scrapes.{name}"
+        check = f"{BESIDE}{name}"
         own = record[name]
         if name.startswith(("check.", "closure.")):
             continue

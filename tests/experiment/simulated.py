@@ -281,6 +281,9 @@ class SimulatedTestbed:
             self.edges.append(found)
         return found
 
+    def boundary(self, run_id: str, edge: Any) -> Edge:
+        return self.edge(run_id, edge)
+
     def fetches(self, since_ms: int, until_ms: int) -> Sequence[Fetch]:
         self.event("fetches")
         return [Fetch("2027-01-15T08:00:00+00:00", "runner", "workload")]

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hardwatt.analysis import comparison
 from hardwatt.analysis.results import analysed
 from hardwatt.bundle import recording_file
 from hardwatt.bundle.model import Edge, Provenance, Run, SeriesSamples
 from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer
+from hardwatt.core.errors import LabError
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.node import CPU
 from hardwatt.instruments.outcomes import measure
+from hardwatt.instruments.recorder import node_kind
 from hardwatt.meter import meter_config, recorder
 from hardwatt.report.render import markdown
 from hardwatt.testing.recorded_node import T0_NS, RecordedNode
@@ -436,6 +439,23 @@ def test_a_bundle_keeps_the_record_and_says_where_it_is_damaged(tmp_path: Path) 
     )
     assert bundle.manifest.schema_version == 2
     assert bundle.recording("other") is None
+
+
+def test_bundles_of_unequal_kinds_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped bundle has no record, but its meter said that it read the machine's own cgroup."""
+    shipped = Path(__file__).parents[2] / "hardwatt/data/shipped-bundle"
+    assert node_kind(Bundle.open(shipped)) == "machine-cgroup"
+    path = recorded(tmp_path, lambda node, second: None)
+    bundle = bundled(tmp_path / "b", path, [run(15, 45)])
+    assert node_kind(bundle) == "machine-cgroup"
+    comparison._refuse_unequal_kinds(["a", "b"], [shipped, bundle.path])
+    monkeypatch.setattr(
+        comparison, "node_kind", lambda opened: "procstat" if opened.path == bundle.path else "schedstat"
+    )
+    with pytest.raises(
+        LabError, match=r"a and b cannot be compared: .* from /proc/schedstat and from /proc/stat, sampled"
+    ):
+        comparison._refuse_unequal_kinds(["a", "b"], [shipped, bundle.path])
 
 
 def test_a_bundle_without_a_record_still_reports(tmp_path: Path) -> None:

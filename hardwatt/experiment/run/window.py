@@ -88,10 +88,10 @@ def measure(testbed: Testbed, study: Study, row: Row, arm: BaseArm, rollouts: Ro
     """Run one window of exactly T seconds and return what was seen."""
     clock = testbed.clock
     begin = clock.monotonic()
-    start = testbed.edge(row.run_id, "start")
+    start = testbed.boundary(row.run_id, "start")
     sent = _trace(testbed, study, row, arm, begin)
     sleep_until(clock, begin + study.estimand.window_seconds)
-    end = testbed.edge(row.run_id, "end")
+    end = testbed.boundary(row.run_id, "end")
     revisions = [commit.revision for commit in sent]
     if study.trace.kind == "drifts":
         base = revision_name(row.run_id, -1)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hardwatt.bundle.model import Check
-from hardwatt.cluster.changes import Manifest
+from hardwatt.cluster.changes import Cluster, Manifest
 from hardwatt.core.errors import RefusedError
 
 METERS = ("modelled", "rapl")
@@ -41,8 +41,16 @@ def is_fake(path: str) -> bool:
     return "fake" in path.lower() or (name.startswith("energy_") and name != "energy_uj")
 
 
-def scrapes(up: Mapping[str, float]) -> Check:
-    """Say whether Prometheus reads what the windows are made of (``job`` -> ``up``)."""
+def prometheus_runs(cluster: Cluster) -> bool:
+    """Return whether Prometheus is meant to run. It is a second instrument: windows are made of the node's record."""
+    workload = cluster.get("apps/v1", "StatefulSet", "monitoring", "prometheus-k8s")
+    return workload is not None and workload["spec"].get("replicas", 1) != 0
+
+
+def scrapes(up: Mapping[str, float] | None) -> Check:
+    """Say whether Prometheus reads what stands beside the record (``job`` -> ``up``; None: it does not run)."""
+    if up is None:
+        return Check("scrapes", "warning", "Prometheus does not run: nothing stands beside the node's record")
     down = [job for job in SCRAPE_JOBS if up.get(job) != 1.0]
     if down:
         return Check("scrapes", "failed", f"Prometheus does not read {', '.join(down)}")

@@ -21,6 +21,7 @@ from hardwatt.experiment.testbed import cluster_checks
 from hardwatt.experiment.testbed.interface import NO_JITTER, TestbedFacts
 from hardwatt.experiment.testbed.node_exporter import Exporter, meter_info
 from hardwatt.gitops.addons import running_fake_meter
+from hardwatt.gitops.desired_flux import seconds
 from hardwatt.meter import models
 
 FLUX = "flux-system"
@@ -46,7 +47,7 @@ class Inspection:
         info = meter_info(edge.values)
         nodes = self._cluster.list("v1", "Node")
         refuse_missing(study, self._missing(study, info.get("source", ""), cluster_checks.repositories(nodes)))
-        up, kepler = self._prometheus()
+        up, kepler = self._prometheus() if cluster_checks.prometheus_runs(self._cluster) else (None, [])
         offset = edge.node_ms - (edge.requested_ms + edge.replied_ms) / 2
         now = probe.look(self._endpoint)
         checks = (
@@ -81,6 +82,7 @@ class Inspection:
             "architecture": info["architecture"],
             "memory": capacity["memory"],
             "flux_interval_jitter": self._jitter(),
+            "scrape_seconds": seconds(self._endpoint.scrape_interval),
         }
 
     def _jitter(self) -> str:

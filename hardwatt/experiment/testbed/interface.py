@@ -115,11 +115,14 @@ class Testbed(Protocol):
     def edge(self, run_id: str, edge: str) -> Edge:
         """Read the counters once, directly."""
 
+    def boundary(self, run_id: str, edge: str) -> Edge:
+        """Return one end of a window by the node's clock, without asking the node for anything."""
+
     def fetches(self, since_ms: int, until_ms: int) -> Sequence[Fetch]:
         """Return what the git server logged in between (node's clock); never called inside a window."""
 
     def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
-        """Store the samples of a window and verify them.
+        """Store the record of a window and, where there is one, what Prometheus has of it; verify both.
 
         Raises ``LabError`` where they are not complete.
         """

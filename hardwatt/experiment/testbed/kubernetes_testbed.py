@@ -22,10 +22,12 @@ from hardwatt.experiment.arm import BaseArm, Git, RunContext, load_arm
 from hardwatt.experiment.host import probe
 from hardwatt.experiment.plan.run_table import Row
 from hardwatt.experiment.plan.study_model import Exclusion, Study
+from hardwatt.experiment.testbed.cluster_checks import prometheus_runs
 from hardwatt.experiment.testbed.git_log import PATH, parse_fetches
 from hardwatt.experiment.testbed.inspection import FLUX, Inspection
 from hardwatt.experiment.testbed.interface import JITTERED, NO_JITTER, Fetch, Rollouts, TestbedFacts
 from hardwatt.experiment.testbed.node_exporter import Exporter
+from hardwatt.experiment.testbed.node_record import MARGIN_MS, NodeRecord
 from hardwatt.experiment.testbed.rest import pod_problems, queue_problems, restarts
 from hardwatt.experiment.testbed.rollouts import COPY, watch_rollouts
 from hardwatt.experiment.testbed.workload import (
@@ -48,6 +50,8 @@ FLUX_KINDS = (
 )
 OURS = "hardwatt.dev/experiment"
 DISCOVERY = "discovery.json"
+SETTLED_MS = 1_500
+"""The recorder writes once a second."""
 
 
 class SystemClock:
@@ -175,14 +179,25 @@ class KubernetesTestbed:
         """Read the counters once, directly."""
         return self._exporter.read(run_id, edge)
 
+    def boundary(self, run_id: str, edge: str) -> Edge:
+        """Return one end of a window; the clocks were compared at the gate."""
+        return self._exporter.boundary(run_id, edge)
+
     def fetches(self, since_ms: int, until_ms: int) -> Sequence[Fetch]:
         """Read the git server's log over SSH."""
         with Ssh(self._endpoint) as ssh:
             return parse_fetches(ssh.read(PATH).decode(errors="replace"), since_ms, until_ms)
 
     def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
-        """Store the window's samples from Prometheus."""
-        run.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
+        """Store the node's record of the window and, where Prometheus runs, its samples."""
+        self._exporter.require_same_clock()
+        # The record of the last seconds has to be there before it is fetched, which costs the node something.
+        missing = t1_ms + MARGIN_MS + SETTLED_MS - self._exporter.node_ms()
+        self.clock.sleep(max(0.0, missing / 1000))
+        with Ssh(self._endpoint) as ssh:
+            writer.add_recording(run_id, NodeRecord(ssh.read).around(t0_ms, t1_ms))
+        if prometheus_runs(self._cluster):
+            run.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
 
     def _images(self, study: Study) -> dict[str, str]:
         app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")

@@ -13,6 +13,8 @@ from hardwatt.core.errors import LabError
 NAMESPACE, SELECTOR, PORT = "monitoring", "app.kubernetes.io/name=node-exporter", 9100
 PREFIXES = ("hardwatt_", "node_rapl_", "node_time_seconds")
 NODE_TIME = "node_time_seconds"
+CLOCK_MOVED_MS = 500.0
+"""The clocks may move against each other by so much in a window."""
 METER_INFO = "hardwatt_meter_info"
 
 
@@ -23,6 +25,7 @@ class Exporter:
         self._core: Any = client.CoreV1Api(api)  # answers are read raw
         self._now = now_ms
         self._pod = ""
+        self._offset_ms: float | None = None
 
     def read(self, run_id: str, edge: Any) -> Edge:
         """Return the counters, with the times around the request.
@@ -41,7 +44,35 @@ class Exporter:
         values = parse_exposition(text, PREFIXES)
         if NODE_TIME not in values:
             raise LabError("the node exporter does not show the node's time (its collector 'time' is off)")
-        return Edge(run_id, edge, requested, replied, round(values[NODE_TIME] * 1000), values)
+        node_ms = round(values[NODE_TIME] * 1000)
+        self._offset_ms = node_ms - (requested + replied) / 2
+        return Edge(run_id, edge, requested, replied, node_ms, values)
+
+    def boundary(self, run_id: str, edge: Any) -> Edge:
+        """Return one end of a window: this moment by the node's clock. The node is not asked, so it holds no counters.
+
+        The clocks were compared when the counters were last read, at the gate; only where nobody did is the node asked.
+        """
+        if self._offset_ms is None:
+            self.read(run_id, edge)
+        now = self._now()
+        return Edge(run_id, edge, now, now, self.node_ms(now), {})
+
+    def node_ms(self, at_ms: int | None = None) -> int:
+        """Return a moment of this machine's clock, now by default, by the node's."""
+        return round((self._now() if at_ms is None else at_ms) + (self._offset_ms or 0.0))
+
+    def require_same_clock(self) -> None:
+        """Compare the clocks again, after a window.
+
+        Raises ``LabError`` where they moved against each other: the window's ends are then not where it says.
+        """
+        before = self._offset_ms
+        self.read("clock", "end")
+        if before is not None and self._offset_ms is not None and abs(self._offset_ms - before) > CLOCK_MOVED_MS:
+            moved = self._offset_ms - before
+            raise LabError(f"the node's clock moved by {moved:+.0f} ms against this machine's in the window",
+                           hint="let both clocks be synchronised; the run is repeated")  # fmt: skip
 
     def _find(self) -> str:
         with api_errors("looking for the node exporter"):

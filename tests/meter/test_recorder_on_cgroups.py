@@ -20,8 +20,8 @@ from hardwatt.core.wait import wait
 from hardwatt.meter import node_counters
 from hardwatt.testing.installed_meter import install
 
-ROOTS = (Path("/sys/fs/cgroup/cpuacct"), Path("/sys/fs/cgroup"))
-"""Where a cgroup with a counter of CPU time can be made: v1, v2."""
+ROOTS = {1: ("/sys/fs/cgroup/cpuacct",), 2: ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")}
+"""Version -> where a cgroup with a counter of CPU time can be made; v2 counts it without a controller too."""
 BURN = "import sys, time\nwhile time.process_time() < float(sys.argv[1]): pass\n"
 LINGER_SECONDS = 1.6
 """A pod's cgroup outlives its containers by the kubelet's clean-up, which takes longer."""
@@ -54,11 +54,14 @@ class Cgroups:
         return recording_file.read(self.work / "record/recording")
 
 
-@pytest.fixture
-def cgroups(tmp_path: Path) -> Iterator[Cgroups]:
+@pytest.fixture(params=ROOTS, ids=["v1", "v2"])
+def cgroups(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cgroups]:
     """Run the meter on cgroups that are made for the test and removed after it."""
-    root = next((folder for folder in ROOTS if node_counters.open_cgroup(str(folder)) is not None), ROOTS[0])
-    base = root / f"hardwatt-test-{os.getpid()}"
+    version: int = request.param
+    present = [Path(folder) for folder in ROOTS[version] if node_counters.open_cgroup(folder) is not None]
+    if not present:
+        pytest.skip(f"this machine has no cgroup v{version} with a counter of CPU time")
+    base = present[0] / f"hardwatt-test-{os.getpid()}"
     made = [base, base / "kubepods", base / "kubepods/burstable", base / "kubepods/besteffort"]
     with contextlib.ExitStack() as stack:
         for folder in made:
@@ -66,14 +69,12 @@ def cgroups(tmp_path: Path) -> Iterator[Cgroups]:
             stack.callback(folder.rmdir)
         (tmp_path / "pods").mkdir()
         (tmp_path / "cgroups").mkdir()
-        seen = tmp_path / "cgroups/cpuacct"
-        if root == ROOTS[1]:
-            seen = tmp_path / "cgroups/unified"
+        seen = tmp_path / ("cgroups/cpuacct" if version == 1 else "cgroups/unified")
         seen.symlink_to(base)
         names = {"record": "record/recording", "textfile": "page/node.prom", "podfile": "page/pods.prom",
                  "sysfs": "sysfs", "state": "state", "powercap": "none", "pod_logs": "pods"}  # fmt: skip
         config = {key: str(tmp_path / name) for key, name in names.items()}
-        config["cgroups"] = str(tmp_path / "cgroups" if root == ROOTS[0] else seen)
+        config["cgroups"] = str(tmp_path / "cgroups" if version == 1 else seen)
         model = {"name": "test", "points": [[0, 10], [1, 30]]}
         (tmp_path / "meter.json").write_text(json.dumps({**config, "cpu": str(base), "model": model}))
         process = subprocess.Popen([*install(tmp_path / "node"), "--config", str(tmp_path / "meter.json")])

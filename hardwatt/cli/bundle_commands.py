@@ -104,6 +104,7 @@ def compare(first: str, second: str, also: tuple[str, ...] = (), *, output: Path
         "separator": "comma, semicolon, tab, bar or space (recognised)",
         "decimal": "comma or point (recognised beyond doubt)",
         "encoding": "utf-8, utf-16, latin-1 or cp1252 (recognised)",
+        "figures": "folder for figures (SVG, PDF), the contrasts as CSV and LaTeX, methods and BibTeX",
         "output": "folder to write to (default: results/FILE in the current folder)",
     },
 )
@@ -129,6 +130,7 @@ def table(
     separator: str = "",
     decimal: str = "",
     encoding: str = "",
+    figures: Path | None = None,
     output: Path | None = None,
 ) -> None:
     """Print the design of a table that somebody measured, compare its arms, and write a page."""
@@ -157,7 +159,8 @@ def table(
         decimal=decimal,
         encoding=encoding,
     )
-    print(table(file, asked, output=output or Path("results") / file.stem, say=say, choose=choose))
+    folder = output or Path("results") / file.stem
+    print(table(file, asked, output=folder, say=say, choose=choose, figures=figures))
 
 
 @command("experiment.verify", alias="verify", arguments=_BUNDLE)

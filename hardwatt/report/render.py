@@ -19,7 +19,7 @@ from hardwatt.analysis.tables.analyse import MOST_POINTS, analysed_table, read
 from hardwatt.analysis.tables.design import Choose, nobody
 from hardwatt.analysis.tables.request import TableRequest
 from hardwatt.core.files import write_atomic
-from hardwatt.report import numbers, plots, spread, table_plots
+from hardwatt.report import numbers, paper, plots, spread, table_plots
 
 Drawn = TypeVar("Drawn")
 
@@ -73,16 +73,20 @@ def table(
     output: Path,
     say: Callable[[Sequence[str]], None] | None = None,
     choose: Choose = nobody,
+    figures: Path | None = None,
 ) -> Path:
     """Analyse somebody else's table; write results.json, report.md and report.html into *output*, return report.html.
 
-    *say* receives the lines of the design before the statistics begin; *choose* answers what is missing. Raises
-    `hardwatt.core.errors.LabError` as `hardwatt.analysis.tables.analyse.read` does.
+    *say* receives the lines of the design before the statistics begin; *choose* answers what is missing; *figures* is a
+    folder for what a paper takes (`hardwatt.report.paper`). Raises `hardwatt.core.errors.LabError` as
+    `hardwatt.analysis.tables.analyse.read` does.
     """
     opened = read(path, asked, choose)
     if say:
         say(seen.lines(opened))
     results = analysed_table(opened, output)
+    if figures:
+        paper.write(results, figures)
     environment = _environment()
     write_atomic(output / "report.md", environment.get_template("table.md.j2").render(r=results) + "\n")
     page = output / "report.html"

@@ -85,7 +85,7 @@ def methods(design: Design, selected: Selected, compared: Compared, contrasts: i
     """Return a paragraph for a paper, made of the design and of the statistics that were used."""
     percent = f"{100 * level:.4g} %"
     n, names = compared.n, (selected.arms[0], selected.arms[compared.arm])
-    unit = f" ({design.unit})" if design.unit else ""
+    unit = f" ({design.unit})" if design.unit and design.unit not in design.value else ""
     said = [f"The outcome is {design.value}{unit}; {names[1]} is compared with the baseline {names[0]}."]
     if compared.pairs:
         said.append(

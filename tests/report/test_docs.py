@@ -20,6 +20,7 @@ PAGES = (
     "docs/coverage.md",
     "docs/api.md",
     "docs/bundle.md",
+    "docs/table.md",
 )
 
 

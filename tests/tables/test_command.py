@@ -56,7 +56,7 @@ def test_what_is_seen_is_printed_before_the_page(run: Any, tmp_path: Path) -> No
     assert page == "results/t/report.html"
     for words in (
         "16 rows, 3 columns", "separator semicolon", "decimal point", "'arm' [arm]: text, 2 different: 'old', 'new'",
-        "'old' 7, 'new' 8", "unpaired", "1 rows excluded: the column 'value' is blank (first: line 4)",
+        "'old' 7, 'new' 8", "unpaired", "1 row excluded: the column 'value' is blank (first: line 4)",
         "say --pair pair", "unit: not known",
     ):  # fmt: skip
         assert words in seen, words

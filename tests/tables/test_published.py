@@ -128,5 +128,5 @@ def test_rows_of_codecarbon_that_add_up_are_one_run(tmp_path: Path) -> None:
 
 
 def test_a_moment_is_not_an_outcome_and_a_duration_is(tmp_path: Path) -> None:
-    lines = ["arm,time,execution_time", *(f"{'ab'[k % 2]},{1697704464320 + 977 * k},{9.5 + k % 3}" for k in range(12))]
-    assert answer(write(tmp_path / "t.csv", lines))["design"]["value"] == "execution_time"
+    lines = ["arm,time,run_time", *(f"{'ab'[k % 2]},{1697704464320 + 977 * k},{9.5 + k % 3}" for k in range(12))]
+    assert answer(write(tmp_path / "t.csv", lines))["design"]["value"] == "run_time"

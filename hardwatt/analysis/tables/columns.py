@@ -18,6 +18,8 @@ _LONGEST_LEVEL: Final = 8
 """Digits of a number that somebody chose; measured numbers have more."""
 _EPOCH: Final = re.compile(r"1\d{9,18}(?:\.\d*)?")
 """Seconds, or smaller units, since 1970: a moment, and not a duration."""
+_DURATION: Final = ("time", "duration", "latency")
+_MOMENT: Final = ("stamp", "start", "end_", "_end", "begin", "date")
 _ENERGY: Final = ("energy", "joule", "watt", "power", "wh", "emission")
 _LABEL: Final = re.compile(
     r"^(__.*|.*\b(rep|reps|repeat|repetition|repetitions|run|runs|iteration|iter|trial|round|sample|pair|pairs|block|"
@@ -46,8 +48,11 @@ class Column:
         """Whether the name says that the column numbers, names or dates runs."""
         if units.of_name(self.name):
             return False
-        if "time" in self.name.lower() and self.levels and _EPOCH.fullmatch(self.levels[0]):
+        name = self.name.lower()
+        if "time" in name and self.levels and _EPOCH.fullmatch(self.levels[0]):
             return True
+        if any(word in name for word in (*_ENERGY, *_DURATION)) and not any(word in name for word in _MOMENT):
+            return False
         return bool(_LABEL.match(re.sub(r"(?<=[a-z])(?=[A-Z])|[_\-.\s]+", " ", self.name).strip().lower())) or bool(
             _LABEL.match(self.name.lower())
         )

@@ -73,6 +73,6 @@ def _left_out(table: Read) -> Iterator[str]:
     reasons = Counter(one.reason for one in selected.left_out)
     first = {one.reason: one.place for one in reversed(selected.left_out)}
     for reason, times in reasons.most_common(10):
-        yield f"{times} rows excluded: {reason} (first: {first[reason]})"
+        yield f"{times} {'row' if times == 1 else 'rows'} excluded: {reason} (first: {first[reason]})"
     if not reasons:
         yield "no row is excluded"

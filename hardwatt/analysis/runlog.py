@@ -12,7 +12,7 @@ from hardwatt.analysis.sections import Check, ResultFigure
 from hardwatt.analysis.table import Table
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
-from hardwatt.core.files import read_json
+from hardwatt.core.untrusted import inside, read_json
 
 _SERVER = "log of the git server, by key"
 _GATE = "gate of the engine, before the window"
@@ -21,7 +21,7 @@ _GATE = "gate of the engine, before the window"
 def read(bundle: Bundle, run: Run) -> Json:
     """Return the engine's notes of a run; empty where the bundle holds none."""
     name = f"log/{run.run_id}.json"
-    notes: Any = read_json(bundle.path / name, {}) if name in bundle.manifest.files else {}
+    notes: Any = read_json(inside(bundle.path, name, what="the bundle")) if name in bundle.manifest.files else {}
     return notes if isinstance(notes, dict) else {}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from hardwatt.bundle.frames import pl
 from hardwatt.bundle.model import Delivery, Run
+from hardwatt.core.errors import VerifyError
 from hardwatt.core.files import sync_folder, write_atomic
 
 RUNS = {
@@ -57,6 +58,15 @@ def deliveries_frame(deliveries: Iterable[Delivery]) -> pl.DataFrame:
 def deliveries_from(frame: pl.DataFrame) -> list[Delivery]:
     """Undo ``deliveries_frame``."""
     return [Delivery(**row) for row in frame.iter_rows(named=True)]
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Return a table of an unfinished bundle. Raises ``VerifyError`` if the file is damaged."""
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise VerifyError(f"{path} of an unfinished bundle is damaged: {str(error).splitlines()[0]}",
+                          hint="invoke experiment.abandon; the bundle stays as it is") from None  # fmt: skip
 
 
 def write_parquet(path: Path, frame: pl.DataFrame) -> None:

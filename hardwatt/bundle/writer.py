@@ -25,8 +25,9 @@ from hardwatt.bundle.model import (
     check_metric,
     check_run_id,
 )
+from hardwatt.core import state_files
 from hardwatt.core.errors import RefusedError, VerifyError
-from hardwatt.core.files import read_json, sha256, write_atomic, write_json
+from hardwatt.core.files import sha256, write_atomic, write_json
 
 _STATE = ".unfinished.json"
 INSIDE = Path(__file__).with_name("inside.md")
@@ -76,7 +77,7 @@ class Writer:
     def runs(self) -> list[Run]:
         """The runs recorded so far."""
         file = self.path / "runs.parquet"
-        return tables.runs_from(pl.read_parquet(file)) if file.exists() else []
+        return tables.runs_from(tables.read_parquet(file)) if file.exists() else []
 
     def add_run(self, run: Run) -> None:
         """Record a run. A run that is done is never replaced (RefusedError); a failed one may be."""
@@ -95,7 +96,7 @@ class Writer:
 
     def _deliveries(self) -> list[Delivery]:
         file = self.path / "deliveries.parquet"
-        return tables.deliveries_from(pl.read_parquet(file)) if file.exists() else []
+        return tables.deliveries_from(tables.read_parquet(file)) if file.exists() else []
 
     def add_edge(self, edge: Edge) -> None:
         """Record the counters at one edge of a window."""
@@ -189,7 +190,7 @@ class Writer:
 
     def add_checks(self, checks: Iterable[Check]) -> None:
         """Record checks of the host or of the rig; they go into the manifest."""
-        state = read_json(self.path / _STATE)
+        state = self._unfinished()
         state["checks"] += [asdict(check) for check in checks]
         write_json(self.path / _STATE, state)
 
@@ -210,7 +211,7 @@ class Writer:
         if not (self.path / "deliveries.parquet").exists():
             tables.write_both(self.path / "deliveries", tables.deliveries_frame([]))
         write_atomic(self.path / "README.md", INSIDE.read_text(encoding="utf-8"))
-        state = read_json(self.path / _STATE)
+        state = self._unfinished()
         document = state | {
             "plan_sha256": sha256(self.path / "plan.json"),
             "discarded": orphans,
@@ -226,6 +227,14 @@ class Writer:
         """Return run -> summary of its recording."""
         files = sorted(self.path.glob(recording_name("*")))
         return {file.name.removesuffix(".gz"): recording_file.read(file).summary() for file in files}
+
+    def _unfinished(self) -> dict[str, Any]:
+        """Return what the manifest will hold besides the files. Raises ``LabError`` if it is damaged."""
+        file, then = self.path / _STATE, "invoke experiment.abandon"
+        state = state_files.read(file, _checked, what="the start of a manifest,", then=then, keep=True)
+        if state is None:
+            raise VerifyError(f"{file} is missing", hint=then)
+        return state
 
     def _stored_runs(self) -> set[str]:
         stored = {folder.name for folder in self.path.glob("raw/*")}
@@ -282,11 +291,17 @@ def _state(provenance: Provenance) -> dict[str, Any]:
     }
 
 
+def _checked(value: Any) -> dict[str, Any]:
+    state = state_files.mapping(value)
+    state_files.entries(state["checks"])
+    return state
+
+
 def _load_series(path: Path) -> dict[str, int]:
     file = path / "series.parquet"
     if not file.exists():
         return {}
-    frame = pl.read_parquet(file)
+    frame = tables.read_parquet(file)
     return dict(zip(frame["labels"].to_list(), frame["series_id"].to_list(), strict=True))
 
 

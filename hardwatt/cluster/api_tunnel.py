@@ -5,12 +5,14 @@ that finds it ended starts it again at the same port, and ``lab.down`` ends it.
 """
 
 import socket
+from collections.abc import Mapping
+from typing import Any
 
 from hardwatt.config.lab import Lab
 from hardwatt.connect import tunnels
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.background import Record
-from hardwatt.core.ports import free_port, listens
+from hardwatt.core.ports import free_port, listens, number
 
 PORT = 6443
 _CONNECT_SECONDS = 5.0
@@ -72,7 +74,12 @@ def _ensure(lab: Lab, endpoint: Endpoint) -> int:
 
 
 def _record(lab: Lab) -> Record:
-    return Record(lab.dir / "tunnel.json")
+    return Record(lab.dir / "tunnel.json", check=_usable)
+
+
+def _usable(state: Mapping[str, Any]) -> None:
+    number(state["port"])
+    Endpoint.from_dict(state["endpoint"])
 
 
 def _answers(host: str) -> bool:

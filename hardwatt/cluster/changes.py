@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from hardwatt.core import state_files
+
 Manifest = Mapping[str, Any]
 
 
@@ -42,7 +44,7 @@ class Undo:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Undo":
-        return cls(**data)
+        return state_files.typed(cls, data)
 
 
 class Cluster(Protocol):

@@ -123,7 +123,7 @@ def _target(name: str) -> Target:
 
 
 def _record(lab: Lab, target: str) -> Record:
-    return Record(lab.dir / f"forward-{target}.json")
+    return Record(lab.dir / f"forward-{target}.json", check=lambda state: ports.number(state["local_port"]))
 
 
 def _answers(port: int, target: Target) -> bool:

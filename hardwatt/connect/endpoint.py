@@ -54,5 +54,8 @@ class Endpoint:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Endpoint":
+        """Return a stored endpoint. Raises ``TypeError`` or ``ValueError`` if it is not one."""
+        from hardwatt.core import state_files  # only here: a connection needs no stored endpoint
+
         fields = former_names.translated(data, former_names.ENDPOINT)
-        return cls(**{**fields, "key": Path(data["key"]), "known_hosts": Path(data["known_hosts"])})
+        return state_files.typed(cls, fields)

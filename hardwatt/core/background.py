@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt.core import process as core_process
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core import state_files
+from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 
@@ -66,17 +67,26 @@ class Record:
     """The file in which background processes are found again, with whatever else belongs to them."""
 
     path: Path
+    check: Callable[[dict[str, Any]], object] = dict
+    """Raises an error (``KeyError``, ``TypeError``, ``ValueError``) for a record that its owner cannot use."""
 
     def read(self) -> dict[str, Any]:
-        """Return what was written; empty: nothing was."""
-        state: dict[str, Any] = read_json(self.path, {})
-        return state
+        """Return what was written; empty: nothing was. Raises ``LabError`` if the file is damaged."""
+        return self._read(self.check)
+
+    def _read(self, check: Callable[[dict[str, Any]], object] = dict) -> dict[str, Any]:
+        def checked(value: Any) -> dict[str, Any]:
+            state = state_files.mapping(value)
+            _processes(state)
+            check(state)
+            return state
+
+        what = "the record of background processes,"
+        return state_files.read(self.path, checked, what=what, then="invoke lab.status") or {}
 
     def processes(self) -> tuple[Process, ...]:
         """Return the recorded processes, also those that ended. Labs made at 800bb92 may name a single one."""
-        state = self.read()
-        rows = state.get("processes") or ([state["process"]] if state.get("process") else [])
-        return tuple(map(Process.from_dict, rows))
+        return _processes(self._read())  # to stop them, nothing else is needed
 
     def alive(self) -> bool:
         """Return True if there are recorded processes and all of them run."""
@@ -106,3 +116,8 @@ class Record:
         stopped = self.stop()
         self.path.unlink(missing_ok=True)
         return stopped
+
+
+def _processes(state: Mapping[str, Any]) -> tuple[Process, ...]:
+    rows = state.get("processes") or ([state["process"]] if state.get("process") else [])
+    return tuple(map(Process.from_dict, rows))

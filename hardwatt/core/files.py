@@ -3,9 +3,12 @@
 import hashlib
 import json
 import os
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from hardwatt.core.errors import LabError
 
 WINDOWS = os.name == "nt"
 """Reports are read and made there too: it has no file modes, and a folder cannot be opened to be synced."""
@@ -16,6 +19,9 @@ def write_atomic(path: Path, data: str | bytes, *, mode: int = 0o644) -> None:
 
     The file has ``mode`` from its first byte on, so that a secret is never readable by others.
     """
+    if path.is_dir():
+        away = shlex.join(["mv", str(path), f"{path}.folder"])
+        raise LabError(f"{path} is a folder, and a file is to be written there", hint=f"{away}, then the same command")
     path.parent.mkdir(parents=True, exist_ok=True)
     content = data.encode() if isinstance(data, str) else data
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -6,6 +6,13 @@ import socket
 import urllib.request
 
 
+def number(value: object) -> int:
+    """Return ``value`` if it is the number of a port. Raises ``ValueError``."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
+        raise ValueError(f"{value!r} is not the number of a port")
+    return value
+
+
 def free_port() -> int:
     """Return a port of the loopback interface that is free now."""
     with socket.socket() as sock:

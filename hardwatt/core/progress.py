@@ -8,12 +8,15 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core import state_files
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import write_json
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -62,7 +65,7 @@ def step(title: str, *, folder: Path | None = None) -> Iterator[RunningStep]:
     """
     global _depth
     timings = folder / "timings.json" if folder else None
-    expected = (read_json(timings, {}) if timings else {}).get(title)
+    expected = _known(timings).get(title) if timings else None
     before = f"  (last time {_seconds(expected)})" if expected and expected >= 1 else ""
     pad = "  " * _depth
     say(f"{pad}> {title}{before}")
@@ -84,8 +87,16 @@ def step(title: str, *, folder: Path | None = None) -> Iterator[RunningStep]:
 
 
 def _remember(timings: Path, title: str, took: float) -> None:
-    known = read_json(timings, {})
-    write_json(timings, {**known, title: round(took, 1)})
+    with contextlib.suppress(LabError):  # of a time nothing depends
+        write_json(timings, {**_known(timings), title: round(took, 1)})
+
+
+def _known(timings: Path) -> dict[str, float]:
+    return state_files.cached(timings, _seconds_by_title) or {}
+
+
+def _seconds_by_title(value: Any) -> dict[str, float]:
+    return {title: float(seconds) for title, seconds in state_files.mapping(value).items()}
 
 
 def _seconds(seconds: float) -> str:

@@ -12,7 +12,7 @@ from hardwatt.bundle.checkout import provenance
 from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Cluster, perform
 from hardwatt.config.lab import Lab
-from hardwatt.core.errors import LabError
+from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_atomic
 from hardwatt.core.progress import say
 from hardwatt.experiment.host.host_checks import printed
@@ -126,7 +126,7 @@ def _go_on(lab: Lab, journal: Journal, testbed: Testbed, *, despite: bool) -> tu
     if wanted is None:  # killed before the bundle was there: nothing was run
         wanted = plan(lab, state.study, pairs=state.pairs, seed=state.seed, size=state.size)
         facts = testbed.facts(wanted.study)
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
         say(f"starting the experiment in {folder}")
         return wanted, facts, _create(folder, wanted, facts)
     facts = testbed.facts(wanted.study)
@@ -221,10 +221,22 @@ def _start(lab: Lab, wanted: RunTable, facts: TestbedFacts) -> tuple[Journal, Wr
 
 def _open(folder: Path, wanted: RunTable, facts: TestbedFacts) -> Writer:
     """Open an unfinished bundle, or make it again where the process was killed before it was whole."""
-    if not any((folder / name).exists() for name in ("runs.parquet", "edges", "samples")):
-        shutil.rmtree(folder, ignore_errors=True)
+    if not _begun(folder):
+        _clear(folder)
         return _create(folder, wanted, facts)
     return Writer.open(folder, wanted.to_dict())
+
+
+def _begun(folder: Path) -> bool:
+    """Return True if a bundle holds anything of a run."""
+    return any((folder / name).exists() for name in ("runs.parquet", "edges", "samples"))
+
+
+def _clear(folder: Path) -> None:
+    """Remove a bundle in which nothing was recorded. Raises ``RefusedError`` if it holds runs."""
+    if _begun(folder):
+        raise RefusedError(f"the bundle {folder} holds runs and its plan.json is missing", hint=resuming.ABANDON)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _create(folder: Path, wanted: RunTable, facts: TestbedFacts) -> Writer:

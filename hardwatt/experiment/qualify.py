@@ -4,11 +4,13 @@ import datetime
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import Lab
+from hardwatt.core import state_files
 from hardwatt.core.errors import LabError
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core.files import write_json
 from hardwatt.core.progress import say
 from hardwatt.experiment.operations import OpenTestbed, run
 from hardwatt.experiment.plan.qualification import Noise, Qualification, Recovered, save
@@ -33,7 +35,10 @@ def qualify(
     path = lab.dir / PROGRESS
     if anew:
         path.unlink(missing_ok=True)
-    done: dict[str, str] = read_json(path, {})
+    done = (
+        state_files.read(path, _progress, what="the progress of a qualification,", then="invoke experiment.qualify")
+        or {}
+    )
     studies = {kind: control(lab.root, kind) for kind in KINDS}
     for kind, study in studies.items():
         if not _finished(done.get(kind, "")):
@@ -45,6 +50,10 @@ def qualify(
     save(lab, qualification)
     path.unlink()
     return list(_lines(qualification, lab))
+
+
+def _progress(value: Any) -> dict[str, str]:
+    return {str(kind): str(Path(bundle)) for kind, bundle in state_files.mapping(value).items()}
 
 
 def control(root: Path, kind: str) -> Study:

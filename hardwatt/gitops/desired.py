@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from hardwatt.core import process
+from hardwatt.core import process, state_files
 from hardwatt.core.errors import CommandError, LabError
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core.files import write_json
 from hardwatt.gitops.flux import NAMESPACE
 from hardwatt.gitops.repository import Repository
 from hardwatt.gitops.tree import GOTK_SYNC
@@ -73,9 +73,9 @@ def desired(repo: Repository, cluster: str, flux: Path, kept: Path) -> tuple[Ite
     commit = repo.head()
     if not commit:
         return ()
-    last = read_json(kept, {})
-    if (last.get("schema"), last.get("commit"), last.get("cluster")) == (SCHEMA, commit, cluster):
-        return tuple(Item(**item) for item in last["items"])
+    last = state_files.cached(kept, _kept, schema=SCHEMA)
+    if last and last[0] == (commit, cluster):
+        return last[1]
     with tempfile.TemporaryDirectory(prefix="hardwatt-desired-") as folder:
         tree = Path(folder, "tree")
         _extract(repo, commit, tree)
@@ -84,6 +84,11 @@ def desired(repo: Repository, cluster: str, flux: Path, kept: Path) -> tuple[Ite
     entries = [dataclasses.asdict(item) for item in items]
     write_json(kept, {"schema": SCHEMA, "commit": commit, "cluster": cluster, "items": entries})
     return items
+
+
+def _kept(value: Any) -> tuple[tuple[str, str], tuple[Item, ...]]:
+    """Return a commit, its cluster's folder, and what they ask for. Raises ``ValueError`` or its like."""
+    return (value["commit"], value["cluster"]), tuple(state_files.typed(Item, item) for item in value["items"])
 
 
 def _extract(repo: Repository, commit: str, folder: Path) -> None:

@@ -1,13 +1,11 @@
 """Places where a lab's node stands: embedded here, in a virtual machine, or on somebody's host."""
 
 from hardwatt.config.lab import Lab
-from hardwatt.core.files import read_json
 from hardwatt.core.problem import Problem, combined
-from hardwatt.machines import host_facts
+from hardwatt.machines import host_facts, timeouts
 from hardwatt.machines.base import Machine
 from hardwatt.machines.embedded.machine import EmbeddedMachine
 from hardwatt.machines.remote import SshMachine
-from hardwatt.machines.timeouts import RECORD
 from hardwatt.machines.vm import facts, qemu
 from hardwatt.machines.vm.machine import VmMachine
 
@@ -26,7 +24,7 @@ def embedded_problems(lab: Lab) -> list[Problem]:
 def problems(lab: Lab) -> list[Problem]:
     """Return what keeps the lab's machine from this host; empty: it can stand here, or on somebody's host."""
     asked = lab.settings.machine
-    there = read_json(lab.dir / RECORD, {}).get("kind") if asked == "auto" else asked
+    there = timeouts.record(lab).get("kind") if asked == "auto" else asked
     if there == "ssh" or (not there and lab.settings.host.address):
         return []
     if there == "vm":
@@ -60,7 +58,7 @@ def _machine(lab: Lab, *, boot: bool) -> Machine:
     asked = lab.settings.machine
     if asked != "auto":
         return _KINDS[asked](lab, f'machine = "{asked}" in the settings')
-    there = read_json(lab.dir / RECORD, {}).get("kind")
+    there = timeouts.record(lab).get("kind")
     if there in _KINDS:
         return _KINDS[there](lab, "the lab has this machine already")
     if lab.settings.host.address:

@@ -9,7 +9,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect import boot
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError, RefusedError
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.machines import identity, timeouts
@@ -120,7 +120,7 @@ class LocalMachine(abc.ABC):
         return self.lab.dir / "machine"
 
     def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = read_json(self._file, {})
+        state = timeouts.record(self.lab)
         if state and state["kind"] != self.kind:
             raise RefusedError(f"the lab {self.lab.name} has a machine of another kind: {state['kind']}",
                                hint="invoke lab.down first, with the settings that it was made with")  # fmt: skip

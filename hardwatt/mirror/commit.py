@@ -9,8 +9,10 @@ import errno
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from hardwatt.core import files
+from hardwatt.core import files, state_files
+from hardwatt.core.untrusted import parts
 from hardwatt.mirror.index import Index
 
 _JOURNAL = "moves.json"
@@ -45,15 +47,26 @@ def finish(root: Path) -> None:
     staged = _committed(root)
     if not staged.exists():
         return
-    journal = files.read_json(staged / _JOURNAL)
+    what = "the list of what is to be moved into the mirror,"
+    file, then = staged / _JOURNAL, "invoke mirror.fill"
+    journal = state_files.read(file, lambda value: _checked(root, value), what=what, then=then, folder=staged)
     if journal is not None:  # None: only the removal at the end was interrupted
-        for name, place in journal["places"].items():
-            top, _, rest = place.partition("/")
-            _move(staged / name, (root if top == "mirror" else root.parent / top) / rest)
-        Index.from_dict(root, journal["index"]).write()
+        places, index = journal
+        for name, place in places.items():
+            _move(staged / name, place)
+        index.write()
         (staged / _JOURNAL).unlink()
         files.sync_folder(staged)
     shutil.rmtree(staged)
+
+
+def _checked(root: Path, value: Any) -> tuple[dict[str, Path], Index]:
+    """Return name -> place of the moves, and the index after them. Raises ``ValueError`` or its like."""
+    places = {}
+    for name, place in state_files.mapping(value["places"]).items():
+        top, *below = parts(place)
+        places["/".join(parts(name))] = (root if top == "mirror" else root.parent / top).joinpath(*below)
+    return places, Index.from_dict(root, value["index"])
 
 
 def _committed(root: Path) -> Path:

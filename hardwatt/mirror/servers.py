@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt.config.lab import Lab
+from hardwatt.core import state_files
 from hardwatt.core.background import Record
 from hardwatt.core.errors import LabError
-from hardwatt.core.ports import answers
+from hardwatt.core.ports import answers, number
 from hardwatt.core.process import Process
 from hardwatt.mirror import apt, httpd, registry
 from hardwatt.mirror.fill import load, mirror_root
@@ -62,7 +63,12 @@ def _unrecorded(lab: Lab) -> list[Process]:
 
 
 def _record(lab: Lab) -> Record:
-    return Record(lab.dir / "served.json")
+    return Record(lab.dir / "served.json", check=_usable)
+
+
+def _usable(state: Mapping[str, Any]) -> None:
+    state_files.text(state["address"]), state_files.text(state["root"])
+    number(state["apt_port"]), number(state["registry_port"])
 
 
 def _served(lab: Lab, known: Mapping[str, Any], *processes: Process) -> Served:

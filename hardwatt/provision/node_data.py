@@ -12,8 +12,9 @@ from hardwatt.config.lab import Lab
 from hardwatt.connect import ssh_routes, unreachable
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
+from hardwatt.core import state_files
 from hardwatt.core.errors import LabError, SettingsError
-from hardwatt.core.files import read_json, write_atomic, write_json
+from hardwatt.core.files import write_atomic, write_json
 from hardwatt.meter import models, node_config
 from hardwatt.mirror.index import Index
 from hardwatt.mirror.served import Served
@@ -27,7 +28,7 @@ for name in sys_vendor product_name; do cat "/sys/class/dmi/id/$name" 2>/dev/nul
 cat /proc/cpuinfo"""
 NODE_MASK = 24
 """A node's share of the pod network, as the controller manager cuts it."""
-REWRITE = "invoke lab.check writes it anew"
+REWRITE = "invoke lab.check"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,19 +79,17 @@ def write_node_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served |
 
 def _held(file: Path) -> Any:
     """Return what is in the file; nothing where it is not there, or is no JSON."""
-    try:
-        return read_json(file)
-    except ValueError:
-        return None
+    return state_files.cached(file, lambda value: value)
 
 
 def read_node_data(lab: Lab) -> contract.NodeData:
     """Return what was last written about the node, by an older version too. Raises ``LabError``."""
     file = node_file(lab)
-    try:
-        return contract.NodeData.from_dict(read_json(file))
-    except ValueError as error:  # of the contract, or no JSON at all
-        raise LabError(f"{file} is not what the deploys are told: {error}", hint=REWRITE) from None
+    what = "the description of the node,"
+    data = state_files.read(file, contract.NodeData.from_dict, what=what, then=REWRITE, keep=True)
+    if data is None:
+        raise LabError(f"{file}, the description of the node, is missing", hint=REWRITE)
+    return data
 
 
 def meter_sha256(lab: Lab) -> str:

@@ -20,9 +20,8 @@ from typing import Any
 
 from hardwatt.config.lab import Lab
 from hardwatt.connect import sudo
-from hardwatt.core import process
+from hardwatt.core import process, state_files
 from hardwatt.core.errors import CommandError, LabError
-from hardwatt.core.files import read_json
 from hardwatt.core.nearest import did_you_mean
 from hardwatt.core.problem import Problem
 from hardwatt.core.progress import say
@@ -148,7 +147,12 @@ def check(lab: Lab) -> list[Problem]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "problems.json"
         _pyinfra(lab, "deploys.preflight.report", "--dry", env={REPORT: str(report)})
-        return [Problem.from_dict(row) for row in read_json(report, [])]
+        what, then = "the report of the node's checks,", "invoke lab.check"
+        return state_files.read(report, _problems, what=what, then=then, keep=True) or []
+
+
+def _problems(value: Any) -> list[Problem]:
+    return [Problem.from_dict(row) for row in state_files.entries(value)]
 
 
 def _planned(row: dict[str, Any]) -> str:

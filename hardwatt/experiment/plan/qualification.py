@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hardwatt.config.lab import Lab
+from hardwatt.core import state_files
 from hardwatt.core.errors import LabError
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core.files import write_json
 from hardwatt.experiment.plan.sample_size import detectable, needed
 from hardwatt.experiment.plan.study_file import square_size
 from hardwatt.experiment.plan.study_model import UNITS, Study
@@ -159,14 +160,10 @@ def per_deployment(value: float, commits: int, seconds: float, outcome: str) -> 
 
 def load(lab: Lab) -> Qualification | None:
     """Return what the lab's machine was qualified for, or None where it never was."""
-    data = read_json(lab.dir / FILE)
-    if data is None:
-        return None
-    if data.get("schema") != SCHEMA:
-        raise LabError(
-            f"{lab.dir / FILE} was written by another version of the toolkit", hint="invoke experiment.qualify"
-        )
-    return Qualification.from_dict(data)
+    what = "the qualification of the lab's machine,"
+    return state_files.read(
+        lab.dir / FILE, Qualification.from_dict, what=what, then="invoke experiment.qualify", schema=SCHEMA
+    )
 
 
 def save(lab: Lab, qualification: Qualification) -> None:

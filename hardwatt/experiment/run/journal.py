@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hardwatt.cluster.changes import Undo
-from hardwatt.core import former_names
-from hardwatt.core.errors import LabError
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core import former_names, state_files
+from hardwatt.core.files import write_json
 
 SCHEMA = 1
 JOURNAL = "experiment.json"
@@ -49,7 +48,8 @@ class ExperimentState:
     def from_dict(cls, data: Mapping[str, Any]) -> "ExperimentState":
         fields = {key: value for key, value in data.items() if key != "schema"}
         fields["versions"] = former_names.translated(fields["versions"], former_names.VERSIONS)
-        return cls(**{**fields, "undo": tuple(Undo.from_dict(item) for item in fields["undo"])})
+        undo = tuple(Undo.from_dict(item) for item in fields["undo"])
+        return state_files.typed(cls, {**fields, "undo": undo})
 
 
 class Journal:
@@ -62,12 +62,9 @@ class Journal:
     @classmethod
     def load(cls, path: Path) -> "Journal | None":
         """Return the journal, or None where no experiment was ever run."""
-        data = read_json(path)
-        if data is None:
-            return None
-        if data.get("schema") != SCHEMA:
-            raise LabError(f"{path} was written by another version of the toolkit", hint=f"move {path} away")
-        return cls(path, ExperimentState.from_dict(data))
+        what = "the journal of the lab's experiment (its runs are in their bundle, which stays),"
+        state = state_files.read(path, ExperimentState.from_dict, what=what, then="invoke lab.up", schema=SCHEMA)
+        return None if state is None else cls(path, state)
 
     @classmethod
     def start(cls, path: Path, state: ExperimentState) -> "Journal":

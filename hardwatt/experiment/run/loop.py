@@ -7,12 +7,14 @@ from typing import Any
 
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.writer import Writer
+from hardwatt.core import state_files
 from hardwatt.core.errors import LabError
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core.files import write_json
 from hardwatt.experiment.plan.run_table import KILLED, STOPPED, Row, RunTable, all_rows, complete, next_row
 from hardwatt.experiment.plan.study_model import EXCLUSIONS, Exclusion, Study
 from hardwatt.experiment.run.gate import Baseline, Passed, baseline, pass_gate, settle
 from hardwatt.experiment.run.journal import Journal
+from hardwatt.experiment.run.resume import ABANDON
 from hardwatt.experiment.run.window import Window, check_length, deliver_first, deliveries, measure, push_first
 from hardwatt.experiment.testbed.interface import Fetch, Testbed
 
@@ -57,7 +59,9 @@ class Engine:
 
     def _store_baseline(self, entry: dict[str, Any]) -> None:
         path = self.writer.path / "log" / BASELINES
-        write_json(path, [*read_json(path, []), entry])
+        what = "the baselines of an unfinished experiment,"
+        known = state_files.read(path, state_files.entries, what=what, then=ABANDON, keep=True)
+        write_json(path, [*(known or []), entry])
 
     def _close_last_block(self) -> None:
         """Take the baseline after the last block; a node that does not come to rest any more loses no run."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from hardwatt.bundle.model import Check
 from hardwatt.bundle.writer import Writer
+from hardwatt.core import state_files
 from hardwatt.core.errors import LabError, RefusedError
-from hardwatt.core.files import read_json, sha256, write_json
+from hardwatt.core.files import sha256, write_json
 from hardwatt.experiment.plan.run_table import FULL, RunTable, stored_plan
 from hardwatt.experiment.plan.study_file import load_study
 from hardwatt.experiment.run.journal import ExperimentState
@@ -18,6 +19,8 @@ DESPITE = (
     "invoke experiment.resume --despite-changes goes on all the same and writes this into the bundle; "
     "invoke experiment.abandon gives the experiment up"
 )
+ABANDON = "invoke experiment.abandon"
+"""Next command where a file of the unfinished bundle is damaged: the bundle stays as it is."""
 LOG = "resumed.json"
 TOOLKIT = "toolkit (experiment, delivery, cluster, dump, meter)"
 _DECIDING = ("experiment", "delivery", "cluster", "dump", "meter")
@@ -32,8 +35,8 @@ def toolkit_version(package: Path = _PACKAGE) -> str:
 
 def plan_of(bundle: Path) -> RunTable | None:
     """Return the plan of an unfinished bundle, or None where the process was killed before it was stored."""
-    data = read_json(bundle / "plan.json")
-    return None if data is None else stored_plan(data)
+    what = "the plan of an unfinished experiment,"
+    return state_files.read(bundle / "plan.json", stored_plan, what=what, then=ABANDON, keep=True)
 
 
 def refuse_another(state: ExperimentState, study: str, pairs: int | None, seed: int | None, size: str) -> None:
@@ -86,7 +89,8 @@ def accept(writer: Writer, changed: list[str], *, despite: bool) -> None:
     path = writer.path / "log" / LOG
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     done = [run.run_id for run in writer.runs]
-    write_json(path, [*read_json(path, []), {"at": now, "after_runs": done, "changes": changed}])
+    known = state_files.read(path, state_files.entries, what="the list of resumptions,", then=ABANDON, keep=True)
+    write_json(path, [*(known or []), {"at": now, "after_runs": done, "changes": changed}])
     if changed:
         said = f"after {len(done)} runs: {'; '.join(changed)}"
         writer.add_checks([Check("nothing has changed between the first run and the last", "warning", said)])

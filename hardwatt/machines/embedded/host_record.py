@@ -16,7 +16,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core import state_files
+from hardwatt.core.files import write_json
 from hardwatt.machines.embedded import host_snapshot
 from hardwatt.machines.embedded.host_snapshot import Snapshot
 
@@ -211,7 +212,9 @@ class HostRecord:
 
     def _read(self) -> dict[str, Any]:
         empty: dict[str, Any] = {"boot_id": "", "before": None, "labs": {}}
-        return {**empty, **read_json(self.place / "record.json", {})}
+        file = self.place / "record.json"
+        what, then = "the record of what this host was like before its labs,", "invoke lab.status"
+        return state_files.read(file, lambda value: _checked({**empty, **value}), what=what, then=then) or empty
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[dict[str, Any]]:
@@ -242,6 +245,18 @@ class HostRecord:
             with contextlib.suppress(OSError):  # somebody else's files are in it
                 self.place.rmdir()
                 self.place.parent.rmdir()
+
+
+def _checked(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a record whose entries have the shape that ``hold`` writes. Raises ``ValueError`` or its like."""
+    state_files.text(data["boot_id"])
+    for lab in state_files.mapping(data["labs"]).values():
+        Path(state_files.text(lab["folder"])), IPv4Network(state_files.text(lab["subnet"]))
+        if not isinstance(lab["holds"], bool):
+            raise TypeError("holds is neither true nor false")
+    for section in state_files.mapping(data["before"] or {}).values():
+        state_files.mapping(section)
+    return data
 
 
 def _drop_orphans(labs: dict[str, dict[str, Any]], asking: str) -> None:

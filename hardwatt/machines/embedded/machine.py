@@ -78,7 +78,7 @@ class EmbeddedMachine(LocalMachine):
         if reason := super().obstacle():
             return reason
         state = self._state()
-        return network.fault(state["ident"], Addresses(state["subnet"]))
+        return network.fault(state.get("ident") or identity.ident(self.lab), Addresses(state["subnet"]))
 
     @property
     def _why_dead(self) -> str:
@@ -125,7 +125,7 @@ class EmbeddedMachine(LocalMachine):
         client = identity.ensure_key(lab, identity.CLIENT_KEY)
         host = identity.ensure_key(lab, identity.HOST_KEY)
         public = host.with_name(f"{host.name}.pub").read_text()
-        state = self._state() or {"kind": self.kind, "ident": spec.ident, "process": None}
+        state = {"kind": self.kind, "ident": spec.ident, "process": None, **self._state()}
         write_json(self._file, state)  # before the host knows of us, so that destroy finds what to give back
         subnet = privileged.call("claim", spec)["subnet"]
         endpoint = self._endpoint(Addresses(subnet), facts, client)

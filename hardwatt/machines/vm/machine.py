@@ -138,7 +138,7 @@ class VmMachine(LocalMachine):
     def _boot(self, image: Image, accel: Accel, current: RunningStep) -> None:
         lab = self.lab
         client = identity.ensure_key(lab, identity.CLIENT_KEY)
-        state = self._state() or {"kind": self.kind, "ident": identity.ident(lab), "uuid": str(uuid.uuid4())}
+        state = {"kind": self.kind, "ident": identity.ident(lab), "uuid": str(uuid.uuid4()), **self._state()}
         write_json(self._file, state)  # before anything is there, so that destroy finds what to remove
         if ended := self._end():
             current.note(f"ended what a killed start left: {ended} QEMU")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hardwatt.core import process as core_process
+from hardwatt.core import state_files
 from hardwatt.core.errors import LabError, WaitError
-from hardwatt.core.files import read_json, write_json
+from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
 from hardwatt.core.wait import wait
 from hardwatt.machines.vm.image import Image
@@ -108,7 +109,7 @@ def acceleration(cache: Path, image: Image | None) -> tuple[Accel | None, str]:
         return "tcg", reason
     host = f"{platform.release()} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
     file = cache / "vm" / "kvm.json"
-    known: dict[str, Any] = read_json(file, {})
+    known = state_files.cached(file, _known) or {}
     if known.get("host") != host:
         known = {"host": host, "works": "" if _firmware_runs() else "no", "why": "QEMU ends at once under KVM here"}
     if not known["works"] and image is not None and image.exists():
@@ -118,6 +119,13 @@ def acceleration(cache: Path, image: Image | None) -> tuple[Accel | None, str]:
     write_json(file, known)
     answers: dict[str, Accel | None] = {"yes": "kvm", "no": "tcg", "": None}
     return answers[known["works"]], known["why"] if known["works"] else "not known until an image is made"
+
+
+def _known(value: Any) -> dict[str, str]:
+    entries = {str(key): str(text) for key, text in state_files.mapping(value).items()}
+    if entries["works"] not in ("yes", "no", ""):
+        raise ValueError(entries["works"])
+    return {"host": entries["host"], "works": entries["works"], "why": entries["why"]}
 
 
 def _firmware_runs() -> bool:

@@ -83,7 +83,7 @@ def contrasts_csv(results: TableResults) -> str:
     sizes = ("rank_biserial", "d_z") if paired else ("cliffs_delta", "hedges_g")
     named = ("difference", "relative_percent", "hodges_lehmann", *sizes)
     header = ["baseline", "arm", "stratum", "n_baseline", "n_arm", "unit", "level_percent"]
-    header += [f"{name}{end}" for name in named for end in ("", "_low", "_high")] + ["p", "p_holm", "method"]
+    header += [f"{name}{suffix}" for name in named for suffix in ("", "_low", "_high")] + ["p", "p_holm", "method"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
@@ -91,7 +91,7 @@ def contrasts_csv(results: TableResults) -> str:
     for row in results.contrasts:
         counts = [_plain(row.n[row.baseline].value), _plain(row.n[row.arm].value)]
         figures = (row.estimate, row.relative, row.shift, row.dominance, row.size)
-        bounds = [text for one in figures for text in _bounds(one)]
+        bounds = [text for figure in figures for text in _bounds(figure)]
         tests = [_plain(row.p.value if row.p else None), _plain(row.adjusted.value if row.adjusted else None)]
         writer.writerow([row.baseline, row.arm, "", *counts, row.estimate.unit, level, *bounds, *tests, row.method])
         for inside in row.strata:
@@ -132,9 +132,9 @@ def contrasts_tex(results: TableResults) -> str:
 def _row(row: TableContrast) -> str:
     p = tex(p_value(row.adjusted)).replace("under ", "$<$") if row.adjusted else "--"
     cells = [tex(row.arm), tex(point(row.estimate, True)), tex(interval(row.estimate, True)) or "--", p]
-    for one in (row.dominance, row.size):
-        between = f" ({tex(interval(one, True))})" if one and interval(one, True) else ""
-        cells.append(f"{tex(point(one, True))}{between}" if one else "--")
+    for figure in (row.dominance, row.size):
+        between = f" ({tex(interval(figure, True))})" if figure and interval(figure, True) else ""
+        cells.append(f"{tex(point(figure, True))}{between}" if figure else "--")
     return " & ".join(cells) + " \\\\"
 
 
@@ -146,4 +146,4 @@ def methods_tex(results: TableResults) -> str:
 
 def tex(text: str) -> str:
     """Return foreign text for LaTeX: nothing of it is a command."""
-    return "".join(_LATEX.get(one, one if one.isprintable() else " ") for one in text)
+    return "".join(_LATEX.get(letter, letter if letter.isprintable() else " ") for letter in text)

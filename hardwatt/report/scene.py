@@ -158,7 +158,7 @@ def _circle(x: float, y: float, r: float) -> str:
 def _printable(text: str) -> str:
     for known, instead in _REPLACED.items():
         text = text.replace(known, instead)
-    return "".join(one if one.isprintable() else " " for one in text)
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _literal(text: str) -> str:
@@ -169,4 +169,4 @@ def _literal(text: str) -> str:
 def _width(text: str) -> float:
     """Return about how wide Helvetica sets a text: digits are exact, which axes need."""
     narrow, wide = set(".,:;'|!ijl "), set("mwMW%@")
-    return SIZE * sum(0.278 if one in narrow else 0.85 if one in wide else 0.556 for one in text)
+    return SIZE * sum(0.278 if letter in narrow else 0.85 if letter in wide else 0.556 for letter in text)

@@ -85,7 +85,7 @@ def _copied(path: Path, output: Path) -> str:
     """Copy the table beside the results, under a name that the table does not choose; empty if it is too large."""
     if path.stat().st_size > MOST_COPIED:
         return ""
-    ending = "".join(one for one in path.suffixes[-2:] if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", one)) or ".txt"
+    ending = "".join(suffix for suffix in path.suffixes[-2:] if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix)) or ".txt"
     name = f"data{ending}"
     write_atomic(output / name, path.read_bytes())
     return name
@@ -95,7 +95,7 @@ def _results(table: Read, copy: str) -> TableResults:
     design, selected, asked = table.design, table.selected, table.design.asked
     compared = _compared(design, selected)
     level = _level(asked, len(compared))
-    adjusted = holm({str(one.arm): one.test.p for one in compared if one.test and one.enough})
+    adjusted = holm({str(contrast.arm): contrast.test.p for contrast in compared if contrast.test and contrast.enough})
     first = compared[0]
     names = (selected.arms[0], selected.arms[first.arm])
     unit, source = design.unit or "1", f"column {design.value} of {design.grid.file}"
@@ -111,14 +111,14 @@ def _results(table: Read, copy: str) -> TableResults:
         n=n,
         primary=_primary(first, design, names, level, unit, source),
         verdict=verdict,
-        contrasts=[_contrast(one, selected, adjusted, level, asked.level, unit, source) for one in compared],
+        contrasts=[_contrast(contrast, selected, adjusted, level, asked.level, unit, source) for contrast in compared],
         together=_together(selected, asked, compared),
         samples=_samples(selected, unit, source),
         pairs=_pairs(first, names, unit, source),
         equivalence=equal,
         robustness=robust.robustness(first, selected, unit, source, level, asked.seed),
         checks=robust.checks(first, selected, names),
-        exclusions=[Exclusion(one.place, one.arm, one.reason) for one in left_out[:MOST_EXCLUSIONS]],
+        exclusions=[Exclusion(row.place, row.arm, row.reason) for row in left_out[:MOST_EXCLUSIONS]],
         excluded=_reasons(left_out),
         design=shown_design.section(table),
         methods=words.methods(design, selected, first, len(compared), level),
@@ -171,12 +171,12 @@ def _instead(design: Design) -> str:
 
 
 def _incomplete(compared: Sequence[Compared]) -> list[LeftOut]:
-    rows = [one for contrast in compared if contrast.pairs for one in contrast.pairs.left_out]
+    rows = [row for contrast in compared if contrast.pairs for row in contrast.pairs.left_out]
     return list(dict.fromkeys(rows))
 
 
 def _reasons(left_out: Sequence[LeftOut]) -> list[ReasonCount]:
-    counted = Counter(one.reason for one in left_out)
+    counted = Counter(row.reason for row in left_out)
     return [ReasonCount(reason, count(times, "rows", "rows of the table")) for reason, times in counted.most_common(50)]
 
 
@@ -265,12 +265,12 @@ def _contrast(
 def _strata(compared: Compared, selected: Selected, names: tuple[str, str], unit: str, source: str) -> list[Stratum]:
     return [
         Stratum(
-            levels=list(selected.strata[one.stratum]),
-            n={name: count(n, "rows", source) for name, n in zip(names, one.n, strict=True)},
-            estimate=_of(one.estimate, unit, source),
-            why=one.why,
+            levels=list(selected.strata[inside.stratum]),
+            n={name: count(n, "rows", source) for name, n in zip(names, inside.n, strict=True)},
+            estimate=_of(inside.estimate, unit, source),
+            why=inside.why,
         )
-        for one in compared.strata
+        for inside in compared.strata
     ]
 
 

@@ -122,7 +122,7 @@ def _empty(selected: Selected, arm: int, inside: Sequence[InStratum]) -> str:
     names = (selected.arms[0], selected.arms[arm])
     if len(selected.strata) == 1:
         return f"{names[0]} and {names[1]} cannot be compared: {inside[0].why}"
-    cells = "; ".join(f"{' / '.join(selected.strata[one.stratum])}: {one.why}" for one in inside[:6])
+    cells = "; ".join(f"{' / '.join(selected.strata[cell.stratum])}: {cell.why}" for cell in inside[:6])
     more = f"; and {len(inside) - 6} more" if len(inside) > 6 else ""
     return f"no combination of the other factors has both {names[0]} and {names[1]}: {cells}{more}"
 
@@ -141,10 +141,10 @@ def relative(strata: Sequence[tuple[Floats, Floats]], level: float) -> Estimate 
         if min(float(values.min()) for values in cell) <= 0:
             return None
         logs.append(np.log(after.mean / before.mean))
-        for one in (before, after):
-            error2 = one.error2 / one.mean**2 / len(strata) ** 2
+        for sample in (before, after):
+            error2 = sample.error2 / sample.mean**2 / len(strata) ** 2
             errors2.append(error2)
-            df_below += error2**2 / (one.n - 1) if one.n > 1 else 0.0
+            df_below += error2**2 / (sample.n - 1) if sample.n > 1 else 0.0
     value, error2 = float(np.mean(logs)), sum(errors2)
     n = sum(values.size for cell in strata for values in cell)
     if any(values.size < 2 for cell in strata for values in cell):

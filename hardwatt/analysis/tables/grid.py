@@ -93,7 +93,8 @@ class Grid:
 
 def shown(text: str) -> str:
     """Return foreign text for a message: quoted, cut, without control characters."""
-    printable = "".join(" " if unicodedata.category(one).startswith("C") else one for one in text[: _LONGEST + 1])
+    start = text[: _LONGEST + 1]
+    printable = "".join(" " if unicodedata.category(letter).startswith("C") else letter for letter in start)
     return repr(printable if len(printable) <= _LONGEST else printable[:_LONGEST] + "…")
 
 

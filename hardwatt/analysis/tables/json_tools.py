@@ -70,8 +70,8 @@ def _is_hyperfine(document: Any) -> bool:
     return (
         isinstance(results, list)
         and bool(results)
-        and all(isinstance(one, dict) for one in results)
-        and all("command" in one for one in results)
+        and all(isinstance(result, dict) for result in results)
+        and all("command" in result for result in results)
     )
 
 
@@ -149,8 +149,8 @@ def _green_metrics(document: Any, file: str, decoded: Decoded) -> Grid:
         for metric, metrics in phases["data"].items():
             for detail, details in metrics["data"].items():
                 column = f"{phase} {metric} {detail} ({metrics['unit']})"
-                for compared, found in details["data"].items():
-                    for number, value in enumerate(found["values"]):
+                for compared, runs in details["data"].items():
+                    for number, value in enumerate(runs["values"]):
                         row = rows.setdefault((compared, number), {case: compared, "run": number})
                         row[column] = value
     roles = Roles(arm=case, factors=(), labels=("run",))
@@ -186,7 +186,7 @@ def refuse_partial(document: Mapping[str, Any], file: str) -> None:
     partial = document.get("isPartial") or document.get("partial") or document.get("partialResponse")
     warnings = document.get("warnings") or []
     if partial or warnings:
-        reason = "; ".join(shown(str(one)) for one in warnings[:3]) or "the server marks it as partial"
+        reason = "; ".join(shown(str(warning)) for warning in warnings[:3]) or "the server marks it as partial"
         raise LabError(
             f"{file} is a partial answer: {reason}", hint="ask again once every source of the server answers"
         )

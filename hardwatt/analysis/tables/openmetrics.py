@@ -60,6 +60,6 @@ def _labels(text: str, file: str, number: int) -> dict[str, str]:
         match = _LABEL.match(text, place)
         if match is None:
             raise LabError(f"{file}, line {number}: {shown(text[place:])} is not a label")
-        labels[match[1]] = re.sub(r"\\(.)", lambda one: _ESCAPES.get(one[1], one[1]), match[2])
+        labels[match[1]] = re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), match[2])
         place = match.end()
     return labels

@@ -88,7 +88,7 @@ def command(file: str, asked: TableRequest) -> str:
 
 def quoted(text: str) -> str:
     """Return a word as a shell reads it; control characters are written as escapes of bash and zsh."""
-    if not any(unicodedata.category(one).startswith("C") for one in text):
+    if not any(unicodedata.category(letter).startswith("C") for letter in text):
         return shlex.quote(text)
     plain = {*range(32, 127)} - {*b"'\\"}
     return "$'" + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in text.encode()) + "'"

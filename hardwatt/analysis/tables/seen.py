@@ -70,8 +70,8 @@ def _left_out(table: Read) -> Iterator[str]:
     selected = table.selected
     if outside := table.design.grid.rows - selected.rows:
         yield f"{outside} rows are left out by --where"
-    reasons = Counter(one.reason for one in selected.left_out)
-    first = {one.reason: one.place for one in reversed(selected.left_out)}
+    reasons = Counter(row.reason for row in selected.left_out)
+    first = {row.reason: row.place for row in reversed(selected.left_out)}
     for reason, times in reasons.most_common(10):
         yield f"{times} {'row' if times == 1 else 'rows'} excluded: {reason} (first: {first[reason]})"
     if not reasons:

@@ -263,5 +263,5 @@ def _averaged(design: Design, selected: Selected, used: Sequence[int]) -> Select
 
 
 def _counted(left_out: Sequence[LeftOut]) -> str:
-    reasons = Counter(one.reason for one in left_out)
+    reasons = Counter(row.reason for row in left_out)
     return "; ".join(f"{reason} ({times} rows)" for reason, times in reasons.most_common(3))

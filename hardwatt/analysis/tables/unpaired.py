@@ -298,5 +298,5 @@ def hedges_g(first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> Estim
 
 def _noncentral(t: float, df: int, level: float, scale: float) -> tuple[float, float]:
     tail = (1 - level) / 2
-    found = [float(special.nctdtrinc(df, p, t)) for p in (1 - tail, tail)]
-    return found[0] * scale, found[1] * scale
+    bounds = [float(special.nctdtrinc(df, p, t)) for p in (1 - tail, tail)]
+    return bounds[0] * scale, bounds[1] * scale

@@ -74,7 +74,7 @@ def _nested_pairs(design: Design, selected: Selected) -> list[str]:
         return []
     pairs = len(set(selected.pair))
     counted = {name: len(set(design.grid.columns[name])) for name in names}
-    name = min(counted, key=lambda one: counted[one])
+    name = min(counted, key=lambda column: counted[column])
     return [
         f"{pairs} pairs lie in {counted[name]} levels of {shown(name)}. If these levels are the independent units, "
         f"pairs inside them are pseudo-replication: --pair {name} alone compares their means."

@@ -4,7 +4,9 @@ Property tests try the same examples each time and store none. ``make test-long`
 prints it; ``make test-long SEED=N`` runs the same examples again.
 """
 
+import itertools
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -24,12 +26,19 @@ GIT_CONFIG = (
     "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n[safe]\n\tdirectory = *\n"
 )
 """Instead of the user's, whose signing, hooks or line ends would decide."""
-_OF_THE_USER = ("LANGUAGE", "EMAIL", "KUBECONFIG", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES")
-_PREFIXES = ("GIT_", "LC_", "HARDWATT_")
-_KEPT = ("HARDWATT_CONFIG", "HARDWATT_KILL_SEED", "HARDWATT_KEPLER_ARCHIVE", "HARDWATT_WRITE_PLANS")
-"""What a run of tests is given on purpose."""
+_KEPT = frozenset({
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH",
+    "PYTHONHASHSEED", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "SUDO_USER", "SUDO_UID", "SUDO_GID",
+    # what a run of tests is given on purpose
+    "HARDWATT_CONFIG", "HARDWATT_KILL_SEED", "HARDWATT_KEPLER_ARCHIVE", "HARDWATT_WRITE_PLANS",
+})  # fmt: skip
+"""Of the caller's environment every other variable is left out: one in a hundred programs reads it."""
+_KEPT_PREFIXES = ("PYTEST_", "PYENV_", "COVERAGE_")
+_OF_THE_NETWORK = re.compile(
+    r"(?i)(https?|ftp|all|no)_proxy|.*(CA|CERT)(_|S?$).*|.*CAINFO|PIP_.*|UV_.*|GO[A-Z]+|NPM_.*"
+)
+"""How this machine gets at the network: for tests that need it."""
 _TALLY = pytest.StashKey[str]()
-_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 _NEEDS_THE_NETWORK = ("e2e", "mirror", "el8", "vm", "long")
 
 
@@ -37,12 +46,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give the process, and every program that it starts, one environment."""
     config.stash[_TALLY] = os.environ.get("HARDWATT_TALLY", "")
     for name in list(os.environ):
-        if name in _OF_THE_USER or (name.startswith(_PREFIXES) and name not in _KEPT):
+        if not (name in _KEPT or name.startswith(_KEPT_PREFIXES) or _OF_THE_NETWORK.fullmatch(name)):
             del os.environ[name]
+    # Built programs stay in the user's cache, wherever HOME is.
+    os.environ.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     os.environ |= {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC", "GIT_CONFIG_NOSYSTEM": "1"}
     os.environ["GIT_TERMINAL_PROMPT"] = "0"
     # Else every program that a test starts compiles the package anew. Python checks a cached file by its source.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     time.tzset()
     os.umask(0o022)
@@ -58,25 +68,41 @@ def git_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+def _needs_the_network(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in _NEEDS_THE_NETWORK)
+
+
+def _names_of_the_network() -> list[str]:
+    return [name for name in os.environ if _OF_THE_NETWORK.fullmatch(name)]
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave out the user's proxies where no test needs the network: servers of tests are on loopback.
+    """Leave out the user's proxies and authorities where no test needs the network: servers of tests are on loopback.
 
     For the whole process, because fixtures of a session come before those of a test, and urllib keeps the proxies of
     its first request.
     """
-    if not any(item.get_closest_marker(mark) for item in session.items for mark in _NEEDS_THE_NETWORK):
-        for name in list(os.environ):
-            if name.lower() in _PROXIES:
-                del os.environ[name]
+    if not any(_needs_the_network(item) for item in session.items):
+        for name in _names_of_the_network():
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders in which nothing is configured: no ~/.ssh, ~/.netrc, ~/.invoke.yaml, ~/.curlrc, ~/.config."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for one test in a run that has others beside it."""
-    if not any(request.node.get_closest_marker(mark) for mark in _NEEDS_THE_NETWORK):
-        for name in list(os.environ):
-            if name.lower() in _PROXIES:
-                monkeypatch.delenv(name)
+def nothing_of_the_user(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> None:
+    """Give a test that needs no network an empty home, and no settings of a network in a run with others."""
+    if not _needs_the_network(request.node):
+        home = next(homes)
+        home.mkdir()
+        monkeypatch.setenv("HOME", str(home))
+        for name in _names_of_the_network():
+            monkeypatch.delenv(name)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -2,9 +2,12 @@
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 
 import paramiko
+from paramiko.hostkeys import InvalidHostKey
 
 from hardwatt.connect import ssh_routes
 from hardwatt.connect.endpoint import Endpoint
@@ -17,9 +20,26 @@ def fingerprint(key: paramiko.PKey) -> str:
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
+def known_keys(file: Path) -> paramiko.HostKeys:
+    """Return the keys in a lab's known_hosts; none where the file is missing.
+
+    Raises ``LabError`` naming the first line that cannot be read.
+    """
+    if not file.exists():
+        return paramiko.HostKeys()
+    try:
+        return paramiko.HostKeys(str(file))
+    except InvalidHostKey as error:
+        lines = [line.strip() for line in file.read_text().splitlines()]
+        number = lines.index(error.line) + 1
+        raise LabError(
+            f"line {number} of {file} is not a host key", hint=f"sed -i {number}d {shlex.quote(str(file))}"
+        ) from None
+
+
 def require_known(endpoint: Endpoint) -> None:
     """Raise ``LabError`` where the lab knows no key of the host, or of the one on the way to it."""
-    keys = paramiko.HostKeys(str(endpoint.known_hosts)) if endpoint.known_hosts.exists() else paramiko.HostKeys()
+    keys = known_keys(endpoint.known_hosts)
     hops = [ssh_routes.Hop.parse(endpoint.jump)] if endpoint.jump else []
     for address, port in [*((hop.address, hop.port) for hop in hops), (endpoint.address, endpoint.port)]:
         name = ssh_routes.known_name(address, port)
@@ -30,7 +50,7 @@ def require_known(endpoint: Endpoint) -> None:
 def changed(endpoint: Endpoint, offered: str) -> RefusedError:
     """Return the error for a jump host whose key is not the known one."""
     hop = ssh_routes.Hop.parse(endpoint.jump)
-    known: Mapping[str, paramiko.PKey] = paramiko.HostKeys(str(endpoint.known_hosts)).lookup(hop.known_as) or {}
+    known: Mapping[str, paramiko.PKey] = known_keys(endpoint.known_hosts).lookup(hop.known_as) or {}
     return RefusedError(
         f"the host key of {hop.known_as}, on the way to {endpoint.address}, has changed: known is "
         f"{' and '.join(map(fingerprint, known.values()))}, offered is {offered}",

@@ -17,7 +17,7 @@ from paramiko.pkey import UnknownKeyType
 
 from hardwatt.connect import ssh_routes, unreachable
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.connect.host_keys import Refuse, changed, fingerprint, require_known
+from hardwatt.connect.host_keys import Refuse, changed, fingerprint, known_keys, require_known
 from hardwatt.connect.ssh_session import LateError, Session, outputs
 from hardwatt.core.errors import CommandError, LabError, RefusedError, WaitError
 from hardwatt.core.limits import REMOTE, Limits
@@ -94,6 +94,7 @@ class Ssh:
         endpoint = self._endpoint
         if endpoint.jump:  # what ssh says on the way is harder to read
             require_known(endpoint)
+        known_keys(endpoint.known_hosts)  # one error that names a line which paramiko cannot read
         if endpoint.known_hosts.exists():
             self._client.load_host_keys(str(endpoint.known_hosts))
         self._client.set_missing_host_key_policy(Refuse())

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Host
 from hardwatt.connect import ssh_routes, unreachable
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.connect.host_keys import fingerprint
+from hardwatt.connect.host_keys import fingerprint, known_keys
 from hardwatt.connect.ssh import Route, Ssh
 from hardwatt.connect.ssh_routes import Hop, known_name
 from hardwatt.connect.unreachable import Place
@@ -177,7 +177,7 @@ def offer(lab: Lab, address: str = "") -> Offer:
 def _offer_behind(lab: Lab, hop: Hop) -> Offer:
     """Return the host key that the host behind the jump host offers; the jump host's key is known before."""
     endpoint = SshMachine(lab).endpoint()
-    known = paramiko.HostKeys(str(lab.known_hosts)) if lab.known_hosts.exists() else paramiko.HostKeys()
+    known = known_keys(lab.known_hosts)
     if known.lookup(hop.known_as) is None:
         raise LabError(f"the lab does not know the host key of {hop.known_as}, the jump host of {endpoint.address}",
                        hint=f"invoke lab.trust {hop.address}")  # fmt: skip
@@ -262,7 +262,7 @@ def users_known_hosts() -> paramiko.HostKeys:
         if line.startswith(("#", "@")):
             continue
         # a line, or a kind of key, that paramiko does not know
-        with contextlib.suppress(paramiko.SSHException, ValueError):
+        with contextlib.suppress(paramiko.SSHException, InvalidHostKey, ValueError):
             if (entry := HostKeyEntry.from_line(line)) and entry.key.get_base64() not in revoked:
                 for name in entry.hostnames:
                     trusted.add(name, entry.key.get_name(), entry.key)
@@ -274,7 +274,7 @@ def adopt(lab: Lab) -> None:
     host = lab.settings.host
     hops = [Hop.parse(host.jump)] if host.jump else []
     places = [*((hop.address, hop.port) for hop in hops), (host.address, host.port)]
-    known = paramiko.HostKeys(str(lab.known_hosts)) if lab.known_hosts.exists() else paramiko.HostKeys()
+    known = known_keys(lab.known_hosts)
     missing = [place for place in places if known.lookup(known_name(*place)) is None]
     users = users_known_hosts() if missing else paramiko.HostKeys()
     for address, port in missing:

@@ -11,7 +11,7 @@ import paramiko
 import pytest
 
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.connect.host_keys import fingerprint
+from hardwatt.connect.host_keys import fingerprint, require_known
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import CommandError, LabError, RefusedError
 
@@ -211,3 +211,16 @@ def test_a_fingerprint_is_the_one_that_openssh_prints(tmp_path: Path) -> None:
     public.write_text(f"{key.get_name()} {key.get_base64()}\n")
     printed = subprocess.run(["ssh-keygen", "-lf", str(public)], capture_output=True, text=True, check=True).stdout
     assert shlex.split(printed)[1] == fingerprint(key)
+
+
+def test_a_line_of_the_labs_known_hosts_that_is_no_host_key_is_named(server: Server, tmp_path: Path) -> None:
+    server.know(server.host_key)
+    file = tmp_path / "known_hosts"
+    file.write_text(file.read_text() + "a line of more words\n")
+    with pytest.raises(LabError, match=f"line 2 of {file} is not a host key") as caught, Ssh(server.endpoint()):
+        pytest.fail("connected")
+    with pytest.raises(LabError, match="line 2"):
+        require_known(server.endpoint())
+    subprocess.run(shlex.split(caught.value.hint), check=True)
+    with Ssh(server.endpoint()) as ssh:
+        assert ssh.run("echo in").stdout == "in\n"

@@ -1,6 +1,7 @@
 """Tests give the same answer each time and on every machine: what decides that is fixed in tests/conftest.py."""
 
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -19,10 +20,10 @@ def test_of_chance(number):
 """
 
 
-def drawn(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+def drawn(folder: Path, *words: str, text: str = PROPERTY, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a property test in a folder with this checkout's conftest."""
     (folder / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
-    (folder / "test_property.py").write_text(PROPERTY)
+    (folder / "test_property.py").write_text(text)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", *words, "test_property.py"],
         cwd=folder, env={"PATH": os.environ["PATH"], "HOME": str(folder), **env},
@@ -71,5 +72,21 @@ def test_the_users_settings_reach_no_test() -> None:
     assert not [name for name in os.environ if name.lower().endswith("_proxy")]
     shown = subprocess.run(["git", "config", "--list", "--global"], capture_output=True, text=True, check=True).stdout
     assert "user.email=test@example.org" in shown
+    assert os.environ["HOME"] != pwd.getpwuid(os.getuid()).pw_dir
+    assert not list(Path.home().iterdir())
     umask = os.umask(0o022)
     assert umask == 0o022
+
+
+def test_no_variable_of_the_caller_reaches_a_test(tmp_path: Path) -> None:
+    """What a hundred tools read from the environment: a few of them, and one that nobody knows."""
+    given = dict.fromkeys(
+        ("TAR_OPTIONS", "INVOKE_TASKS_SEARCH_ROOT", "GREP_OPTIONS", "MAKEFLAGS", "BASH_ENV", "KUBECONFIG",
+         "SSH_AUTH_SOCK", "GITHUB_TOKEN", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE", "SOURCE_DATE_EPOCH",
+         "XDG_CONFIG_HOME", "COLUMNS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GOFLAGS", "PIP_INDEX_URL",
+         "https_proxy", "HARDWATT_LAB", "NOBODYS"),
+        "x",
+    )  # fmt: skip
+    done = drawn(tmp_path, text="import os\n\n\ndef test_it():\n    print(sorted(os.environ))\n", **given)
+    assert "'PATH'" in done.stdout, done.stdout + done.stderr
+    assert [name for name in given if f"'{name}'" in done.stdout] == []

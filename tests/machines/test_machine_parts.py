@@ -335,6 +335,7 @@ def test_a_key_in_the_user_s_known_hosts_counts(
     hashed = paramiko.HostKeys.hash_host(f"[127.0.0.1]:{port}")
     users.write_text(
         f"{hashed} ssh-rsa {other.get_base64()}\n{hashed} {key.get_name()} {key.get_base64()}\n@revoked * x\nnonsense\n"
+        "a line of more words\n192.0.2.1 ssh-ed25519 no-base64\n"
     )
     mine = lab(tmp_path, machine="ssh", host={"address": "127.0.0.1", "port": port})
     assert remote.offer(mine).known_to_user()

@@ -143,6 +143,7 @@ def registry_hosts() -> set[str]:
             continue
     lines = [line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#")]
     hosts = {host for line in lines for host in re.findall(r"https?://([A-Za-z0-9.-]+)", line)}
+    hosts -= {"localhost", "127.0.0.1"}  # a proxy of this machine itself, if it installs through one
     return hosts | {"py" + "pi.org", "files.python" + "hosted.org", "sum." + "golang.org"}
 
 

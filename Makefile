@@ -12,7 +12,7 @@ MIRROR := mirror
 FAST := not e2e and not mirror and not long and not vm and not el8
 # The seed of `make test-long`: of chance, unless given.
 SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
-.PHONY: help setup lab test test-long check formatted lint types unit explore long e2e el8 vm mirror down bench format requirements
+.PHONY: help setup lab test test-long check formatted lint types unit explore long e2e el8 vm mirror down benchmarks format requirements
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 14
@@ -66,7 +66,7 @@ long: setup $(MIRROR)
 down:  ## Take the lab down again
 	@$(INVOKE) lab.down --yes
 
-bench: setup  ## Timings of the lab (see benchmarks/README.md)
+benchmarks: setup  ## Timings of the lab (see benchmarks/README.md)
 	@$(PY) benchmarks/run.py
 	@$(PY) benchmarks/dump.py
 	@$(PY) benchmarks/analysis.py

@@ -35,7 +35,7 @@ STEP = 15
 CURL_SECONDS = 1500
 
 
-def plant(folder: Path, promtool: Path, series: int, hours: float) -> int:
+def write_series(folder: Path, promtool: Path, series: int, hours: float) -> int:
     """Make blocks of ``series`` counters in ``folder``/data; return how many samples there are.
 
     Values are eighths, so that sums of them are exact in any order.
@@ -176,7 +176,7 @@ def measure(series: int, hours: float, ways: list[str]) -> None:
     os.environ["HARDWATT_BENCH_PROMTOOL"] = str(programs.promtool)
     with tempfile.TemporaryDirectory(prefix="hardwatt-bench-") as place:
         folder = Path(place)
-        count = plant(folder, programs.promtool, series, hours)
+        count = write_series(folder, programs.promtool, series, hours)
         with serving(folder, programs.prometheus) as (url, pid):
             for way in ways:
                 before = cpu_seconds_of(pid)

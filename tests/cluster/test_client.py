@@ -197,7 +197,7 @@ def write_kubeconfig(lab: Lab, server: str) -> None:
 
 
 def refused(lab: Lab, match: str) -> LabError:
-    """Return the error with which the cluster's door stays closed."""
+    """Return the error with which the connection to the cluster is refused."""
     with pytest.raises(LabError, match=match) as caught, client.connect(lab) as api:
         cluster_status.read_with(k8s.CoreV1Api(api))
     return caught.value

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 import requests
 
-from benchmarks.dump import BEGIN, METRIC, plant
+from benchmarks.dump import BEGIN, METRIC, write_series
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import open_lab
 from hardwatt.core.ports import free_port
@@ -44,7 +44,7 @@ def test_complete_in_bounded_memory_with_a_server_that_dies(
     tmp_path: Path, series: int, hours: int, target: int
 ) -> None:
     programs = Programs.find(open_lab())
-    count = plant(tmp_path, programs.promtool, series, hours)
+    count = write_series(tmp_path, programs.promtool, series, hours)
     words = [
         sys.executable,
         "-c",

@@ -98,7 +98,7 @@ def test_three_kills_lose_nothing_and_count_nothing_twice(up: Story, tmp_path: P
 
 
 def assert_recorded(bundle: Bundle) -> None:
-    """The manifest and the log say what the engine saw."""
+    """The manifest and the log say what the experiment saw."""
     names = {check.name for check in bundle.manifest.checks}
     assert names >= {"governor", "turbo", "smt", "swap", "timers", "load", "steal", "thermal", "RAPL filtering"}
     assert NO_JITTER in str(bundle.manifest.host["flux_interval_jitter"])

@@ -1,4 +1,4 @@
-"""What the order of runs does under drift: the engine on a simulated testbed whose truth is known.
+"""What the order of runs does under drift: an experiment on a simulated testbed whose truth is known.
 
 ``python -m tests.experiment.orders`` runs all sessions and writes ``docs/orders.json``, ``docs/orders.svg`` and the
 table in ``docs/orders.md``. The tests run few sessions, and hold the committed files against each other.
@@ -232,7 +232,7 @@ class Outcome:
 
 
 def session(study: Study, order: str, truth: Truth, seed: int, pairs: int = PAIRS) -> Outcome:
-    """Run one session through the engine and analyse it as its order asks for."""
+    """Run one session as an experiment and analyse it as its order asks for."""
     plan = plan_of(study, order, seed, pairs)
     testbed = DriftPlant(truth, length(plan), seed)
     with tempfile.TemporaryDirectory() as folder, mock.patch("hardwatt.experiment.run.loop.write_json"):

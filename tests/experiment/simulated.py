@@ -314,5 +314,5 @@ class SimulatedTestbed:
 
 @contextlib.contextmanager
 def opened(testbed: SimulatedTestbed, lab: Any) -> Iterator[SimulatedTestbed]:
-    """Give the engine a testbed that the test made."""
+    """Give experiments a testbed that the test made."""
     yield testbed

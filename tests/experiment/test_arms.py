@@ -135,7 +135,7 @@ def test_every_arm_delivers_settles_acts_and_leaves_nothing_behind(
             action.do()
         one.deliver(Commit(0, "r1", "sha1"))
     assert set(cluster.replicas.values()) == {1}
-    left = {key for key in cluster.objects if "workload/app" not in key}  # the engine removes the application
+    left = {key for key in cluster.objects if "workload/app" not in key}  # the experiment removes the application
     assert left <= {"DaemonSet monitoring/kepler"}
     assert "spec" not in cluster.objects.get("DaemonSet monitoring/kepler", {})
     assert log.undo == []

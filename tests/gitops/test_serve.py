@@ -142,6 +142,6 @@ def test_every_key_is_restricted_to_its_own_command() -> None:
 
 
 def test_the_log_is_not_written_by_hand_anywhere_else() -> None:
-    """One writer, one format: what the engine counts fetches by."""
+    """One writer, one format: what an experiment counts fetches by."""
     writers = [path.name for path in (ROOT / "templates").glob("*.j2") if "git_log" in path.read_text()]
     assert writers == ["git_serve.sh.j2"]

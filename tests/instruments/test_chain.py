@@ -183,7 +183,7 @@ def commands(folder: Path, ports: tuple[int, int]) -> list[list[object]]:
 
 
 def window(planted: Planted, url: str) -> tuple[int, int, list[Edge]]:
-    """Let twelve seconds pass, with the burst in them; the edges are read as the engine does."""
+    """Let twelve seconds pass, with the burst in them; the edges are read as an experiment does."""
     passed: Callable[[float], object] = lambda until: wait(  # noqa: E731
         time.time, lambda now: now >= until, what="the window", timeout=60, delay=0.02
     )

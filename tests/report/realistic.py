@@ -1,4 +1,4 @@
-"""A synthetic bundle that also holds what only a real experiment has: the study's texts and the engine's notes."""
+"""A synthetic bundle that also holds what only a real experiment has: the study's texts and the experiment's notes."""
 
 from __future__ import annotations
 

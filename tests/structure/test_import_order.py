@@ -9,7 +9,7 @@ import pytest
 from tests.structure.modules import ORDER, ROOT, circles, graph, modules, room, upward
 
 
-def plant(root: Path, files: dict[str, str]) -> None:
+def write_tree(root: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def test_every_room_of_the_order_is_there_once() -> None:
 
 @pytest.mark.parametrize("where", ["{}\n", "def f() -> None:\n    {}\n", "class A:\n    def f(self):\n        {}\n"])
 def test_an_import_that_runs_up_is_found_and_both_modules_are_named(tmp_path: Path, where: str) -> None:
-    plant(tmp_path, {"h/low/a.py": where.format("from h.high import b"), "h/high/b.py": "import h.low.a\n"})
+    write_tree(tmp_path, {"h/low/a.py": where.format("from h.high import b"), "h/high/b.py": "import h.low.a\n"})
     found = list(upward(graph(tmp_path, "h"), ("low", "high")))
     assert found == ["h.low.a imports h.high.b, but high stands behind low in ORDER"]
     assert circles(graph(tmp_path, "h")) == [["h.high.b", "h.low.a"]]
@@ -40,12 +40,12 @@ def test_an_import_that_runs_up_is_found_and_both_modules_are_named(tmp_path: Pa
 
 def test_a_circle_of_three_in_one_room_is_found(tmp_path: Path) -> None:
     late = "def f():\n    from h.r.a import x\n"
-    plant(tmp_path, {"h/r/a.py": "from h.r.b import y\n", "h/r/b.py": "from h.r import c\n", "h/r/c.py": late})
+    write_tree(tmp_path, {"h/r/a.py": "from h.r.b import y\n", "h/r/b.py": "from h.r import c\n", "h/r/c.py": late})
     assert circles(graph(tmp_path, "h")) == [["h.r.a", "h.r.b", "h.r.c"]]
 
 
 def test_a_module_without_a_room_is_named(tmp_path: Path) -> None:
-    plant(tmp_path, {"h/new/a.py": ""})
+    write_tree(tmp_path, {"h/new/a.py": ""})
     assert list(upward(graph(tmp_path, "h"), ("low",))) == ["h.new.a has no room in ORDER"]
 
 

@@ -81,7 +81,7 @@ def spaced(count: int, apart: float, interval: int) -> Study:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What one arm did with a trace, by the engine and by the cluster itself."""
+    """What one arm did with a trace, by the experiment and by the cluster itself."""
 
     window: Window
     deployment: dict[str, Any]
@@ -90,7 +90,7 @@ class Seen:
 
 
 def deliver(node: Story, arm: str, study: Study, offsets: tuple[float, ...]) -> Seen:
-    """Give a trace to one arm, as the engine does it, and look at the cluster at the end of the window."""
+    """Give a trace to one arm, as an experiment does it, and look at the cluster at the end of the window."""
     row = Row(run_id="same", block=1, position=0, arm=arm, phase_seconds=0.0, offsets=offsets)
     with node.lab.lock("a test"), open_testbed(node.lab) as testbed:
         journal = Journal.load(node.lab.dir / "experiment.json")

@@ -1,6 +1,6 @@
-"""The road to somebody's host: each task that concerns it names host, reason and next command where it cannot be used.
+"""Hosts that cannot be used: each task that concerns it names host, reason and next command where it cannot be used.
 
-The SSH servers are real ones on loopback; a route that is down and a name that does not resolve are planted.
+The SSH servers are real ones on loopback; a route that is down and a name that does not resolve are simulated.
 """
 
 import errno
@@ -88,7 +88,7 @@ exit 1
 """
 
 
-class Road:
+class Target:
     """A lab of a host over SSH, and the server that is this host."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,8 +114,8 @@ class Road:
 
 
 @pytest.fixture
-def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Road]:
-    made = Road(tmp_path, capsys)
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Target]:
+    made = Target(tmp_path, capsys)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv(sudo.PASSWORD, raising=False)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
@@ -128,13 +128,13 @@ def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     made.server.close()
 
 
-def _closed(road: Road, _: pytest.MonkeyPatch) -> None:
+def _closed(target: Target, _: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        road.host["port"] = free.getsockname()[1]
+        target.host["port"] = free.getsockname()[1]
 
 
-def _raising(error: OSError) -> Callable[[Road, pytest.MonkeyPatch], None]:
-    def plant(_: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def _raising(error: OSError) -> Callable[[Target, pytest.MonkeyPatch], None]:
+    def arrange(_: Target, monkeypatch: pytest.MonkeyPatch) -> None:
         connect = socket.socket.connect
 
         def fail(self: socket.socket, address: Any) -> None:
@@ -144,42 +144,42 @@ def _raising(error: OSError) -> Callable[[Road, pytest.MonkeyPatch], None]:
 
         monkeypatch.setattr(socket.socket, "connect", fail)
 
-    return plant
+    return arrange
 
 
-def _unresolved(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def _unresolved(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     def lookup(name: str, *_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    road.host["address"] = road.place = "watts.invalid"
+    target.host["address"] = target.place = "watts.invalid"
 
 
-def _changed(road: Road, _: pytest.MonkeyPatch) -> None:
-    road.know(paramiko.ECDSAKey.generate())
+def _changed(target: Target, _: pytest.MonkeyPatch) -> None:
+    target.know(paramiko.ECDSAKey.generate())
 
 
-def _jump(road: Road, _: pytest.MonkeyPatch) -> None:
-    road.host |= {"address": "192.0.2.10", "port": 22, "jump": f"hop@127.0.0.1:{road.server.port}"}
+def _jump(target: Target, _: pytest.MonkeyPatch) -> None:
+    target.host |= {"address": "192.0.2.10", "port": 22, "jump": f"hop@127.0.0.1:{target.server.port}"}
 
 
-def _another_key(road: Road, _: pytest.MonkeyPatch) -> None:
-    road.know(road.server.host_key)
-    paramiko.ECDSAKey.generate().write_private_key_file(str(road.folder / "other"))
-    road.host |= {"user": "alice", "key": str(road.folder / "other")}
+def _another_key(target: Target, _: pytest.MonkeyPatch) -> None:
+    target.know(target.server.host_key)
+    paramiko.ECDSAKey.generate().write_private_key_file(str(target.folder / "other"))
+    target.host |= {"user": "alice", "key": str(target.folder / "other")}
 
 
-def _password(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    road.know(road.server.host_key)
-    road.host["user"] = "alice"
-    (road.folder / "bin").mkdir()
-    (road.folder / "bin/sudo").write_text(_SUDO)
-    (road.folder / "bin/sudo").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{road.folder}/bin:{os.environ['PATH']}")
+def _password(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    target.know(target.server.host_key)
+    target.host["user"] = "alice"
+    (target.folder / "bin").mkdir()
+    (target.folder / "bin/sudo").write_text(_SUDO)
+    (target.folder / "bin/sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{target.folder}/bin:{os.environ['PATH']}")
 
 
 TRUST = r"next: invoke lab\.trust 127\.0\.0\.1$"
-CASES: dict[str, tuple[Callable[[Road, pytest.MonkeyPatch], None], str, str]] = {
+CASES: dict[str, tuple[Callable[[Target, pytest.MonkeyPatch], None], str, str]] = {
     "nothing listens": (
         _closed, r"root@127\.0\.0\.1:\d+: connection refused", r"start sshd on 127\.0\.0\.1, or .*invoke lab\.check$",
     ),
@@ -209,13 +209,13 @@ def test_every_task_is_known_to_concern_the_host_or_not() -> None:
 @pytest.mark.parametrize("task", MAIN)
 @pytest.mark.parametrize("case", CASES)
 def test_a_host_that_cannot_be_used_is_named_with_the_reason_and_the_next_command(
-    road: Road, monkeypatch: pytest.MonkeyPatch, case: str, task: str
+    target: Target, monkeypatch: pytest.MonkeyPatch, case: str, task: str
 ) -> None:
-    plant, reason, following = CASES[case]
-    plant(road, monkeypatch)
-    code, text = road.run(CONCERNED[task])
+    arrange, reason, following = CASES[case]
+    arrange(target, monkeypatch)
+    code, text = target.run(CONCERNED[task])
     assert code == 1
-    assert road.place in text
+    assert target.place in text
     assert re.search(reason, text), text
     assert re.search(following, text.strip(), re.MULTILINE), text
     assert "no problems" not in text
@@ -223,24 +223,24 @@ def test_a_host_that_cannot_be_used_is_named_with_the_reason_and_the_next_comman
 
 
 @pytest.mark.parametrize("task", MAIN)
-def test_a_host_without_an_address_is_told_before_anything_is_built(road: Road, task: str) -> None:
-    road.host["address"] = ""
-    code, text = road.run(CONCERNED[task])
+def test_a_host_without_an_address_is_told_before_anything_is_built(target: Target, task: str) -> None:
+    target.host["address"] = ""
+    code, text = target.run(CONCERNED[task])
     assert code == 1
     assert 'machine = "ssh" needs a host' in text
     assert text.strip().endswith("set address in [host] of lab.toml; then invoke lab.check")
 
 
 @pytest.mark.parametrize("task", sorted(set(CONCERNED) - set(MAIN) | set(WITHOUT_ROOT)))
-def test_no_other_task_goes_past_an_unknown_key(road: Road, task: str) -> None:
-    code, text = road.run({**CONCERNED, **WITHOUT_ROOT}[task])
+def test_no_other_task_goes_past_an_unknown_key(target: Target, task: str) -> None:
+    code, text = target.run({**CONCERNED, **WITHOUT_ROOT}[task])
     assert code == 1
     assert re.search(TRUST, text.strip(), re.MULTILINE), text
-    assert fingerprint(road.server.host_key) in text
+    assert fingerprint(target.server.host_key) in text
 
 
-def test_json_of_a_check_that_could_not_be_made_is_no_empty_list(road: Road) -> None:
-    code, text = road.run(command("lab.check", as_json=True))
+def test_json_of_a_check_that_could_not_be_made_is_no_empty_list(target: Target) -> None:
+    code, text = target.run(command("lab.check", as_json=True))
     assert code == 1
     (problem,) = json.loads(text)
     assert problem.keys() == {"severity", "name", "what", "remedy"}
@@ -249,23 +249,23 @@ def test_json_of_a_check_that_could_not_be_made_is_no_empty_list(road: Road) -> 
 
 @pytest.mark.parametrize("changed", [False, True])
 def test_the_next_command_of_an_unknown_or_changed_key_leads_on(
-    road: Road, monkeypatch: pytest.MonkeyPatch, changed: bool
+    target: Target, monkeypatch: pytest.MonkeyPatch, changed: bool
 ) -> None:
     if changed:
-        road.know(paramiko.ECDSAKey.generate())
-    code, text = road.run(CONCERNED["lab.check"])
+        target.know(paramiko.ECDSAKey.generate())
+    code, text = target.run(CONCERNED["lab.check"])
     assert code == 1
     name = text.strip().rpartition("invoke lab.trust ")[2]
-    printed = fingerprint(road.server.host_key)
-    assert road.run(command("lab.trust", host=name, fingerprint=printed)) == (
+    printed = fingerprint(target.server.host_key)
+    assert target.run(command("lab.trust", host=name, fingerprint=printed)) == (
         0, f"known now: {printed}\nnext: invoke lab.check\n",
     )  # fmt: skip
     monkeypatch.setattr(inspect, "_problems", lambda _: [])
-    assert road.run(CONCERNED["lab.check"]) == (0, "no problems\n")
+    assert target.run(CONCERNED["lab.check"]) == (0, "no problems\n")
 
 
 def test_the_order_of_the_readme_is_the_one_that_each_command_names(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     block = (ROOT / "README.md").read_text().partition("## On real hardware")[2].split("```")[1]
     order = [line.partition("#")[0].strip() for line in block.strip().splitlines()]
@@ -273,89 +273,93 @@ def test_the_order_of_the_readme_is_the_one_that_each_command_names(
     assert order[start + 1].startswith("ssh-copy-id -i .lab/*/keys/ssh.pub root@")
     names = ("lab.check", "mirror.fill", "lab.plan", "lab.up")
     assert order[start + 2 : start + 6] == [f"invoke {name}" for name in names]
-    printed = fingerprint(road.server.host_key)
-    road.host["key"] = ""
-    _, text = road.run(command("lab.trust", host="127.0.0.1", fingerprint=printed))
+    printed = fingerprint(target.server.host_key)
+    target.host["key"] = ""
+    _, text = target.run(command("lab.trust", host="127.0.0.1", fingerprint=printed))
     following = text.partition("next: ")[2].strip()
     assert following.startswith("ssh-copy-id ") and following.endswith(" && invoke lab.check")
-    road.server.user_key = paramiko.Ed25519Key.from_private_key_file(str(road.lab.keys / "ssh"))
+    target.server.user_key = paramiko.Ed25519Key.from_private_key_file(str(target.lab.keys / "ssh"))
     monkeypatch.setattr(inspect, "_problems", lambda _: [])
-    assert road.run(CONCERNED["lab.check"]) == (0, "no problems\n")
-    assert road.run(CONCERNED["lab.plan"])[1].endswith("next: invoke mirror.fill && invoke lab.plan\n")
+    assert target.run(CONCERNED["lab.check"]) == (0, "no problems\n")
+    assert target.run(CONCERNED["lab.plan"])[1].endswith("next: invoke mirror.fill && invoke lab.plan\n")
 
 
-def test_trust_without_a_fingerprint_names_a_command_with_one(road: Road) -> None:
-    code, text = road.run(command("lab.trust", host="127.0.0.1"))
+def test_trust_without_a_fingerprint_names_a_command_with_one(target: Target) -> None:
+    code, text = target.run(command("lab.trust", host="127.0.0.1"))
     assert code == 1
     assert "ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub" in text
     assert text.endswith("next: invoke lab.trust 127.0.0.1 --fingerprint SHA256:...\n")
 
 
-def test_trust_says_how_the_labs_own_key_gets_in(road: Road) -> None:
-    road.host["key"] = ""
-    _, text = road.run(command("lab.trust", host="127.0.0.1", fingerprint=fingerprint(road.server.host_key)))
+def test_trust_says_how_the_labs_own_key_gets_in(target: Target) -> None:
+    target.host["key"] = ""
+    _, text = target.run(command("lab.trust", host="127.0.0.1", fingerprint=fingerprint(target.server.host_key)))
     words = shlex.split(text.partition("next: ")[2])
-    assert words[:3] == ["ssh-copy-id", "-i", str(road.lab.keys / "ssh.pub")]
+    assert words[:3] == ["ssh-copy-id", "-i", str(target.lab.keys / "ssh.pub")]
     assert Path(words[2]).exists()
-    assert words[3:8] == ["-p", str(road.server.port), "root@127.0.0.1", "&&", "invoke"]
+    assert words[3:8] == ["-p", str(target.server.port), "root@127.0.0.1", "&&", "invoke"]
 
 
 @pytest.mark.parametrize("jump", [False, True])
-def test_trust_of_a_host_that_does_not_answer_says_why(road: Road, monkeypatch: pytest.MonkeyPatch, jump: bool) -> None:
+def test_trust_of_a_host_that_does_not_answer_says_why(
+    target: Target, monkeypatch: pytest.MonkeyPatch, jump: bool
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    road.host |= {"address": "192.0.2.10", "jump": f"hop@127.0.0.1:{port}"} if jump else {"port": port}
-    code, text = road.run(command("lab.trust", host="127.0.0.1"))
+    target.host |= {"address": "192.0.2.10", "jump": f"hop@127.0.0.1:{port}"} if jump else {"port": port}
+    code, text = target.run(command("lab.trust", host="127.0.0.1"))
     assert code == 1
     assert f"127.0.0.1:{port}: connection refused" in text
     assert ("jump in [host]" if jump else "port in [host]") in text
 
 
-def test_behind_a_jump_host_the_one_that_is_in_the_way_is_named(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    _jump(road, monkeypatch)
-    code, text = road.run(command("lab.trust", host="192.0.2.10"))
+def test_behind_a_jump_host_the_one_that_is_in_the_way_is_named(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _jump(target, monkeypatch)
+    code, text = target.run(command("lab.trust", host="192.0.2.10"))
     assert code == 1
     assert text.endswith("next: invoke lab.trust 127.0.0.1\n")
-    key = road.server.host_key
-    road.know(key)
-    with road.lab.known_hosts.open("a") as file:
+    key = target.server.host_key
+    target.know(key)
+    with target.lab.known_hosts.open("a") as file:
         file.write(f"192.0.2.10 {key.get_name()} {key.get_base64()}\n")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with road.lab.known_hosts.open("a") as file:
+    with target.lab.known_hosts.open("a") as file:
         file.write(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
-    road.host["jump"] = f"hop@127.0.0.1:{port}"
-    code, text = road.run(CONCERNED["lab.check"])
+    target.host["jump"] = f"hop@127.0.0.1:{port}"
+    code, text = target.run(CONCERNED["lab.check"])
     assert code == 1
     assert f"no SSH to hop@127.0.0.1:{port}: connection refused" in text
     assert "the jump host of root@192.0.2.10:22" in text
-    paramiko.ECDSAKey.generate().write_private_key_file(str(road.folder / "other"))
-    road.host |= {"key": str(road.folder / "other"), "jump": f"hop@127.0.0.1:{road.server.port}"}
-    code, text = road.run(CONCERNED["lab.check"])
+    paramiko.ECDSAKey.generate().write_private_key_file(str(target.folder / "other"))
+    target.host |= {"key": str(target.folder / "other"), "jump": f"hop@127.0.0.1:{target.server.port}"}
+    code, text = target.run(CONCERNED["lab.check"])
     assert code == 1
     assert "refuses the login of hop" in text
-    assert re.search(rf"ssh-copy-id -i \S+/other\.pub -p {road.server.port} hop@127\.0\.0\.1 && invoke", text)
+    assert re.search(rf"ssh-copy-id -i \S+/other\.pub -p {target.server.port} hop@127\.0\.0\.1 && invoke", text)
 
 
-def test_an_encrypted_key_is_told_from_a_refused_login(road: Road) -> None:
-    road.know(road.server.host_key)
-    road.server.user_key.write_private_key_file(str(road.folder / "key"), password="correct horse")
-    code, text = road.run(CONCERNED["lab.check"])
+def test_an_encrypted_key_is_told_from_a_refused_login(target: Target) -> None:
+    target.know(target.server.host_key)
+    target.server.user_key.write_private_key_file(str(target.folder / "key"), password="correct horse")
+    code, text = target.run(CONCERNED["lab.check"])
     assert code == 1
     assert "is encrypted" in text
     assert 'set key = "" in [host]' in text
 
 
-def test_a_file_that_is_no_key_is_named(road: Road) -> None:
-    road.know(road.server.host_key)
-    (road.folder / "key").write_text("nonsense")
-    code, text = road.run(CONCERNED["lab.check"])
+def test_a_file_that_is_no_key_is_named(target: Target) -> None:
+    target.know(target.server.host_key)
+    (target.folder / "key").write_text("nonsense")
+    code, text = target.run(CONCERNED["lab.check"])
     assert code == 1
-    assert f"no SSH to root@127.0.0.1:{road.server.port}: the key {road.folder}/key cannot be used" in text
-    road.host["key"] = str(road.folder / "none")
-    code, text = road.run(CONCERNED["lab.check"])
+    assert f"no SSH to root@127.0.0.1:{target.server.port}: the key {target.folder}/key cannot be used" in text
+    target.host["key"] = str(target.folder / "none")
+    code, text = target.run(CONCERNED["lab.check"])
     assert code == 1
-    assert f"the key file {road.folder}/none for root@127.0.0.1 does not exist" in text
+    assert f"the key file {target.folder}/none for root@127.0.0.1 does not exist" in text
     assert text.endswith("correct key in [host] of lab.toml; then invoke lab.check\n")
 
 
@@ -363,9 +367,9 @@ def test_a_file_that_is_no_key_is_named(road: Road) -> None:
     ("greeting", "reason"),
     [(b"220 mail.example.org ESMTP\r\n" * 200, "it is not an SSH server"), (b"", "no SSH server greets")],
 )
-def test_a_server_that_does_not_speak_ssh_is_named(road: Road, greeting: bytes, reason: str) -> None:
+def test_a_server_that_does_not_speak_ssh_is_named(target: Target, greeting: bytes, reason: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        road.host["port"] = listener.getsockname()[1]
+        target.host["port"] = listener.getsockname()[1]
 
         def speak() -> None:
             connection = listener.accept()[0]
@@ -374,15 +378,15 @@ def test_a_server_that_does_not_speak_ssh_is_named(road: Road, greeting: bytes, 
 
         thread = threading.Thread(target=speak)
         thread.start()
-        code, text = road.run(CONCERNED["lab.check"])
+        code, text = target.run(CONCERNED["lab.check"])
         thread.join()
     assert code == 1
     assert reason in text
     assert "port in [host]" in text
 
 
-def test_a_host_that_answers_is_judged(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    road.know(road.server.host_key)
+def test_a_host_that_answers_is_judged(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    target.know(target.server.host_key)
     checked: list[str] = []
     problem = Problem("error", "swap", "swap is on", "swapoff --all")
 
@@ -391,65 +395,65 @@ def test_a_host_that_answers_is_judged(road: Road, monkeypatch: pytest.MonkeyPat
         return [problem]
 
     monkeypatch.setattr(runner, "check", look)
-    code, text = road.run(CONCERNED["lab.check"])
+    code, text = target.run(CONCERNED["lab.check"])
     assert code == 1
     assert checked == ["127.0.0.1"]
     assert "swap is on" in text
-    code, text = road.run(CONCERNED["lab.plan"])
+    code, text = target.run(CONCERNED["lab.plan"])
     assert code == 0
     assert "mirror: would download or build tool kubectl" in text
     assert text.endswith("next: invoke mirror.fill && invoke lab.plan\n")
-    code, text = road.run(CONCERNED["lab.status"])
+    code, text = target.run(CONCERNED["lab.status"])
     assert code == 1
     assert "ssh machine running 127.0.0.1" in text
     assert text.endswith("next: invoke lab.up\n")
-    code, text = road.run(WITHOUT_ROOT["meter.status"])
+    code, text = target.run(WITHOUT_ROOT["meter.status"])
     assert code == 1
     assert "written nothing yet" in text
     assert text.endswith("next: invoke lab.up\n")
 
 
-def test_a_lost_host_is_named_by_what_ends_a_lab(road: Road) -> None:
-    code, text = road.run(command("lab.down", yes=True))
+def test_a_lost_host_is_named_by_what_ends_a_lab(target: Target) -> None:
+    code, text = target.run(command("lab.down", yes=True))
     assert code == 0, "nothing was ever done there"
     assert "the host is not locked: the host key of" in text
-    write_json(node_data.node_file(road.lab), {})
+    write_json(node_data.node_file(target.lab), {})
     for task in (command("lab.down", yes=True), command("lab.machine.destroy", yes=True)):
-        code, text = road.run(task)
+        code, text = target.run(task)
         assert code == 1
         assert "the host 127.0.0.1 is not reached, so nothing on it can be undone: the host key of" in text
         assert "next: invoke lab.trust 127.0.0.1; or, if the host is gone for good, remove" in text
-        assert node_data.node_file(road.lab).exists()
-    code, text = road.run(command("experiment.abandon"))
+        assert node_data.node_file(target.lab).exists()
+    code, text = target.run(command("experiment.abandon"))
     assert code == 1
     assert "the host is not locked: the host key of" in text
     assert "no experiment is unfinished" in text
 
 
-def test_the_counters_are_the_hosts_and_the_heading_says_so(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    road.know(road.server.host_key)
-    zone = road.folder / "host/class/powercap/intel-rapl:0"
+def test_the_counters_are_the_hosts_and_the_heading_says_so(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    target.know(target.server.host_key)
+    zone = target.folder / "host/class/powercap/intel-rapl:0"
     zone.mkdir(parents=True)
     for name, text in {"name": "package-0", "max_energy_range_uj": "262143328850", "energy_uj": "5"}.items():
         (zone / name).write_text(f"{text}\n")
-    monkeypatch.setattr("hardwatt.meter.show.NODE_ROOTS", (str(road.folder / "host"),))
-    code, text = road.run(CONCERNED["meter.list"])
+    monkeypatch.setattr("hardwatt.meter.show.NODE_ROOTS", (str(target.folder / "host"),))
+    code, text = target.run(CONCERNED["meter.list"])
     assert code == 0
     assert text.startswith("energy counters of the host 127.0.0.1\n")
     assert "intel-rapl:0" in text
     assert "stands still" in text
-    zone.rename(road.folder / "gone")
-    code, text = road.run(CONCERNED["meter.list"])
+    zone.rename(target.folder / "gone")
+    code, text = target.run(CONCERNED["meter.list"])
     assert code == 1
     assert "the host 127.0.0.1 has no powercap zone" in text
 
 
-def test_the_power_model_is_chosen_for_the_hosts_processor(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    road.know(road.server.host_key)
+def test_the_power_model_is_chosen_for_the_hosts_processor(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    target.know(target.server.host_key)
     info = "vendor_id : GenuineIntel\ncpu family : 6\nmodel : 106\nstepping : 6\nmodel name : Xeon"
     script = f"echo debian; echo 96; echo; echo; echo '{info}'"
     monkeypatch.setattr("hardwatt.provision.node_data._PROCESSOR", script)
-    code, text = road.run(command("meter.model", action="show", name="auto"))
+    code, text = target.run(command("meter.model", action="show", name="auto"))
     assert code == 0
     assert "with 96 CPUs, as the host 127.0.0.1 has" in text
     assert text.startswith("intel-ice-lake")

@@ -18,11 +18,11 @@ from hardwatt.connect.ssh import Ssh
 from hardwatt.machines import host_facts, rootfs
 from hardwatt.machines.embedded import nspawn
 from hardwatt.machines.embedded.machine import EmbeddedMachine
-from tests.machines.test_machine_e2e import machine_in
+from tests.machines.embedded.test_node_e2e import machine_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 INSIDE = """
 import json, sys
 from pathlib import Path

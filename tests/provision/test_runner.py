@@ -71,7 +71,7 @@ def endpoint(lab: Lab, **data: Any) -> Endpoint:
 
 
 class Pyinfra:
-    """Stands in for the door: answers once, keeps what it was asked."""
+    """Stands in for core.process: answers once, keeps the command lines."""
 
     def __init__(self, output: str, code: int = 0) -> None:
         self.output, self.code = output, code

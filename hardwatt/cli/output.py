@@ -30,11 +30,13 @@ def reader_may_leave() -> Iterator[None]:
             raise
         _drop()
         raise ReaderLeftError from None
-    except BaseException:
+    except BaseException as ended:
         try:
             sys.stdout.flush()
         except BrokenPipeError:
             _drop()
+            if not getattr(ended, "code", 1):  # help was printed: SystemExit or Invoke's Exit
+                raise ReaderLeftError from None
         raise
 
 

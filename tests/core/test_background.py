@@ -59,7 +59,7 @@ def test_it_is_recorded_before_it_is_waited_for_and_runs_when_it_answers(tmp_pat
 
 
 def test_a_program_that_ends_is_told_with_its_last_line_and_the_log(tmp_path: Path) -> None:
-    code = "import sys, time; print('starting'); time.sleep(0.5); sys.exit('the port is taken')"
+    code = "import sys, time; print('starting', flush=True); time.sleep(0.5); sys.exit('the port is taken')"
     with pytest.raises(LabError, match=r"python\S* ended: the port is taken \(the whole log: .*log\)") as caught:
         background.start(
             [sys.executable, "-c", code], lambda: False, what="a server", log=tmp_path / "log", timeout=20, hint="next"

@@ -10,6 +10,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     """Files only: no listings, no log line for each package."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: else an answer may wait for an acknowledgement
 
     def list_directory(self, path: object) -> None:
         """Refuse: what is there is said by the repository's signed index."""

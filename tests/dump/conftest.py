@@ -87,6 +87,7 @@ def _success(kind: str, result: list[Any]) -> dict[str, Any]:
 class Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: else each answer waits 40 ms for an acknowledgement
 
     def do_GET(self) -> None:
         parts = urllib.parse.urlsplit(self.path)

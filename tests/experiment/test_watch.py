@@ -31,6 +31,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: else an answer may wait for an acknowledgement
     server: Server
 
     def do_GET(self) -> None:
@@ -70,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     found = Server(*request.param)
-    thread = threading.Thread(target=found.serve_forever, daemon=True)
+    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield found
     found.closing.set()

@@ -133,6 +133,7 @@ class StandIn:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: else an answer may wait for an acknowledgement
     standin: StandIn
 
     def log_message(self, *_: object) -> None:
@@ -276,7 +277,7 @@ def served(folder: Path, address: str) -> Iterator[StandIn]:
     standin.port, standin.cluster_port = (server.server_address[1] for server in servers)
     standin.ssh_port = listener.getsockname()[1]
     for server in servers:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     threading.Thread(target=_ssh, args=(standin, listener), daemon=True).start()
     try:
         yield standin

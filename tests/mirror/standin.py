@@ -30,6 +30,7 @@ def serving() -> Iterator[Standin]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes: else an answer may wait for an acknowledgement
 
         def log_message(self, *_: object) -> None:
             """Keep the test's output clean."""

@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,13 +39,12 @@ _OF_THE_NETWORK = re.compile(
     r"(?i)(https?|ftp|all|no)_proxy|.*(CA|CERT)(_|S?$).*|.*CAINFO|PIP_.*|UV_.*|GO[A-Z]+|NPM_.*"
 )
 """How this machine gets at the network: for tests that need it."""
-_TALLY = pytest.StashKey[str]()
 _NEEDS_THE_NETWORK = ("e2e", "mirror", "el8", "vm", "long")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Give the process, and every program that it starts, one environment."""
-    config.stash[_TALLY] = os.environ.get("HARDWATT_TALLY", "")
+def _one_environment() -> str:
+    """Give the process, and every program that it starts, one environment; return the file of the sums, if any."""
+    tally = os.environ.get("HARDWATT_TALLY", "")
     for name in list(os.environ):
         if not (name in _KEPT or name.startswith(_KEPT_PREFIXES) or _OF_THE_NETWORK.fullmatch(name)):
             del os.environ[name]
@@ -56,6 +56,11 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.dont_write_bytecode = False
     time.tzset()
     os.umask(0o022)
+    return tally
+
+
+# Before other conftest.py files import what keeps a variable, as a terminal's width.
+_TALLY = _one_environment()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -77,7 +82,7 @@ def _names_of_the_network() -> list[str]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave out the user's proxies and authorities where no test needs the network: servers of tests are on loopback.
+    """Leave out the user's home, proxies and authorities where no test needs the network.
 
     For the whole process, because fixtures of a session come before those of a test, and urllib keeps the proxies of
     its first request.
@@ -85,6 +90,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not any(_needs_the_network(item) for item in session.items):
         for name in _names_of_the_network():
             del os.environ[name]
+        home = tempfile.TemporaryDirectory(prefix="hardwatt-home-")
+        session.config.add_cleanup(home.cleanup)
+        os.environ["HOME"] = home.name
 
 
 @pytest.fixture(scope="session")
@@ -110,8 +118,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     seed = config.getoption("--hypothesis-seed")
     if seed is not None:
         terminalreporter.line(f"property tests explored with seed {seed}; again: make test-long SEED={seed}")
-    if tally := config.stash[_TALLY]:
-        with Path(tally).open("a") as opened:
+    if _TALLY:
+        with Path(_TALLY).open("a") as opened:
             for name, reports in terminalreporter.stats.items():
                 if name:
                     opened.write(f"{name} {len(reports)}\n")

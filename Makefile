@@ -10,6 +10,8 @@ SETUP := bootstrap/setup.sh
 # A target name, so that `make test` fills the mirror once and its parts do not do it again.
 MIRROR := mirror
 FAST := not e2e and not mirror and not long and not vm and not el8
+# One more than processors, because a third of the tests' time is waiting for servers and limits.
+WORKERS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # The seed of `make test-long`: of chance, unless given.
 SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 .PHONY: help setup lab test test-long check formatted lint types unit explore long e2e el8 vm mirror down benchmarks format requirements
@@ -36,7 +38,7 @@ types: setup
 	$(MYPY)
 
 unit: setup
-	$(PYTEST) -n auto --dist loadfile --durations=10 -m "$(FAST)"
+	$(PYTEST) -n $(WORKERS) --dist loadfile --durations=10 -m "$(FAST)"
 
 mirror: setup  ## Everything that a lab installs, verified or built
 	@$(INVOKE) mirror.fill

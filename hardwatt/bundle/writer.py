@@ -210,12 +210,13 @@ class Writer:
             tables.write_both(self.path / "runs", tables.runs_frame([]))
         if not (self.path / "deliveries.parquet").exists():
             tables.write_both(self.path / "deliveries", tables.deliveries_frame([]))
-        write_atomic(self.path / "README.md", INSIDE.read_text(encoding="utf-8"))
+        recordings = self._recorded()
+        write_atomic(self.path / "README.md", _inside(recorded=bool(recordings)))
         state = self._unfinished()
         document = state | {
             "plan_sha256": sha256(self.path / "plan.json"),
             "discarded": orphans,
-            "recordings": self._recorded(),
+            "recordings": recordings,
             "files": {name: entry.model_dump() for name, entry in file_entries(self.path).items()},
         }
         manifest = parse(Manifest, document, where="manifest")
@@ -242,6 +243,13 @@ class Writer:
         stored |= {file.name.rsplit(".", 2)[0] for file in self.path.glob("edges/*.json")}
         stored |= {file.name.removesuffix(".gz") for file in self.path.glob(recording_name("*"))}
         return stored | {row.run_id for row in self._deliveries()}
+
+
+def _inside(*, recorded: bool) -> str:
+    """Return what a bundle says of itself; the row of the recordings stands only where it has some."""
+    text = INSIDE.read_text(encoding="utf-8")
+    row = "| `recording/` | the primary record: what the node's recorder wrote around each window |\n"
+    return text.replace("| `edges/` |", f"{row}| `edges/` |") if recorded else text
 
 
 def recording_name(run_id: str) -> str:

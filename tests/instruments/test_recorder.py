@@ -438,6 +438,7 @@ def test_a_bundle_keeps_the_record_and_says_where_it_is_damaged(tmp_path: Path) 
         [path], run(15, 45).t0_ms - 5000, run(15, 45).t1_ms + 5000
     )
     assert bundle.manifest.schema_version == 2
+    assert "| `recording/` | the primary record" in (tmp_path / "b/README.md").read_text()
     assert bundle.recording("other") is None
 
 

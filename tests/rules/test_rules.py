@@ -67,6 +67,29 @@ MADE = {"attribution": "cgroup", "command": "recreated", "compat": "kepler-0.3"}
 
 
 @pytest.mark.mirror
+def test_a_twin_counts_where_its_register_stands_still_and_dies_add_up(tmp_path: Path) -> None:
+    """Socket 0 by its twin at 30 W, two dies of socket 1 at 4 and 6 W; a twin's memory, of another index, once."""
+    zones = [
+        ramp(named("node_rapl_package_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl:0"), 100, 0),
+        ramp(named("node_rapl_package_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl-mmio:0"), 100, 30),
+        ramp(named("node_rapl_package_1_die_0_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl:1"), 5, 4),
+        ramp(named("node_rapl_package_1_die_1_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl:2"), 5, 6),
+        ramp(named("node_rapl_dram_joules_total", node="n", index="0", path=f"{ZONES}intel-rapl-mmio:0:0"), 7, 4),
+        ramp(named("node_rapl_dram_joules_total", node="n", index="1", path=f"{ZONES}intel-rapl:0:2"), 7, 4),
+        ramp(named("node_rapl_dram_joules_total", node="n", index="2", path=f"{ZONES}intel-rapl:1:0"), 9, 1),
+    ]
+    promtool(
+        tmp_path,
+        "recreated-cgroup.yaml",
+        zones,
+        promql_expr_test=[
+            value(f'hardwatt:zone_watts{{zone="{zone}"}}', watts, {"node_name": "n", "zone": zone})
+            for zone, watts in (("package", 40), ("dram", 5))
+        ],
+    )
+
+
+@pytest.mark.mirror
 def test_cgroup_rules_are_share_times_watts(tmp_path: Path) -> None:
     """40 W of two sockets (the mmio twin left out), 2 CPUs used, 0.1 by the pod: 5 %, so 2 W, 6000 mJ in 3 s."""
     pod = '{pod_name=~"source-controller.*"}'

@@ -90,6 +90,10 @@ class Study(Section):
     plan_sha256: Sha256
     seed: str
     full: ResultFigure | None
+    protocol_sha256: Sha256 | None = None
+    """What all sessions of the experiment share; null in older bundles."""
+    session: str | None = None
+    """Number of this session: a bundle is one session."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ _MODELLED = (
     "No watts: on this machine joules follow from CPU time by a formula. Memory, disk, network, fans and the power "
     "supply are not in it, and neither is what a processor saves by sleeping longer."
 )
-_ONE_MACHINE = (
-    "One machine and one cluster of one node: another processor, more nodes or a busier cluster can give another "
-    "answer."
+_ONE_SESSION = (
+    "One session: this cluster, this hour. The interval holds for repeats in the same cluster; a fresh cluster, "
+    "another processor, more nodes or a busier cluster can give another answer."
 )
 _SHORT_WINDOWS = (
     "Short windows in which commits follow each other closely: how much an arm costs while nothing is committed, "
@@ -62,6 +62,8 @@ def study(bundle: Bundle) -> Study:
         plan_sha256=bundle.manifest.plan_sha256,
         seed=str(bundle.manifest.seed),
         full=count(full, "pairs", "plan") if full else None,
+        protocol_sha256=bundle.manifest.protocol_sha256,
+        session=None if bundle.manifest.session is None else str(bundle.manifest.session),
     )
 
 
@@ -86,7 +88,7 @@ def window(bundle: Bundle) -> ResultFigure:
 def limits(bundle: Bundle, table: Table) -> list[Limit]:
     """Return the limits of the answer in sentences; the study's own notes come first."""
     notes = [Limit(str(note), "plan") for note in extras(bundle).get("notes") or []]
-    own = [_ONE_MACHINE, _SHORT_WINDOWS]
+    own = [_ONE_SESSION, _SHORT_WINDOWS]
     if bundle.manifest.source == "modelled":
         own.insert(0, _MODELLED)
     if 0 < len(table.pairs) < FEWEST_FOR_A_TEST:

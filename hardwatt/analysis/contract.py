@@ -29,7 +29,13 @@ _SHOWN = 3
 
 
 class _Untitled(GenerateJsonSchema):
-    """A schema without the titles that repeat a field's name."""
+    """A schema without the titles that repeat a field's name, in which every key is required.
+
+    Every key is written, also one that is read with a default from the files of former versions.
+    """
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return True
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

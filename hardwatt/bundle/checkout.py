@@ -18,6 +18,8 @@ def provenance(
     host: Mapping[str, object] | None = None,
     power_model: Mapping[str, object] | None = None,
     checks: Iterable[Check] = (),
+    protocol_sha256: str | None = None,
+    session: int | None = None,
 ) -> Provenance:
     """Return a provenance with this toolkit's version, commit and state of its checkout filled in."""
     sha, dirty = _checkout(Path(hardwatt.__file__).parent)
@@ -31,6 +33,8 @@ def provenance(
         host=host or {},
         power_model=power_model or {},
         checks=tuple(checks),
+        protocol_sha256=protocol_sha256,
+        session=session,
     )
 
 

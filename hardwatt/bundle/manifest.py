@@ -107,6 +107,10 @@ class Manifest(_Strict):
     schema_version: Literal[1, 2] = SCHEMA_VERSION
     tool: Tool
     plan_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    protocol_sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="what all sessions of the experiment share; null: none"
+    )
+    session: int | None = Field(default=None, ge=0, description="number of this session; null in older bundles")
     seed: int = Field(ge=0)
     source: Literal["modelled", "rapl"]
     power_model: dict[str, Any] = Field(default_factory=dict)

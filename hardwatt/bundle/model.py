@@ -207,3 +207,7 @@ class Provenance:
     host: Mapping[str, object] = field(default_factory=dict)
     power_model: Mapping[str, object] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    protocol_sha256: str | None = None
+    """Hash of the protocol (``hardwatt.bundle.protocol``); None if the plan holds none."""
+    session: int | None = None
+    """Number of the session."""

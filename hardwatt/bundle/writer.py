@@ -296,6 +296,8 @@ def _state(provenance: Provenance) -> dict[str, Any]:
         "versions": dict(provenance.versions),
         "host": dict(provenance.host),
         "checks": [asdict(check) for check in provenance.checks],
+        "protocol_sha256": provenance.protocol_sha256,
+        "session": provenance.session,
     }
 
 

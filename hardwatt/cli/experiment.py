@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 SIZES = {"quick": "the study's quick form (the default)", "full": "the study's full form"}
 PLAN = {
-    "study": "a study of experiments/studies (see experiment.list)",
+    "study": "a study of experiments/studies (see experiment.list), or the file of a protocol (FILE.json)",
     "pairs": "number of pairs (blocks), instead of the study's",
-    "seed": "seed of order, trace and phases; drawn and recorded when not given",
+    "seed": "seed of order, trace and phases, to repeat the draws of an earlier plan",
+    "session": "number of the session, from which the seed follows; drawn and recorded when not given",
     **SIZES,
 }
 
@@ -44,11 +45,14 @@ def experiment_run(
     quick: bool = False,
     full: bool = False,
     no_report: bool = False,
+    session: int | None = None,
 ) -> None:
     """Run a paired experiment and report it; the last line is the report's path."""
     from hardwatt.experiment import operations
 
-    bundle = operations.run(lab, study, pairs=pairs or None, seed=seed or None, size=size_of(quick, full))
+    bundle = operations.run(
+        lab, study, pairs=pairs or None, seed=seed or None, size=size_of(quick, full), session=session
+    )
     print(bundle if no_report else _report(bundle))
 
 
@@ -78,7 +82,10 @@ def experiment_abandon(lab: Lab) -> None:
 @command(
     "experiment.plan",
     needs=LAB,
-    arguments={**PLAN, "export": "file for the preregistration text (Markdown)"},
+    arguments={
+        **PLAN,
+        "export": "file for the preregistration text (FILE.md), or for the protocol that others run (FILE.json)",
+    },
     values={"study": studies},
 )
 def experiment_plan(
@@ -90,13 +97,15 @@ def experiment_plan(
     quick: bool = False,
     full: bool = False,
     export: str = "",
+    session: int | None = None,
 ) -> None:
     """Print a plan's run table, how long it takes, and the smallest effect that it can see; runs nothing."""
     from hardwatt.experiment import operations
     from hardwatt.experiment.plan import preregistration, qualification
 
-    size = size_of(quick, full) or "quick"
-    planned = operations.plan(lab, study, pairs=pairs or None, seed=seed or None, size=size)
+    planned = operations.plan(
+        lab, study, pairs=pairs or None, seed=seed or None, size=size_of(quick, full), session=session
+    )
     for line in preregistration.printed(planned, qualification.load(lab)):
         print(line)
     if export:

@@ -12,15 +12,16 @@ from hardwatt.bundle.checkout import provenance
 from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Cluster, perform
 from hardwatt.config.lab import Lab
-from hardwatt.core.errors import LabError, RefusedError
+from hardwatt.core.errors import LabError, RefusedError, SettingsError
 from hardwatt.core.files import write_atomic
 from hardwatt.core.progress import say
 from hardwatt.experiment.host.host_checks import printed
+from hardwatt.experiment.plan import protocol_file
 from hardwatt.experiment.plan import study_file as studies
 from hardwatt.experiment.plan.preregistration import described, duration, markdown
 from hardwatt.experiment.plan.qualification import Qualification, blocks_for
 from hardwatt.experiment.plan.qualification import load as load_qualification
-from hardwatt.experiment.plan.run_table import FULL, QUICK, RunTable, make_plan
+from hardwatt.experiment.plan.run_table import FULL, QUICK, RunTable, make_plan, make_session
 from hardwatt.experiment.plan.study_file import load_study
 from hardwatt.experiment.plan.study_model import ARMS, WORKLOADS, Study
 from hardwatt.experiment.run import resume as resuming
@@ -55,27 +56,52 @@ def show(lab: Lab, study: str) -> list[str]:
 
 
 def export(wanted: RunTable, qualification: Qualification | None, path: Path) -> Path:
-    """Write a plan as preregistration text; return the file."""
-    write_atomic(path, markdown(wanted, qualification))
+    """Write a plan as preregistration text, or as a protocol for others (FILE.json); return the file."""
+    protocol = protocol_file.is_protocol(path.name)
+    write_atomic(path, protocol_file.written(wanted) if protocol else markdown(wanted, qualification))
     return path
 
 
-def plan(lab: Lab, study: str, *, pairs: int | None = None, seed: int | None = None, size: str = QUICK) -> RunTable:
-    """Return the plan of a study; without a seed of its own or one given, a new one is drawn.
+def plan(
+    lab: Lab, study: str, *, pairs: int | None = None, seed: int | None = None, size: str = "",
+    session: int | None = None,
+) -> RunTable:  # fmt: skip
+    """Return the plan of one session of a study, or of a protocol file.
+
+    The number of the session is drawn if it is not given; the seed follows from protocol and session. A seed that is
+    given, or that the study has, repeats the draws of an earlier plan and counts as the session's number.
 
     Raises ``LabError`` where a full run's number follows from a target and the machine is not qualified.
     """
-    loaded = load_study(lab.root, study)
-    if size == FULL:
-        loaded = loaded.in_full()
-    chosen = seed if seed is not None else loaded.design.seed
-    return make_plan(
-        loaded,
-        seed=secrets.randbelow(2**31) if chosen is None else chosen,
-        pairs=pairs or (blocks_for(loaded, load_qualification(lab)) if size == FULL else loaded.design.pairs),
-        code=_code(lab.root, loaded),
-        size=size,
-    )
+    if session is not None and seed is not None:
+        raise SettingsError("--session and --seed exclude each other: the seed follows from the session")
+    if protocol_file.is_protocol(study):
+        loaded, size, count, code = _of_protocol(lab, Path(study), size)
+    else:
+        size = size or QUICK
+        loaded = load_study(lab.root, study)
+        loaded = loaded.in_full() if size == FULL else loaded
+        count, code = 0, _code(lab.root, loaded)
+    pairs = pairs or count or _blocks(lab, loaded, size)
+    chosen = seed if seed is not None or session is not None else loaded.design.seed
+    if chosen is not None:
+        return make_plan(loaded, seed=chosen, pairs=pairs, code=code, size=size, session=chosen)
+    number = secrets.randbelow(2**31) if session is None else session
+    return make_session(loaded, session=number, pairs=pairs, code=code, size=size)
+
+
+def _blocks(lab: Lab, study: Study, size: str) -> int:
+    return blocks_for(study, load_qualification(lab)) if size == FULL else study.design.pairs
+
+
+def _of_protocol(lab: Lab, path: Path, size: str) -> tuple[Study, str, int, dict[str, str]]:
+    """Return study, size, pairs and code of a protocol file; the code is this checkout's and must be the same."""
+    document, study = protocol_file.read(lab.root, path)
+    if size not in ("", document.size):
+        raise SettingsError(f"the protocol {path} is of a {document.size} run, not of a {size} one")
+    code = _code(lab.root, study)
+    protocol_file.refuse_other_code(path, document, code)
+    return study, document.size, document.pairs, code
 
 
 def run(
@@ -85,6 +111,7 @@ def run(
     pairs: int | None = None,
     seed: int | None = None,
     size: str = "",
+    session: int | None = None,
     resume: bool = False,
     despite_changes: bool = False,
     open_testbed: OpenTestbed | None = None,
@@ -98,14 +125,16 @@ def run(
     changed since it started (unless ``despite_changes``, which is then written into the bundle);
     ``LabError`` where too few pairs are complete at the end.
     """
+    if protocol_file.is_protocol(study):
+        study = str(Path(study).resolve())
     if study:
-        load_study(lab.root, study)  # a mistake in it is told before anything is opened
+        _check(lab, study)  # a mistake in it is told before anything is opened
     with locked(lab, "experiment.run"), (open_testbed or _real_testbed)(lab) as testbed:
         journal = Journal.load(lab.dir / JOURNAL)
         for line in _undo(journal, testbed.cluster) if journal is not None else ():
             say(line)
         if journal is not None and journal.state.state == RUNNING:
-            resuming.refuse_another(journal.state, study, pairs, seed, size)
+            resuming.refuse_another(journal.state, study, pairs, seed, size, session)
             if (Path(journal.state.bundle) / "manifest.json").exists():  # killed right after the last step
                 journal.close(FINISHED)
                 return Path(journal.state.bundle)
@@ -113,9 +142,9 @@ def run(
         else:
             if resume:
                 raise LabError("no experiment is unfinished", hint="invoke experiment.run STUDY")
-            wanted = plan(lab, study, pairs=pairs, seed=seed, size=size or QUICK)
+            wanted = plan(lab, study, pairs=pairs, seed=seed, size=size, session=session)
             facts = testbed.facts(wanted.study)
-            journal, writer = _start(lab, wanted, facts)
+            journal, writer = _start(lab, wanted, facts, study if protocol_file.is_protocol(study) else "")
         return _finish(Engine(wanted, testbed, journal, writer, say), facts)
 
 
@@ -124,7 +153,7 @@ def _go_on(lab: Lab, journal: Journal, testbed: Testbed, *, despite: bool) -> tu
     state, folder = journal.state, Path(journal.state.bundle)
     wanted = resuming.plan_of(folder)
     if wanted is None:  # killed before the bundle was there: nothing was run
-        wanted = plan(lab, state.study, pairs=state.pairs, seed=state.seed, size=state.size)
+        wanted = _planned_again(lab, state)
         facts = testbed.facts(wanted.study)
         _clear(folder)
         say(f"starting the experiment in {folder}")
@@ -135,6 +164,21 @@ def _go_on(lab: Lab, journal: Journal, testbed: Testbed, *, despite: bool) -> tu
     resuming.accept(writer, changed, despite=despite)
     say(f"going on with the experiment in {folder}")
     return wanted, facts, writer
+
+
+def _planned_again(lab: Lab, state: ExperimentState) -> RunTable:
+    """Return the plan of an experiment that was killed before its bundle held it."""
+    study, own = state.protocol or state.study, state.session != state.seed
+    session, seed = (state.session, None) if own and state.session is not None else (None, state.seed)
+    return plan(lab, study, pairs=state.pairs, seed=seed, size=state.size, session=session)
+
+
+def _check(lab: Lab, study: str) -> None:
+    """Read a study or a protocol file. Raises what ``plan`` raises for a mistake in it."""
+    if protocol_file.is_protocol(study):
+        _of_protocol(lab, Path(study), "")
+    else:
+        load_study(lab.root, study)
 
 
 def restore(lab: Lab) -> list[str]:
@@ -208,13 +252,14 @@ def _versions(facts: TestbedFacts) -> dict[str, str]:
     return {**facts.versions, resuming.TOOLKIT: resuming.toolkit_version()}
 
 
-def _start(lab: Lab, wanted: RunTable, facts: TestbedFacts) -> tuple[Journal, Writer]:
+def _start(lab: Lab, wanted: RunTable, facts: TestbedFacts, protocol: str) -> tuple[Journal, Writer]:
     """Begin an experiment: the journal first, so that a bundle without one is never left behind."""
     now = datetime.datetime.now(datetime.UTC)
     folder = lab.results / f"{wanted.study.name}-{now:%Y%m%d-%H%M%S}-{wanted.sha256[:6]}"
     state = ExperimentState(
-        wanted.study.name, wanted.seed, wanted.pairs, wanted.sha256, str(folder), _versions(facts), wanted.size
-    )
+        wanted.study.name, wanted.seed, wanted.pairs, wanted.sha256, str(folder), _versions(facts), wanted.size,
+        session=wanted.session, protocol=protocol,
+    )  # fmt: skip
     journal = Journal.start(lab.dir / JOURNAL, state)
     return journal, _create(folder, wanted, facts)
 
@@ -243,6 +288,7 @@ def _create(folder: Path, wanted: RunTable, facts: TestbedFacts) -> Writer:
     about = provenance(
         seed=wanted.seed, source=facts.source, versions=facts.versions, host=facts.host,
         power_model=facts.power_model, checks=facts.checks,
+        protocol_sha256=wanted.protocol_sha256 if wanted.session is not None else None, session=wanted.session,
     )  # fmt: skip
     return Writer.create(folder, wanted.to_dict(), about)
 

@@ -88,8 +88,9 @@ class Metered(SimulatedTestbed):
 
 @pytest.fixture(autouse=True)
 def same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's noise is drawn from a seed; so is then the order that it falls into."""
+    """The machine's noise is drawn from a seed; so is then the order that it falls into, whatever the arms' code."""
     monkeypatch.setattr("hardwatt.experiment.operations.secrets.randbelow", lambda limit: 7)
+    monkeypatch.setattr("hardwatt.experiment.plan.run_table.session_seed", lambda protocol, session: session)
 
 
 def run(lab: Lab, testbed: Metered, *, hours: float = 4.0, anew: bool = False) -> list[str]:

@@ -51,6 +51,7 @@ def printed(plan: RunTable, qualification: Qualification | None) -> list[str]:
     return [
         f"{study.name} ({plan.size}): {plan.pairs} {_blocks(study)}, order {study.order}, seed {plan.seed}, "
         f"plan {plan.sha256[:12]}",
+        *([] if plan.session is None else [f"  session {plan.session} of the protocol {plan.protocol_sha256[:12]}"]),
         f"  takes about {duration(plan.estimated_seconds())} when no gate has to wait",
         f"  smallest detectable effect: {detects(plan, qualification)}",
         *(f"  {line}" for line in table(plan)),
@@ -78,6 +79,7 @@ def markdown(plan: RunTable, qualification: Qualification | None) -> str:
         f"Study `{study.name}`, {plan.size} run. Plan SHA-256 `{plan.sha256}`, seed {plan.seed}: the same study, seed "
         "and number give the same plan, and the bundle of the experiment holds this hash.",
         "",
+        *_protocol(plan),
         "## Question",
         "",
         study.question,
@@ -89,6 +91,16 @@ def markdown(plan: RunTable, qualification: Qualification | None) -> str:
     lines += ["## Code", "", *(f"- `{path}`: SHA-256 `{value}`" for path, value in sorted(plan.code.items())), ""]
     lines += ["## Run table", "", "```", *table(plan), "```", ""]
     return "\n".join(lines)
+
+
+def _protocol(plan: RunTable) -> list[str]:
+    if plan.session is None:
+        return []
+    return [
+        f"Protocol SHA-256 `{plan.protocol_sha256}`, session {plan.session}: order, trace and phases follow from both. "
+        "Sessions of this protocol can be pooled, whoever ran them.",
+        "",
+    ]
 
 
 def _number(plan: RunTable, qualification: Qualification | None) -> list[str]:

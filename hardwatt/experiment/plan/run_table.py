@@ -6,6 +6,7 @@ from typing import Any
 
 from hardwatt.bundle.manifest import plan_sha256 as hash_of
 from hardwatt.bundle.model import Run
+from hardwatt.bundle.protocol import protocol_sha256, session_seed
 from hardwatt.config.settings import parse
 from hardwatt.core.errors import RefusedError
 from hardwatt.experiment.plan.arm_order import orders, stream
@@ -45,12 +46,20 @@ class RunTable:
     """SHA-256 of each file that decides what a run does: the arms and the workload's manifests."""
     size: str = QUICK
     """``quick`` or ``full``; in a full plan the study has its full values."""
+    session: int | None = None
+    """Number of the session; a bundle is one session of its protocol. None: a plan of a time before sessions."""
     _repeats: dict[int, tuple[Row, ...]] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as it is stored in a bundle; equal plans give equal data."""
+        data = self._shared()
+        if self.session is None:
+            return data
+        return {**data, "protocol_sha256": protocol_sha256(data), "session": self.session}
+
+    def _shared(self) -> dict[str, Any]:
         study = self.study
         return {
             "schema_version": 1,
@@ -79,6 +88,11 @@ class RunTable:
             "unit": study.primary.unit,
             "margin": margin and margin.per_window(commits, seconds),
         }
+
+    @property
+    def protocol_sha256(self) -> str:
+        """The hash of what this plan shares with every other session of its protocol."""
+        return protocol_sha256(self._shared())
 
     @property
     def sha256(self) -> str:
@@ -110,7 +124,13 @@ class RunTable:
 
 
 def make_plan(
-    study: Study, *, seed: int, pairs: int | None = None, code: Mapping[str, str] | None = None, size: str = QUICK
+    study: Study,
+    *,
+    seed: int,
+    pairs: int | None = None,
+    code: Mapping[str, str] | None = None,
+    size: str = QUICK,
+    session: int | None = None,
 ) -> RunTable:
     """Make the plan of a study: the same study, seed and number of blocks give the same plan.
 
@@ -121,7 +141,16 @@ def make_plan(
     rows: list[Row] = []
     for block, order in enumerate(orders(study.order, study.arms, count, seed), start=1):
         rows += _block(study, seed, block, order)
-    return RunTable(study, seed, count, tuple(rows), code or {}, size)
+    return RunTable(study, seed, count, tuple(rows), code or {}, size, session)
+
+
+def make_session(
+    study: Study, *, session: int, pairs: int | None = None, code: Mapping[str, str] | None = None, size: str = QUICK
+) -> RunTable:
+    """Make the plan of a session: its seed follows from the protocol and the session's number."""
+    protocol = make_plan(study, seed=0, pairs=1, code=code, size=size).protocol_sha256
+    seed = session_seed(protocol, session)
+    return make_plan(study, seed=seed, pairs=pairs, code=code, size=size, session=session)
 
 
 def stored_plan(data: Mapping[str, Any]) -> RunTable:
@@ -130,7 +159,10 @@ def stored_plan(data: Mapping[str, Any]) -> RunTable:
     Raises ``RefusedError`` where this version of the toolkit makes another table of it.
     """
     study = parse(Study, data["definition"], "the bundle's plan")
-    plan = make_plan(study, seed=data["seed"], pairs=data["pairs"], code=data["code"], size=data["size"])
+    plan = make_plan(
+        study, seed=data["seed"], pairs=data["pairs"], code=data["code"], size=data["size"],
+        session=data.get("session"),
+    )  # fmt: skip
     if plan.to_dict() != data:
         raise RefusedError(
             "this version of the toolkit plans otherwise than the one that began the experiment",

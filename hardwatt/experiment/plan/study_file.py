@@ -191,7 +191,7 @@ def load_study(root: Path, name: str) -> Study:
             f"unknown study {name!r}; {did_you_mean(name, known, 'known studies')}", hint="invoke experiment.list"
         )
     study = read_study(path)
-    if missing := list(_missing_files(root, study)):
+    if missing := list(missing_files(root, study)):
         raise SettingsError(f"{path}: " + "; ".join(missing), hint=f"mend {path} and run the command again")
     for arm in study.arms:
         _refuse_former_names(root / ARMS / f"{study.code_of(arm)}.py")
@@ -204,8 +204,8 @@ def _refuse_former_names(arm: Path) -> None:
         raise SettingsError(f"{arm}: " + "; ".join(said), hint=f"mend {arm} and run the command again")
 
 
-def _missing_files(root: Path, study: Study) -> Iterator[str]:
-    """Yield what a study names that is no file of the checkout, with its key."""
+def missing_files(root: Path, study: Study) -> Iterator[str]:
+    """Yield what a study names that is not a file of the checkout, with its key."""
     for arm in study.arms:
         name = study.code_of(arm)
         if not (root / ARMS / f"{name}.py").exists():
@@ -241,4 +241,13 @@ def read_study(path: Path) -> Study:
     return study
 
 
-__all__ = ["Study", "list_studies", "load_study", "longest_poll", "problems", "read_study", "square_size"]
+__all__ = [
+    "Study",
+    "list_studies",
+    "load_study",
+    "longest_poll",
+    "missing_files",
+    "problems",
+    "read_study",
+    "square_size",
+]

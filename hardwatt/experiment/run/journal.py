@@ -43,6 +43,10 @@ class ExperimentState:
     left_seconds: float = 0.0
     """Time that the rest took at that moment."""
     undo: tuple[Undo, ...] = ()
+    session: int | None = None
+    """Number of the session; None in a journal of a time before sessions."""
+    protocol: str = ""
+    """File of the protocol that the experiment was started from; empty: a study of the checkout."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "ExperimentState":

@@ -10,6 +10,7 @@ from hardwatt.bundle.writer import Writer
 from hardwatt.core import state_files
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import sha256, write_json
+from hardwatt.experiment.plan.protocol_file import is_protocol
 from hardwatt.experiment.plan.run_table import FULL, RunTable, stored_plan
 from hardwatt.experiment.plan.study_file import load_study
 from hardwatt.experiment.run.journal import ExperimentState
@@ -39,9 +40,12 @@ def plan_of(bundle: Path) -> RunTable | None:
     return state_files.read(bundle / "plan.json", stored_plan, what=what, then=ABANDON, keep=True)
 
 
-def refuse_another(state: ExperimentState, study: str, pairs: int | None, seed: int | None, size: str) -> None:
+def refuse_another(
+    state: ExperimentState, study: str, pairs: int | None, seed: int | None, size: str, session: int | None = None
+) -> None:
     """Raise ``RefusedError`` where somebody asks for another experiment than the unfinished one."""
-    asked = {"study": study or None, "pairs": pairs, "seed": seed, "size": size or None}
+    kind = "protocol" if is_protocol(study) else "study"
+    asked = {kind: study or None, "pairs": pairs, "seed": seed, "size": size or None, "session": session}
     other = [
         f"{name} {value}, not {getattr(state, name)}"
         for name, value in asked.items()
@@ -66,7 +70,7 @@ def changes(root: Path, plan: RunTable, state: ExperimentState, versions: Mappin
         file = root / path
         if not file.exists() or sha256(file) != before:
             changed.append(f"{path} has changed" if file.exists() else f"{path} is gone")
-    return changed + _study_changes(root, plan)
+    return changed if state.protocol else changed + _study_changes(root, plan)
 
 
 def _study_changes(root: Path, plan: RunTable) -> list[str]:

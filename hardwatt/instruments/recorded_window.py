@@ -90,6 +90,12 @@ def span(recording: Recording, t0_ms: float, t1_ms: float) -> Span:
     return Span(recording, ends[0], ends[1], *ticks)
 
 
+def at_ticks(recording: Recording, t0_ms: int, t1_ms: int) -> tuple[int, int]:
+    """Return the moments (ms, realtime) of the ticks nearest to a window's ends: where it is cut."""
+    first, last = (int(recording.t_ns[recording.nearest(moment)]) for moment in (t0_ms, t1_ms))
+    return round(first / 1e6), round(last / 1e6)
+
+
 def gained(counters: Sequence[Counter], window: Span, limits: Limits) -> Gain:
     """Return what counters gained together; raise WindowError where one of them was first read too late."""
     total = NOTHING

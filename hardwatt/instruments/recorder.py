@@ -20,6 +20,7 @@ from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.interface import Found
 from hardwatt.instruments.node import GIT_UNIT
 from hardwatt.instruments.power import MAX_WATTS
+from hardwatt.instruments.readings import edges_of
 from hardwatt.instruments.recorded_window import Gain, Limits, Span, gained, span
 from hardwatt.instruments.windows import WindowError
 from hardwatt.instruments.zones import metric_of
@@ -32,6 +33,8 @@ MODEL_UPDATE_SECONDS = 0.1
 STILL_TICKS = 2
 """A counter of energy that keeps its value for more ticks stands still. So that one that stops just before the end is
 seen too, as many ticks beyond the window are looked at."""
+LATE_SECONDS = 1.5
+"""The ticks at a window's ends may make it so much longer or shorter than it was planned."""
 CPU = "CPU-seconds"
 SOURCES: Mapping[str, str] = {
     "machine-cgroup": "the machine's own cgroup",
@@ -45,6 +48,20 @@ _UNKNOWN = "(unknown)"
 
 def figures(bundle: Bundle, run: Run) -> Found:
     """Yield every figure of a run from its recording; nothing where the bundle has none of it."""
+    for name, figure in _of_window(bundle, run):
+        yield name, _for_the_planned_length(bundle, run, figure)
+
+
+def _for_the_planned_length(bundle: Bundle, run: Run, figure: Figure | str) -> Figure | str:
+    """Return a figure of the window as it was cut for the length that was planned: ticks may be late by a moment."""
+    planned = bundle.plan.window_seconds
+    if isinstance(figure, str) or figure.unit not in (CPU, "J") or abs(run.seconds - planned) > LATE_SECONDS:
+        return figure
+    scale = planned / run.seconds
+    return Figure(figure.value * scale, figure.unit, figure.source, figure.low * scale, figure.high * scale)
+
+
+def _of_window(bundle: Bundle, run: Run) -> Found:
     recording = bundle.recording(run.run_id)
     if recording is None:
         return
@@ -63,6 +80,7 @@ def figures(bundle: Bundle, run: Run) -> Found:
         if unit != GIT_UNIT:
             yield f"{unit.removesuffix('.service')}_cpu_seconds", figure
     yield from _pods(window, whole, [figure for figure in units.values() if isinstance(figure, Figure)])
+    yield _off_the_ends(bundle, run, window)
     yield from _checks(window)
 
 
@@ -206,7 +224,8 @@ def _of_formula(bundle: Bundle, window: Span, counters: Sequence[Counter]) -> Fi
     value, low, high = formula.joules(points, begin, end, model["points"], float(model.get("cpus", 0) or 1))
     scaled = window.seconds / ((end - begin) / 1000)
     value, low, high = value * scaled, low * scaled, high * scaled
-    return Figure(told.value / value, "ratio", "modelled joules by the formula", told.low / high, told.high / low)
+    ratios = [float(part) for part in (told.value / value, told.low / high, told.high / low)]
+    return Figure(ratios[0], "ratio", "modelled joules by the formula", ratios[1], ratios[2])
 
 
 def _units(window: Span) -> Iterator[tuple[str, Figure | str]]:
@@ -255,10 +274,16 @@ def _pods(window: Span, whole: Figure | str, services: Sequence[Figure]) -> Foun
         yield "closure.attributed_of_node", _ratio(every, whole, "pods and services by the node's counter")
 
 
+def _off_the_ends(bundle: Bundle, run: Run, window: Span) -> tuple[str, Figure]:
+    """Return how far the ticks are from the ends as they were planned, both together."""
+    planned = {edge.edge: edge.node_ms for edge in edges_of(bundle, run)}
+    moved = abs(planned.get("start", run.t0_ms) - run.t0_ms) + abs(planned.get("end", run.t1_ms) - run.t1_ms)
+    off = window.off_seconds + moved / 1000
+    return "check.edge_error", Figure(off, "s", "the recorder's ticks, off the window's ends", off, off)
+
+
 def _checks(window: Span) -> Found:
     recording, seconds = window.recording, window.seconds
-    off = window.off_seconds
-    yield "check.edge_error", Figure(off, "s", "the recorder's ticks, off the window's ends", off, off)
     own = _sum(recording.of("self"), window, "recorder, its own cgroup or process")
     yield "check.meter_cost", _per_second(own, seconds, "CPU-seconds per s", "the meter's own processor time")
     if recording.of("steal"):

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from hardwatt.bundle import recording_file
+from hardwatt.bundle.model import Provenance
+from hardwatt.bundle.writer import Writer
 from hardwatt.core.errors import CommandError, LabError, VerifyError
+from hardwatt.experiment.run.loop import cut_at_ticks
 from hardwatt.experiment.testbed import cluster_checks, node_exporter, node_record
 from hardwatt.experiment.testbed.node_record import NodeRecord
 from hardwatt.testing.recorded_node import T0_NS, RecordedNode
@@ -95,6 +98,19 @@ def test_a_damaged_record_is_refused_with_its_line(node: RecordedNode) -> None:
     path.write_bytes(path.read_bytes().replace(b'"boot-1"', b'"boot-2"', 1))
     with pytest.raises(VerifyError, match="damaged at line 1: its checksum is wrong"):
         record(node).around(at(10), at(30))
+
+
+def test_the_ends_of_a_run_are_moved_to_the_ticks_of_its_record(node: RecordedNode, tmp_path: Path) -> None:
+    work(node, 200)
+    plan = {
+        "study": "s", "seed": 1, "arms": ["a"], "window_seconds": 30,
+        "primary": {"outcome": "node_cpu_seconds", "unit": "CPU-seconds", "estimator": "mean"},
+        "runs": [{"run_id": "r", "block": 0, "position": 0, "arm": "a"}],
+    }  # fmt: skip
+    writer = Writer.create(tmp_path / "b", plan, Provenance(1, "rapl", "t", "", False))
+    assert cut_at_ticks(writer, "r", at(100.4), at(130.4)) == (at(100.4), at(130.4))  # nothing is recorded
+    writer.add_recording("r", record(node).around(at(100.4), at(130.4)))
+    assert cut_at_ticks(writer, "r", at(100.4), at(130.4)) == (at(100), at(130))
 
 
 class Page:

@@ -21,6 +21,7 @@ from hardwatt.core.errors import LabError
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.node import CPU
 from hardwatt.instruments.outcomes import measure
+from hardwatt.instruments.recorded_window import at_ticks
 from hardwatt.instruments.recorder import node_kind
 from hardwatt.meter import meter_config, recorder
 from hardwatt.report.render import markdown
@@ -159,12 +160,17 @@ def windows(rng: np.random.Generator, count: int) -> list[Run]:
 
 
 def bundled(
-    folder: Path, recording: Path, runs: list[Run], source: str = "rapl", model: dict[str, Any] | None = None
+    folder: Path,
+    recording: Path,
+    runs: list[Run],
+    source: str = "rapl",
+    model: dict[str, Any] | None = None,
+    seconds: float = 0.0,
 ) -> Bundle:
     """A bundle of windows, each with the part of the recording around it."""
     arms = list(dict.fromkeys(run.arm for run in runs))
     plan = {
-        "study": "simulated", "seed": 1, "arms": arms, "window_seconds": runs[0].seconds,
+        "study": "simulated", "seed": 1, "arms": arms, "window_seconds": seconds or runs[0].seconds,
         "primary": {"outcome": "node_cpu_seconds", "unit": "CPU-seconds", "estimator": "mean paired difference"},
         "runs": [
             {"run_id": run.run_id, "block": run.block, "position": run.position, "arm": run.arm} for run in runs
@@ -210,7 +216,7 @@ def test_every_window_holds_the_truth(name: str, tmp_path: Path, monkeypatch: py
     node = Node(tmp_path, zones)
     recording = node.write(monkeypatch)
     source = "modelled" if "model" in name else "rapl"
-    bundle = bundled(tmp_path / "b", recording, windows(np.random.default_rng(1), 8), source)
+    bundle = bundled(tmp_path / "b", recording, windows(np.random.default_rng(1), 8), source, seconds=1)
     checked, wrong = held(node, bundle, packages, dram)
     assert wrong == []
     assert checked == 8 * (3 if dram else 2)
@@ -226,7 +232,7 @@ def test_a_thousand_windows_hold_the_truth(tmp_path: Path, monkeypatch: pytest.M
         recording = node.write(monkeypatch)
         source = "modelled" if "model" in name else "rapl"
         runs = windows(np.random.default_rng(100 + number), 100)
-        checked, wrong = held(node, bundled(node.folder / "b", recording, runs, source), packages, dram)
+        checked, wrong = held(node, bundled(node.folder / "b", recording, runs, source, seconds=1), packages, dram)
         assert wrong == [], name
         assert checked == 100 * (3 if dram else 2)
         total += len(runs)
@@ -281,6 +287,24 @@ def test_figures_are_for_exactly_the_window_whatever_the_ticks(tmp_path: Path) -
     assert isinstance(figure, Figure)
     assert figure.source == "recorder, the machine's own cgroup"
     assert 0.2 < figure.high - figure.low < 0.6  # a tick's worth at each end
+
+
+def test_a_window_cut_at_its_ticks_is_sharp_and_for_the_planned_length(tmp_path: Path) -> None:
+    """Planned from 15.4 to 45.4; one tick comes 0.2 s late, so the window at the ticks is 30.2 s long."""
+
+    def late(node: RecordedNode, second: int) -> None:
+        node.m_ns += 200_000_000 if second == 20 else 0
+        node.values["node", "node"] += 50_000_000 if second == 20 else 0
+
+    path = recorded(tmp_path, late)
+    t0, t1 = at_ticks(recording_file.read(path), run(15.4, 45.4).t0_ms, run(15.4, 45.4).t1_ms)
+    assert (t0 - run(15, 46).t0_ms, t1 - t0) == (0, 30_200)
+    own = replace(run(15, 46), t0_ms=t0, t1_ms=t1)
+    figure = figures(bundled(tmp_path / "b", path, [own], seconds=30))["node_cpu_seconds"]
+    assert isinstance(figure, Figure)
+    assert figure.value == pytest.approx(7.5, abs=0.002)
+    assert figure.high - figure.low < 0.01
+    assert figure.low <= 7.5 <= figure.high
 
 
 def pods(node: RecordedNode, second: int) -> None:

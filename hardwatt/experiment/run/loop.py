@@ -5,8 +5,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hardwatt.bundle import recording_file
 from hardwatt.bundle.model import Run
-from hardwatt.bundle.writer import Writer
+from hardwatt.bundle.writer import Writer, recording_name
 from hardwatt.core import state_files
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_json
@@ -17,6 +18,7 @@ from hardwatt.experiment.run.journal import Journal
 from hardwatt.experiment.run.resume import ABANDON
 from hardwatt.experiment.run.window import Window, check_length, deliver_first, deliveries, measure, push_first
 from hardwatt.experiment.testbed.interface import Fetch, Testbed
+from hardwatt.instruments.recorded_window import at_ticks
 
 BASELINES = "baselines.json"
 
@@ -161,6 +163,7 @@ class Engine:
         """Store a run; its row in the runs table comes last, and only then the run counts."""
         writer, t0, t1 = self.writer, window.start.node_ms, window.end.node_ms
         self.testbed.dump(row.run_id, t0, t1, writer)
+        t0, t1 = cut_at_ticks(writer, row.run_id, t0, t1)
         fetches = self.testbed.fetches(t0, t1)
         delivered = deliveries(window, row.run_id)
         ready = sum(delivery.status == "ready" for delivery in delivered)
@@ -212,6 +215,15 @@ class Engine:
         first = self.plan.rows[0]
         each = self._took / self._ended if self._ended else self.plan.run_seconds(first)
         return self._left_runs() * each
+
+
+def cut_at_ticks(writer: Writer, run_id: str, t0_ms: int, t1_ms: int) -> tuple[int, int]:
+    """Return the ends of a run's window at the recorder's ticks nearest to them; as they are where there is no record.
+
+    What a counter held at a tick is known, what it held a moment later is not. Figures are for the planned length.
+    """
+    file = writer.path / recording_name(run_id)
+    return at_ticks(recording_file.read(file), t0_ms, t1_ms) if file.exists() else (t0_ms, t1_ms)
 
 
 def runs_left(plan: RunTable, runs: Sequence[Run], current: str) -> int:

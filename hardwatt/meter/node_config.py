@@ -31,6 +31,9 @@ NODE_FILES = {
 }
 """Path on the node -> file here, the daemon first; it imports the others, which lie as in their package beside it. The
 mounts come before the service; all may be enabled by systemd."""
+WRITE_SECONDS, KEPLERS_WRITE_SECONDS = 1.0, 0.1
+"""How often metrics and modelled zones are rewritten. Kepler 0.11.4 reads the zone each second, and resets its counters
+if the zone stands still between two of its readings."""
 RECORD = f"{ROOT}/record/recording"
 """The recorder's file; the one before it has the suffix ``.1``."""
 RECORD_BYTES = 64 << 20
@@ -49,11 +52,12 @@ def meter_config(
     cpu: str = "procstat",
     units: Sequence[str] = DEFAULT_UNITS,
     force_model: bool = False,
+    kepler: bool = False,
 ) -> dict[str, Any]:
     """Return the content of /etc/hardwatt/meter.json for a node.
 
     ``cpu`` is "procstat", or the folder of the machine's own cgroup as the node sees it. ``cpus`` is what full
-    load means. Raise SettingsError where the daemon would refuse it.
+    load means. ``kepler``: Kepler may read the modelled zone. Raise SettingsError where the daemon would refuse it.
     """
     config: dict[str, Any] = {
         "source": source,
@@ -64,6 +68,7 @@ def meter_config(
         "sysfs": f"{ROOT}/sysfs",
         "textfile": PAGE,
         "podfile": f"{ROOT}/textfile/hardwatt_pods.prom",
+        "write_seconds": KEPLERS_WRITE_SECONDS if kepler else WRITE_SECONDS,
         "record": RECORD,
         "record_bytes": RECORD_BYTES,
         "state": f"{ROOT}/state.json",

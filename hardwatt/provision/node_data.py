@@ -136,7 +136,7 @@ def lab_data(lab: Lab, endpoint: Endpoint, index: Index, served: Served | None, 
         boot=contract.Boot(host.disable_kmem_accounting, host.kernel_headers),
         stack=stack(),
         distribution_packages=node_packages.distribution(index, rpms=processor.takes_rpms),
-        meter=_meter(lab, endpoint, processor),
+        meter=_meter(lab, endpoint, processor, kepler=index.has_image(versions.lock().foreign["kepler"].repository)),
         scrape_interval=endpoint.scrape_interval,
         packages=content.packages,
         images=content.images,
@@ -185,8 +185,11 @@ def takes_rpms(lab: Lab) -> bool:
     return isinstance(read_node_data(lab).lab.repository, contract.RpmRepository)
 
 
-def _meter(lab: Lab, endpoint: Endpoint, processor: Processor) -> contract.Meter:
-    """Return the meter's files, mounts and configuration (``/etc/hardwatt/meter.json``)."""
+def _meter(lab: Lab, endpoint: Endpoint, processor: Processor, *, kepler: bool) -> contract.Meter:
+    """Return the meter's files, mounts and configuration (``/etc/hardwatt/meter.json``).
+
+    ``kepler``: the lab's mirror holds Kepler.
+    """
     asked = lab.settings.meter.source
     source: Literal["rapl", "modelled"] = "modelled" if asked == "auto" and endpoint.kind != "ssh" else "rapl"
     if asked != "auto":
@@ -202,5 +205,6 @@ def _meter(lab: Lab, endpoint: Endpoint, processor: Processor) -> contract.Meter
         cpus=processor.cpus,
         cpu=cpu,
         force_model=source == "modelled" and endpoint.kind != "ssh",
+        kepler=kepler,
     )
     return contract.Meter(config, files, tuple(sorted(Path(dest).name for dest in files if dest.endswith(".mount"))))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hardwatt.config import versions
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect.endpoint import Endpoint
@@ -251,6 +252,16 @@ def test_the_report_of_the_checks_by_the_real_pyinfra(tmp_path: Path) -> None:
     assert json.loads(report.read_text()) == []
 
 
+def test_a_node_with_kepler_rewrites_the_zone_as_often_as_kepler_needs(
+    lab: Lab, index: Index, served: Served, processor: node_data.Processor
+) -> None:
+    kepler = versions.lock().foreign["kepler"]
+    held = artefact("image", kepler.repository, kepler.tag)
+    more = Index(index.root, (*index.artefacts, held))
+    data = node_data.node_data(lab, endpoint(lab), more, served, processor)
+    assert data.lab.meter.config["write_seconds"] == 0.1
+
+
 def test_node_data_names_what_the_index_holds(
     lab: Lab, index: Index, served: Served, processor: node_data.Processor
 ) -> None:
@@ -262,6 +273,7 @@ def test_node_data_names_what_the_index_holds(
     assert data["meter"]["config"]["model"]["name"] == "intel-sandy-bridge"
     assert len(data["meter"]["mounts"]) == 3
     assert all((ROOT / source).exists() for source in data["meter"]["files"].values())
+    assert data["meter"]["config"]["write_seconds"] == 1.0
     assert data["kubernetes_version"] == "v1.36.3+lab.1"
     assert (data["etcd_tag"], data["dns_tag"]) == ("3.6.14_lab.1", "v1.14.2_lab.1")
     assert data["pause"] == "registry.k8s.io/pause:3.10.2_lab.1"

@@ -31,8 +31,8 @@ GAP_INTERVALS = 2.5
 """So many scrape intervals of silence refuse a window. The meter is scraped every second."""
 UNIT_GAP_MS = 5000.0
 """Units are read once a second, beside the scrape's second."""
-TICK_MS = 100.0
-"""The modelled zone is written once a tick: what a scrape reads of it is at most this old."""
+WRITTEN_MS = {1: 100.0, 2: 1000.0}
+"""Schema of a bundle -> how often its meter wrote the modelled zone: what a scrape reads of it is at most this old."""
 
 
 def cpus(bundle: Bundle) -> float:
@@ -127,8 +127,8 @@ def _joules_of_zones(bundle: Bundle, run: Run, found: Sequence[ZoneCounter], kin
     if not found:
         raise WindowError(f"no samples of {metric_of(kind)}")
     (value, low, high), _ = energy(found, kind, run.t0_ms, run.t1_ms, scrape_gap_ms(bundle))
-    # The zone's file is written just before the metrics: its value may be one tick younger than they say.
-    slack = value / run.seconds * TICK_MS / 1000 if modelled else 0.0
+    # The zone's file is written just before the metrics: its value may be one writing younger than they say.
+    slack = value / run.seconds * WRITTEN_MS[bundle.manifest.schema_version] / 1000 if modelled else 0.0
     model = bundle.manifest.power_model.get("name", "unnamed")
     source = f"modelled from CPU-seconds by the power model {model}" if modelled else f"RAPL, {covers}"
     source = _imported(bundle, source)

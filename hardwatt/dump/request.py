@@ -118,13 +118,15 @@ def import_(lab: Lab, words: ImportRequest) -> Path:
         reasons = {refusal.reason: None for refusal in measured.refusals if refusal.name == "node_joules"}
         raise RefusedError(
             f"{file} carries no figure: {'; '.join(reasons) or 'it holds nothing that is measured'}",
-            hint="--unit joules or watts says that its series are the node's energy; --runs FILE gives other windows",
+            hint="--runs FILE gives windows in which it counts"
+            if words.unit
+            else "--unit joules or watts says that its series are the node's energy",
         )
     for outcome in measured.outcomes:
         if outcome.name != "deliveries_ready":
             figure = outcome.figure
             bounds = f"{figure.low:.6g} to {figure.high:.6g}"
-            say(f"{outcome.run_id} {outcome.name}: {figure.value:.6g} {figure.unit} ({bounds})")
+            say(f"{outcome.run_id} {outcome.name}: {figure.value:.6g} {figure.unit} ({bounds}); {figure.source}")
     for refusal in measured.refusals:
         if refusal.name == "node_joules":
             say(f"{refusal.run_id} {refusal.name} is refused: {refusal.reason}")

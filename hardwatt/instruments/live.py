@@ -111,9 +111,10 @@ def _zone_joules(name: str, own: Samples, zone: str, t0: float, t1: float) -> Fi
     ]
     if not any(place(one.zone.name).kind == zone for one in counters):
         raise WindowError(f"the node {name} has no zone {zone!r}")
-    (value, low, high), counted = zone_energy(counters, zone, t0, t1, GAP_MS)
+    (value, low, high), counted, note = zone_energy(counters, zone, t0, t1, GAP_MS)
     modelled = all(synthetic(one) for one in counted)
-    return Figure(value, "J", f"modelled from CPU-seconds, {zone}" if modelled else f"RAPL, {zone}", low, high)
+    source = f"modelled from CPU-seconds, {zone}" if modelled else f"RAPL, {zone}"
+    return Figure(value, "J", f"{source}; {note}" if note else source, low, high)
 
 
 def _folder(one: SeriesSamples) -> str:

@@ -126,12 +126,12 @@ def _joules_of_zones(bundle: Bundle, run: Run, found: Sequence[ZoneCounter], kin
     modelled = bundle.manifest.source == "modelled"
     if not found:
         raise WindowError(f"no samples of {metric_of(kind)}")
-    (value, low, high), _ = energy(found, kind, run.t0_ms, run.t1_ms, scrape_gap_ms(bundle))
+    (value, low, high), _, note = energy(found, kind, run.t0_ms, run.t1_ms, scrape_gap_ms(bundle))
     # The zone's file is written just before the metrics: its value may be one writing younger than they say.
     slack = value / run.seconds * WRITTEN_MS[bundle.manifest.schema_version] / 1000 if modelled else 0.0
     model = bundle.manifest.power_model.get("name", "unnamed")
     source = f"modelled from CPU-seconds by the power model {model}" if modelled else f"RAPL, {covers}"
-    source = _imported(bundle, source)
+    source = _imported(bundle, f"{source}; {note}" if note else source)
     return Figure(value, "J", source, max(0.0, low - slack), high + slack)
 
 

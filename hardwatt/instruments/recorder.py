@@ -23,7 +23,7 @@ from hardwatt.instruments.power import MAX_WATTS
 from hardwatt.instruments.readings import edges_of
 from hardwatt.instruments.recorded_window import Gain, Limits, Span, gained, span
 from hardwatt.instruments.windows import WindowError
-from hardwatt.instruments.zones import metric_of
+from hardwatt.instruments.zones import metric_of, note_on
 from hardwatt.meter.zones import Zone, choose, place, shown, synthetic
 
 RAPL_UPDATE_SECONDS = 0.002
@@ -175,7 +175,8 @@ def _joules(bundle: Bundle, window: Span, counters: Sequence[Counter], kind: str
     value, low, high = (sum(getattr(gains[one], part) for one in choice.counted) for part in ("value", "low", "high"))
     model = bundle.manifest.power_model.get("name", "unnamed")
     source = f"modelled from CPU-seconds by the power model {model}" if modelled else f"RAPL, {covers}"
-    return Figure(value, "J", source, low, high)
+    note = note_on(zones, choice)
+    return Figure(value, "J", f"{source}; {note}" if note else source, low, high)
 
 
 def _problem(counter: Counter, window: Span) -> str:

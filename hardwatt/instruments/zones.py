@@ -14,7 +14,7 @@ from hardwatt.bundle.exposition import labels_of
 from hardwatt.bundle.frames import pl
 from hardwatt.instruments.power import MAX_WATTS
 from hardwatt.instruments.windows import Rule, WindowError, integrate
-from hardwatt.meter.zones import Zone, choose, of_labels, place, shown
+from hardwatt.meter.zones import EQUAL, Choice, Zone, choose, of_labels, place, shown
 
 HOSTS = ("node", "node_name", "nodename", "host", "hostname", "instance")
 """Labels that name the host of a series, the surest first."""
@@ -74,8 +74,10 @@ def named(hosts: Sequence[str]) -> str:
 
 def energy(
     counters: Sequence[ZoneCounter], kind: str, t0_ms: float, t1_ms: float, gap_ms: float
-) -> tuple[tuple[float, float, float], list[Zone]]:
-    """Return value, low and high in joules of all zones of a kind that count, and which those are.
+) -> tuple[tuple[float, float, float], list[Zone], str]:
+    """Return value, low and high in joules of all zones of a kind that count, which those are, and a note on the rest.
+
+    The note names zones whose names say that they are meters of their own, and whose counters say that they are not.
 
     ``counters`` may hold zones of other kinds, which tell the socket that a zone lies in. Raise WindowError where a
     meter has no zone that carries the window: the sum over the others would be too low.
@@ -93,7 +95,13 @@ def energy(
     if not choice.counted:
         raise WindowError(f"no samples of {metric_of(kind)}{_beside(zones, kind)}")
     value, low, high = (sum(gains[number].sums[part] for number in choice.counted) for part in range(3))
-    return (value, low, high), [zones[number] for number in choice.counted]
+    return (value, low, high), [zones[number] for number in choice.counted], note_on(zones, choice)
+
+
+def note_on(zones: Sequence[Zone], choice: Choice) -> str:
+    """Return a note on zones that do not count because their counters are those of zones that do; empty: none."""
+    equal = [shown(zones[number]) for number, why in choice.left_out.items() if EQUAL in why]
+    return f"{', '.join(equal)} left out: {EQUAL} as those of a zone that counts" if equal else ""
 
 
 def between(before: Mapping[str, float], after: Mapping[str, float]) -> float | None:

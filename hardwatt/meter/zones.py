@@ -26,6 +26,7 @@ Readings = Sequence[Tuple[float, float]]
 SYNTHETIC = "synthetic-model"
 SKEW_SECONDS = 0.05
 """Two readings of one counter, said to be of one moment, may be this far apart: the zones are read one by one."""
+EQUAL = "equal values that move together"
 _STRAYS = 20
 """One pair of readings in so many may be anyhow far apart: a reader that was held up, or a wrap in between."""
 _BURSTS = 1.25
@@ -226,7 +227,7 @@ def _one_of_equals(
     for number in picked:
         same = [] if readings is None else [one for one in counted if one_meter(readings[one], readings[number], skew)]
         if same:
-            out[number] = "the same counter as %s: equal values that move together" % shown(zones[same[0]])
+            out[number] = "the same counter as %s: %s" % (shown(zones[same[0]]), EQUAL)
         else:
             counted.append(number)
     return counted

@@ -109,6 +109,13 @@ def test_a_file_that_once_went_wrong_has_its_joules(road: Read, name: str, joule
 
 
 @ROADS
+def test_dies_that_show_one_counter_are_named(road: Read, tmp_path: Path) -> None:
+    figure = road(tmp_path, field("i_dies.json"))["node_joules"]
+    assert isinstance(figure, Figure)
+    assert "intel-rapl:1 left out: equal values that move together" in figure.source
+
+
+@ROADS
 def test_the_memory_of_a_twin_counts_once(road: Read, tmp_path: Path) -> None:
     figure = road(tmp_path, field("i_dram.json"))["node_dram_joules"]
     assert isinstance(figure, Figure), figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ from hardwatt.analysis.tables.request import TableRequest, command
 from hardwatt.core.errors import LabError
 
 MOST_STRATA: Final = 200
+_SMALLEST, _LARGEST = 1e-100, 1e100
+"""Sizes between which squares and their sums are floats."""
 _WRAPPED: Final = 3.0
 """A value below zero whose size is so many times the largest other one may be a counter that wrapped."""
 _FEW: Final = 0.2
@@ -133,15 +134,14 @@ def _numbers(design: Design, kept: Sequence[int], unfinished: dict[int, str]) ->
     for row in kept:
         text = texts[row]
         value = number(text)
-        if value is not None and math.isfinite(value):
+        if value is not None and (value == 0 or _SMALLEST < abs(value) < _LARGEST):
             numbers[row] = value
         elif not is_blank(text) and row not in unfinished:
-            reason, hint = why_no_number(text) if value is None else ("it is beyond any float", "correct the line")
-            raise LabError(
-                f"{grid.file}, {grid.place(row)}: {shown(text)} in the column {shown(design.value)} is not a number: "
-                f"{reason}",
-                hint=hint,
-            )
+            where = f"{grid.file}, {grid.place(row)}: {shown(text)} in the column {shown(design.value)}"
+            if value is not None:
+                raise LabError(f"{where} is no size that is measured", hint="correct the line, or write another unit")
+            reason, hint = why_no_number(text)
+            raise LabError(f"{where} is not a number: {reason}", hint=hint)
     return numbers
 
 

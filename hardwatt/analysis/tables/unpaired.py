@@ -131,8 +131,11 @@ def _error(strata: list[tuple[Floats, Floats]]) -> float:
 
 
 def _degrees(strata: list[tuple[Floats, Floats]]) -> float:
+    """Return Satterthwaite's degrees of freedom; needs scatter in some sample."""
     cells = [moments(values) for pair in strata for values in pair]
-    return sum(cell.error2 for cell in cells) ** 2 / sum(cell.error2**2 / (cell.n - 1) for cell in cells)
+    largest = max(cell.error2 for cell in cells)  # shares of it, because the square of a square may be no float
+    shares = [(cell.error2 / largest, cell.n) for cell in cells]
+    return sum(share for share, _ in shares) ** 2 / sum(share**2 / (n - 1) for share, n in shares)
 
 
 def _sample(values: ArrayLike) -> Floats:

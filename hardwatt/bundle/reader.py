@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import os
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hardwatt.bundle import recording_file, tables
 from hardwatt.bundle.frames import pl
@@ -14,7 +16,11 @@ from hardwatt.bundle.recording import Recording
 from hardwatt.bundle.writer import file_entries, recording_name
 from hardwatt.core.errors import VerifyError
 from hardwatt.core.files import sha256
+from hardwatt.core.untrusted import AGAIN, files_in, inside, read_json, show
 
+T = TypeVar("T")
+FEW_ROWS, ROWS_PER_BYTE = 1_000_000, 100
+"""Rows of a table that are always read, and per byte of a larger file; a constant counter takes one byte a row."""
 _AGAIN = "copy the bundle again from where it was made"
 
 
@@ -32,7 +38,7 @@ class Bundle:
         file = folder / "manifest.json"
         if not folder.is_dir():
             raise VerifyError(f"there is no bundle at {folder}", hint="give the folder that holds manifest.json")
-        if not file.exists():
+        if not os.path.lexists(file):
             unfinished = (folder / "plan.json").exists()
             text = "is not finished" if unfinished else "is not a bundle: it has no manifest.json"
             hint = "invoke experiment.resume" if unfinished else "give the folder that holds manifest.json"
@@ -42,12 +48,17 @@ class Bundle:
         if version not in READABLE:
             hint = "use the version of hardwatt that made it"
             raise VerifyError(
-                f"{file} has schema version {version!r}, this tool reads {' and '.join(map(str, READABLE))}", hint=hint
+                f"{file} has schema version {show(version)}, this tool reads {' and '.join(map(str, READABLE))}",
+                hint=hint,
             )
         return cls(folder, parse(Manifest, document, where=str(file)))
 
-    def verify(self) -> None:
-        """Compare every file with its checksum; raise VerifyError that names each bad, missing or added one."""
+    def verify(self) -> tuple[str, ...]:
+        """Compare every file with its checksum; return the files that no checksum covers (hidden ones and results/).
+
+        Raise VerifyError that names each bad, missing or added file, and for links and devices.
+        """
+        unlisted = tuple(name for name in files_in(self.path) if not _covered(name))
         present = file_entries(self.path)
         listed = self.manifest.files
         problems = [f"{name}: missing" for name in listed if name not in present]
@@ -60,6 +71,7 @@ class Bundle:
             raise VerifyError(f"the bundle {self.path} is not as it was made:\n{shown}", hint=_AGAIN)
         if self.manifest.plan_sha256 != sha256(self.path / "plan.json"):
             raise VerifyError(f"{self.path / 'plan.json'} is not the plan that was hashed first", hint=_AGAIN)
+        return unlisted
 
     @cached_property
     def plan(self) -> Plan:
@@ -70,18 +82,18 @@ class Bundle:
     @cached_property
     def runs(self) -> list[Run]:
         """Every run, in the order in which it was recorded."""
-        return tables.runs_from(pl.read_parquet(self._file("runs.parquet")))
+        return self._typed("runs.parquet", tables.runs_from)
 
     @cached_property
     def deliveries(self) -> list[Delivery]:
         """Every commit of every run."""
-        return tables.deliveries_from(pl.read_parquet(self._file("deliveries.parquet")))
+        return self._typed("deliveries.parquet", tables.deliveries_from)
 
     @cached_property
     def edges(self) -> list[Edge]:
         """The counters that were read directly at the edges."""
         names = [name for name in self.manifest.files if name.startswith("edges/")]
-        return [Edge(**_json(self._file(name))) for name in sorted(names)]
+        return [_made(lambda name=name: Edge(**_json(self._file(name))), name) for name in sorted(names)]
 
     def recording(self, run_id: str) -> Recording | None:
         """Return what the node's recorder wrote around a run; None where the bundle has no record of it.
@@ -101,8 +113,7 @@ class Bundle:
     @cached_property
     def series(self) -> dict[int, dict[str, str]]:
         """Series number -> labels, the metric name as ``__name__``."""
-        frame = pl.read_parquet(self._file("series.parquet"))
-        return {number: json.loads(labels) for number, labels in frame.iter_rows()}
+        return self._typed("series.parquet", lambda frame: {n: dict(json.loads(text)) for n, text in frame.iter_rows()})
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -117,7 +128,9 @@ class Bundle:
         asked for. Runs may overlap by their margins: choose ``run_id`` to integrate.
         """
         scans = [
-            pl.scan_parquet(self._file(name)).with_columns(run_id=pl.lit(name.split("/")[2].removeprefix("run=")))
+            _scanned(self._file(name), tables.SAMPLES).with_columns(
+                run_id=pl.lit(name.split("/")[2].removeprefix("run="))
+            )
             for name in self._parts()
             if name.split("/")[1] == f"metric={metric}" and run_id in (None, name.split("/")[2].removeprefix("run="))
         ]
@@ -138,11 +151,41 @@ class Bundle:
     def _parts(self) -> list[str]:
         return [name for name in self.manifest.files if name.startswith("samples/")]
 
+    def _typed(self, name: str, make: Callable[[pl.DataFrame], T]) -> T:
+        """Return what ``make`` makes of a table; raise VerifyError if the table has another shape."""
+        path = self._file(name)
+        return _made(lambda: make(_scanned(path).collect()), name)
+
     def _file(self, name: str) -> Path:
-        path = self.path / name
-        if name not in self.manifest.files or not path.exists():
+        if name not in self.manifest.files:
             raise VerifyError(f"the bundle {self.path} has no {name}", hint=_AGAIN)
-        return path
+        return inside(self.path, name, what=f"the bundle {self.path}")
+
+
+def _scanned(path: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]] | None = None) -> pl.LazyFrame:
+    """Return a table that is read later; raise VerifyError if it is damaged or unpacks to far more than it takes."""
+    frame = pl.scan_parquet(path)
+    rows = int(_made(lambda: frame.select(pl.len()).collect().item(), path.name))
+    if rows > max(FEW_ROWS, ROWS_PER_BYTE * path.stat().st_size):
+        raise VerifyError(f"{path} has {path.stat().st_size} bytes and promises {rows} rows", hint=AGAIN)
+    if schema and dict(frame.collect_schema()) != dict(schema):
+        raise VerifyError(f"{path} does not have the columns {', '.join(schema)}", hint=AGAIN)
+    return frame
+
+
+def _made(make: Callable[[], T], name: str) -> T:
+    """Return what ``make`` makes of a file of the bundle; raise VerifyError naming the file if it cannot."""
+    try:
+        return make()
+    except (TypeError, ValueError, KeyError, RecursionError, pl.exceptions.PolarsError) as error:
+        raise VerifyError(f"{name} of the bundle does not have the shape of its kind: {show(str(error))}",
+                          hint=AGAIN) from None  # fmt: skip
+
+
+def _covered(name: str) -> bool:
+    """Return True if the manifest has to list a file."""
+    first, *_ = parts = name.split("/")
+    return name == "manifest.json" or not (first == "results" or any(part.startswith(".") for part in parts))
 
 
 def _raw(head: dict[str, Any], file: gzip.GzipFile) -> RawBody:
@@ -154,7 +197,4 @@ def _raw(head: dict[str, Any], file: gzip.GzipFile) -> RawBody:
 
 
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise VerifyError(f"{path} is not JSON: {error}", hint=_AGAIN) from None
+    return read_json(path, what=str(path))

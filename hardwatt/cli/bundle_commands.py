@@ -170,9 +170,11 @@ def verify(bundle: str = "shipped") -> None:
 
     folder = bundle_folder(bundle)
     opened = Bundle.open(folder)
-    opened.verify()
+    unlisted = opened.verify()
     print(f"{folder}: {len(opened.manifest.files)} files are as they were made, "
           f"source of energy: {opened.manifest.source}")  # fmt: skip
+    for name in unlisted:
+        print(f"no checksum covers {folder / name}")
 
 
 @command("experiment.talk", alias="talk", arguments={"bundle": "a bundle of the study talk-at-rest"})

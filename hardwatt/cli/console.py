@@ -149,7 +149,9 @@ def _no_command(word: str, asked: bool) -> NoReturn:
 
 def refuse(reason: str, following: str) -> NoReturn:
     """End the program for wrong usage, with the reason and the next command."""
-    print(f"error: {reason}\n  next: {following}", file=sys.stderr)
+    from hardwatt.core import terminal  # only where something is wrong
+
+    terminal.complain(f"error: {reason}\n  next: {following}")
     sys.exit(USAGE)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 _OF_EXTRA = ("invoke", "pyinfra", "kubernetes")
 """Modules that only the extra has."""
 INTERRUPTED = 130
+_AFTER_SYSTEM = "mend what the error names (permission, space, kind of file), then run the same command again"
 
 
 def execute(command: Command, given: Mapping[str, Any]) -> int:
@@ -25,25 +25,38 @@ def execute(command: Command, given: Mapping[str, Any]) -> int:
     Returns its exit code: 0 done, 1 refused with a reason, 2 an option is missing, 130 Ctrl-C, 141 nobody reads what it
     prints any more.
     """
+    from hardwatt.core import terminal  # only here: completion and help print no foreign text
+
     if os.environ.get("HARDWATT_DEBUG"):
         import logging
 
         logging.basicConfig(level=logging.DEBUG)
     try:
-        with output.reader_may_leave():
+        with output.reader_may_leave(), terminal.printable_output():
             require(command)
             return command.function(*_opened(command), **command.converted(given)) or 0
     except LabError as error:
         if not given.get("only"):  # a command for single steps is another one than that for all
             error.hint = next_after(command.name, error.hint)
-        print(f"error: {error}", file=sys.stderr)
+        terminal.complain(f"error: {error}")
         return error.exit_code
+    except (OSError, UnicodeError) as error:
+        terminal.complain(f"error: {_of_system(error)}\n  next: {_AFTER_SYSTEM}")
+        return LabError.exit_code
     except KeyboardInterrupt as pressed:
         again = "goes on from here" if command.takes_lab else "begins again"
-        print(str(pressed) or f"interrupted; the same command {again}", file=sys.stderr)
+        terminal.complain(str(pressed) or f"interrupted; the same command {again}")
         return INTERRUPTED
     except output.ReaderLeftError:
         return output.READER_LEFT
+
+
+def _of_system(error: OSError | UnicodeError) -> str:
+    """Return what the operating system refused, with the file that it was about."""
+    if isinstance(error, OSError) and error.strerror:
+        names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+        return f"{' and '.join(names)}: {error.strerror}" if names else error.strerror
+    return str(error) or type(error).__name__
 
 
 def _opened(command: Command) -> list[Any]:

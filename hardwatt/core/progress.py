@@ -17,13 +17,14 @@ from rich.text import Text
 from hardwatt.core import state_files
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_json
+from hardwatt.core.terminal import printable
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
     """Print one line for the person at the terminal."""
-    console.print(text, markup=False)
+    console.print(printable(text), markup=False)
 
 
 def table(*columns: str) -> Table:
@@ -33,7 +34,7 @@ def table(*columns: str) -> Table:
 
 def cells(*texts: str) -> list[Text]:
     """Return a table's cells as they are: brackets in them are no markup, as in ``[meter]``."""
-    return [Text(text) for text in texts]
+    return [Text(printable(text)) for text in texts]
 
 
 @dataclasses.dataclass

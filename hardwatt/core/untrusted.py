@@ -223,7 +223,7 @@ def read_json(path: Path, *, what: str = "", limits: Limits = LIMITS) -> Any:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         why = "is nested too deeply" if isinstance(error, RecursionError) else show(str(error))
-        raise VerifyError(f"{what} cannot be read as JSON: {why}", hint=AGAIN) from None
+        raise VerifyError(f"{what} is not JSON: {why}", hint=AGAIN) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Client:
         Raise RefusedError where the bearer ``token`` would go over the network unencrypted.
         """
         self.url = url.rstrip("/")
-        host = urllib.parse.urlsplit(self.url)
+        host = _server(self.url)
         if token and host.scheme != "https" and host.hostname not in _LOOPBACK:
             raise RefusedError(f"a token is not sent to {self.url}: it is not https", hint="give an https:// address")
         # On this machine itself compressing costs more than it saves.
@@ -178,3 +178,23 @@ def _timed_out(error: requests.RequestException) -> bool:
 def _short(error: Exception | str) -> str:
     text = str(error)
     return text if len(text) < 400 else text[:400] + "..."
+
+
+def _server(url: str) -> urllib.parse.SplitResult:
+    """Return the parts of a server's address. Raise RefusedError for one that holds a secret or is not an address.
+
+    The address is printed, and stored in the bundle with each answer.
+    """
+    hint = "give http://HOST:PORT or https://HOST/PATH; a token goes into --token-file"
+    try:
+        host = urllib.parse.urlsplit(url)
+        _ = host.port
+    except ValueError:
+        raise RefusedError("the address of Prometheus is not a URL", hint=hint) from None
+    if "@" in host.netloc or host.query or host.fragment:
+        raise RefusedError(
+            "the address of Prometheus holds a user, a password or a query, which the bundle would store", hint=hint
+        )
+    if host.scheme not in ("http", "https") or not host.hostname or not url.isprintable() or " " in url:
+        raise RefusedError(f"the address of Prometheus is {url!r}, not a URL of http or https", hint=hint)
+    return host

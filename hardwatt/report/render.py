@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_eval_context, select_autoescape
+from jinja2.nodes import EvalContext
+from markupsafe import Markup
 
 from hardwatt.analysis.comparison import compared
 from hardwatt.analysis.contract import parse
@@ -19,6 +21,7 @@ from hardwatt.analysis.tables.analyse import MOST_POINTS, analysed_table, read
 from hardwatt.analysis.tables.design import Choose, nobody
 from hardwatt.analysis.tables.request import TableRequest
 from hardwatt.core.files import write_atomic
+from hardwatt.core.terminal import printable
 from hardwatt.report import numbers, paper, plots, spread, table_plots
 
 Drawn = TypeVar("Drawn")
@@ -124,16 +127,18 @@ def markdown(results: Results | Mapping[str, Any]) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("hardwatt.report"),
+        finalize=_escape_markdown,
         autoescape=select_autoescape(("html.j2", "svg.j2")),
         undefined=StrictUndefined,
         keep_trailing_newline=False,
     )
     environment.filters.update(
         {
+            "code": _code,
             "interval": numbers.interval,
             "items": lambda mapping: list(mapping.items()),
             "machine": numbers.machine,
-            "md": numbers.markdown,
+            "md": lambda text: Markup(numbers.markdown(text)),  # noqa: S704 - for Markdown
             "p": numbers.p_value,
             "place": _place,
             "plain": numbers.plain,
@@ -144,6 +149,19 @@ def _environment() -> Environment:
         }
     )
     return environment
+
+
+@pass_eval_context
+def _escape_markdown(context: EvalContext, value: object) -> object:
+    """Return what is printed of a value: in Markdown, foreign text is escaped unless a filter did so already."""
+    if context.autoescape or not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return numbers.markdown(value)
+
+
+def _code(text: object) -> Markup:
+    """Return one line for a block of code, which foreign text cannot end."""
+    return Markup(printable(str(text)).replace("\n", " ").replace("```", "` ` `").replace("<", "&lt;"))  # noqa: S704 - for Markdown
 
 
 def _place(name: str, names: Sequence[str]) -> str:

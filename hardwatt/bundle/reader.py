@@ -1,5 +1,6 @@
 """Reads a bundle, and says which file is not what the manifest promised."""
 
+import functools
 import gzip
 import json
 import os
@@ -93,7 +94,10 @@ class Bundle:
     def edges(self) -> list[Edge]:
         """The counters that were read directly at the edges."""
         names = [name for name in self.manifest.files if name.startswith("edges/")]
-        return [_made(lambda name=name: Edge(**_json(self._file(name))), name) for name in sorted(names)]
+        return [_made(functools.partial(self._edge, name), name) for name in sorted(names)]
+
+    def _edge(self, name: str) -> Edge:
+        return Edge(**_json(self._file(name)))
 
     def recording(self, run_id: str) -> Recording | None:
         """Return what the node's recorder wrote around a run; None where the bundle has no record of it.

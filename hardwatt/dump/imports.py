@@ -24,6 +24,7 @@ from hardwatt.core.untrusted import show
 from hardwatt.dump import parse
 from hardwatt.dump.job import LATEST_MS, moment
 from hardwatt.dump.ordering import each_moment_once
+from hardwatt.dump.repeats import without_repeats
 from hardwatt.instruments.node import RANGE, WATTS
 from hardwatt.instruments.zones import HOSTS, host_of, hosts_of, metric_of, zone_of
 from hardwatt.instruments.zones import named as in_words
@@ -70,7 +71,9 @@ def read(file: Path, options: Options) -> list[SeriesSamples]:
     if not series:
         wanted = " of ".join(["", *filter(None, (options.metric, options.host))])
         raise VerifyError(f"{file} holds no samples{wanted}")
-    return [each_moment_once(samples, VerifyError) for samples in series]
+    series = [each_moment_once(samples, VerifyError) for samples in series]
+    # A counter's repeats are left out where it is integrated; readings of power may be equal by right.
+    return [without_repeats(samples) if samples.labels["__name__"] == WATTS else samples for samples in series]
 
 
 def _of_json(text: str, options: Options) -> list[SeriesSamples]:

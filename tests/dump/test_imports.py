@@ -1,6 +1,7 @@
 """Data measured elsewhere: into a bundle, and judged by the same rules."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,35 @@ def test_moments_in_other_units_are_refused_in_every_format(factor: int, tmp_pat
         with pytest.raises(VerifyError) as caught:
             imports.read(file, RAPL)
         assert "seconds" in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_readings_of_power_that_a_range_query_repeats_are_one_each(tmp_path: Path) -> None:
+    """Scraped every fifteen seconds, asked for every second: between two scrapes nobody looked."""
+    scrapes = [40.0, 60.0, 60.0, 20.0, 50.0, 70.0, 30.0, 40.0]
+    text = document(None, [value for value in scrapes for _ in range(15)], step=1)
+    options = Options("rapl", "watts")
+    bundle = made(tmp_path, text, options)
+    assert bundle.manifest.host["scrape_seconds"] == 15
+    figure = joules(bundle)["import"]
+    edges = scrapes[1:]
+    pairs = list(pairwise(edges))
+    assert figure.value == pytest.approx(15 * sum((before + after) / 2 for before, after in pairs))
+    assert figure.low == pytest.approx(15 * sum(map(min, pairs)))
+    assert figure.high == pytest.approx(15 * sum(map(max, pairs)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [50.0] * 40,
+        [50.0, 51.0] * 20,
+        [50.0, 50.0, 51.0, 52.0, 52.0, 52.0, 53.0, 50.0, 50.0] * 4,
+        [40.0] * 20 + [41.0] * 20,
+    ],
+)
+def test_readings_of_power_that_are_equal_by_right_stay(values: list[float], tmp_path: Path) -> None:
+    bundle = made(tmp_path, document(None, values, step=1), Options("rapl", "watts"))
+    assert bundle.samples("hardwatt_imported_watts").collect().height == len(values)
 
 
 @pytest.mark.parametrize(("watts", "reason"), [(-5.0, "watts below zero"), (3e6, "watts above any node's")])

@@ -101,6 +101,12 @@ def test_equal_headers_that_nobody_uses_do_not_matter(tmp_path: Path) -> None:
     assert bounds(answer(write(tmp_path / "t.csv", lines)))[0] == pytest.approx(1.0455)
 
 
+def test_the_only_column_of_numbers_names_the_line_that_is_none(tmp_path: Path) -> None:
+    lines = ["arm,watts", *(f"{'ab'[k % 2]},{'inf' if k == 5 else 40 + k}" for k in range(12))]
+    with pytest.raises(LabError, match="line 7: 'inf' in the column 'watts' is not a number: an infinite value"):
+        answer(write(tmp_path / "t.csv", lines))
+
+
 @pytest.mark.parametrize("text", ["1_000", "1,000.5", "12 J", "0x1F", "1e", "٣", "inf", "-Infinity", "1.2.3", "ten"])
 def test_what_is_not_a_number_is_not_read_as_one(text: str, tmp_path: Path) -> None:
     lines = [*long(PLAIN), f'9,a,"{text}"']
@@ -240,8 +246,9 @@ def test_a_crossed_design_compares_equal_combinations_only(tmp_path: Path) -> No
         with pytest.raises(LabError) as refused:
             answer(path, asked)
         assert "A" in str(refused.value) and "B" in str(refused.value) and "next: " in str(refused.value)
-    with pytest.raises(LabError, match="small: no usable run of B; large: no usable run of A"):
+    with pytest.raises(LabError, match="small: no usable run of B; large: no usable run of A") as crossed:
         answer(path, ARM)
+    assert "--ignore" not in str(crossed.value)
 
 
 def test_a_crossed_design_is_stratified_and_an_empty_cell_is_named(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from hardwatt.analysis.paired import Estimate
 from hardwatt.analysis.sections import EquivalenceResult, Exclusion, PairResult, Primary, ResultFigure, Robust
 from hardwatt.analysis.tables import (
     blocks,
+    columns,
     contrasts,
     describe,
     reading,
@@ -162,12 +163,13 @@ def _instead(design: Design) -> str:
         return f"compare runs that are not paired: {command(design.file, unpaired_)}"
     if not design.factors:
         return "name two arms that have values with --baseline and --against"
-    fewer = replace(asked, factors=None, ignore=(*asked.ignore, *design.factors))
-    named = ", ".join(map(shown, design.factors))
-    return (
-        "measure the missing combinations, or name two arms that share one with --baseline and --against; if "
-        f"{named} only renames the arm: {command(design.file, fewer)}"
-    )
+    measure = "measure the missing combinations, or name two arms that share one with --baseline and --against"
+    renames = [name for name in design.factors if columns.nested(design.grid, design.arm, name)[0]]
+    if not renames:  # each level was planned with several arms: to ignore it would compare unequal combinations
+        return measure
+    others = tuple(name for name in design.factors if name not in renames)
+    fewer = replace(asked, factors=others or None, ignore=(*asked.ignore, *renames))
+    return f"{measure}; if {', '.join(map(shown, renames))} only renames the arm: {command(design.file, fewer)}"
 
 
 def _incomplete(compared: Sequence[Compared]) -> list[LeftOut]:

@@ -85,6 +85,17 @@ def measured(grid: Grid, columns: Mapping[str, Column]) -> list[str]:
     return sorted(wanted, key=lambda name: not any(word in name.lower() for word in _ENERGY))
 
 
+def nearly_measured(grid: Grid, columns: Mapping[str, Column]) -> list[str]:
+    """Return columns of which most values are numbers: one that is not, is a mistake in its line."""
+    number = reader(grid.layout.decimal)
+
+    def share(column: Column) -> float:
+        return sum(number(text) is not None for text in column.levels) / max(1, len(column.levels))
+
+    texts = [column for column in columns.values() if column.kind == "text" and not column.label]
+    return [column.name for column in texts if share(column) > 0.5]
+
+
 def factors(grid: Grid, columns: Mapping[str, Column], without: Sequence[str]) -> list[str]:
     """Return columns that are factors of the design: few levels, each with several rows, and not labels of runs."""
     if grid.roles.factors is not None:

@@ -138,6 +138,7 @@ def _value(grid: Grid, seen: dict[str, Column], asked: TableRequest, still: _Ope
             grid.column(name, "--value")
             return name
     choices = [name for name in kinds.measured(grid, seen) if name not in _taken(asked)]
+    choices = choices or [name for name in kinds.nearly_measured(grid, seen) if name not in _taken(asked)]
     if not choices:
         mixed = [name for name, column in seen.items() if column.kind == "text"]
         raise LabError(

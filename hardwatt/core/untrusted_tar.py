@@ -65,7 +65,15 @@ def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS) -> list[str]
             write_new(packed, target, member.size)
             packed.exactly(-member.size % _BLOCK)
             files.append(str(target.relative_to(folder)))
+        _require_end(packed, what)
     return files
+
+
+def _require_end(packed: Packed, what: str) -> None:
+    """Read an archive to its last byte, so that gzip compares its sum. Raises ``VerifyError`` for further data."""
+    for piece in packed.pieces():
+        if piece.strip(b"\0"):
+            raise VerifyError(f"{what} holds data after its end", hint=AGAIN)
 
 
 def members(packed: Packed, what: str) -> Iterator[Member]:

@@ -8,6 +8,7 @@ Layers are never unpacked here: a node's container runtime does that, inside the
 """
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -17,7 +18,7 @@ from typing import Any
 from hardwatt.config.versions import UNRESOLVED, Lock
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
 from hardwatt.core.progress import say
-from hardwatt.core.untrusted import AGAIN, inside, listing, mapping, read_json, show, take
+from hardwatt.core.untrusted import AGAIN, LIMITS, inside, listing, mapping, read_json, show, take
 from hardwatt.core.untrusted_packed import Packed
 from hardwatt.mirror import commit, names, oci
 from hardwatt.mirror.index import Artefact, Index
@@ -27,6 +28,8 @@ _CONFIG = re.compile(r"(?:.*/)?(?:sha256:)?([0-9a-f]{64})(?:\.json)?")
 _LAYER = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _DEPTH = 4
 """Indexes inside indexes."""
+MOST_IMAGES = 500
+"""Images that one archive lists; a lab has about thirty."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,9 +107,26 @@ def _images(folder: Path, work: Path, arch: str, name: str) -> Iterator[Found]:
     if not items or (name and len(items) > 1):
         raise LabError(f"the archive holds {len(items)} images" + (", and --name is for one" if items else ""),
                        hint="save one image into the archive, then invoke mirror.import ARCHIVE")  # fmt: skip
+    if len(items) > MOST_IMAGES:
+        raise VerifyError(f"the archive lists {len(items)} images, more than {MOST_IMAGES}", hint=AGAIN)
+    seen: set[tuple[str, str]] = set()
+    staged = 0
     for number, item in enumerate(items):
         repository, tag = names.reference(name or said[number])
-        yield read(folder, item, work / str(number), arch, repository, tag)
+        if (repository, content := _content(item)) in seen:
+            continue  # the same image once more, perhaps under another tag
+        seen.add((repository, content))
+        image = read(folder, item, work / str(number), arch, repository, tag)
+        staged += oci.size(image.folder)
+        if staged > LIMITS.total:
+            raise VerifyError(f"the images of the archive take more than {LIMITS.total} bytes", hint=AGAIN)
+        yield image
+
+
+def _content(value: object) -> str:
+    """Return what tells the content of an image in a list: its digest, or its configuration and layers."""
+    item = mapping(value, "an image")
+    return json.dumps([item.get(key) for key in ("digest", "Config", "Layers")], sort_keys=True)
 
 
 def _annotated(value: object) -> object:

@@ -272,3 +272,25 @@ def test_a_foreign_value_is_shown_short_and_without_control_characters() -> None
     assert show("\x1b[31m\x9b\n\u202e").isprintable()
     assert len(show("x" * 10_000)) < 300
     assert parts("./a/b") == ("a", "b")
+
+
+def test_a_gzip_is_read_to_its_end(tmp_path: Path) -> None:
+    whole = gzip.compress(tar(tmp_path / "a.tar", member("a", b"x" * 700)).read_bytes(), mtime=0)
+    wrong = [whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:], whole[:-1] + bytes([whole[-1] ^ 1]), whole + b"more"]
+    for number, data in enumerate([whole[:-1], whole[:-4], whole[:-7], whole[:-8], *wrong]):
+        (tmp_path / "x.tar.gz").write_bytes(data)
+        with pytest.raises(VerifyError, match="is damaged"):
+            unpack(tmp_path / "x.tar.gz", tmp_path / f"{number}")
+    (tmp_path / "x.tar.gz").write_bytes(whole)
+    assert unpack(tmp_path / "x.tar.gz", tmp_path / "whole") == ["a"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_data_after_the_end_of_a_tar_is_refused(tmp_path: Path, packed: bool) -> None:
+    data = tar(tmp_path / "a.tar", member("a")).read_bytes()
+    for number, after in enumerate((b"more", data)):
+        (tmp_path / "x").write_bytes(gzip.compress(data + after, mtime=0) if packed else data + after)
+        with pytest.raises(VerifyError, match="holds data after its end"):
+            unpack(tmp_path / "x", tmp_path / f"{number}")
+    (tmp_path / "x").write_bytes(gzip.compress(data + bytes(5000), mtime=0) if packed else data + bytes(5000))
+    assert unpack(tmp_path / "x", tmp_path / "padded") == ["a"]

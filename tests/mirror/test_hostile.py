@@ -1,5 +1,6 @@
 """Image archives and exports whose maker means harm: refused by name, nothing placed, nothing outside."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 from hardwatt.config.lab import Lab
-from hardwatt.core import files
+from hardwatt.core import files, untrusted
 from hardwatt.core.errors import LabError, RefusedError, VerifyError
-from hardwatt.mirror import apt, archive, commit, distro, fill, imports, names, oci, plan, registry
+from hardwatt.core.untrusted import Limits
+from hardwatt.mirror import apt, archive, commit, distro, fill, image_import, imports, names, oci, plan, registry
 from hardwatt.mirror.index import Artefact, Index
 from tests.mirror import small
 from tests.mirror.test_archive import contents, docker_save, layer, layout, node_archive, place
@@ -724,3 +726,71 @@ def test_an_export_replaces_nothing_but_an_export(made: Path, tmp_path: Path) ->
     assert distro.release().codename in Path(node_archive(lab)).name
     assert isinstance(fill.load(lab).artefacts[0], Artefact)
     assert imports.SUMS == archive.SUMS
+
+
+def repeated(folder: Path, times: int) -> None:
+    """List the one image of an archive many times, each time with another tag."""
+    file = folder / ("index.json" if (folder / "oci-layout").exists() else "manifest.json")
+    document = json.loads(file.read_text())
+    items = document["manifests"] if isinstance(document, dict) else document
+    first = items[0]
+    for number in range(1, times):
+        if "RepoTags" in first:
+            items.append({**first, "RepoTags": [f"quay.io/x/kepler:v{number}"]})
+        else:
+            annotations = {"org.opencontainers.image.ref.name": f"quay.io/x/kepler:v{number}"}
+            items.append({**first, "annotations": annotations})
+    file.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("kind", ["layout", "docker save"])
+def test_an_image_that_is_listed_many_times_is_copied_once(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "layout":
+        layout(tmp_path / "in", GOOD)
+    else:
+        docker_save(tmp_path / "in", [GOOD])
+    repeated(tmp_path / "in", 400)
+    copies: list[Path] = []
+    take = untrusted.take
+
+    def counted(source: Path, target: Path) -> tuple[str, int]:
+        copies.append(source)
+        return take(source, target)
+
+    monkeypatch.setattr(image_import, "take", counted)
+    index = place(tmp_path / "in", tmp_path)
+    assert [image.name for image in index.images] == ["quay.io/x/kepler"]
+    assert len(copies) == len(set(copies))
+
+
+@pytest.mark.parametrize("kind", ["layout", "docker save"])
+def test_an_archive_that_lists_thousands_of_images_is_refused(tmp_path: Path, kind: str) -> None:
+    if kind == "layout":
+        layout(tmp_path / "in", GOOD)
+    else:
+        docker_save(tmp_path / "in", [GOOD])
+    repeated(tmp_path / "in", 2000)
+    with pytest.raises(VerifyError, match="lists 2000 images, more than 500"):
+        place(tmp_path / "in", tmp_path)
+    assert not (tmp_path / "mirror" / "images").exists()
+
+
+def test_images_that_take_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout(tmp_path / "in", GOOD)
+    monkeypatch.setattr(image_import, "LIMITS", Limits(total=10))
+    with pytest.raises(VerifyError, match="take more than 10 bytes"):
+        place(tmp_path / "in", tmp_path)
+
+
+@pytest.mark.parametrize("other", ["evil.example/pause", "quay.io/mine/deep/pause", "evil.example/app"])
+def test_an_image_of_an_export_that_is_named_like_the_lab_s_own_is_left_out(
+    other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A node asks for an image by its last name part in places, so another's must never be there."""
+    image = Artefact(other, "image", "extra", "1", "imported", "x", f"sha256:{'0' * 64}", "images/x", "")
+    assert not imports._needed(image, small.lock(), Index(Path("nowhere")))
+    assert f"left out: image {other}, which has the last name part of" in " ".join(capsys.readouterr().err.split())
+    apart = dataclasses.replace(image, name="evil.example/pauses")
+    assert imports._needed(apart, small.lock(), Index(Path("nowhere")))

@@ -5,15 +5,14 @@ import ipaddress
 import os
 import re
 import tomllib
-import urllib.parse
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from hardwatt.config import kinds
 from hardwatt.core import former_names
 from hardwatt.core.errors import SettingsError
-from hardwatt.core.nearest import did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -28,10 +27,10 @@ class _Section(BaseModel):
 class Host(_Section):
     """Somebody's host over SSH (``machine = "ssh"``)."""
 
-    address: str = ""
+    address: kinds.Host = ""
     port: int = Field(22, ge=1, le=65535)
-    user: str = "root"
-    key: str = Field("", description="private key file; empty: the lab's own key")
+    user: kinds.User = "root"
+    key: kinds.LocalPath = Field("", description="private key file; empty: the lab's own key")
     kernel_headers: Literal["matching", "update", "none"] = Field(
         "matching",
         description="headers of the running kernel; update: where they are gone, update the kernel and reboot",
@@ -39,7 +38,7 @@ class Host(_Section):
     disable_kmem_accounting: bool = Field(
         False, description="preset legacy: boot with cgroup.memory=nokmem (one reboot)"
     )
-    jump: str = Field("", description="USER@HOST:PORT on the way to it, with the same key")
+    jump: kinds.Jump = Field("", description="USER@HOST:PORT on the way to it, with the same key")
     timeout_factor: float = Field(1, ge=1, le=20, description="by how much a slow host is waited for longer")
 
 
@@ -55,41 +54,42 @@ class Mirror(_Section):
     """Where packages, images and tools come from."""
 
     mode: Literal["auto", "build", "upstream"] = "auto"
-    cache: str = Field("", description="cache folder; empty: the user's cache folder")
-    upstream: str = Field("", description="base URL in place of upstream's hosts, for an internal proxy")
+    cache: kinds.LocalPath = Field("", description="cache folder; empty: the user's cache folder")
+    upstream: kinds.BaseUrl = Field("", description="base URL in place of upstream's hosts, for an internal proxy")
 
 
 class Kubernetes(_Section):
     """Networks of the cluster."""
 
-    pod_cidr: str = "10.244.0.0/16"
-    service_cidr: str = "10.96.0.0/16"
+    pod_cidr: kinds.Network = "10.244.0.0/16"
+    service_cidr: kinds.Network = "10.96.0.0/16"
 
-    @field_validator("pod_cidr", "service_cidr")
-    @classmethod
-    def _network(cls, value: str) -> str:
-        ipaddress.ip_network(value)
-        return value
+    @model_validator(mode="after")
+    def _apart(self) -> "Kubernetes":
+        pods, services = ipaddress.ip_network(self.pod_cidr), ipaddress.ip_network(self.service_cidr)
+        if pods.overlaps(services):
+            raise ValueError(f"pod_cidr {pods} and service_cidr {services} overlap")
+        return self
 
 
 class Gitops(_Section):
     """The lab's repository and how Flux reads it: docs/fork.md."""
 
     kind: Literal["git", "github"] = "git"
-    branch: str = Field("main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
-    path: str = "clusters/lab"
+    branch: kinds.Branch = Field("main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
+    path: kinds.PathBelow = "clusters/lab"
     interval: str = Field("1m", pattern=r"^(\d+(ms|s|m|h))+$")
     url: str = Field("", description="git: a server of your own in place of the node's; https:// or ssh://")
-    username: str = Field("git", description="git over https: who; the password is asked for")
-    known_host: str = Field("", description="git over ssh: the server's line of known_hosts")
-    ca_file: str = Field("", description="certificate of a private authority (https, github)")
-    owner: str = Field("", pattern=r"^[A-Za-z0-9-]*$")
-    repository: str = Field("", pattern=r"^[A-Za-z0-9._-]*$")
+    username: kinds.Login = Field("git", description="git over https: who; the password is asked for")
+    known_host: kinds.Line = Field("", description="git over ssh: the server's line of known_hosts")
+    ca_file: kinds.LocalPath = Field("", description="certificate of a private authority (https, github)")
+    owner: str = Field("", max_length=100, pattern=r"^[A-Za-z0-9-]*$")
+    repository: str = Field("", max_length=100, pattern=r"^[A-Za-z0-9._-]*$")
     personal: bool = Field(True, description="github: the owner is a person, else an organisation")
     private: bool = Field(True, description="github: how a new repository is made")
     # An address with a port makes go-git-providers 0.27 (in Flux 2.9) panic.
-    hostname: str = Field("github.com", pattern=r"^([A-Za-z][A-Za-z0-9.-]*(:\d+)?|[0-9.]+)$")
-    ssh_hostname: str = Field("", pattern=r"^([A-Za-z0-9.-]+(:\d+)?)?$")
+    hostname: str = Field("github.com", max_length=253, pattern=r"^([A-Za-z][A-Za-z0-9.-]*(:\d+)?|[0-9.]+)$")
+    ssh_hostname: str = Field("", max_length=253, pattern=r"^([A-Za-z0-9.-]+(:\d+)?)?$")
 
     @model_validator(mode="after")
     def _whole(self) -> "Gitops":
@@ -102,11 +102,14 @@ class Gitops(_Section):
         return self
 
     def _check_url(self) -> None:
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme not in ("https", "ssh") or not parts.hostname:
-            raise ValueError("url is https://HOST/PATH or ssh://USER@HOST/PATH")
+        try:
+            parts = kinds.split_url(self.url, ("https", "ssh"))
+        except ValueError:
+            raise ValueError("url is https://HOST/PATH or ssh://USER@HOST/PATH") from None
         if parts.password or (parts.scheme == "https" and parts.username):
             raise ValueError("url names no user with https and never a password: set username, the password is asked")
+        if "@" in parts.netloc and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", parts.username or ""):
+            raise ValueError("url names a user that is none")
         if parts.scheme == "ssh" and len(self.known_host.split()) < 3:
             raise ValueError("url over ssh needs known_host, the server's own line of known_hosts: HOST TYPE KEY")
 
@@ -115,7 +118,9 @@ class Meter(_Section):
     """Where the energy figures come from."""
 
     source: Literal["auto", "rapl", "modelled"] = "auto"
-    model: str = Field("auto", description="a power model of hardwatt/meter/models.toml")
+    model: str = Field(
+        "auto", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="a power model of hardwatt/meter/models.toml"
+    )
 
 
 class Prometheus(_Section):
@@ -136,7 +141,7 @@ class Settings(_Section):
     name: str = ""
     machine: Literal["auto", "embedded", "vm", "ssh"] = "auto"
     preset: Literal["auto", "supported", "legacy", "embedded"] = "auto"
-    results: str = "results"
+    results: kinds.Results = "results"
     host: Host = Host()
     vm: Vm = Vm()
     mirror: Mirror = Mirror()
@@ -170,7 +175,7 @@ def load(path: Path | None = None) -> Settings:
     data: dict[str, Any] = {}
     if file.exists():
         try:
-            data = tomllib.loads(file.read_text())
+            data = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # editors of Windows write a mark first
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{file} is not valid TOML: {error}", hint="see lab.example.toml") from error
     elif given is not None:
@@ -200,6 +205,8 @@ def _problem(model: type[BaseModel], item: Any) -> str:
         return f"{key}: {item['msg']}"
     if said := former_names.refusal(key, former_names.SETTINGS):
         return said
+    from hardwatt.core.nearest import did_you_mean  # only where something is wrong
+
     known = _keys(model, path[:-1])
     return f"unknown key {key!r}; {did_you_mean(path[-1], sorted(known), 'known keys')}"
 

@@ -26,7 +26,13 @@ from hardwatt.core.wait import timeout_factor, wait
 logger = logging.getLogger("hardwatt.core.process")
 
 _TAIL = 4000
-SECRETS = ("GITHUB_TOKEN", "GIT_PASSWORD", "HARDWATT_SUDO_PASSWORD")
+SECRETS = (
+    "GITHUB_TOKEN",
+    "GIT_PASSWORD",
+    "HARDWATT_GIT_PASSWORD",
+    "HARDWATT_PROMETHEUS_TOKEN",
+    "HARDWATT_SUDO_PASSWORD",
+)
 """Variables that reach only the commands that are given them: our own environment's are left out."""
 
 

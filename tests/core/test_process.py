@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import time
@@ -177,3 +178,13 @@ def test_root_uses_sudo_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     assert core_process.root(["ip", "link"]) == ["sudo", "-n", "ip", "link"]
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert core_process.root(["ip", "link"]) == ["ip", "link"]
+
+
+def test_every_variable_of_a_secret_is_kept_from_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page or an option names as a variable for a secret reaches no command that was not given it."""
+    package = Path(core_process.__file__).parents[1]
+    words = set(re.findall(r"[A-Z][A-Z_]+_(?:TOKEN|PASSWORD)\b", "".join(p.read_text() for p in package.rglob("*.py"))))
+    assert {"HARDWATT_PROMETHEUS_TOKEN", "GITHUB_TOKEN"} <= words
+    for word in words:
+        monkeypatch.setenv(word, "secret")
+    assert "secret" not in core_process.run(["env"]).stdout

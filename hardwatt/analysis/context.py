@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hardwatt.analysis import plan_fit
 from hardwatt.analysis.bundle_sections import ArmSummary, DeliveryResult, Estimand, Limit, Source, Study
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, count, figure
 from hardwatt.analysis.sections import Check, Exclusion, ResultFigure
@@ -25,6 +26,8 @@ _SHORT_WINDOWS = (
     "Short windows in which commits follow each other closely: how much an arm costs while nothing is committed, "
     "by the hour or by the day, is another question."
 )
+FIT = "runs fit the plan, each other and their own readings"
+_MISSING = "planned, and the runs table has no such run"
 _FEW_PAIRS = "Few pairs: the interval leans on differences being roughly normal, which few pairs cannot show."
 
 
@@ -149,13 +152,22 @@ def _clean(bundle: Bundle) -> Check:
     return Check(name, "warning" if detail else "ok", detail)
 
 
+def fit(unfit: Mapping[str, str], bundle: Bundle) -> list[Check]:
+    """Return one check over the whole bundle: it names the runs that do not fit, and those that are missing."""
+    if not any(run.status == "done" for run in bundle.runs):
+        return []
+    texts = [f"{run_id}: {reason}" for run_id, reason in unfit.items()]
+    texts += [f"{row.run_id}: {_MISSING}" for row in plan_fit.missing(bundle)]
+    return [Check(FIT, "failed" if texts else "ok", "; ".join(texts))]
+
+
 def exclusions(bundle: Bundle, table: Table) -> list[Exclusion]:
     """Runs that the estimate does not use, with the reason of each."""
     rows = [Exclusion(e.run_id, e.arm, e.reason) for e in table.exclusions]
     arm_of = {run.run_id: run.arm for run in bundle.plan.runs}
     for run_id in bundle.manifest.discarded:
         rows.append(Exclusion(run_id, arm_of.get(run_id, ""), "killed while it ran; its data was removed"))
-    return rows
+    return rows + [Exclusion(row.run_id, row.arm, _MISSING) for row in plan_fit.missing(bundle)]
 
 
 def versions(bundle: Bundle) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from hardwatt.analysis import (
     extra_sections,
     offtime,
     paired,
+    plan_fit,
     robustness,
     runlog,
     scaling,
@@ -30,6 +31,7 @@ from hardwatt.analysis.deviations import Deviations, apply
 from hardwatt.analysis.figures import figure, text
 from hardwatt.analysis.model import Results
 from hardwatt.analysis.sections import Check, Primary, ResultFigure
+from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
@@ -68,6 +70,7 @@ def analysed(bundle_path: Path | str, *, carbon: Path | None = None, deviations:
     """Analyse a bundle and return the typed results without writing them; see `analyse`."""
     bundle = Bundle.open(bundle_path)
     bundle.verify()
+    plan_fit.refuse_contradictions(bundle)
     return _results(bundle, sci.settings(carbon), deviations)
 
 
@@ -89,21 +92,41 @@ def _folder(bundle: Path) -> Path:
     return bundle / "results"
 
 
-def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Results:
-    planned, departures = apply(bundle.plan.primary.model_dump(), wanted)
+@dataclass(frozen=True)
+class _Held:
+    """Figures and pairs of a bundle, held against its plan."""
+
+    data: table.Table
+    measured: Measured
+    unfit: Mapping[str, str]
+    fitting: Sequence[Run]
+
+
+def _held(bundle: Bundle, planned: Mapping[str, Any], departures: Sequence[str], wanted: Deviations | None) -> _Held:
+    """Measure every run for the planned length, and leave out those that do not fit."""
+    unfit, window = plan_fit.misfits(bundle), None if plan_fit.imported(bundle) else bundle.plan.window_seconds
     measured = measure(bundle)
-    level = float(planned.get("confidence", paired.LEVEL))
+    if window is not None:
+        scraped = [run for run in bundle.runs if run.run_id not in bundle.manifest.recordings]
+        measured = table.for_length(measured, scraped, window)  # those of recordings are for that length already
     if departures:
         _refuse_unknown(planned["outcome"], measured)
-    data = table.build(bundle.runs, measured, bundle.plan.arms[:2], planned["outcome"])
-    data = replace(_without(data, wanted), level=level)
+    data = table.build(bundle.runs, measured, bundle.plan.arms[:2], planned["outcome"], unfit)
+    data = replace(_without(data, wanted), level=float(planned.get("confidence", paired.LEVEL)), window=window)
+    return _Held(data, measured, unfit, [run for run in bundle.runs if run.run_id not in unfit])
+
+
+def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Results:
+    planned, departures = apply(bundle.plan.primary.model_dump(), wanted)
+    held = _held(bundle, planned, departures, wanted)
+    data, level = held.data, held.data.level
     kind, model, seed = bundle.manifest.source, bundle.manifest.power_model, bundle.manifest.seed
     delivery = breakdown.delivery(data, bundle.deliveries)
     fetched = runlog.fetches(bundle, data)
     first = answer.primary(data, planned, seed)
     equal = answer.equivalent(data, planned)
-    crossed = crosschecks.crosschecks(data, bundle, measured)
-    by_levels = context.extras(bundle), bundle.runs, data.figures, bundle.plan.arms, (data.outcome, level)
+    crossed = crosschecks.crosschecks(data, bundle, held.measured)
+    by_levels = context.extras(bundle), held.fitting, data.figures, bundle.plan.arms, (data.outcome, level)
     derived = breakdown.JOULES if data.outcome != breakdown.JOULES and data.columns(breakdown.JOULES) else None
     return Results(
         schema=SCHEMA,
@@ -134,12 +157,16 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Resu
         sci=sci.section(data, carbon, breakdown.floor_watts(kind, model), kind == "modelled", level),
         break_even=extra_sections.break_even(data, level),
         several=extra_sections.further_arms(
-            bundle.runs, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
+            held.fitting, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
         ),
         scaling=scaling.scaling(*by_levels),
         off_time=offtime.off_time(*by_levels),
         fetches=fetched,
-        checks=[*crosschecks.agreement(crossed), *_checks(bundle, data, fetched, delivery)],
+        checks=[
+            *context.fit(held.unfit, bundle),
+            *crosschecks.agreement(crossed),
+            *_checks(bundle, data, fetched, delivery),
+        ],
         exclusions=context.exclusions(bundle, data),
         versions=context.versions(bundle),
         host=context.host(bundle),

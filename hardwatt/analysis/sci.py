@@ -161,7 +161,7 @@ class _Arm:
 
 def _arm(table: Table, arm: str, joules: Sequence[float], floor: float | None) -> _Arm:
     runs = [pair.runs[arm] for pair in table.pairs]
-    return _Arm(joules, [run.seconds for run in runs], [float(run.ready) for run in runs], floor)
+    return _Arm(joules, [table.seconds(run) for run in runs], [float(run.ready) for run in runs], floor)
 
 
 def _row(table: Table, parts: Mapping[str, _Arm], unit: str, given: Sci, level: float) -> SciRow | None:

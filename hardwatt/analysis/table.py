@@ -14,6 +14,9 @@ from hardwatt.bundle.model import Run
 from hardwatt.core.errors import LabError
 from hardwatt.instruments.figure import Figure, Measured
 
+ADDITIVE = ("CPU-seconds", "J")
+"""Units of what a longer window has more of."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -51,11 +54,17 @@ class Table:
     """(run id, outcome) to its figure."""
     level: float = LEVEL
     """Of every interval that is shown."""
+    window: float | None = None
+    """The length in seconds that every figure is for; ``None``: each for the length of its own window."""
 
     @property
     def runs(self) -> list[Run]:
         """The runs of the complete pairs in the order in which they were made."""
         return sorted((run for pair in self.pairs for run in pair.runs.values()), key=lambda run: run.t0_ms)
+
+    def seconds(self, run: Run) -> float:
+        """Return the length that a run's figures are for."""
+        return run.seconds if self.window is None else self.window
 
     def get(self, run: Run, outcome: str) -> Figure | None:
         """Return a figure of a run, or ``None`` where the instruments gave none."""
@@ -114,8 +123,16 @@ def _numbers(table: Table, outcome: str) -> tuple[list[ties.Number], list[ties.N
     return first, second
 
 
-def build(runs: Sequence[Run], measured: Measured, arms: Sequence[str], outcome: str) -> Table:
+def build(
+    runs: Sequence[Run],
+    measured: Measured,
+    arms: Sequence[str],
+    outcome: str,
+    misfits: Mapping[str, str] | None = None,
+) -> Table:
     """Join runs and outcomes into complete pairs of two arms; runs of other arms are left aside.
+
+    *misfits* maps run ids to the reason why the run does not count, whatever was measured.
 
     A run counts if it is done and has the primary outcome; of repeats in a block the last one that
     counts is taken, so a pair that was run again replaces the failed one.
@@ -127,7 +144,8 @@ def build(runs: Sequence[Run], measured: Measured, arms: Sequence[str], outcome:
     runs = [run for run in runs if run.arm in arms]
     figures = {(o.run_id, o.name): o.figure for o in measured.outcomes}
     refused = {r.run_id: r.reason for r in measured.refusals if r.name == outcome}
-    reasons = {run.run_id: _reason(run, outcome, figures, refused) for run in runs}
+    unfit = misfits or {}
+    reasons = {run.run_id: unfit.get(run.run_id) or _reason(run, outcome, figures, refused) for run in runs}
     usable = [run for run in runs if not reasons[run.run_id]]
     pairs = _pairs(usable, arms)
     kept = {run.run_id for pair in pairs for run in pair.runs.values()}
@@ -160,6 +178,23 @@ def complete(
     """Blocks in which every one of *arms* (two or more) has a usable run; arm name to run."""
     usable = [run for run in runs if run.status == "done" and (run.run_id, outcome) in figures and run.arm in arms]
     return [pair.runs for pair in _pairs(usable, arms)]
+
+
+def for_length(measured: Measured, runs: Sequence[Run], seconds: float) -> Measured:
+    """Return the figures for windows of exactly *seconds*, by the actual length of each window."""
+    factor = {run.run_id: seconds / run.seconds for run in runs if run.status == "done"}
+    outcomes = tuple(
+        replace(row, figure=_times(row.figure, factor.get(row.run_id, 1.0))) if row.figure.unit in ADDITIVE else row
+        for row in measured.outcomes
+    )
+    return replace(measured, outcomes=outcomes)
+
+
+def _times(figure: Figure, factor: float) -> Figure:
+    if factor == 1:
+        return figure
+    value, low, high = (factor * number for number in (figure.value, figure.low, figure.high))
+    return replace(figure, value=value, low=low, high=high, exact=None)
 
 
 def without(table: Table, left_out: Callable[[Pair], bool], reason: str) -> Table:

@@ -23,8 +23,12 @@ FORMULA_LIMITS = (0.99, 1.01)
 """Joules of the modelled zone, of those that the formula gives: outside of these they are withheld."""
 MOST_UNSEEN = 0.05
 """Of the pods' CPU-seconds: what Kepler may not have seen."""
-MOST_APART = 0.02
-"""Of the node's CPU-seconds: how far its scrapes may stand from its edges."""
+MOST_APART_SECONDS = 0.5
+"""So many seconds of the window's mean pace its scrapes may stand from its edges, however long the window is."""
+TICKS_APART = 1.5
+"""So many ticks of the recorder both ends together may be off."""
+OF_MARGIN = 0.5
+"""Of the plan's margin: a cross-check that allows more supports no answer of that size."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,27 @@ def _unseen(_bundle: Bundle, figures: Figures) -> Limits:
     return None, MOST_UNSEEN * whole.value
 
 
-def _near_edges(_bundle: Bundle, figures: Figures) -> Limits:
+def _apart_seconds(bundle: Bundle, figures: Figures) -> float:
+    """Return by how many seconds of the mean pace the ends may be in doubt; less where the plan's margin is small."""
+    pace = figures["node_cpu_seconds"].value / bundle.plan.window_seconds if "node_cpu_seconds" in figures else 0.0
+    primary = bundle.plan.primary
+    margin = (primary.model_extra or {}).get("margin")
+    if primary.outcome != "node_cpu_seconds" or not isinstance(margin, (int, float)) or margin <= 0 or pace <= 0:
+        return MOST_APART_SECONDS
+    return min(MOST_APART_SECONDS, OF_MARGIN * margin / pace)
+
+
+def _near_edges(bundle: Bundle, figures: Figures) -> Limits:
     node = figures["node_cpu_seconds"].value
-    return node * (1 - MOST_APART), node * (1 + MOST_APART)
+    apart = node / bundle.plan.window_seconds * _apart_seconds(bundle, figures)
+    return node - apart, node + apart
+
+
+def _at_edges(bundle: Bundle, figures: Figures) -> Limits:
+    """Seconds; a counter that is read at ticks is read half a tick from each end at most, where none is late."""
+    if ticks := [entry.tick_seconds for entry in bundle.manifest.recordings.values()]:
+        return None, TICKS_APART * max(ticks)
+    return None, _apart_seconds(bundle, figures) * max(1.0, scrape_gap_ms(bundle) / 2500)
 
 
 KINDS: Mapping[str, _Kind] = {
@@ -122,7 +144,7 @@ KINDS: Mapping[str, _Kind] = {
     "check.kepler_unseen": _Kind("CPU time of pods that Kepler did not see", _unseen),
     "check.scrape_gap": _Kind("longest silence between two scrapes", _intervals(2.5)),
     "check.resets": _Kind("counters that went back to zero in the window", _between(None, 0)),
-    "check.edge_error": _Kind("readings at the edges, off the window's ends by", _intervals(2)),
+    "check.edge_error": _Kind("readings at the edges, off the window's ends by", _at_edges),
     OF_FORMULA: _Kind("joules of the zone, of those that the formula gives", _between(*FORMULA_LIMITS)),
     "check.meter_cost": _Kind("what the meter itself costs", _between(None, 0.005)),
     "check.steal": _Kind("processor time that the hypervisor took away, of what there is", _between(None, 0.01)),

@@ -226,6 +226,8 @@ def _window(found: Sequence[Counter], run: Run, rule: Rule, what: str) -> tuple[
     row = result.row(0, named=True)
     if row["problem"]:
         raise WindowError(f"{what}: {row['problem']}")
+    if row["resets"]:
+        raise WindowError(f"{what}: began again from zero in the window: the node or its meter was started anew")
     return row["value"], row["low"], row["high"]
 
 

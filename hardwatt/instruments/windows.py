@@ -4,7 +4,8 @@ A counter only rises, so between two samples its value lies between theirs. The 
 the bounds make no such assumption: every stretch that lies wholly inside the window belongs to it; of a stretch
 that an edge cuts anything may, as long as neither side gained more than it can have in its time. A drop is a wrap
 where the counter's range is known, else a reset; after a reset the counter starts at zero, and what it gained
-before it was lost is bounded by its fastest stretch.
+before it was lost is bounded by its fastest stretch. A drop to more than a counter can have gained since a fresh
+start is no reset, and a rise that is faster than possible is no reading, however short the stretch: both are refused.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,15 @@ RESULT = {
     "max_gap_ms": pl.Float64,
     "problem": pl.String,
 }
+
+
+FRESH_TIMES = 3.0
+"""So much more than at its fastest a counter may have gained since it began again from zero."""
+NO_FRESH_START = "goes back, and what follows is no fresh start"
+RATE_SLACK = 1.1
+"""Of the largest possible rate: the accounting of a kernel is not exact to the tick."""
+STAMP_SLACK_MS = 200.0
+"""So far a moment may lie from that of the reading: two writes of the meter."""
 
 
 class WindowError(RefusedError):
@@ -158,7 +168,8 @@ def _stretches(clean: _Samples, t0: float, t1: float, rule: Rule) -> _Stretches:
     first, last = _ends(clean)
     length = np.diff(clean.ts, append=0.0)
     length[last] = 0.0
-    gain, reset, odd = _gains(clean.value, np.append(clean.value[1:], 0.0), rule)
+    after = np.append(clean.value[1:], 0.0)
+    gain, reset, odd = _gains(clean.value, after, rule)
     gain[last], reset[last], odd[last] = 0.0, False, False
     overlap = np.minimum(clean.ts + length, t1) - np.maximum(clean.ts, t0)
     np.clip(overlap, 0.0, None, out=overlap)
@@ -167,13 +178,16 @@ def _stretches(clean: _Samples, t0: float, t1: float, rule: Rule) -> _Stretches:
     fastest = _largest(np.where(reset, 0.0, pace), first)
     gap = _largest(np.where(touched, length, 0.0), first)
     possible = rule.max_rate / 1000
+    stale = reset & (after > np.minimum(FRESH_TIMES * fastest[clean.code], possible) * (length + rule.tail_ms))
+    most = possible * (RATE_SLACK * length + max(STAMP_SLACK_MS, rule.tail_ms))
 
     def concerned(which: Bools) -> Bools:
         return np.bincount(clean.code[which & touched], minlength=clean.ids.size) > 0
 
     problem = np.where(gap > rule.max_gap_ms, "a gap longer than the declared one", "")
+    problem = np.where(concerned(gain > most), "a rise faster than possible", problem)
+    problem = np.where(concerned(stale), NO_FRESH_START, problem)
     problem = np.where(concerned(odd), "a drop that is no wrap", problem)
-    problem = np.where(concerned((pace > 2 * possible) & (length >= 1000)), "a rise faster than possible", problem)
     whole = overlap == length
     inside = _added(np.where(whole, gain, 0.0), first)
     cut = np.flatnonzero(touched & ~whole)

@@ -13,14 +13,12 @@ import numpy as np
 from hardwatt.bundle.exposition import labels_of
 from hardwatt.bundle.frames import pl
 from hardwatt.instruments.power import MAX_WATTS
-from hardwatt.instruments.windows import Rule, WindowError, integrate
+from hardwatt.instruments.windows import FRESH_TIMES, NO_FRESH_START, Rule, WindowError, integrate
 from hardwatt.meter.zones import EQUAL, Choice, Zone, choose, of_labels, place, shown
 
 HOSTS = ("node", "node_name", "nodename", "host", "hostname", "instance")
 """Labels that name the host of a series, the surest first."""
 _NAMED = 5
-FRESH_TIMES = 3.0
-"""So much more than at its fastest a counter may have gained since it began again from zero."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def _gain(counter: ZoneCounter, t0_ms: float, t1_ms: float, gap_ms: float) -> _G
     if told.height < 2:
         return _Gain((0.0, 0.0, 0.0), "stands still" if counter.points.height > 1 else "one sample is no window")
     if counter.wrap is None and _falls(told):
-        return _Gain((0.0, 0.0, 0.0), "goes back, and what follows is no fresh start")
+        return _Gain((0.0, 0.0, 0.0), NO_FRESH_START)
     result = integrate(told, t0_ms, t1_ms, rule).row(0, named=True)
     problem = str(result["problem"])
     if problem and told.height < counter.points.height:

@@ -23,6 +23,10 @@ IDLE_WATTS, WATTS_PER_CPU, CPUS = 10.0, 7.5, 2
 _KNOT = 0.1
 _MARGIN = 12.0
 _RUNNER_SECONDS = 4.0
+_PAUSE = 40.0
+"""Seconds between two windows."""
+_PACE = 1.5
+"""Of a run's mean CPU-seconds: so much more the node's counter has gained from one run to the next."""
 _TICK = 0.1
 _START_MS = 1_790_000_000_000
 _MAX_RANGE_JOULES = 262_143.32885
@@ -76,7 +80,9 @@ def make_bundle(path: Path, spec: Spec | None = None) -> Truth:
     )
     writer = Writer.create(path, plan, provenance)
     values = {
-        row["run_id"]: _Maker(writer, spec, row, _START_MS + number * round(spec.window_seconds + 40) * 1000, rng).run()
+        row["run_id"]: _Maker(
+            writer, spec, row, _START_MS + number * round(spec.window_seconds + _PAUSE) * 1000, rng
+        ).run()
         for number, row in enumerate(plan["runs"])
     }
     writer.finish()
@@ -115,6 +121,10 @@ class _Maker:
         self.begin, self.end = self.t0 - _MARGIN, self.t1 + _MARGIN
         turns = spec.commits_by_block or (spec.commits,)
         self.count = turns[row["block"] % len(turns)]
+        # The node's counter goes on from run to run, as it does on a machine that stays up.
+        most = max(turns)
+        a_run = spec.rate * (spec.window_seconds + _PAUSE) + abs(spec.effect) + abs(spec.by_commit) * most
+        self.level = 1000.0 + _PACE * a_run * (t0_ms - _START_MS) / 1000 / (spec.window_seconds + _PAUSE)
         self.commits = self.t0 + spec.window_seconds * (np.arange(self.count) + 0.5) / self.count - 5
 
     def run(self) -> dict[str, float]:
@@ -122,7 +132,7 @@ class _Maker:
         push = self.row["arm"] == "push"
         effect = self.spec.effect + self.spec.by_commit * self.count
         extra = (effect if push else 0.0) + self.rng.normal(0, self.spec.noise)
-        cpu = self._counter(self.spec.rate * self.spec.window_seconds + extra, start=1000.0)
+        cpu = self._counter(self.spec.rate * self.spec.window_seconds + extra, start=self.level)
         git = self._counter(0.05 * self.count, start=5.0)
         kubelet = self._counter(0.02 * self.spec.window_seconds, start=50.0)
         joules = self._joules(cpu)
@@ -149,7 +159,7 @@ class _Maker:
         middle = np.array([(self.t0 + self.t1) / 2])
 
         def energy(t: Floats) -> Floats:
-            return IDLE_WATTS * (t - self.begin) + WATTS_PER_CPU * (cpu(t) - 1000.0)
+            return IDLE_WATTS * (t - self.begin) + WATTS_PER_CPU * (cpu(t) - self.level)
 
         offset = _MAX_RANGE_JOULES - energy(middle)[0]
         return lambda t: np.mod(energy(t) + offset, _MAX_RANGE_JOULES)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from hardwatt.analysis import table
 from hardwatt.analysis.comparison import side_by_side
+from hardwatt.analysis.context import FIT
 from hardwatt.analysis.figures import text
 from hardwatt.bundle.manifest import plan_sha256
 from hardwatt.bundle.reader import Bundle
@@ -21,6 +23,8 @@ STORED = {
 }
 ADDED_TO_STUDY = ("protocol_sha256", "session")
 """Keys that results have had since then; an old bundle has nothing to put there."""
+NARROWER = ("check.edge_error", "check.node_cpu_seconds_by_samples")
+"""Cross-checks whose limits follow from the margin and the pace by now."""
 ONE_MACHINE = (
     "One machine and one cluster of one node: another processor, more nodes or a busier cluster can give another "
     "answer."
@@ -48,13 +52,22 @@ def assert_same(today: Any, stored: Any, where: str = "results.json") -> None:
     ("command", "options"),
     [("report", ()), ("analyse", ("--outcome", "node_joules", "--confidence", "0.9"))],
 )
-def test_results_are_those_of_800bb92(tmp_path: Path, command: str, options: tuple[str, ...]) -> None:
+def test_results_are_those_of_800bb92(
+    tmp_path: Path, command: str, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for what changed on purpose: figures are for the planned length, two limits are other, a check is new."""
+    monkeypatch.setattr(table, "for_length", lambda measured, _runs, _seconds: measured)
+    monkeypatch.setattr(table.Table, "seconds", lambda _table, run: run.seconds)
     assert console.main([command, str(console.SHIPPED), *options, "--output", str(tmp_path)]) == 0
     today, stored = read_json(tmp_path / "results.json"), read_json(STORED[command])
     assert [today["study"].pop(key) for key in ADDED_TO_STUDY] == [None, None]
     (place,) = (number for number, limit in enumerate(stored["limits"]) if limit["says"] == ONE_MACHINE)
     assert today["limits"][place]["says"].startswith("One session: this cluster, this hour.")
     today["limits"][place]["says"] = ONE_MACHINE
+    assert today["checks"].pop(0) == {"name": FIT, "status": "ok", "detail": ""}
+    for row, before in zip(today["crosschecks"], stored["crosschecks"], strict=True):
+        if row["name"] in NARROWER:
+            row["asked"] = before["asked"]
     assert_same(today, stored)
 
 

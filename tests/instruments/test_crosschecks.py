@@ -1,5 +1,6 @@
 """Every cross-check has limits and a sentence, and a planted fault is the one that does not hold."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,26 @@ def test_the_sentence_says_what_how_much_what_was_asked_and_whether_it_holds(bun
     assert lost.sentence.endswith("asked for -0.02 to 0.02: does not hold, though its bounds allow it")
     assert cost.sentence == "what the meter itself costs: 0.004 CPU-seconds per s; asked for at most 0.005: holds"
     assert [check.holds for check in (lost, cost, pods)] == [False, True, False]
+
+
+@pytest.mark.parametrize(("margin", "apart"), [(None, 0.2), (10.0, 0.2), (0.2, 0.1)])
+def test_the_ends_of_a_window_are_in_doubt_by_less_than_the_margin(
+    tmp_path: Path, margin: float | None, apart: float
+) -> None:
+    """Half a second of the mean pace, whatever the window's length; half the margin where that is less."""
+    path = make_bundle(tmp_path / "b", Spec(pairs=1, window_seconds=40)).path
+    plan = json.loads((path / "plan.json").read_text())
+    plan["primary"] |= {"margin": margin} if margin else {}
+    (path / "plan.json").write_text(json.dumps(plan))
+    outcomes = (
+        one("node_cpu_seconds", 16, 16, 16, "CPU-seconds"),
+        one("check.node_cpu_seconds_by_samples", 16.15, 16, 16.3, "CPU-seconds"),
+        one("check.edge_error", 0.4, 0.4, 0.4, "s"),
+    )
+    edge, samples = judged(Bundle.open(path), Measured(outcomes, ()))
+    assert (samples.least, samples.most) == pytest.approx((16 - apart, 16 + apart))
+    assert edge.most == pytest.approx(apart / 0.4)
+    assert edge.holds is samples.holds is (apart == 0.2)
 
 
 def test_what_kepler_may_miss_grows_with_what_there_was(bundle: Bundle) -> None:

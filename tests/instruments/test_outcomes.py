@@ -146,12 +146,16 @@ def test_a_gap_refuses_by_name(tmp_path: Path) -> None:
     assert figure(bundle, "check.scrape_gap").value == 5
 
 
-def test_a_machine_that_was_started_anew_is_counted_and_bounded(tmp_path: Path) -> None:
+def test_a_machine_that_was_started_anew_in_the_window_has_no_figure(tmp_path: Path) -> None:
     points = [(t, value if t < 5 else value - 52.5) for t, value in STEADY]
     bundle = small(tmp_path / "b", points, edges=False)
-    whole = figure(bundle, "node_cpu_seconds")
-    assert whole.value < whole.high
-    assert whole.low <= 5 <= whole.high
+    assert "began again from zero in the window" in reasons(bundle)["node_cpu_seconds"]
+
+
+def test_a_counter_that_falls_a_little_is_no_machine_that_was_started_anew(tmp_path: Path) -> None:
+    points = [(t, value if t < 5 else value - 0.6) for t, value in STEADY]
+    bundle = small(tmp_path / "b", points, edges=False)
+    assert "no fresh start" in reasons(bundle)["node_cpu_seconds"]
 
 
 def test_what_was_not_scraped_is_refused_by_name(tmp_path: Path) -> None:

@@ -129,6 +129,19 @@ def test_a_rise_that_is_impossible_is_refused() -> None:
     assert row["problem"] == "a rise faster than possible"
 
 
+@pytest.mark.parametrize("births", [False, True])
+@pytest.mark.parametrize("values", [[880.0, 879.9, 880.4, 880.9], [880.0, 880.5, 875.5, 876.0], [9.0, 9.5, 9.4, 9.9]])
+def test_a_counter_that_falls_to_more_than_a_fresh_start_is_refused(values: list[float], births: bool) -> None:
+    rule = Rule(max_gap_ms=2500, max_rate=2, births=births)
+    row = one(frame(([0.0, 1, 2, 3], values)), 0, 3, rule)
+    assert row["problem"] == "goes back, and what follows is no fresh start"
+
+
+def test_a_rise_that_is_impossible_is_refused_however_short_the_stretch_is() -> None:
+    row = one(frame(([0, 1, 1.3, 2.3], [0.0, 1, 9, 10])), 0, 2.3, Rule(max_gap_ms=2500, max_rate=2))
+    assert row["problem"] == "a rise faster than possible"
+
+
 def test_a_window_that_samples_do_not_reach_is_refused() -> None:
     samples = frame(line(10, 20, 0.5))
     assert one(samples, 5, 15)["problem"] == "no sample at or before its start"

@@ -35,7 +35,7 @@ def failed(folder: Path) -> Path:
         for place, arm in enumerate(("push", "pull"), 1)
     ]
     primary = {"outcome": "node_cpu_seconds", "unit": "CPU-seconds", "estimator": "mean paired difference"}
-    plan = {"study": "push-vs-pull", "seed": 3, "arms": ["push", "pull"], "window_seconds": 50, "primary": primary}
+    plan = {"study": "push-vs-pull", "seed": 3, "arms": ["push", "pull"], "window_seconds": 45, "primary": primary}
     plan |= {"definition": tomllib.loads(STUDY.read_text())}
     about = Provenance(seed=3, source="modelled", tool_version="0.1.0", git_sha="0" * 40, dirty=False)
     writer = Writer.create(folder / "bundle", plan | {"runs": rows}, about)

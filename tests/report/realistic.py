@@ -27,12 +27,14 @@ def realistic(path: Path, spec: Spec, *, failed: bool = False, levels: tuple[int
 
     def with_study(spec: Spec, rng: np.random.Generator) -> dict[str, Any]:
         study = tomllib.loads(STUDY.read_text())
+        study["estimand"]["window_seconds"] = spec.window_seconds
         if levels:
             study["factors"] = {"applications": list(levels)}
             named = zip(synthetic_bundle.ARMS, levels, strict=True)
             study["arm"] = {arm: {"levels": {"applications": level}} for arm, level in named}
             study["estimand"]["arms"] = {arm: f"{arm}, as a test has it" for arm in synthetic_bundle.ARMS}
-        return plan(spec, rng) | {"definition": study}
+        planned = plan(spec, rng)
+        return planned | {"definition": study | {"arms": planned["arms"]}}
 
     def with_notes(writer: Writer) -> Any:
         if failed:

@@ -58,12 +58,14 @@ def app(lab: Lab, state: str) -> str:
 
 def suspend(lab: Lab) -> None:
     """Stop Flux from fetching and applying, until ``resume``."""
-    _suspend(lab, True)
+    with lab.lock("gitops.suspend"):
+        _suspend(lab, True)
 
 
 def resume(lab: Lab) -> None:
     """Let Flux fetch and apply again."""
-    _suspend(lab, None)
+    with lab.lock("gitops.resume"):
+        _suspend(lab, None)
 
 
 def _suspend(lab: Lab, value: bool | None) -> None:

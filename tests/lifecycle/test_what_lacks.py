@@ -1,6 +1,7 @@
 """What ``lab.status`` and ``lab.up`` say of what lacks, what is suspended, and what an experiment switched off."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hardwatt.cluster.status import ClusterStatus, Pod
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.core.errors import LabError, WaitError
+from hardwatt.core.errors import LabError, LockedError, WaitError
 from hardwatt.core.process import Result
 from hardwatt.experiment.run import status
 from hardwatt.experiment.run.journal import JOURNAL, ExperimentState, Journal
@@ -82,6 +83,12 @@ def test_a_running_experiments_doing_is_no_fault_and_a_killed_ones_is(
     with lab.lock("experiment.run"):
         assert inspect._compared(lab) == ""
     assert inspect._compared(lab) == "invoke lab.up"
+
+
+@pytest.mark.parametrize("change", [control.suspend, control.resume])
+def test_flux_is_not_switched_while_an_experiment_runs(lab: Lab, change: Callable[[Lab], None]) -> None:
+    with lab.lock("experiment.run"), pytest.raises(LockedError, match=r"experiment\.run"):
+        change(lab)
 
 
 def test_git_that_cannot_be_built_is_not_ready(

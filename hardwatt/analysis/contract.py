@@ -15,14 +15,19 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from hardwatt.analysis.model import Comparison, Results
+from hardwatt.analysis.model import Comparison, PooledSessions, Results
 from hardwatt.analysis.sections import Section
 from hardwatt.analysis.tables.model import TableResults
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
 
 DATA = Path(__file__).parents[1] / "data"
-KINDS: Mapping[str, type[Section]] = {"results": Results, "table": TableResults, "compare": Comparison}
+KINDS: Mapping[str, type[Section]] = {
+    "results": Results,
+    "table": TableResults,
+    "compare": Comparison,
+    "pool": PooledSessions,
+}
 """Name of a schema file in ``hardwatt/data`` to the type that it describes."""
 Kind = TypeVar("Kind", bound=Section)
 _SHOWN = 3
@@ -71,7 +76,7 @@ def parse(kind: type[Kind], results: Mapping[str, Any] | Kind, where: str = "the
 
 
 def schema(name: str) -> dict[str, Any]:
-    """Return the JSON schema of a kind of results: ``results``, ``table`` or ``compare``."""
+    """Return the JSON schema of a kind of results: ``results``, ``table``, ``compare`` or ``pool``."""
     document = TypeAdapter(KINDS[name]).json_schema(schema_generator=_Untitled, mode="serialization")
     for node in (document, *document["$defs"].values()):
         node.pop("title", None)

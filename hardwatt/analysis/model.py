@@ -34,6 +34,7 @@ from hardwatt.analysis.sections import (
     ResultFigure,
     Robust,
     Section,
+    Sha256,
     Verdict,
     VerdictWord,
 )
@@ -144,4 +145,59 @@ class Comparison(Section):
     together: Together | None
     """Null below three bundles with two pairs or more."""
     differs: list[Differs]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class PooledSession(Section):
+    """One session: its bundle, its machine, and the mean of its paired differences."""
+
+    name: str
+    session: str
+    machine: str
+    started: str
+    n: ResultFigure
+    estimate: ResultFigure
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class PooledMachine(Section):
+    """The sessions of one machine."""
+
+    name: str
+    n: ResultFigure
+    mean: ResultFigure
+
+
+@dataclass(frozen=True)
+class MoreSessions(Section):
+    """Half the width of the interval that so many sessions would give."""
+
+    n: ResultFigure
+    half_width: ResultFigure
+
+
+@dataclass(frozen=True)
+class PooledSessions(Section):
+    """pool.json of several sessions of one protocol (hardwatt pool)."""
+
+    schema: Literal["hardwatt.pool/1"]
+    study: str
+    protocol_sha256: Sha256
+    arms: list[str]
+    outcome: str
+    direction: str
+    level: ResultFigure
+    n: ResultFigure
+    estimate: ResultFigure
+    method: str
+    within: ResultFigure
+    """Standard deviation of paired differences within sessions."""
+    between: ResultFigure
+    """Standard deviation between sessions beyond what pairs explain."""
+    between_machines: ResultFigure
+    sessions: list[PooledSession]
+    machines: list[PooledMachine]
+    more: list[MoreSessions]
     notes: list[str]

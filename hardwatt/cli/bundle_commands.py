@@ -80,6 +80,24 @@ def compare(first: str, second: str, also: tuple[str, ...] = (), *, output: Path
 
 
 @command(
+    "experiment.pool",
+    alias="pool",
+    arguments={
+        "first": "a bundle's folder: one session",
+        "second": "another session of the same protocol, from any machine",
+        "also": "further ones",
+        "output": "folder to write to (default: results/pool in the current folder)",
+    },
+)
+def pool(first: str, second: str, also: tuple[str, ...] = (), *, output: Path | None = None) -> None:
+    """Pool sessions of one protocol: the answer over sessions, and its spread; prints the path of the page."""
+    from hardwatt.report.render import pooled
+
+    bundles = [bundle_folder(word) for word in (first, second, *also)]
+    print(pooled(bundles, output=output or Path("results") / "pool"))
+
+
+@command(
     "experiment.table",
     alias="table",
     arguments={

@@ -16,6 +16,7 @@ from hardwatt.analysis.deviations import Deviations
 from hardwatt.analysis.figures import as_written, text
 from hardwatt.analysis.model import Results
 from hardwatt.analysis.results import analysed, destination
+from hardwatt.analysis.sessions import pooled_sessions
 from hardwatt.analysis.tables import seen
 from hardwatt.analysis.tables.analyse import MOST_POINTS, analysed_table, read
 from hardwatt.analysis.tables.design import Choose, nobody
@@ -66,6 +67,21 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
     write_atomic(output / "compare.md", environment.get_template("compare.md.j2").render(c=results) + "\n")
     page = output / "compare.html"
     write_atomic(page, environment.get_template("compare.html.j2").render(c=results, css=css) + "\n")
+    return page
+
+
+def pooled(paths: Sequence[Path | str], *, output: Path) -> Path:
+    """Pool sessions of one protocol; write pool.json, pool.md and pool.html into *output*, return pool.html.
+
+    Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.sessions.pool_sessions` does.
+    """
+    results = as_written(pooled_sessions(paths))
+    environment = _environment()
+    css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
+    write_atomic(output / "pool.json", text(results))
+    write_atomic(output / "pool.md", environment.get_template("pool.md.j2").render(p=results) + "\n")
+    page = output / "pool.html"
+    write_atomic(page, environment.get_template("pool.html.j2").render(p=results, css=css) + "\n")
     return page
 
 

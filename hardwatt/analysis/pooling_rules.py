@@ -1,0 +1,84 @@
+"""Bundles that may be pooled: further sessions of one protocol, each with data of its own, on one kind of processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from hardwatt.bundle.protocol import protocol_sha256
+from hardwatt.bundle.reader import Bundle
+from hardwatt.core.errors import LabError
+from hardwatt.core.files import read_json
+
+Named = tuple[str, Bundle]
+MEASURED = ("edges/", "samples/", "recording/", "raw/")
+"""Files of a bundle that hold what was measured: no two experiments have one in common."""
+LEAST_BYTES = 64
+"""A smaller file may be equal by chance: an empty table."""
+
+
+def refuse_strangers(named: Sequence[Named]) -> None:
+    """Raise `LabError` naming the first bundle that cannot be pooled with those before it, and why."""
+    for each in named:
+        _refuse_unproven(each)
+    first = named[0]
+    for other in named[1:]:
+        _refuse_other_kind(first, other)
+    for place, later in enumerate(named):
+        for earlier in named[:place]:
+            _refuse_again(earlier, later)
+
+
+def _refuse_unproven(named: Named) -> None:
+    name, bundle = named
+    manifest, plan = bundle.manifest, read_json(bundle.path / "plan.json")
+    if manifest.protocol_sha256 is None or manifest.session is None:
+        raise LabError(
+            f"{name} has no protocol hash and no session number: a version of hardwatt before sessions made it",
+            hint="hardwatt compare puts such bundles side by side",
+        )
+    stated = {manifest.protocol_sha256, plan.get("protocol_sha256"), protocol_sha256(plan)}
+    if len(stated) > 1 or plan.get("session") != manifest.session:
+        raise LabError(
+            f"{name} states a protocol or a session that is not its plan's", hint="copy the bundle again from its maker"
+        )
+
+
+def _refuse_other_kind(first: Named, other: Named) -> None:
+    shared: Mapping[str, Callable[[Bundle], object]] = {
+        "protocol": lambda bundle: str(bundle.manifest.protocol_sha256)[:12],
+        "source of energy": lambda bundle: bundle.manifest.source,
+        "kind of node CPU": processor,
+    }
+    for what, get in shared.items():
+        mine, its = get(first[1]), get(other[1])
+        if mine != its:
+            raise LabError(
+                f"{first[0]} and {other[0]} cannot be pooled: their {what} is {mine} and {its}",
+                hint="hardwatt compare puts them side by side",
+            )
+
+
+def processor(bundle: Bundle) -> str:
+    """Return the kind of processor of a bundle's node, as far as it is recorded, in words."""
+    host, model = bundle.manifest.host, bundle.manifest.power_model
+    facts = [str(host[key]) for key in ("processor", "architecture") if key in host]
+    facts += [f"{host['cpus']} CPUs"] if "cpus" in host else []
+    return ", ".join([*facts, *([f"power model {model['name']}"] if "name" in model else [])]) or "not recorded"
+
+
+def _refuse_again(earlier: Named, later: Named) -> None:
+    one, two = earlier[1].manifest, later[1].manifest
+    hint = f"hardwatt pool without {later[0]}"
+    if common := sorted(_measured(earlier[1]) & _measured(later[1])):
+        raise LabError(f"{earlier[0]} and {later[0]} hold the same data: {common[0][0]} is equal in both", hint=hint)
+    if one.session == two.session or one.seed == two.seed:
+        raise LabError(f"{earlier[0]} and {later[0]} are both session {two.session}, with the same draws", hint=hint)
+
+
+def _measured(bundle: Bundle) -> set[tuple[str, str]]:
+    """Return name and checksum of each file that holds measured values."""
+    return {
+        (name, entry.sha256)
+        for name, entry in bundle.manifest.files.items()
+        if name.startswith(MEASURED) and entry.bytes >= LEAST_BYTES
+    }

@@ -177,6 +177,25 @@ def test_energibridge_has_one_run_and_says_what_it_is_worth(tmp_path: Path) -> N
         answer(write(tmp_path / "wrapped.csv", energibridge([65_530.5, 2.25, 61.0])))
 
 
+def energibridge_power(watts: list[float]) -> list[str]:
+    """Return the lines of a run on macOS: https://github.com/tdurieux/EnergiBridge-experiments, darwin-arm."""
+    lines = ["Delta,Time,CPU_FREQUENCY_0,CPU_TEMP_0,CPU_USAGE_0,SYSTEM_POWER (Watts),TOTAL_MEMORY,USED_SWAP"]
+    moments = (1_697_704_730_953 + 100 * k + k % 2 for k in range(len(watts)))
+    return lines + [f"100,{moment},0,45.92,46.28,{value},34359738368,0"
+                    for moment, value in zip(moments, watts, strict=True)]  # fmt: skip
+
+
+def test_energibridge_without_a_counter_integrates_the_power(tmp_path: Path) -> None:
+    path = write(tmp_path / "1.csv", energibridge_power([10.0, 20.0, 30.0]))
+    with pytest.raises(LabError, match=r"3\.99 joules, the integral of SYSTEM_POWER \(Watts\)"):
+        answer(path)
+    swapped = energibridge_power([10.0, 20.0, 30.0])
+    with pytest.raises(LabError, match="not complete and in order"):
+        answer(write(tmp_path / "2.csv", [swapped[0], *reversed(swapped[1:])]))
+    with pytest.raises(LabError, match="has blanks"):
+        answer(write(tmp_path / "3.csv", [*swapped, "100,1697704731453,0,45.92,46.28,,34359738368,0"]))
+
+
 def vector(**more: Any) -> dict[str, Any]:
     result = [
         {"metric": {"__name__": "run_joules", "arm": arm, "run": str(k)}, "value": [1_790_000_000.5, str(value)]}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.analysis import Columns, TableRequest
+from hardwatt.analysis.tables import units
 from hardwatt.analysis.tables.request import ChoiceMissingError
 from hardwatt.core.errors import LabError
 from tests.tables.helpers import answer, bounds, reasons, write
@@ -130,3 +131,56 @@ def test_rows_of_codecarbon_that_add_up_are_one_run(tmp_path: Path) -> None:
 def test_a_moment_is_not_an_outcome_and_a_duration_is(tmp_path: Path) -> None:
     lines = ["arm,time,run_time", *(f"{'ab'[k % 2]},{1697704464320 + 977 * k},{9.5 + k % 3}" for k in range(12))]
     assert answer(write(tmp_path / "t.csv", lines))["design"]["value"] == "run_time"
+
+
+def test_a_comment_below_the_rows_is_no_row(tmp_path: Path) -> None:
+    """https://github.com/ionutbalosin/jvm-energy-consumption: padded semicolons, a blank line, and a remark."""
+    lines = ["          Category;                      Type;  Run Identifier;         Score;       Score Metric"]
+    for category, more in (("graalvm-ce", 0.0), ("openjdk-hotspot-vm", 8e3)):
+        for number, kind in enumerate(("lambda", "guarded", "unguarded", "parametrized")):
+            score = 44723.767 + more + 997 * number + more * number / 97
+            lines.append(f"{category:>18};  {kind:>24};         default;     {score:.3f};  Energy (Watt⋅sec)")
+    lines += ["", "# Note: The power reference baseline has already been excluded from the energy scores"]
+    path = write(tmp_path / "energy-report-run.csv", lines)
+    results = answer(path, TableRequest(Columns("Score", "Category", "Type")))
+    assert results["contrasts"][0]["n"]["graalvm-ce"]["value"] == 4
+    assert bounds(results)[0] == pytest.approx(8e3 + 8e3 * 1.5 / 97, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("joules", "J"), ("Seconds", "s"), ("kWh", "kWh"), ("MWh", "MWh"), ("min", ""), ("g", "")]
+)
+def test_a_name_that_is_a_unit_has_this_unit(name: str, unit: str) -> None:
+    assert units.of_name(name) == unit
+
+
+def test_identifiers_of_batches_are_no_arms(tmp_path: Path) -> None:
+    """https://github.com/Sabreclaw/catboost-xgboost-lightgbm: batches named by random identifiers."""
+    lines = ["timestamp,batch_guid,batch,database,model,energy_j,mean_power_w"]
+    for model, more in (("catboost", 0), ("lgbm", 300)):
+        for place, database in enumerate(("credit_card", "diabetic")):
+            for run in range(6):
+                batch = f"A088A665-B39C-4E5B-877C-3AF8EF2A55{10 + 4 * place + 2 * bool(more) + run // 3}"
+                energy = 1377.479858 + more + 120 * place + run * 7.25
+                lines.append(f"20251021-1123{len(lines):02},{batch},{batch},{database},{model},{energy},{49 + run / 7}")
+    path = write(tmp_path / "run_table.csv", lines)
+    with pytest.raises(ChoiceMissingError) as missing:
+        answer(path)
+    assert "--arm: 'database', 'model')" in str(missing.value) and "guid" not in missing.value.hint
+    assert bounds(answer(path, TableRequest(Columns("energy_j", "model"))))[0] == pytest.approx(300)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Elapsed Time (ms);Package Energy (µJ);DRAM Energy (µJ);Temperature (C°);BenchmarkReturnValue"]
+        + [f"{3522.5273 + k};{142359499 + 7 * k};{1976313 - 3 * k};{68.5 + k / 2};" for k in range(12)],
+        ["run_id,energy_joules,time_seconds"] + [f"{k},{40.09 + k / 7:.2f},{60.000947775 + k}" for k in range(1, 31)],
+    ],
+)
+def test_the_runs_of_one_arm_are_no_comparison(lines: list[str], tmp_path: Path) -> None:
+    """https://github.com/PLEnergyDev/experiments and fidangithub/perf-energy-measurements: one file for each arm."""
+    value = next(name for name in lines[0].replace(";", ",").split(",") if "nergy" in name)
+    with pytest.raises(LabError, match="no column whose values could be arms") as refused:
+        answer(write(tmp_path / "results.csv", lines), TableRequest(Columns(value)))
+    assert "put all arms into one file" in refused.value.hint

@@ -18,12 +18,13 @@ _LONGEST_LEVEL: Final = 8
 """Digits of a number that somebody chose; measured numbers have more."""
 _EPOCH: Final = re.compile(r"1\d{9,18}(?:\.\d*)?")
 """Seconds, or smaller units, since 1970: a moment, and not a duration."""
+_UUID: Final = re.compile(r"\{?[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?", re.IGNORECASE)
 _DURATION: Final = ("time", "duration", "latency")
 _MOMENT: Final = ("stamp", "start", "end_", "_end", "begin", "date")
 _ENERGY: Final = ("energy", "joule", "watt", "power", "wh", "emission")
 _LABEL: Final = re.compile(
     r"^(__.*|.*\b(rep|reps|repeat|repetition|repetitions|run|runs|iteration|iter|trial|round|sample|pair|pairs|block|"
-    r"replicate|seed|index|idx|id|uid|uuid|no|nr|number|row|line|date|timestamp|start|end|begin)\b.*|"
+    r"replicate|seed|index|idx|id|uid|uuid|guid|no|nr|number|row|line|date|timestamp|start|end|begin)\b.*|"
     r"column \d+|#|n)$"
 )
 
@@ -45,7 +46,9 @@ class Column:
 
     @property
     def label(self) -> bool:
-        """Whether the name says that the column numbers, names or dates runs."""
+        """Whether the name or the values say that the column numbers, names or dates runs."""
+        if self.levels and all(_UUID.fullmatch(level) for level in self.levels):
+            return True
         if units.of_name(self.name):
             return False
         name = self.name.lower()
@@ -123,6 +126,26 @@ def _numeric_factor(grid: Grid, column: Column) -> bool:
         return False
     counts = Counter(grid.columns[column.name])
     return max(counts.values()) <= 2 * min(counts.values())
+
+
+def possible_arms(grid: Grid, columns: Mapping[str, Column], without: Sequence[str]) -> list[str]:
+    """Return columns that could hold arms although none is a factor: texts, else labels and short numbers that repeat.
+
+    A number that differs in most rows is a measurement or numbers the runs, and its values are never arms.
+    """
+    few = [column for column in columns.values() if column.few and column.name not in without]
+    texts = [column.name for column in few if column.kind == "text" and not column.label]
+    return texts or [column.name for column in few if _repeats(grid, column)]
+
+
+def _repeats(grid: Grid, column: Column) -> bool:
+    if column.kind == "text":
+        return column.distinct * 2 <= grid.rows
+    return (
+        column.distinct <= _MOST_NUMERIC_LEVELS
+        and column.distinct * _FEWEST_BY_LEVEL <= grid.rows
+        and all(len(text) <= _LONGEST_LEVEL for text in column.levels)
+    )
 
 
 def numbered(grid: Grid, keys: Sequence[str], candidate: str) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
+from numpy import trapezoid
+
 from hardwatt.analysis.tables.grid import Grid, Roles, is_blank, listed, point_number, shown
 from hardwatt.core.errors import LabError
 
@@ -107,18 +109,31 @@ def _energibridge(grid: Grid) -> Grid:
     name = (energies or powers or [""])[0]
     if not name:
         raise LabError(f"{grid.file} has samples by EnergiBridge and no column of energy: {listed(grid.names)}")
-    values = [point_number(text) for text in grid.columns[name]]
-    known = [value for value in values if value is not None]
-    total = "integrate its power over the time"
-    if energies and len(known) == len(values) and all(a <= b for a, b in pairwise(known)):
-        total = f"{known[-1] - known[0]:.9g} joules, the last value of {name} minus the first"
-    elif energies:
-        total = f"{name} falls or has blanks: the counter wrapped or was not read"
+    total = _total(grid, name, bool(energies))
     raise LabError(
         f"{grid.file} has the {grid.rows} samples of one run by EnergiBridge, and a comparison needs several runs of "
         f"two arms. This run: {total}",
-        hint="write a row for each run into a CSV with the columns arm,joules, and then: hardwatt table RUNS.csv",
+        hint="write a row for each run into a CSV with the columns arm,joules, and then: hardwatt table RUNS.csv; "
+        "docs/table.md has a script that makes this table",
     )
+
+
+def _total(grid: Grid, name: str, energy: bool) -> str:
+    """Return the energy of a run in words: the difference of a counter, or the integral of a power."""
+    values = [point_number(text) for text in grid.columns[name]]
+    moments = [point_number(text) for text in grid.columns["Time"]]
+    known = [value for value in values if value is not None]
+    times = [moment for moment in moments if moment is not None]
+    if len(known) < len(values):
+        return f"{name} has blanks: the sensor was not read"
+    if energy:
+        if any(later < earlier for earlier, later in pairwise(known)):
+            return f"{name} falls: the counter wrapped"
+        return f"{known[-1] - known[0]:.9g} joules, the last value of {name} minus the first"
+    if len(times) < len(moments) or any(later < earlier for earlier, later in pairwise(times)):
+        return "the moments in the column Time are not complete and in order"
+    joules = trapezoid(known, times) / 1000
+    return f"{joules:.9g} joules, the integral of {name} over Time in milliseconds"
 
 
 _TOOLS: Final[tuple[tuple[tuple[str, ...], Callable[[Grid], Grid]], ...]] = (

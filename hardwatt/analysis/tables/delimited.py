@@ -103,9 +103,9 @@ def _rows(text: str, mark: str, file: str) -> _Rows:
         for row in reader:
             if not row or (len(row) == 1 and not row[0].strip()):
                 continue
+            if row[0].startswith("#") and len(row) == 1 and len(header) != 1:
+                continue
             if not header:
-                if row[0].startswith("#") and len(row) == 1:
-                    continue
                 header = _header([name.strip() for name in row], file)
                 columns = [[] for _ in header]
                 continue
@@ -144,7 +144,7 @@ def _fitted(row: list[str], header: Sequence[str], mark: str, file: str, line: i
         return row[:width]
     if len(row) < width:
         raise LabError(
-            f"{file}, line {line}: {len(row)} fields, and the header has {width}: {listed(header)}",
+            f"{file}, line {line}: {len(row)} of the {width} fields of the header: {listed(header)}",
             hint="complete the line; an empty field still needs its separator",
         )
     reason, hint = "a field may hold the separator without quotation marks", "put the field into quotation marks"

@@ -162,13 +162,13 @@ def _arm(grid: Grid, seen: dict[str, Column], asked: TableRequest, value: str, s
     without = [value, *_taken(asked), *asked.ignore, *(name for name, _ in asked.filters)]
     choices = kinds.factors(grid, seen, without)
     if not choices:
-        texts = [name for name, column in seen.items() if column.few and name not in without]
-        if not texts:
-            raise LabError(
-                f"{grid.file} has no column whose values could be arms; it has: {listed(grid.names)}",
-                hint="name the column with --arm, or the columns of a wide table with --arms A,B",
-            )
-        choices = texts
+        choices = kinds.possible_arms(grid, seen, without)
+    if not choices:
+        raise LabError(
+            f"{grid.file} has no column whose values could be arms; it has: {listed(grid.names)}",
+            hint="name the column with --arm, or the columns of a wide table with --arms A,B; if the file has the runs "
+            "of one arm, put all arms into one file, with a column that names the arm",
+        )
     return choices[0] if len(choices) == 1 else still.ask("--arm", "which column is the arm?", choices)
 
 

@@ -21,7 +21,10 @@ _DIFFERENCE: Final = re.compile(r"(?:^|[^a-z])(?:diff|difference|delta|change|sa
 
 
 def of_name(column: str) -> str:
-    """Return the unit that a column's name ends with, ``energy (uJ)`` or ``energy_J``; empty where none is known."""
+    """Return the unit that a column's name is or ends with, ``joules`` or ``energy_J``; empty where none is known."""
+    whole = column.strip()
+    if len(whole) > 2 and whole.lower() in _KNOWN and whole.lower() != "min":
+        return "MWh" if whole.startswith("MW") else _KNOWN[whole.lower()]
     for pattern in (_BRACKETS, _LAST_WORD):
         if match := pattern.search(column):
             word = match[1].replace("μ", "µ")

@@ -20,12 +20,21 @@ def bundle_folder(word: str) -> Path:
     return SHIPPED if word == "shipped" else Path(word)
 
 
-@command("experiment.report", alias="report", arguments=_REPORT)
-def report(bundle: str = "shipped", *, output: Path | None = None, sci: Path | None = None) -> None:
+@command(
+    "experiment.report",
+    alias="report",
+    arguments={
+        **_REPORT,
+        "figures": "folder for figures (SVG, PDF), the contrasts as CSV and LaTeX, methods, BibTeX and the manifest",
+    },
+)
+def report(
+    bundle: str = "shipped", *, output: Path | None = None, sci: Path | None = None, figures: Path | None = None
+) -> None:
     """Analyse a bundle, write results.json, report.html and report.md; needs no lab, no root, no cluster."""
     from hardwatt.report.render import report
 
-    print(report(bundle_folder(bundle), output=output, carbon=sci))
+    print(report(bundle_folder(bundle), output=output, carbon=sci, figures=figures))
 
 
 @command(

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hardwatt.analysis.sections import ResultFigure
 from hardwatt.analysis.tables.model import TableContrast, TableResults
-from hardwatt.core.files import write_atomic
+from hardwatt.core.errors import RefusedError
+from hardwatt.core.files import sha256, write_atomic
 from hardwatt.report import references, table_plots
 from hardwatt.report.numbers import MINUS, NARROW, interval, machine, p_value, point
 from hardwatt.report.plots import WIDE, Plot
 from hardwatt.report.scene import FIRST, GRID, INK, SECOND, SOFT, Box, Dot, Item, Line, Scene, Words, pdf, svg
 
+SUMS = "figures.sha256"
+"""Checksums of the files of a folder, as ``sha256sum -c`` reads them."""
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -28,25 +33,51 @@ def write(results: TableResults, folder: Path) -> list[Path]:
         "contrasts.csv": contrasts_csv(results),
         "contrasts.tex": contrasts_tex(results),
         "methods.tex": methods_tex(results),
-        "references.bib": references.bibtex(results),
+        "references.bib": references.bibtex(references.used(results), results.versions.get("hardwatt", "unknown")),
     }
     for name, scene in scenes(results):
         files |= {f"{name}.svg": svg(scene), f"{name}.pdf": pdf(scene)}
-    for name, content in files.items():
-        write_atomic(folder / name, content)
-    return [folder / name for name in files]
+    return put(files, folder)
+
+
+def put(files: Mapping[str, str | bytes], folder: Path) -> list[Path]:
+    """Write *files* and their checksums into *folder*; return their paths.
+
+    A file of an earlier call is replaced, which the checksums prove. Raises `RefusedError` before anything is written
+    for a file of these names that somebody else made or changed.
+    """
+    content = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    listed = folder / SUMS
+    own = set(listed.read_bytes().splitlines()) if listed.is_file() else set()
+    for name, checksum in sums.items():
+        path = folder / name
+        if path.is_file() and (now := sha256(path)) != checksum and f"{now}  {name}".encode() not in own:
+            away = shlex.join(["mv", str(path), f"{path}.kept"])
+            raise RefusedError(
+                f"{path} exists, and it was not written by this command or was changed since",
+                hint=f"give another folder to --figures, or {away}, then the same command",
+            )
+    lines = [f"{checksum}  {name}\n".encode() for name, checksum in sums.items()]
+    # Old and new ones at first: an interrupted call can then be run again.
+    write_atomic(listed, b"".join([*lines, *(line + b"\n" for line in sorted(own))]))
+    for name, data in content.items():
+        write_atomic(folder / name, data)
+    write_atomic(listed, b"".join(lines))
+    return [folder / name for name in (*files, SUMS)]
 
 
 def scenes(results: TableResults) -> Iterator[tuple[str, Scene]]:
     """Yield each figure by name: every contrast with its interval, and the values of every arm."""
     unit, about = results.primary.estimate.unit, f"{results.primary.outcome}, {results.primary.estimate.unit}"
     if plot := table_plots.contrasts(results, WIDE):
-        yield "contrasts", Scene(WIDE, plot.height, f"Contrasts: {about}", tuple(_contrasts(plot, unit)))
+        yield "contrasts", Scene(WIDE, plot.height, f"Contrasts: {about}", tuple(contrast_items(plot, unit)))
     if plot := table_plots.strips(results, WIDE):
         yield "values", Scene(WIDE, plot.height, f"Values: {about}", tuple(_strips(plot, unit)))
 
 
-def _axis(plot: Plot, label: str) -> Iterator[Item]:
+def axis(plot: Plot, label: str) -> Iterator[Item]:
+    """Yield grid, ticks and label of the axis below."""
     bottom = plot.height - 46
     for tick in plot.ticks:
         yield Line(tick.at, 6, tick.at, bottom, GRID)
@@ -54,8 +85,9 @@ def _axis(plot: Plot, label: str) -> Iterator[Item]:
     yield Words(plot.width - 16, bottom + 36, label, "end", SOFT)
 
 
-def _contrasts(plot: Plot, label: str) -> Iterator[Item]:
-    yield from _axis(plot, label)
+def contrast_items(plot: Plot, label: str) -> Iterator[Item]:
+    """Yield the items of contrasts with their intervals around zero."""
+    yield from axis(plot, label)
     yield Line(plot.extra["zero"], 6, plot.extra["zero"], plot.height - 46, INK, 1.2)
     for row in plot.rows:
         colour, width = (SOFT, 1.6) if row["inside"] else (INK, 3.0)
@@ -68,7 +100,7 @@ def _contrasts(plot: Plot, label: str) -> Iterator[Item]:
 
 
 def _strips(plot: Plot, label: str) -> Iterator[Item]:
-    yield from _axis(plot, label)
+    yield from axis(plot, label)
     for row in plot.rows:
         yield Words(4, row["y"] - 24, row["label"])
         yield Line(row["least"], row["y"], row["largest"], row["y"], SOFT)
@@ -91,20 +123,21 @@ def contrasts_csv(results: TableResults) -> str:
     for row in results.contrasts:
         counts = [_plain(row.n[row.baseline].value), _plain(row.n[row.arm].value)]
         figures = (row.estimate, row.relative, row.shift, row.dominance, row.size)
-        bounds = [text for figure in figures for text in _bounds(figure)]
+        numbers = [text for figure in figures for text in bounds(figure)]
         tests = [_plain(row.p.value if row.p else None), _plain(row.adjusted.value if row.adjusted else None)]
-        writer.writerow([row.baseline, row.arm, "", *counts, row.estimate.unit, level, *bounds, *tests, row.method])
+        writer.writerow([row.baseline, row.arm, "", *counts, row.estimate.unit, level, *numbers, *tests, row.method])
         for inside in row.strata:
             counts = [_plain(inside.n[row.baseline].value), _plain(inside.n[row.arm].value)]
             rest = ["", "", "", "", "", "", "", "", "", "", "", "", "", ""]
-            known = [*_bounds(inside.estimate), *rest, inside.why]
+            known = [*bounds(inside.estimate), *rest, inside.why]
             writer.writerow(
                 [row.baseline, row.arm, " / ".join(inside.levels), *counts, row.estimate.unit, level, *known]
             )
     return out.getvalue()
 
 
-def _bounds(figure: ResultFigure | None) -> list[str]:
+def bounds(figure: ResultFigure | None) -> list[str]:
+    """Return value, low and high as plain digits; empty texts where they are unknown."""
     return [_plain(value) for value in ((figure.value, figure.low, figure.high) if figure else (None, None, None))]
 
 

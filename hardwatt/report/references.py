@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from hardwatt.analysis.model import Results
 from hardwatt.analysis.tables.model import TableResults
 
 _ENTRIES: Final = {
@@ -64,6 +65,40 @@ _ENTRIES: Final = {
         "average bioavailability",
         "Journal of Pharmacokinetics and Biopharmaceutics", 1987, 15, "6", "657--680",
     ),
+    "hall1988": (
+        "Hall, Peter", "Theoretical comparison of bootstrap confidence intervals",
+        "The Annals of Statistics", 1988, 16, "3", "927--953",
+    ),
+    "dwass1957": (
+        "Dwass, Meyer", "Modified randomization tests for nonparametric hypotheses",
+        "The Annals of Mathematical Statistics", 1957, 28, "1", "181--187",
+    ),
+    "grizzle1965": (
+        "Grizzle, James E.", "The two-period change-over design and its use in clinical trials",
+        "Biometrics", 1965, 21, "2", "467--480",
+    ),
+    "sen1968": (
+        "Sen, Pranab Kumar", "Estimates of the regression coefficient based on {Kendall's} tau",
+        "Journal of the American Statistical Association", 1968, 63, "324", "1379--1389",
+    ),
+    "kunsch1989": (
+        'K{\\"u}nsch, Hans R.', "The jackknife and the bootstrap for general stationary observations",
+        "The Annals of Statistics", 1989, 17, "3", "1217--1241",
+    ),
+    "newey1987": (
+        "Newey, Whitney K. and West, Kenneth D.",
+        "A simple, positive semi-definite, heteroskedasticity and autocorrelation consistent covariance matrix",
+        "Econometrica", 1987, 55, "3", "703--708",
+    ),
+    "patterson1971": (
+        "Patterson, H. D. and Thompson, R.", "Recovery of inter-block information when block sizes are unequal",
+        "Biometrika", 1971, 58, "3", "545--554",
+    ),
+    "friedman1937": (
+        "Friedman, Milton",
+        "The use of ranks to avoid the assumption of normality implicit in the analysis of variance",
+        "Journal of the American Statistical Association", 1937, 32, "200", "675--701",
+    ),
     "harris2020": (
         "Harris, Charles R. and Millman, K. Jarrod and van der Walt, St{\\'e}fan J. and others",
         "Array programming with {NumPy}", "Nature", 2020, 585, "7825", "357--362",
@@ -74,6 +109,21 @@ _ENTRIES: Final = {
         "Nature Methods", 2020, 17, "3", "261--272",
     ),
 }  # fmt: skip
+
+_RANKS: Final = ("hodges1963", "wilcoxon1945")
+_METHODS: Final = {"bootstrap": ("hall1988",), "signed": _RANKS}
+"""Word in the method of the primary estimate -> keys."""
+_ROBUST: Final = {
+    "Hodges-Lehmann": _RANKS,
+    "Studentised bootstrap": ("hall1988",),
+    "Sign flips": ("dwass1957",),
+    "Wilcoxon": ("wilcoxon1945", "pratt1959"),
+    "Estimate without the effect of the place": ("grizzle1965",),
+    "Trend of the differences": ("sen1968",),
+    "Block bootstrap": ("kunsch1989",),
+    "Newey-West interval": ("newey1987",),
+}
+"""Name under robustness -> keys."""
 
 
 def used(results: TableResults) -> list[str]:
@@ -107,11 +157,38 @@ def _used(results: TableResults) -> Iterator[str]:
     yield from ("harris2020", "virtanen2020")
 
 
-def bibtex(results: TableResults) -> str:
-    """Return the references of the statistics that the results have."""
-    version = results.versions.get("hardwatt", "unknown")
+def of_bundle(results: Results) -> list[str]:
+    """Return the keys of the statistics that the results of a bundle have."""
+    return list(dict.fromkeys(_of_bundle(results)))
+
+
+def _of_bundle(results: Results) -> Iterator[str]:
+    yield "hardwatt"
+    yield "student1908"
+    for word, keys in _METHODS.items():
+        if word in results.primary.method:
+            yield from keys
+    for row in results.robustness:
+        if row.figure.value is not None:
+            yield from _ROBUST.get(row.name, ())
+    if several := results.several:
+        if any(row.p for row in several.contrasts):
+            yield from ("dwass1957", "holm1979")
+        if any(row.mixed for row in several.contrasts):
+            yield "patterson1971"
+        if several.friedman:
+            yield "friedman1937"
+    if any(row.p for row in results.secondaries):
+        yield from ("dwass1957", "holm1979")
+    if results.equivalence:
+        yield "schuirmann1987"
+    yield from ("harris2020", "virtanen2020")
+
+
+def bibtex(keys: Sequence[str], version: str) -> str:
+    """Return the entries of *keys*, and of hardwatt with its *version*."""
     made = [f"@software{{hardwatt,\n  title = {{hardwatt}},\n  version = {{{version}}}\n}}\n"]
-    for key in used(results):
+    for key in keys:
         if key in _ENTRIES:
             author, title, journal, year, volume, number, pages = _ENTRIES[key]
             fields = {

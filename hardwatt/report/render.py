@@ -23,7 +23,7 @@ from hardwatt.analysis.tables.design import Choose, nobody
 from hardwatt.analysis.tables.request import TableRequest
 from hardwatt.core.files import write_atomic
 from hardwatt.core.terminal import printable
-from hardwatt.report import numbers, paper, plots, spread, table_plots
+from hardwatt.report import bundle_paper, numbers, paper, plots, spread, table_plots
 
 Drawn = TypeVar("Drawn")
 
@@ -34,14 +34,17 @@ def report(
     output: Path | None = None,
     carbon: Path | None = None,
     deviations: Deviations | None = None,
+    figures: Path | None = None,
 ) -> Path:
     """Analyse a bundle, write report.html and report.md beside results.json, return report.html.
 
     They go to ``BUNDLE/results``, to *output* where it is given, and to ``./results/NAME`` where the
     bundle is not ours to write; see `hardwatt.analysis.results.analyse` for *carbon* and *deviations*, and for what is
-    raised.
+    raised. *figures* is a folder for what a paper takes, as `hardwatt.report.bundle_paper.write` makes it.
     """
     results = analysed(bundle_path, carbon=carbon, deviations=deviations)
+    if figures:
+        bundle_paper.write(as_written(results), (Path(bundle_path) / "manifest.json").read_bytes(), figures)
     return write(results, output or destination(Path(bundle_path), results.departures))
 
 

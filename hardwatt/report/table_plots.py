@@ -5,7 +5,7 @@ Long tables are drawn by values that were chosen evenly by rank, and rows of con
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hardwatt.analysis.figures import known
 from hardwatt.analysis.sections import ResultFigure
@@ -27,7 +27,12 @@ def cut(text: str, width: int) -> str:
 
 def contrasts(results: TableResults, width: int) -> Plot | None:
     """Every contrast with its interval around zero, and below it the same inside each stratum."""
-    rows = [row for row in _estimates(results) if row[1].value is not None][:MOST_ROWS]
+    return intervals([row for row in _estimates(results) if row[1].value is not None], width)
+
+
+def intervals(named: Sequence[tuple[str, ResultFigure, bool]], width: int) -> Plot | None:
+    """Estimates of one unit, each with name, its interval around zero, and whether it is drawn as a lesser one."""
+    rows = named[:MOST_ROWS]
     if not rows:
         return None
     top = 16

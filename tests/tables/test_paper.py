@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
+import subprocess
 import xml.etree.ElementTree as ET
 import zlib
 from pathlib import Path
@@ -12,13 +14,14 @@ import pytest
 
 from hardwatt.analysis import Columns, TableRequest
 from hardwatt.cli.console import main
-from hardwatt.report import references, scene
+from hardwatt.core.files import write_atomic
+from hardwatt.report import paper, references, scene
 from hardwatt.report.paper import tex
 from hardwatt.report.render import table
 from tests.tables.helpers import answer, long, sleep, write
 
 NAMES = (
-    "contrasts.csv", "contrasts.tex", "methods.tex", "references.bib",
+    "contrasts.csv", "contrasts.tex", "methods.tex", "references.bib", "figures.sha256",
     "contrasts.svg", "contrasts.pdf", "values.svg", "values.pdf",
 )  # fmt: skip
 ROWS = [(50 + k % 3, 53 + k % 4 / 2, 49 - k % 5) for k in range(9)]
@@ -128,3 +131,46 @@ def test_a_paired_design_cites_other_statistics(tmp_path: Path) -> None:
 def test_the_same_table_gives_the_same_files(made: Path, tmp_path: Path) -> None:
     table(tmp_path / "t.csv", TableRequest(unit="J", margin=9), output=tmp_path / "out", figures=tmp_path / "again")
     assert all((made / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in NAMES)
+
+
+def test_files_of_an_earlier_call_are_replaced_and_those_of_the_user_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sleep(tmp_path / "sleep.csv")
+    folder = tmp_path / "my figures"
+    command = ["table", str(path), "--figures", str(folder), "--output", str(tmp_path / "o")]
+    assert main(command) == 0
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert main([*command, "--pair", "pair"]) == 0
+    after = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert before.keys() == after.keys() and before["methods.tex"] != after["methods.tex"]
+    (folder / "methods.tex").write_text("my own words")
+    capsys.readouterr()
+    assert main(command) != 0
+    said = capsys.readouterr().err
+    assert f"{folder / 'methods.tex'} exists" in said
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == after | {"methods.tex": b"my own words"}
+    away = re.findall(r"mv '.*?' '.*?'", said)[0]
+    subprocess.run(shlex.split(away), check=True)
+    assert main(command) == 0
+    assert (folder / "methods.tex.kept").read_text() == "my own words"
+    assert all((folder / name).read_bytes() == before[name] for name in NAMES)
+
+
+def test_an_interrupted_call_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paper.put({"a.tex": "1", "b.tex": "1"}, tmp_path)
+    written: list[str] = []
+
+    def interrupted(path: Path, data: bytes) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write_atomic(path, data)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(paper, "write_atomic", interrupted)
+        paper.put({"a.tex": "2", "b.tex": "2"}, tmp_path)
+    assert written == ["figures.sha256", "a.tex"]
+    paper.put({"a.tex": "3", "b.tex": "3"}, tmp_path)
+    assert [(tmp_path / name).read_text() for name in ("a.tex", "b.tex")] == ["3", "3"]
+    assert len((tmp_path / "figures.sha256").read_text().splitlines()) == 2

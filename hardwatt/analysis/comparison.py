@@ -10,7 +10,7 @@ from hardwatt.analysis import paired, pooling, ties
 from hardwatt.analysis.contract import as_json, parse
 from hardwatt.analysis.figures import Json, figure, known, of_estimate, text
 from hardwatt.analysis.model import AgainstFirst, ComparedBundle, Comparison, Differs, Results, Together
-from hardwatt.analysis.results import analysed
+from hardwatt.analysis.results import analysed, refuse_among
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
@@ -27,6 +27,8 @@ def compare(paths: Sequence[Path | str], output: Path | None = None) -> Json:
 
     Raises `LabError` for fewer than two bundles, the same one twice, and bundles that did not measure the same thing.
     """
+    for path in paths:
+        refuse_among(path, output)
     results = compared(paths)
     if output:
         write_atomic(output / "compare.json", text(results))

@@ -33,7 +33,7 @@ from hardwatt.analysis.model import Results
 from hardwatt.analysis.sections import Check, Primary, ResultFigure
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
-from hardwatt.core.errors import LabError
+from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.core.files import write_atomic
 from hardwatt.instruments.figure import Measured
 from hardwatt.instruments.outcomes import measure
@@ -56,8 +56,10 @@ def analyse(
     in it is a figure ``{value, unit, source, low, high}``. *carbon* is a settings file for SCI. With *deviations*
     the analysis departs from the plan, says so under ``departures``, and by default goes into a folder of its own.
 
-    Raises `hardwatt.core.errors.LabError` where there is no bundle, or it is not what its manifest says.
+    Raises `hardwatt.core.errors.LabError` where there is no bundle, it is not what its manifest says, or *output* is
+    among its files.
     """
+    refuse_among(bundle_path, output if write else None)
     results = analysed(bundle_path, carbon=carbon, deviations=deviations)
     if write:
         folder = output or destination(Path(bundle_path), results.departures)
@@ -82,6 +84,18 @@ def destination(bundle: Path, departures: Sequence[str] = ()) -> Path:
     """
     folder = _folder(bundle)
     return folder / "otherwise" if departures else folder
+
+
+def refuse_among(bundle: Path | str, *folders: Path | None) -> None:
+    """Raise `RefusedError` for a folder to write to among a bundle's files, which would then not verify any more."""
+    whole = Path(bundle).resolve()
+    for folder in filter(None, folders):
+        place = folder.resolve()
+        if place.is_relative_to(whole) and not place.is_relative_to(whole / "results"):
+            raise RefusedError(
+                f"{folder} lies among the files of the bundle {bundle}, which its manifest lists",
+                hint=f"give a folder outside of it, or one below {Path(bundle) / 'results'}",
+            )
 
 
 def _folder(bundle: Path) -> Path:

@@ -21,7 +21,7 @@ from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.figures import Json, count, figure, known, of_estimate, text
 from hardwatt.analysis.model import MoreSessions, PooledMachine, PooledSession, PooledSessions, Results
 from hardwatt.analysis.pooling_rules import refuse_strangers
-from hardwatt.analysis.results import analysed
+from hardwatt.analysis.results import analysed, refuse_among
 from hardwatt.analysis.sections import ResultFigure
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
@@ -66,6 +66,8 @@ def pool_sessions(paths: Sequence[Path | str], output: Path | None = None) -> Js
     Returns `hardwatt.analysis.model.PooledSessions` as plain dicts and lists. Raises `LabError` for fewer than two
     bundles, and for a bundle that is not a further session of the same protocol on the same kind of processor.
     """
+    for path in paths:
+        refuse_among(path, output)
     results = pooled_sessions(paths)
     if output:
         write_atomic(output / "pool.json", text(results))

@@ -15,7 +15,7 @@ from hardwatt.analysis.contract import parse
 from hardwatt.analysis.deviations import Deviations
 from hardwatt.analysis.figures import as_written, text
 from hardwatt.analysis.model import Results
-from hardwatt.analysis.results import analysed, destination
+from hardwatt.analysis.results import analysed, destination, refuse_among
 from hardwatt.analysis.sessions import pooled_sessions
 from hardwatt.analysis.tables import seen
 from hardwatt.analysis.tables.analyse import MOST_POINTS, analysed_table, read
@@ -42,6 +42,7 @@ def report(
     bundle is not ours to write; see `hardwatt.analysis.results.analyse` for *carbon* and *deviations*, and for what is
     raised. *figures* is a folder for what a paper takes, as `hardwatt.report.bundle_paper.write` makes it.
     """
+    refuse_among(bundle_path, output, figures)
     results = analysed(bundle_path, carbon=carbon, deviations=deviations)
     if figures:
         bundle_paper.write(as_written(results), (Path(bundle_path) / "manifest.json").read_bytes(), figures)
@@ -63,6 +64,8 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
 
     Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.comparison.compare` does.
     """
+    for path in paths:
+        refuse_among(path, output)
     results = as_written(compared(paths))
     environment = _environment()
     css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
@@ -78,6 +81,8 @@ def pooled(paths: Sequence[Path | str], *, output: Path) -> Path:
 
     Raises `hardwatt.core.errors.LabError` as `hardwatt.analysis.sessions.pool_sessions` does.
     """
+    for path in paths:
+        refuse_among(path, output)
     results = as_written(pooled_sessions(paths))
     environment = _environment()
     css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]

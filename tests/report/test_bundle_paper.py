@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import shutil
 import xml.etree.ElementTree as ET
 import zlib
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from hardwatt.analysis.comparison import compare
 from hardwatt.analysis.deviations import Deviations
 from hardwatt.analysis.results import analyse
+from hardwatt.analysis.sessions import pool_sessions
 from hardwatt.cli.console import SHIPPED, main
+from hardwatt.core.errors import RefusedError
 from hardwatt.report import references
 from hardwatt.report.render import report
 from hardwatt.testing.synthetic_bundle import Spec
@@ -187,3 +191,33 @@ def test_a_file_of_the_user_is_kept(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "references.bib exists" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["references.bib"]
     assert (tmp_path / "figures" / "references.bib").read_text() == "mine"
+
+
+@pytest.mark.parametrize("option", ["--figures", "--output"])
+@pytest.mark.parametrize("below", ["", "raw/x"])
+def test_nothing_is_written_among_the_files_of_a_bundle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, below: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(SHIPPED, bundle)
+    assert main(["report", str(bundle), option, str(bundle / below)]) != 0
+    assert "lies among the files of the bundle" in capsys.readouterr().err
+    with pytest.raises(RefusedError):
+        analyse(bundle, output=bundle / below)
+    assert not (bundle / "results").exists()
+    assert main(["verify", str(bundle)]) == 0
+    assert main(["report", str(bundle), option, str(bundle / "results" / "paper")]) == 0
+    assert main(["verify", str(bundle)]) == 0
+
+
+@pytest.mark.parametrize("command", ["compare", "pool"])
+def test_nothing_about_several_bundles_is_written_among_the_files_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    bundles = [str(shutil.copytree(SHIPPED, tmp_path / name)) for name in ("first", "second")]
+    for bundle in bundles:
+        assert main([command, *bundles, "--output", bundle]) != 0
+        assert f"{bundle} lies among the files of the bundle" in capsys.readouterr().err
+        with pytest.raises(RefusedError, match="lies among"):
+            {"compare": compare, "pool": pool_sessions}[command](bundles, Path(bundle))
+        assert main(["verify", bundle]) == 0

@@ -184,3 +184,20 @@ def test_the_runs_of_one_arm_are_no_comparison(lines: list[str], tmp_path: Path)
     with pytest.raises(LabError, match="no column whose values could be arms") as refused:
         answer(write(tmp_path / "results.csv", lines), TableRequest(Columns(value)))
     assert "put all arms into one file" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("e1", "t1", "e2", "t2", "e3", "t3"), True), (("e1", "e2"), False), (("e1", "e50", "e95", "e99"), False)],
+)
+def test_repetitions_in_columns_are_named_if_one_of_them_is_the_outcome(
+    names: tuple[str, ...], said: bool, tmp_path: Path
+) -> None:
+    """https://github.com/fidangithub/perf-energy-measurements: e1,t1 to e30,t30 beside each script."""
+    lines = [",".join(("script", "language", *names))]
+    for number, language in enumerate(["JavaScript", "Python"] * 6):
+        cells = (f"{3.0764 + number / 7 + place / 31:.4f}" for place in range(len(names)))
+        lines.append(",".join((f"{number}.{language}", language, *cells)))
+    results = answer(write(tmp_path / "energy_results_wide.csv", lines), TableRequest(Columns("e1", "language")))
+    assert any("one of 3 numbered columns, 'e1' to 'e3'" in note for note in results["notes"]) is said
+    assert any("numbered columns" in note for note in results["notes"]) is said

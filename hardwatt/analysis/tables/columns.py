@@ -19,6 +19,7 @@ _LONGEST_LEVEL: Final = 8
 _EPOCH: Final = re.compile(r"1\d{9,18}(?:\.\d*)?")
 """Seconds, or smaller units, since 1970: a moment, and not a duration."""
 _UUID: Final = re.compile(r"\{?[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?", re.IGNORECASE)
+_NUMBERED: Final = re.compile(r"(.*?\D)(\d{1,4})")
 _DURATION: Final = ("time", "duration", "latency")
 _MOMENT: Final = ("stamp", "start", "end_", "_end", "begin", "date")
 _ENERGY: Final = ("energy", "joule", "watt", "power", "wh", "emission")
@@ -146,6 +147,25 @@ def _repeats(grid: Grid, column: Column) -> bool:
         and column.distinct * _FEWEST_BY_LEVEL <= grid.rows
         and all(len(text) <= _LONGEST_LEVEL for text in column.levels)
     )
+
+
+def numbered_series(columns: Mapping[str, Column], value: str) -> tuple[str, ...]:
+    """Return the columns of numbers that *value* is one of, named by one word and consecutive numbers; else nothing.
+
+    Fewer than three are no series, and neither are percentiles, whose numbers have gaps.
+    """
+    match = _NUMBERED.fullmatch(value)
+    if match is None:
+        return ()
+    places: dict[int, str] = {}
+    for name, column in columns.items():
+        other = _NUMBERED.fullmatch(name)
+        if other and other[1] == match[1] and column.kind in ("number", "constant"):
+            places[int(other[2])] = name
+    numbers = sorted(places)
+    if len(numbers) < 3 or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return ()
+    return tuple(places[number] for number in numbers)
 
 
 def numbered(grid: Grid, keys: Sequence[str], candidate: str) -> bool:

@@ -78,6 +78,7 @@ def recognise(grid: Grid, file: str, asked: TableRequest, choose: Choose = nobod
     first, against = _arms(grid, asked, arm)
     used = [value, arm, *asked.columns.pairs, *([asked.order] if asked.order else [])]
     factors, notes = _factors(grid, seen, asked, arm, used)
+    notes += _series_note(seen, value)
     unit = asked.unit or grid.roles.unit * (value == grid.roles.value) or units.of_name(value)
     chosen = Columns(value, arm, asked.columns.pairs or None)
     if asked.arms:
@@ -227,6 +228,18 @@ def _factors(
                 f"unit; counted as separate rows they are pseudo-replication. --average {name} averages them."
             )
     return factors, notes + _pair_notes(grid, seen, asked, arm, factors)
+
+
+def _series_note(seen: dict[str, Column], value: str) -> list[str]:
+    """Name the columns beside the outcome that may be repetitions of each row: only the outcome is used."""
+    series = kinds.numbered_series(seen, value)
+    if not series:
+        return []
+    return [
+        f"The outcome {shown(value)} is one of {len(series)} numbered columns, {shown(series[0])} to "
+        f"{shown(series[-1])}, and the others are not used. If they are repetitions of a row, write one row for each "
+        "value with a column for the repetition, or one column with their mean."
+    ]
 
 
 def _pair_notes(

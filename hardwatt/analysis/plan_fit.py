@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
@@ -116,7 +115,7 @@ def _unlike_plans(bundle: Bundle) -> Iterator[str]:
         yield f"the plan has the seed {plan.seed}, the manifest {manifest.seed}"
     extra = plan.model_extra or {}
     named_hash = extra.get("protocol_sha256")
-    if named_hash and named_hash != protocol_sha256(json.loads((bundle.path / "plan.json").read_text("utf-8"))):
+    if named_hash and named_hash != protocol_sha256(bundle.plan_as_stored):
         yield "the plan is not of the protocol whose checksum it names"
     for key in ("protocol_sha256", "session"):
         if key in extra and extra[key] != getattr(manifest, key):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from hardwatt.bundle.protocol import protocol_sha256
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
-from hardwatt.core.files import read_json
 
 Named = tuple[str, Bundle]
 MEASURED = ("edges/", "samples/", "recording/", "raw/")
@@ -30,7 +29,7 @@ def refuse_strangers(named: Sequence[Named]) -> None:
 
 def _refuse_unproven(named: Named) -> None:
     name, bundle = named
-    manifest, plan = bundle.manifest, read_json(bundle.path / "plan.json")
+    manifest, plan = bundle.manifest, bundle.plan_as_stored
     if manifest.protocol_sha256 is None or manifest.session is None:
         raise LabError(
             f"{name} has no protocol hash and no session number: a version of hardwatt before sessions made it",

@@ -17,7 +17,7 @@ from hardwatt.bundle.recording import Recording
 from hardwatt.bundle.writer import file_entries, recording_name
 from hardwatt.core.errors import VerifyError
 from hardwatt.core.files import sha256
-from hardwatt.core.untrusted import AGAIN, files_in, inside, read_json, show
+from hardwatt.core.untrusted import AGAIN, files_in, inside, mapping, read_json, show
 
 T = TypeVar("T")
 FEW_ROWS, ROWS_PER_BYTE = 1_000_000, 100
@@ -77,8 +77,13 @@ class Bundle:
     @cached_property
     def plan(self) -> Plan:
         """The plan; keys of the study itself are in ``plan.model_extra``."""
+        return parse(Plan, self.plan_as_stored, where=str(self.path / "plan.json"))
+
+    @cached_property
+    def plan_as_stored(self) -> dict[str, Any]:
+        """The plan with every key that its file has, as the protocol's hash is made of it."""
         file = self._file("plan.json")
-        return parse(Plan, _json(file), where=str(file))
+        return dict(mapping(_json(file), str(file)))
 
     @cached_property
     def runs(self) -> list[Run]:

@@ -49,9 +49,11 @@ class Burns(BaseArm):
 class Metered(SimulatedTestbed):
     """A simulated lab whose meter is scraped every second."""
 
-    def __init__(self, path: Path, *, noise: float = NOISE, burnt: float = 5.0, seed: int = 1) -> None:
+    def __init__(
+        self, path: Path, *, used: float = 2.0, noise: float = NOISE, burnt: float = 5.0, seed: int = 1
+    ) -> None:
         super().__init__(path)
-        self.noise, self.burnt, self._draw = noise, burnt, random.Random(seed)
+        self.used, self.noise, self.burnt, self._draw = used, noise, burnt, random.Random(seed)
         self.scraped: list[tuple[float, float]] = []
         self.stop_after = -1
         self.clock.sleep = self._pass  # type: ignore[method-assign]
@@ -68,7 +70,7 @@ class Metered(SimulatedTestbed):
         self._rollouts.moments[commit.revision] = self.clock.monotonic() + 1.0
 
     def spend(self, arm: str) -> None:
-        self.disk.data["cpu"] += 2.0 + self._draw.gauss(0, self.noise) + self.burnt * (arm == "burn")
+        self.disk.data["cpu"] += max(0.0, self.used + self._draw.gauss(0, self.noise)) + self.burnt * (arm == "burn")
 
     def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
         near = [one for one in self.scraped if t0_ms - 12_000 <= one[0] <= t1_ms + 12_000]
@@ -144,16 +146,16 @@ def test_another_experiment_that_is_unfinished_comes_first(lab: Lab, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("machine", "says"),
+    ("machine", "hours", "says"),
     [
-        ({"burnt": 4.0}, "a known 5 CPU-s were measured as"),
-        ({"noise": 30.0}, "stays unseen"),
+        ({"burnt": 4.0}, 4.0, "a known 5 CPU-s were measured as"),
+        ({"used": 25.0, "noise": 12.0}, 1.0, "stays unseen"),  # of 60 CPU-s that two processors have in a window
     ],
 )
 def test_a_machine_that_cannot_see_the_control_says_not_here(
-    lab: Lab, tmp_path: Path, machine: dict[str, float], says: str
+    lab: Lab, tmp_path: Path, machine: dict[str, float], hours: float, says: str
 ) -> None:
-    lines = run(lab, Metered(tmp_path / "cluster.json", **machine))  # type: ignore[arg-type]
+    lines = run(lab, Metered(tmp_path / "cluster.json", **machine), hours=hours)  # type: ignore[arg-type]
     assert lines[-1].startswith("Not here: ")
     assert says in lines[-1]
 

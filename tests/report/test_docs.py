@@ -34,8 +34,8 @@ def test_every_invoke_command_is_a_task(page: str) -> None:
 def test_every_hardwatt_command_is_one() -> None:
     texts = [(ROOT / page).read_text() for page in (*PAGES, "README.md")]
     named = {name for text in texts for name in re.findall(r"`(?:venv/bin/)?hardwatt ([a-z]+)", text)}
-    assert named == {"report", "verify", "compare", "table"}
-    needs = {"compare": ["a", "b"], "table": ["t.csv"]}
+    assert named == {"report", "verify", "compare", "pool", "table"}
+    needs = {"compare": ["a", "b"], "pool": ["a", "b"], "table": ["t.csv"]}
     for name in named:
         assert console.read([name, *needs.get(name, [])])[0].alias == name
 

@@ -71,8 +71,8 @@ WITHOUT_ROOT = {
 ELSEWHERE = {
     # what they do is on this machine, or in files of it
     "energy.convert", "energy.help", "experiment.analyse", "experiment.compare", "experiment.import", "experiment.list",
-    "experiment.plan", "experiment.pool", "experiment.replay", "experiment.report", "experiment.show", "experiment.status",
-    "experiment.table", "experiment.talk", "experiment.verify",
+    "experiment.plan", "experiment.pool", "experiment.replay", "experiment.report", "experiment.show",
+    "experiment.status", "experiment.table", "experiment.talk", "experiment.verify",
     "lab.show", "mirror.export", "mirror.fill", "mirror.import", "mirror.list", "mirror.lock",
     # somebody's host is never stopped
     "lab.machine.stop",

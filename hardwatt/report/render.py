@@ -18,9 +18,10 @@ from hardwatt.analysis.model import Results
 from hardwatt.analysis.results import analysed, destination, refuse_among
 from hardwatt.analysis.sessions import pooled_sessions
 from hardwatt.analysis.tables import seen
-from hardwatt.analysis.tables.analyse import MOST_POINTS, analysed_table, read
+from hardwatt.analysis.tables.analyse import analysed_table, read
 from hardwatt.analysis.tables.design import Choose, nobody
 from hardwatt.analysis.tables.request import TableRequest
+from hardwatt.analysis.tables.result_rows import MOST_POINTS
 from hardwatt.core.files import write_atomic
 from hardwatt.core.terminal import printable
 from hardwatt.report import bundle_paper, numbers, paper, plots, spread, table_plots

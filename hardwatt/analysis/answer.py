@@ -24,7 +24,7 @@ ESTIMATORS: Mapping[tuple[str, str], Compute] = {
     (ESTIMATOR, "studentised bootstrap"): resample.bootstrap_t,
     (ROBUST, "signed rank"): lambda values, level, seed: signedrank.hodges_lehmann(values, level),
 }
-"""What a plan can name: (estimator, interval), the usual interval of an estimator first."""
+"""Pairs that a plan can name: (estimator, interval), the usual interval of an estimator first."""
 _RANK_EFFICIENCY = 0.955
 """Of rank methods against the mean, for normal differences (3 / pi)."""
 

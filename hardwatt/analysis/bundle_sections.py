@@ -91,7 +91,7 @@ class Study(Section):
     seed: str
     full: ResultFigure | None
     protocol_sha256: Sha256 | None = None
-    """What all sessions of the experiment share; null in older bundles."""
+    """SHA-256 of the protocol that all sessions of the experiment share; null in older bundles."""
     session: str | None = None
     """Number of this session: a bundle is one session."""
 

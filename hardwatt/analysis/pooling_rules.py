@@ -66,12 +66,12 @@ def processor(bundle: Bundle) -> str:
 
 
 def _refuse_again(earlier: Named, later: Named) -> None:
-    one, two = earlier[1].manifest, later[1].manifest
+    before, after = earlier[1].manifest, later[1].manifest
     hint = f"hardwatt pool without {later[0]}"
     if common := sorted(_measured(earlier[1]) & _measured(later[1])):
         raise LabError(f"{earlier[0]} and {later[0]} hold the same data: {common[0][0]} is equal in both", hint=hint)
-    if one.session == two.session or one.seed == two.seed:
-        raise LabError(f"{earlier[0]} and {later[0]} are both session {two.session}, with the same draws", hint=hint)
+    if before.session == after.session or before.seed == after.seed:
+        raise LabError(f"{earlier[0]} and {later[0]} are both session {after.session}, with the same draws", hint=hint)
 
 
 def _measured(bundle: Bundle) -> set[tuple[str, str]]:

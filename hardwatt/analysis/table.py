@@ -76,14 +76,14 @@ class Table:
 
     def columns(self, outcome: str) -> dict[str, list[Figure]] | None:
         """Arm to its figures in the order of the pairs; ``None`` unless every pair has both."""
-        found: dict[str, list[Figure]] = {}
+        by_arm: dict[str, list[Figure]] = {}
         for arm in self.arms:
             own = [self.get(pair.runs[arm], outcome) for pair in self.pairs]
             figures = [figure for figure in own if figure is not None]
             if not figures or len(figures) != len(own):
                 return None
-            found[arm] = figures
-        return found
+            by_arm[arm] = figures
+        return by_arm
 
     def names(self) -> list[str]:
         """Names of all outcomes that runs of complete pairs have, sorted."""
@@ -119,7 +119,7 @@ def _numbers(table: Table, outcome: str) -> tuple[list[ties.Number], list[ties.N
     columns = table.columns(outcome)
     if columns is None:
         return None
-    first, second = ([one.number for one in columns[arm]] for arm in table.arms)
+    first, second = ([figure.number for figure in columns[arm]] for arm in table.arms)
     return first, second
 
 

@@ -13,7 +13,7 @@ from hardwatt.core.untrusted_packed import Packed
 
 _BLOCK = 512
 _HEADER_BYTES = 64 << 10
-"""What an extended header may take."""
+"""The largest extended header that is accepted."""
 _OCTAL_MAX = 8**11 - 1
 """The largest size that a plain header can say."""
 _KINDS = {
@@ -35,7 +35,7 @@ class Member:
 
 @dataclasses.dataclass
 class _Extended:
-    """What headers before a member's own say of it."""
+    """Name and size of a member by the extended headers before it; ``None`` where they give none."""
 
     name: str | None = None
     size: int | None = None

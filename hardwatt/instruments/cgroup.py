@@ -36,8 +36,8 @@ class Attribution:
 
 def namespaces(bundle: Bundle) -> list[str]:
     """Return every namespace that has pods anywhere in the bundle: one without pods in a run used nothing there."""
-    found = {labels.get("namespace", "") for labels in bundle.series.values() if labels.get("__name__") == CPU}
-    return sorted(found - {""})
+    names = {labels.get("namespace", "") for labels in bundle.series.values() if labels.get("__name__") == CPU}
+    return sorted(names - {""})
 
 
 def attribution(bundle: Bundle, run: Run) -> Attribution:
@@ -120,8 +120,8 @@ def _places(bundle: Bundle, samples: pl.DataFrame) -> pl.DataFrame:
 
 def _root(path: str) -> str:
     """Return the cgroup of all pods that a path lies in; the empty text where it lies in none."""
-    found = _ROOT.match(path)
-    return found[0] if found else ""
+    match = _ROOT.match(path)
+    return match[0] if match else ""
 
 
 def _sum(rows: pl.DataFrame) -> Figure:

@@ -15,7 +15,7 @@ from hardwatt.instruments.node import scrape_gap_ms
 Figures = Mapping[str, Figure]
 Limits = tuple[float | None, float | None]
 BESIDE = "check.by_scrapes."
-"""What scrapes say of an outcome whose record the bundle has, as a ratio to it."""
+"""Prefix of the ratio of an outcome by scrapes to the same outcome by the node's record."""
 BIAS = "check.kepler_bias."
 BY_SAMPLES = "check.node_cpu_seconds_by_samples"
 OF_FORMULA = "check.joules_of_formula"
@@ -45,26 +45,26 @@ class Crosscheck:
 
     @property
     def holds(self) -> bool:
-        """Whether the figure is where it is asked to be."""
+        """Return True if the figure lies within its limits."""
         return not self.too_low and not self.too_high
 
     @property
     def too_low(self) -> bool:
-        """Whether it is below the least."""
+        """Return True if the figure is below its lower limit."""
         return self.least is not None and _below(self.figure.value, self.least)
 
     @property
     def too_high(self) -> bool:
-        """Whether it is above the most."""
+        """Return True if the figure is above its upper limit."""
         return self.most is not None and _below(self.most, self.figure.value)
 
     @property
     def sentence(self) -> str:
         """The cross-check in words: what, how much, what was asked for, and whether it holds."""
-        found = self.figure
-        unit = "" if found.unit == "ratio" else f" {found.unit}"
-        bounds = "" if found.low == found.high else f" ({found.low:.4g} to {found.high:.4g})"
-        return f"{self.about}: {found.value:.4g}{unit}{bounds}; asked for {self.asked}: {self._verdict}"
+        figure = self.figure
+        unit = "" if figure.unit == "ratio" else f" {figure.unit}"
+        bounds = "" if figure.low == figure.high else f" ({figure.low:.4g} to {figure.high:.4g})"
+        return f"{self.about}: {figure.value:.4g}{unit}{bounds}; asked for {self.asked}: {self._verdict}"
 
     @property
     def asked(self) -> str:
@@ -159,15 +159,15 @@ _BESIDE_RECORD = _between(0.95, 1.05)
 def judged(bundle: Bundle, measured: Measured) -> list[Crosscheck]:
     """Return every cross-check that was measured, by run in their order, then by name."""
     runs: dict[str, tuple[str, dict[str, Figure]]] = {}
-    for one in measured.outcomes:
-        runs.setdefault(one.run_id, (one.arm, {}))[1][one.name] = one.figure
-    found = []
+    for outcome in measured.outcomes:
+        runs.setdefault(outcome.run_id, (outcome.arm, {}))[1][outcome.name] = outcome.figure
+    checks = []
     for run_id, (arm, figures) in runs.items():
         for name in sorted(figures):
             if (kind := _kind(name)) is not None:
                 least, most = kind.limits(bundle, figures)
-                found.append(Crosscheck(run_id, arm, name, kind.about, figures[name], least, most))
-    return found
+                checks.append(Crosscheck(run_id, arm, name, kind.about, figures[name], least, most))
+    return checks
 
 
 def _kind(name: str) -> _Kind | None:

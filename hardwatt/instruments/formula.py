@@ -1,4 +1,4 @@
-"""What a power model makes of CPU-seconds: joules, with bounds where the model is not a straight line.
+"""Joules of CPU-seconds by a power model, with bounds where the model is not a straight line.
 
 The meter applies its model ten times a second, a scrape sees one second's mean load. For a straight line that is the
 same; else the mean of the watts lies between the model's lower and upper hull at the mean load (Jensen).

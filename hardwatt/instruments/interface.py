@@ -1,4 +1,4 @@
-"""What an instrument is: the series that it needs, what it covers, how wide its error is, and its figures."""
+"""The interface of an instrument: the series that it needs, what it covers, how wide its error is, and its figures."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

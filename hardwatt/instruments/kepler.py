@@ -22,7 +22,7 @@ POD = "kepler_pod_cpu_joules_total"
 ACTIVE = "kepler_node_cpu_active_joules_total"
 INFO = "kepler_build_info"
 CPU_SEEN = ("kepler_container_cpu_seconds_total", "kepler_process_cpu_seconds_total")
-"""Which of them there is depends on the version and on its metricsLevel."""
+"""The metric that is there depends on the version and on its metricsLevel."""
 
 ZONE = "package"
 GAP_MS = 15_000.0
@@ -110,22 +110,22 @@ def _closure(bundle: Bundle, run: Run, pods: dict[str, Figure]) -> Figure | str:
 def _beside_cgroups(bundle: Bundle, run: Run, pods: dict[str, Figure]) -> Iterator[tuple[str, Figure | str]]:
     """Yield how far Kepler's shares are from those of cgroups, which count dead processes too."""
     try:
-        found = cgroup.attribution(bundle, run)
+        by_cgroups = cgroup.attribution(bundle, run)
     except WindowError as error:
         yield "check.kepler_bias.*", error.reason
         return
     text = "Kepler's share of the pods' energy over the cgroups' share of the pods' CPU-seconds"
-    for namespace, cpu in found.by_namespace.items():
+    for namespace, cpu in by_cgroups.by_namespace.items():
         name = f"check.kepler_bias.{namespace}"
         if cpu.value <= 0:
             continue
         if namespace not in pods:
             yield name, Figure(0.0, "ratio", f"{text}: Kepler saw no pod", 0.0, 0.0)
             continue
-        own, other = _share(pods[namespace], _together(pods), text), _share(cpu, found.pods, text)
+        own, other = _share(pods[namespace], _together(pods), text), _share(cpu, by_cgroups.pods, text)
         yield name, own if isinstance(own, str) else other if isinstance(other, str) else _share(own, other, text)
     if (seen := _cpu_seen(bundle, run)) is not None:
-        whole = found.kubepods or found.pods
+        whole = by_cgroups.kubepods or by_cgroups.pods
         yield (
             "check.kepler_unseen",
             Figure(

@@ -55,18 +55,21 @@ def energy(samples: Samples, zone: str, t0_ms: float, t1_ms: float) -> list[Ener
     ``samples`` holds the series of each of ``selectors(zone)`` from a little before the window on. Raise WindowError
     where they do not carry it.
     """
-    found: list[Energy] = []
-    names = sorted({one.labels.get("node", "") for one in samples.get(node.CPU, ())})
+    energies: list[Energy] = []
+    names = sorted({series.labels.get("node", "") for series in samples.get(node.CPU, ())})
     if not names:
         raise WindowError(f"no samples of {node.CPU}")
     for name in names:
-        own = {metric: [one for one in part if one.labels.get("node", "") == name] for metric, part in samples.items()}
-        found += _of_node(name, own, zone, t0_ms, t1_ms)
-    return found
+        own = {
+            metric: [series for series in part if series.labels.get("node", "") == name]
+            for metric, part in samples.items()
+        }
+        energies += _of_node(name, own, zone, t0_ms, t1_ms)
+    return energies
 
 
 def _of_node(name: str, own: Samples, zone: str, t0: float, t1: float) -> list[Energy]:
-    cpus = max((one.values.max() for one in own.get("hardwatt_node_cpus", ())), default=1024.0)
+    cpus = max((counts.values.max() for counts in own.get("hardwatt_node_cpus", ())), default=1024.0)
     joules = _zone_joules(name, own, zone, t0, t1)
     busy = _sum(own[node.CPU], Rule(GAP_MS, cpus), t0, t1, node.CPU)
     whole = Figure(busy[0], "CPU-seconds", "node meter, scraped every second", busy[1], busy[2])
@@ -94,37 +97,37 @@ def _share(used: Figure, whole: Figure, joules: Figure) -> Figure:
 
 
 def _by_pod(series: Sequence[SeriesSamples]) -> dict[tuple[str, str], list[SeriesSamples]]:
-    found: dict[tuple[str, str], list[SeriesSamples]] = {}
-    for one in series:
-        found.setdefault((one.labels.get("namespace", ""), one.labels.get("pod", "")), []).append(one)
-    return found
+    pods: dict[tuple[str, str], list[SeriesSamples]] = {}
+    for samples in series:
+        pods.setdefault((samples.labels.get("namespace", ""), samples.labels.get("pod", "")), []).append(samples)
+    return pods
 
 
 def _zone_joules(name: str, own: Samples, zone: str, t0: float, t1: float) -> Figure:
-    ranges = {_folder(one): float(one.values[-1]) for one in own.get(node.RANGE, ())}
-    series = [(metric, one) for metric, part in own.items() for one in part if zone_of(one.labels, metric)]
-    refuse_many(hosts_of(one.labels for _, one in series))
+    ranges = {_folder(samples): float(samples.values[-1]) for samples in own.get(node.RANGE, ())}
+    series = [(metric, samples) for metric, part in own.items() for samples in part if zone_of(samples.labels, metric)]
+    refuse_many(hosts_of(samples.labels for _, samples in series))
     counters = [
-        ZoneCounter(found, _frame([one]), ranges.get(found.folder))
-        for metric, one in series
-        if (found := zone_of(one.labels, metric))
+        ZoneCounter(domain, _frame([samples]), ranges.get(domain.folder))
+        for metric, samples in series
+        if (domain := zone_of(samples.labels, metric))
     ]
-    if not any(place(one.zone.name).kind == zone for one in counters):
+    if not any(place(counter.zone.name).kind == zone for counter in counters):
         raise WindowError(f"the node {name} has no zone {zone!r}")
     (value, low, high), counted, note = zone_energy(counters, zone, t0, t1, GAP_MS)
-    modelled = all(synthetic(one) for one in counted)
+    modelled = all(synthetic(domain) for domain in counted)
     source = f"modelled from CPU-seconds, {zone}" if modelled else f"RAPL, {zone}"
     return Figure(value, "J", f"{source}; {note}" if note else source, low, high)
 
 
-def _folder(one: SeriesSamples) -> str:
-    return one.labels.get("path", "").rpartition("/")[2]
+def _folder(samples: SeriesSamples) -> str:
+    return samples.labels.get("path", "").rpartition("/")[2]
 
 
 def _frame(series: Sequence[SeriesSamples]) -> pl.DataFrame:
     return pl.concat(
-        pl.DataFrame({"series_id": [number] * one.ts.size, "ts": one.ts.astype(float), "value": one.values})
-        for number, one in enumerate(series)
+        pl.DataFrame({"series_id": [number] * samples.ts.size, "ts": samples.ts.astype(float), "value": samples.values})
+        for number, samples in enumerate(series)
     )
 
 

@@ -58,8 +58,8 @@ def cpu_seconds(bundle: Bundle, run: Run) -> Figure:
 
 def cpu_seconds_by_samples(bundle: Bundle, run: Run) -> Figure:
     """The same from scraped samples alone: a cross-check of the edges."""
-    found = counters(bundle, run, CPU, moment=READ_AT, edges=False)
-    value, low, high = _window(found, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), CPU)
+    series = counters(bundle, run, CPU, moment=READ_AT, edges=False)
+    value, low, high = _window(series, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), CPU)
     return Figure(value, "CPU-seconds", "node meter, scraped every second", low, high)
 
 
@@ -70,24 +70,28 @@ def git_cpu_seconds(bundle: Bundle, run: Run) -> Figure:
 
 def unit_cpu_seconds(bundle: Bundle, run: Run, unit: str) -> Figure:
     """CPU-seconds of one systemd unit of the node."""
-    found = [one for one in counters(bundle, run, UNIT_CPU, moment=UNIT_READ_AT) if one.labels.get("unit") == unit]
-    value, low, high = _window(found, run, _cpu_rule(bundle, UNIT_GAP_MS), f"{UNIT_CPU} of {unit}")
+    series = [
+        counter
+        for counter in counters(bundle, run, UNIT_CPU, moment=UNIT_READ_AT)
+        if counter.labels.get("unit") == unit
+    ]
+    value, low, high = _window(series, run, _cpu_rule(bundle, UNIT_GAP_MS), f"{UNIT_CPU} of {unit}")
     return Figure(value, "CPU-seconds", f"cgroup or processes of {unit}", low, high)
 
 
 def units(bundle: Bundle) -> list[str]:
     """Return every unit whose CPU-seconds the bundle holds, but the git server."""
     rows = bundle.series.values()
-    found = {labels.get("unit", "") for labels in rows if labels.get("__name__") == UNIT_CPU}
-    return sorted(found - {"", GIT_UNIT})
+    names = {labels.get("unit", "") for labels in rows if labels.get("__name__") == UNIT_CPU}
+    return sorted(names - {"", GIT_UNIT})
 
 
 def joules(bundle: Bundle, run: Run) -> Figure:
     """Energy of the CPU packages by their powercap zones: every socket and die added up, wraps counted."""
-    found = _zones(bundle, run, "package")
-    if not found and (readings := counters(bundle, run, WATTS)):
+    zones = _zones(bundle, run, "package")
+    if not zones and (readings := counters(bundle, run, WATTS)):
         return _joules_of_readings(bundle, run, readings)
-    return _joules_of_zones(bundle, run, found, "package", "CPU packages")
+    return _joules_of_zones(bundle, run, zones, "package", "CPU packages")
 
 
 def dram_joules(bundle: Bundle, run: Run) -> Figure:
@@ -108,25 +112,25 @@ def _zones(bundle: Bundle, run: Run, kind: str) -> list[ZoneCounter]:
     refuse_many(hosts_of(scraped_ones))
     moment = READ_AT if bundle.manifest.source == "modelled" else ""
     ranges = _ranges(bundle, run)
-    found = [
-        ZoneCounter(zone, one.points, ranges.get(zone.folder))
+    measured = [
+        ZoneCounter(zone, counter.points, ranges.get(zone.folder))
         for metric in sorted({metric for metric, zone in told if place(zone.name).kind == kind})
-        for one in counters(bundle, run, metric, moment=moment)
-        if (zone := zone_of(one.labels, metric))
+        for counter in counters(bundle, run, metric, moment=moment)
+        if (zone := zone_of(counter.labels, metric))
     ]
     others = sorted({zone for _, zone in told if place(zone.name).kind != kind})
-    return found + [ZoneCounter(zone, pl.DataFrame(schema=POINTS)) for zone in others] if found else []
+    return measured + [ZoneCounter(zone, pl.DataFrame(schema=POINTS)) for zone in others] if measured else []
 
 
 def _of_zone(series: str) -> bool:
     return series.startswith("node_rapl_")
 
 
-def _joules_of_zones(bundle: Bundle, run: Run, found: Sequence[ZoneCounter], kind: str, covers: str) -> Figure:
+def _joules_of_zones(bundle: Bundle, run: Run, zones: Sequence[ZoneCounter], kind: str, covers: str) -> Figure:
     modelled = bundle.manifest.source == "modelled"
-    if not found:
+    if not zones:
         raise WindowError(f"no samples of {metric_of(kind)}")
-    (value, low, high), _, note = energy(found, kind, run.t0_ms, run.t1_ms, scrape_gap_ms(bundle))
+    (value, low, high), _, note = energy(zones, kind, run.t0_ms, run.t1_ms, scrape_gap_ms(bundle))
     # The zone's file is written just before the metrics: its value may be one writing younger than they say.
     slack = value / run.seconds * WRITTEN_MS[bundle.manifest.schema_version] / 1000 if modelled else 0.0
     model = bundle.manifest.power_model.get("name", "unnamed")
@@ -138,7 +142,7 @@ def _joules_of_zones(bundle: Bundle, run: Run, found: Sequence[ZoneCounter], kin
 def _joules_of_readings(bundle: Bundle, run: Run, readings: Sequence[Counter]) -> Figure:
     """Energy of readings of power, every series added up."""
     gap = scrape_gap_ms(bundle)
-    parts = [integrate_power(one.points, run.t0_ms, run.t1_ms, gap) for one in readings]
+    parts = [integrate_power(reading.points, run.t0_ms, run.t1_ms, gap) for reading in readings]
     value, low, high = (sum(part[place] for part in parts) for place in range(3))
     return Figure(value, "J", _imported(bundle, "readings of power"), low, high)
 
@@ -154,16 +158,18 @@ def joules_of_formula(bundle: Bundle, run: Run) -> Figure:
     points, full = model.get("points", []), float(model.get("cpus", 0))
     if bundle.manifest.source != "modelled" or len(points) < 2 or full <= 0:
         raise WindowError("there is no power model to compare with")
-    found, cpu = joules(bundle, run), cpu_seconds(bundle, run)
+    modelled, cpu = joules(bundle, run), cpu_seconds(bundle, run)
     (counter,) = counters(bundle, run, CPU, moment=READ_AT)
     value, low, high = formula.joules(counter.points, run.t0_ms, run.t1_ms, points, full)
     steepest = max((after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(points)) / full
     low, high = low - steepest * (cpu.value - cpu.low), high + steepest * (cpu.high - cpu.value)
-    return Figure(found.value / value, "ratio", "modelled joules by the formula", found.low / high, found.high / low)
+    return Figure(
+        modelled.value / value, "ratio", "modelled joules by the formula", modelled.low / high, modelled.high / low
+    )
 
 
 def edge_error(bundle: Bundle, run: Run) -> Figure:
-    """How far the readings at the edges lie from the window's ends, both together, in seconds."""
+    """Return the distance of the readings at the edges from the window's ends, both together, in seconds."""
     edges = edges_of(bundle, run)
     if {edge.edge for edge in edges} != {"start", "end"}:
         raise WindowError("the counters were not read at both edges")
@@ -173,19 +179,19 @@ def edge_error(bundle: Bundle, run: Run) -> Figure:
 
 
 def meter_cost(bundle: Bundle, run: Run) -> Figure:
-    """What the meter itself costs: its CPU-seconds by the second of the window."""
-    found = counters(bundle, run, METER_CPU, moment=READ_AT)
+    """Return the cost of the meter itself: its CPU-seconds by the second of the window."""
+    series = counters(bundle, run, METER_CPU, moment=READ_AT)
     value, low, high = (
-        part / run.seconds for part in _window(found, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), METER_CPU)
+        part / run.seconds for part in _window(series, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), METER_CPU)
     )
     return Figure(value, "CPU-seconds per s", "the meter's own processor time", low, high)
 
 
 def steal(bundle: Bundle, run: Run) -> Figure:
     """Time that the hypervisor took away, of all processor time that there was; it is in no CPU-second of ours."""
-    found = counters(bundle, run, STEAL, moment=READ_AT)
+    series = counters(bundle, run, STEAL, moment=READ_AT)
     whole = run.seconds * cpus(bundle)
-    parts = _window(found, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), STEAL)
+    parts = _window(series, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), STEAL)
     value, low, high = (part / whole for part in parts)
     return Figure(value, "ratio", "stolen time by /proc/stat, of the CPUs' time", low, high)
 
@@ -196,10 +202,10 @@ def has_steal(bundle: Bundle) -> bool:
 
 
 def resets(bundle: Bundle, run: Run) -> int:
-    """How often the counters of the node and its services went back in the window."""
+    """Count the resets of the counters of the node and its services in the window."""
     rule = _cpu_rule(bundle, scrape_gap_ms(bundle))
-    found = [*counters(bundle, run, CPU, moment=READ_AT), *counters(bundle, run, UNIT_CPU, moment=UNIT_READ_AT)]
-    return sum(int(integrate(one.points, run.t0_ms, run.t1_ms, rule)["resets"].sum()) for one in found)
+    series = [*counters(bundle, run, CPU, moment=READ_AT), *counters(bundle, run, UNIT_CPU, moment=UNIT_READ_AT)]
+    return sum(int(integrate(counter.points, run.t0_ms, run.t1_ms, rule)["resets"].sum()) for counter in series)
 
 
 def scrape_gap(bundle: Bundle, run: Run) -> Figure:
@@ -216,11 +222,11 @@ def _cpu_rule(bundle: Bundle, max_gap_ms: float) -> Rule:
     return Rule(max_gap_ms=max_gap_ms, max_rate=cpus(bundle))
 
 
-def _window(found: Sequence[Counter], run: Run, rule: Rule, what: str) -> tuple[float, float, float]:
+def _window(series: Sequence[Counter], run: Run, rule: Rule, what: str) -> tuple[float, float, float]:
     """Return value, low and high of one counter; raise WindowError where it is not one, or the window is refused."""
-    if len(found) != 1:
-        raise WindowError(f"{len(found)} counters instead of one of {what}" if found else f"no samples of {what}")
-    result = integrate(found[0].points, run.t0_ms, run.t1_ms, rule)
+    if len(series) != 1:
+        raise WindowError(f"{len(series)} counters instead of one of {what}" if series else f"no samples of {what}")
+    result = integrate(series[0].points, run.t0_ms, run.t1_ms, rule)
     if result.height == 0:
         raise WindowError(f"no samples of {what}")
     row = result.row(0, named=True)
@@ -234,7 +240,7 @@ def _window(found: Sequence[Counter], run: Run, rule: Rule, what: str) -> tuple[
 def _ranges(bundle: Bundle, run: Run) -> dict[str, float]:
     """Return where each zone wraps (joules) by the name of its folder."""
     return {
-        one.labels["path"].rpartition("/")[2]: float(one.points["value"][0])
-        for one in counters(bundle, run, RANGE)
-        if "path" in one.labels
+        counter.labels["path"].rpartition("/")[2]: float(counter.points["value"][0])
+        for counter in counters(bundle, run, RANGE)
+        if "path" in counter.labels
     }

@@ -35,7 +35,7 @@ def measure(bundle: Bundle) -> Measured:
     """
     if bundle.manifest.source not in ("rapl", "modelled"):
         raise RefusedError(f"the source {bundle.manifest.source!r} is no measurement", hint="use rapl or modelled")
-    found: list[Outcome] = []
+    outcomes: list[Outcome] = []
     refused: list[Refusal] = []
     done = [run for run in bundle.runs if run.status == "done"]
     with ThreadPoolExecutor(_at_once(bundle)) as pool:
@@ -43,10 +43,10 @@ def measure(bundle: Bundle) -> Measured:
         for run, figures in zip(done, pool.map(lambda run: list(_figures(bundle, run)), done), strict=True):
             for name, figure in figures:
                 if isinstance(figure, Figure):
-                    found.append(Outcome(run.run_id, run.arm, run.block, run.position, name, figure))
+                    outcomes.append(Outcome(run.run_id, run.arm, run.block, run.position, name, figure))
                 else:
                     refused.append(Refusal(run.run_id, name, figure))
-    return Measured(tuple(found), tuple(refused))
+    return Measured(tuple(outcomes), tuple(refused))
 
 
 def _at_once(bundle: Bundle) -> int:
@@ -84,8 +84,8 @@ def _of_node(bundle: Bundle, run: Run) -> Found:
         yield "node_dram_joules", withheld or _or_reason(node.dram_joules, bundle, run)
     if node.has_steal(bundle):
         yield "check.steal", _or_reason(node.steal, bundle, run)
-    for unit, found in _services(bundle, run).items():
-        yield unit_outcome(unit), found
+    for unit, figure in _services(bundle, run).items():
+        yield unit_outcome(unit), figure
 
 
 def _another_formula(ratio: Figure | str) -> str:
@@ -129,36 +129,36 @@ _READINGS: dict[str, Reading] = {
 def _of_cgroups(bundle: Bundle, run: Run) -> Found:
     """Yield CPU-seconds by namespace, and how well they and those of services add up to the node's."""
     try:
-        found = cgroup.attribution(bundle, run)
+        by_cgroups = cgroup.attribution(bundle, run)
     except WindowError as error:
         for namespace in cgroup.namespaces(bundle) or ["*"]:
             yield f"cpu_seconds.{namespace}", error.reason
         return
-    for namespace, figure in found.by_namespace.items():
+    for namespace, figure in by_cgroups.by_namespace.items():
         yield f"cpu_seconds.{namespace}", figure
-    yield "cpu_seconds.pods", found.pods
-    resets = float(found.resets + node.resets(bundle, run))
+    yield "cpu_seconds.pods", by_cgroups.pods
+    resets = float(by_cgroups.resets + node.resets(bundle, run))
     yield "check.resets", Figure(resets, "resets", "counters of the node, services and pods", resets, resets)
-    if found.kubepods is None:
+    if by_cgroups.kubepods is None:
         yield "closure.pods_of_kubepods", "kubepods' own counter was not scraped"
         return
-    yield "cpu_seconds.kubepods", found.kubepods
-    lost = _difference(found.kubepods, found.pods, "kubepods' own counter less its pods")
+    yield "cpu_seconds.kubepods", by_cgroups.kubepods
+    lost = _difference(by_cgroups.kubepods, by_cgroups.pods, "kubepods' own counter less its pods")
     yield "cpu_seconds.unseen_in_pods", lost
-    yield "closure.pods_of_kubepods", _ratio(found.pods, found.kubepods, "pods seen by kubepods' own counter")
+    yield "closure.pods_of_kubepods", _ratio(by_cgroups.pods, by_cgroups.kubepods, "pods seen by kubepods' own counter")
     whole = _or_reason(node.cpu_seconds, bundle, run)
     if isinstance(whole, Figure):
-        yield "closure.kubepods_of_node", _ratio(found.kubepods, whole, "kubepods' own counter by the node meter")
+        yield "closure.kubepods_of_node", _ratio(by_cgroups.kubepods, whole, "kubepods' own counter by the node meter")
         yield "check.cpu_lost_of_node", _signed_ratio(lost, whole)
-        services = [one for one in _services(bundle, run).values() if isinstance(one, Figure)]
+        services = [service for service in _services(bundle, run).values() if isinstance(service, Figure)]
         if services:
-            parts = [found.kubepods, *services, *_git(bundle, run)]
+            parts = [by_cgroups.kubepods, *services, *_git(bundle, run)]
             yield "closure.attributed_of_node", _ratio(_sum(parts), whole, "pods and services by the node meter")
 
 
 def _git(bundle: Bundle, run: Run) -> list[Figure]:
-    found = _or_reason(node.git_cpu_seconds, bundle, run)
-    return [found] if isinstance(found, Figure) else []
+    figure = _or_reason(node.git_cpu_seconds, bundle, run)
+    return [figure] if isinstance(figure, Figure) else []
 
 
 def _sum(parts: Sequence[Figure]) -> Figure:

@@ -1,4 +1,4 @@
-"""What readings of power make in a window: joules, with bounds."""
+"""Joules of a window by readings of power, with bounds."""
 
 import numpy as np
 import numpy.typing as npt

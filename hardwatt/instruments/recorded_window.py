@@ -1,4 +1,4 @@
-"""What counters gained in a window of a recording: cut at the recorder's ticks, with bounds.
+"""The gain of counters in a window of a recording: cut at the recorder's ticks, with bounds.
 
 The estimate is the rise between the ticks nearest to the window's ends, by the second of their distance, times the
 window's length. The bounds hold whatever the counter did between two ticks. A reading says two things: the counter
@@ -39,14 +39,14 @@ class Span:
 
     @property
     def off_seconds(self) -> float:
-        """How far the two ticks are from the window's ends, both together."""
+        """Distance of the two ticks from the window's ends, both together."""
         ticks = (self.recording.m_ns[self.first], self.t0_ns), (self.recording.m_ns[self.last], self.t1_ns)
         return sum(abs(int(tick) - end) for tick, end in ticks) / 1e9
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds a kind of counter beside its readings, in seconds or joules.
+    """Bounds of a kind of counter beside its readings, in seconds or joules.
 
     ``rate``: the most that it gains in a second. ``update_seconds``: how old the value of a reading may be.
     """
@@ -57,7 +57,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Gain:
-    """What counters gained in a window, in seconds or joules: the truth lies between ``low`` and ``high``."""
+    """The gain of counters in a window, in seconds or joules: the truth lies between ``low`` and ``high``."""
 
     value: float
     low: float

@@ -42,7 +42,7 @@ SOURCES: Mapping[str, str] = {
     "schedstat": "/proc/schedstat",
     "procstat": "/proc/stat, sampled at clock ticks",
 }
-"""What the node's CPU time is read from, in words."""
+"""The source of the node's CPU time, in words."""
 _UNKNOWN = "(unknown)"
 
 
@@ -138,9 +138,9 @@ def _or_reason(make: Callable[[], Figure]) -> Figure | str:
 
 def _energy(bundle: Bundle, window: Span) -> Found:
     modelled = bundle.manifest.source == "modelled"
-    counters = [one for one in window.recording.of("energy") if synthetic(_zone(one)) == modelled]
+    counters = [counter for counter in window.recording.of("energy") if synthetic(_zone(counter)) == modelled]
     yield "node_joules", _or_reason(lambda: _joules(bundle, window, counters, "package", "CPU packages"))
-    if any(place(one.zone).kind == "dram" for one in counters):
+    if any(place(counter.zone).kind == "dram" for counter in counters):
         yield "node_dram_joules", _or_reason(lambda: _joules(bundle, window, counters, "dram", "memory"))
     if modelled and len(bundle.manifest.power_model.get("points", [])) > 1:
         yield "check.joules_of_formula", _or_reason(lambda: _of_formula(bundle, window, counters))
@@ -163,16 +163,18 @@ def _joules(bundle: Bundle, window: Span, counters: Sequence[Counter], kind: str
             except WindowError as error:
                 problem = error.reason
         problems.append(problem)
-    zones = [_zone(one) for one in counters]
-    several = sum(place(one.zone).kind == kind for one in counters) > 1
-    readings = [list(_readings(one, window)) for one in counters] if several else None
+    zones = [_zone(counter) for counter in counters]
+    several = sum(place(counter.zone).kind == kind for counter in counters) > 1
+    readings = [list(_readings(counter, window)) for counter in counters] if several else None
     choice = choose(zones, problems, kind, readings)
     if choice.lacking:
         lacks = choice.lacking[0]
         raise WindowError(f"{metric_of(kind)} of {shown(zones[lacks])}: {problems[lacks]}")
     if not choice.counted:
         raise WindowError(f"the recording has no zone of {covers}")
-    value, low, high = (sum(getattr(gains[one], part) for one in choice.counted) for part in ("value", "low", "high"))
+    value, low, high = (
+        sum(getattr(gains[number], part) for number in choice.counted) for part in ("value", "low", "high")
+    )
     model = bundle.manifest.power_model.get("name", "unnamed")
     source = f"modelled from CPU-seconds by the power model {model}" if modelled else f"RAPL, {covers}"
     note = note_on(zones, choice)
@@ -251,7 +253,7 @@ def _pods(window: Span, whole: Figure | str, services: Sequence[Figure]) -> Foun
         if isinstance(part, str):
             yield f"cpu_seconds.{name}", part
     known = {name: part for name, part in parts.items() if isinstance(part, Figure)}
-    parents = [one for one in window.recording.of("pods") if one.name == "kubepods"]
+    parents = [counter for counter in window.recording.of("pods") if counter.name == "kubepods"]
     parent = _sum(parents, window, "recorder, the cgroup of all pods") if parents else "it has no cgroup of all pods"
     if len(known) < len(parts):
         return

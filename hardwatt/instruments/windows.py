@@ -1,4 +1,4 @@
-"""What a counter gained in a window, from raw samples, with bounds. No loop over samples.
+"""The gain of a counter in a window, from raw samples, with bounds. No loop over samples.
 
 A counter only rises, so between two samples its value lies between theirs. The estimate is linear in between;
 the bounds make no such assumption: every stretch that lies wholly inside the window belongs to it; of a stretch
@@ -51,7 +51,7 @@ class WindowError(RefusedError):
 
 @dataclass(frozen=True)
 class Rule:
-    """How a kind of counter is integrated.
+    """Rule by which a kind of counter is integrated.
 
     ``max_gap_ms``: the longest silence that is accepted; longer ones refuse the window. ``max_rate``: what the
     counter can gain in a second at most. ``wrap``: its range; None means that a drop is a reset. ``births``:
@@ -94,12 +94,12 @@ def integrate(samples: pl.DataFrame, t0_ms: float, t1_ms: float, rule: Rule) -> 
     stretch = _stretches(clean, t0_ms, t1_ms, rule)
     first, last = _ends(clean)
     inside = np.add.reduceat((clean.ts >= t0_ms) & (clean.ts <= t1_ms), first, dtype=np.int64)
-    start = _start(clean, first, t0_ms, t1_ms, rule, stretch)
-    end = _end(clean, last, t0_ms, t1_ms, rule, stretch)
-    value, low, high = (stretch.sums[i] + start.sums[i] + end.sums[i] for i in range(3))
+    head = _start(clean, first, t0_ms, t1_ms, rule, stretch)
+    tail = _end(clean, last, t0_ms, t1_ms, rule, stretch)
+    value, low, high = (stretch.sums[i] + head.sums[i] + tail.sums[i] for i in range(3))
     problem = np.where(clean.conflict, "one moment has two values", stretch.problem)
-    problem = np.where(problem == "", start.problem, problem)
-    problem = np.where(problem == "", end.problem, problem)
+    problem = np.where(problem == "", head.problem, problem)
+    problem = np.where(problem == "", tail.problem, problem)
     frame = pl.DataFrame(
         {
             "series_id": clean.ids,
@@ -147,7 +147,7 @@ def _in_order(frame: pl.DataFrame) -> bool:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one part of the window adds, per series: value, low and high, and what is wrong with it."""
+    """The gain in one part of the window, per series: value, low and high, and what is wrong with it."""
 
     sums: tuple[Floats, Floats, Floats]
     problem: npt.NDArray[np.str_]
@@ -205,7 +205,7 @@ def _stretches(clean: _Samples, t0: float, t1: float, rule: Rule) -> _Stretches:
 
 
 def _cut(gain: Floats, length: Floats, overlap: Floats, possible: float) -> tuple[Floats, Floats, Floats]:
-    """What of stretches that an edge cuts lies inside: by a straight line, at least, and at most."""
+    """Return the part inside the window of stretches that an edge cuts: by a straight line, at least, and at most."""
     part = gain * overlap / length
     least = np.minimum(part, np.clip(gain - possible * (length - overlap), 0.0, None))
     return part, least, np.maximum(part, np.minimum(gain, possible * overlap))
@@ -240,7 +240,7 @@ def _ends(clean: _Samples) -> tuple[Ints, Ints]:
 
 
 def _start(clean: _Samples, first: Ints, t0: float, t1: float, rule: Rule, stretch: _Stretches) -> _Part:
-    """What was gained between the start of the window and the first sample of a series."""
+    """Return the gain between the start of the window and the first sample of a series."""
     missing = np.clip(np.minimum(clean.ts[first], t1) - t0, 0.0, None)
     if not rule.births:
         return _extrapolated(missing, stretch, rule, "no sample at or before its start")
@@ -255,7 +255,7 @@ def _start(clean: _Samples, first: Ints, t0: float, t1: float, rule: Rule, stret
 
 
 def _end(clean: _Samples, last: Ints, t0: float, t1: float, rule: Rule, stretch: _Stretches) -> _Part:
-    """What was gained between the last sample of a series and the end of the window."""
+    """Return the gain between the last sample of a series and the end of the window."""
     missing = np.clip(t1 - np.maximum(clean.ts[last], t0), 0.0, None)
     if not rule.births:
         return _extrapolated(missing, stretch, rule, "no sample at or after its end")

@@ -32,7 +32,7 @@ class ZoneCounter:
 
 @dataclass(frozen=True)
 class _Gain:
-    """What one counter gained in a window, with bounds, or why that is not known."""
+    """The gain of one counter in a window, with bounds, or the reason why that is not known."""
 
     sums: tuple[float, float, float]
     problem: str
@@ -81,11 +81,11 @@ def energy(
     meter has no zone that carries the window: the sum over the others would be too low.
     """
     gains = [
-        _gain(one, t0_ms, t1_ms, gap_ms) if place(one.zone.name).kind == kind else _Gain((0.0, 0.0, 0.0), "")
-        for one in counters
+        _gain(counter, t0_ms, t1_ms, gap_ms) if place(counter.zone.name).kind == kind else _Gain((0.0, 0.0, 0.0), "")
+        for counter in counters
     ]
-    readings = [_readings(one, t0_ms, t1_ms, gap_ms) for one in counters]
-    zones = [one.zone for one in counters]
+    readings = [_readings(counter, t0_ms, t1_ms, gap_ms) for counter in counters]
+    zones = [counter.zone for counter in counters]
     choice = choose(zones, [gain.problem for gain in gains], kind, readings)
     if choice.lacking:
         whose = f" of {shown(zones[choice.lacking[0]])}" if len(choice.lacking) + len(choice.counted) > 1 else ""

@@ -256,7 +256,7 @@ class Meter:
             state = json.loads(read_file(self.config["state"]))
             numbers = [float(state[key]) for key in ("at", "cpu", "ticks", "missed", "total_uj")]
             zones = state.get("zones", {})
-            if not all(isinstance(one, dict) for one in (zones, state["units"])):
+            if not all(isinstance(table, dict) for table in (zones, state["units"])):
                 raise ValueError("zones or units are no table")
             if min(numbers + [float(value) for value in zones.values()]) < 0 or not isinstance(state["boot"], str):
                 raise ValueError("a value is missing or below zero")
@@ -504,7 +504,7 @@ def counted_paths(powercap: str, watched: "Optional[Watched]") -> Set[str]:
 
 def named_zones(powercap: str) -> List[Tuple[str, str, float]]:
     """Return (name, path, joules at which it wraps) of every zone that the machine itself has; 0: it does not say."""
-    found = []
+    named = []
     for path in sorted(glob.glob(os.path.join(glob.escape(powercap), "*:*"))):
         try:
             name = read_file(os.path.join(path, "name")).strip()
@@ -514,8 +514,8 @@ def named_zones(powercap: str) -> List[Tuple[str, str, float]]:
             limit = int(read_file(os.path.join(path, "max_energy_range_uj"))) / MICRO
         except (OSError, ValueError):
             limit = 0.0
-        found.append((name, path, limit))
-    return found
+        named.append((name, path, limit))
+    return named
 
 
 def real_zones(powercap: str) -> List[Tuple[str, str, float]]:

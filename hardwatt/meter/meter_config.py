@@ -96,12 +96,12 @@ def check_model(model: Dict[str, Any]) -> List[str]:
     if not isinstance(zones, dict) or not set(zones) <= set(SUBZONES):
         return problems + ["model zones are not among %s" % ", ".join(SUBZONES)]
     for name in sorted(zones):
-        found = check_points("points of zone %s" % name, zones[name])
-        if not found and not problems and name in INSIDE:
+        faults = check_points("points of zone %s" % name, zones[name])
+        if not faults and not problems and name in INSIDE:
             loads = [load for load, _ in model["points"]] + [load for load, _ in zones[name]]
             if any(watts_at(zones[name], load) > watts_at(model["points"], load) for load in loads):
-                found = ["zone %s draws more than the package that it lies in" % name]
-        problems += found
+                faults = ["zone %s draws more than the package that it lies in" % name]
+        problems += faults
     return problems
 
 
@@ -111,7 +111,7 @@ def check_points(what: str, given: Any) -> List[str]:
         points = [(float(load), float(watts)) for load, watts in given]
     except (TypeError, ValueError):
         return ["%s are not pairs of numbers" % what]
-    loads, watts = [load for load, _ in points], [one for _, one in points]
+    loads, watts = [load for load, _ in points], [power for _, power in points]
     if len(points) < 2 or loads[0] != 0 or loads[-1] != 1 or any(b <= a for a, b in neighbours(loads)):
         return ["%s do not rise from utilisation 0 to 1" % what]
     if watts[0] <= 0 or any(b < a for a, b in neighbours(watts)):

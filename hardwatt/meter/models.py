@@ -92,7 +92,9 @@ def _model(name: str, entry: Mapping[str, Any], sources: Mapping[str, Any]) -> M
     assumption = bool(entry.get("assumption", False))
     source = sources.get(entry.get("source", ""), {})
     text = f"assumption: {entry['reason']}" if assumption else f"{source['title']}, {source['url']}"
-    points = {zone: tuple((float(load), float(watts)) for load, watts in one) for zone, one in _per_cpu(entry).items()}
+    points = {
+        zone: tuple((float(load), float(watts)) for load, watts in pairs) for zone, pairs in _per_cpu(entry).items()
+    }
     return Model(
         name=name,
         title=entry["title"],
@@ -126,19 +128,19 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
     sources, problems = document.get("sources", {}), []
     for name, entry in document.get("models", {}).items():
         missing = [key for key in ("title", "covers") if key not in entry]
-        found = [f"needs {', '.join(missing)}"] if missing else []
+        faults = [f"needs {', '.join(missing)}"] if missing else []
         assumption = bool(entry.get("assumption", False))
         if assumption == (entry.get("source", "") in sources):
-            found.append("needs either a known source, or assumption = true")
+            faults.append("needs either a known source, or assumption = true")
         if assumption and "reason" not in entry:
-            found.append("an assumption needs a reason")
-        found += _problems_of_points(name, entry)
+            faults.append("an assumption needs a reason")
+        faults += _problems_of_points(name, entry)
         cpu = entry.get("cpu", {})
         if cpu and not {"vendor", "family", "model"} <= set(cpu):
-            found.append("cpu needs vendor, family and model")
+            faults.append("cpu needs vendor, family and model")
         if entry.get("instances") and not cpu:
-            found.append("a model for cloud instances needs cpu: one type may have several processors")
-        problems += [f"power model {name}: {one}" for one in found]
+            faults.append("a model for cloud instances needs cpu: one type may have several processors")
+        problems += [f"power model {name}: {fault}" for fault in faults]
     return problems or ([] if document.get("models") else ["there is no power model in it"])
 
 

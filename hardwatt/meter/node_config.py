@@ -1,4 +1,4 @@
-"""What the meter's daemon is given on a node: its files and its configuration."""
+"""Files and configuration of the meter's daemon on a node."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -32,8 +32,8 @@ NODE_FILES = {
 """Path on the node -> file here, the daemon first; it imports the others, which lie as in their package beside it. The
 mounts come before the service; all may be enabled by systemd."""
 WRITE_SECONDS, KEPLERS_WRITE_SECONDS = 1.0, 0.1
-"""How often metrics and modelled zones are rewritten. Kepler 0.11.4 reads the zone each second, and resets its counters
-if the zone stands still between two of its readings."""
+"""Seconds between two writings of metrics and modelled zones. Kepler 0.11.4 reads the zone each second, and resets its
+counters if the zone stands still between two of its readings."""
 RECORD = f"{ROOT}/record/recording"
 """The recorder's file; the one before it has the suffix ``.1``."""
 RECORD_BYTES = 64 << 20

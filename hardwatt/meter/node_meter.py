@@ -25,7 +25,7 @@ true
 
 @dataclass(frozen=True)
 class NodeMeter:
-    """What a node says of its meter. Texts are empty, numbers None, where the node does not say."""
+    """State of a node's meter. Texts are empty, numbers None, where the node does not report them."""
 
     active: str
     """State of the unit (``active``)."""

@@ -8,7 +8,7 @@ import re
 from typing import Dict, List, Tuple
 
 ROOTS = ("kubepods", "kubepods.slice")
-"""What the kubelet calls the cgroup of all pods, by its driver: cgroupfs or systemd."""
+"""Names of the cgroup of all pods, by the kubelet's driver: cgroupfs or systemd."""
 _POD = re.compile(r"(?:^|-)pod([0-9a-f][0-9a-f_-]*?)(?:\.slice)?$")
 _QOS = re.compile(r"(?:^|-)(burstable|besteffort)(?:\.slice)?$")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")

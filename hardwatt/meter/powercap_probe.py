@@ -27,7 +27,7 @@ def read_file(path: str) -> str:
 def zones(sysfs: str, read: Callable[[str], str] = read_file) -> List[Dict[str, Any]]:
     """Return the zones of a sysfs root, not yet watched. What has no name is a control type and no zone."""
     base = os.path.join(sysfs, "class/powercap")
-    found = []
+    listed = []
     for entry in sorted(os.listdir(base)) if os.path.isdir(base) else []:
         path = os.path.join(base, entry)
         try:
@@ -40,8 +40,8 @@ def zones(sysfs: str, read: Callable[[str], str] = read_file) -> List[Dict[str, 
         except (OSError, ValueError):
             zone["range_uj"] = None
         zone.update({"first": None, "last": None, "rises_uj": 0, "drops": [], "readings": []})
-        found.append(zone)
-    return found
+        listed.append(zone)
+    return listed
 
 
 def look(zone: Dict[str, Any], now: float, read: Callable[[str], str], keep: bool = False) -> None:
@@ -71,19 +71,19 @@ def watch(
     roots: List[str], seconds: float, clock: Any = time, read: Callable[[str], str] = read_file
 ) -> List[Dict[str, Any]]:
     """Return every zone of the roots after watching all of them for so many seconds."""
-    found = [zone for root in roots for zone in zones(root, read)]
-    end = clock.monotonic() + seconds
-    kept_at = end - seconds - KEPT_SECONDS
-    while found:
+    watched = [zone for root in roots for zone in zones(root, read)]
+    deadline = clock.monotonic() + seconds
+    kept_at = deadline - seconds - KEPT_SECONDS
+    while watched:
         keep = clock.monotonic() >= kept_at + KEPT_SECONDS
         if keep:
             kept_at = clock.monotonic()
-        for zone in found:
+        for zone in watched:
             look(zone, clock.monotonic(), read, keep)
-        if clock.monotonic() >= end:
+        if clock.monotonic() >= deadline:
             break
         clock.sleep(PAUSE_SECONDS)
-    return found
+    return watched
 
 
 def vendor(cpuinfo: str = "/proc/cpuinfo", read: Callable[[str], str] = read_file) -> str:

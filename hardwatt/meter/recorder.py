@@ -13,11 +13,11 @@ from hardwatt.meter import node_counters, pod_cgroups
 from hardwatt.meter.record_file import RecordFile, encode
 
 SEARCH_SECONDS = 10.0
-"""How often units and parents of pods that were not there are searched for again."""
+"""Seconds between searches for missing units and parents of pods."""
 FULL_RECORDS = 60
 """Each so manyth record holds every counter: from there a part of the file can be read alone."""
 KEPT_SECONDS = 300.0
-"""How long the metrics show an ended pod."""
+"""Seconds for which the metrics show an ended pod."""
 UNSEEN_RECORDS = 3
 """A pod whose logs are there for so many records without a cgroup was too short to be read."""
 TICK_ERROR = "sampled at each clock tick: what is shorter is counted as a whole tick or not at all"

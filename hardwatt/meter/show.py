@@ -17,26 +17,26 @@ from hardwatt.meter.node_config import ROOT
 from hardwatt.meter.sources import Sources, Zone
 
 NODE_ROOTS = ("/sys", f"{ROOT}/sysfs")
-"""Where a node's zones are: its own, and the tree that the meter writes."""
+"""Roots of a node's zones: its own, and the tree that the meter writes."""
 
 
-def zones_text(found: Sources) -> str:
+def zones_text(watched: Sources) -> str:
     """Return the zones as a table, with the sentence that says which of them count."""
-    sources.refuse_none(found)
+    sources.refuse_none(watched)
     table = Table("zone", "name", "watts now", "updates/s", "wraps in", "counts", "covers", "state")
-    for zone in found.zones:
+    for zone in watched.zones:
         table.add_row(*cells(
             zone.entry, zone.name, _number(zone.watts, "{:.1f}"), _updates(zone), _duration(zone.wraps_in),
             "yes" if zone.counted else "no", zone.covers, _state(zone),
         ))  # fmt: skip
-    return f"energy counters of {found.place}\n{_rendered(table)}\n{found.sentence}"
+    return f"energy counters of {watched.place}\n{_rendered(table)}\n{watched.sentence}"
 
 
-def zones_json(found: Sources) -> str:
+def zones_json(watched: Sources) -> str:
     """Return the zones as JSON."""
-    rows = [zone.to_dict() for zone in found.zones]
+    rows = [zone.to_dict() for zone in watched.zones]
     return json.dumps(
-        {"machine": found.place, "source": found.source, "sentence": found.sentence, "zones": rows}, indent=2
+        {"machine": watched.place, "source": watched.source, "sentence": watched.sentence, "zones": rows}, indent=2
     )
 
 

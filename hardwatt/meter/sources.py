@@ -18,7 +18,7 @@ from hardwatt.meter import powercap_probe, zones
 
 PROBE = Path(powercap_probe.__file__)
 SECONDS = 2.0
-"""How long zones are watched: long enough for a counter that is written ten times a second."""
+"""Seconds for which zones are watched: long enough for a counter that is written ten times a second."""
 
 SKEW_SECONDS = 0.02
 """Zones are read one right after the other, and a slow register takes so long."""
@@ -79,7 +79,7 @@ class Sources:
 
     @property
     def sentence(self) -> str:
-        """What the node's energy is read from, in words."""
+        """The source of the node's energy, in words."""
         counted = [zone for zone in self.zones if zone.counted]
         if not counted:
             return f"{self._why_none}: energy can only be modelled from CPU-seconds (source modelled)"
@@ -244,11 +244,11 @@ def _synthetic(entry: str) -> bool:
     return zones.synthetic(zones.Zone("", entry))
 
 
-def refuse_none(found: Sources) -> Sources:
+def refuse_none(watched: Sources) -> Sources:
     """Return the sources; raise LabError where there is not even a zone that does not work."""
-    if not found.zones:
+    if not watched.zones:
         raise LabError(
-            f"{found.place} has no powercap zone",
+            f"{watched.place} has no powercap zone",
             hint="modprobe intel_rapl_msr on bare metal; in a virtual machine there is none: source modelled",
         )
-    return found
+    return watched

@@ -20,7 +20,7 @@ import re
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 Meter = Tuple[str, str]
-"""What a meter is known by: its socket and its die, in words; the die is empty where a zone is the whole socket's."""
+"""The identity of a meter: its socket and its die, in words; the die is empty where a zone is the whole socket's."""
 Readings = Sequence[Tuple[float, float]]
 """Moments in seconds, each with the counter's value."""
 SYNTHETIC = "synthetic-model"
@@ -126,7 +126,7 @@ def _among(
     """Return which of these zones, all of one kind, add up."""
     out: Dict[int, str] = {}
     groups: Dict[Meter, List[int]] = {}
-    for number in sorted(own, key=lambda one: (_rank(zones[one]), one)):
+    for number in sorted(own, key=lambda position: (_rank(zones[position]), position)):
         groups.setdefault(_meter(zones[number], zones), []).append(number)
     picked: Dict[Meter, int] = {}
     lacking: Dict[Meter, int] = {}
@@ -154,7 +154,7 @@ def one_meter(first: Readings, second: Readings, skew: float = SKEW_SECONDS) -> 
     gains = [_rise([pair[side] for pair in pairs]) for side in (1, 2)]
     if min(gains) <= 0 or seconds <= 0:
         return False
-    apart = sorted(abs(one - other) for _, one, other in pairs)
+    apart = sorted(abs(value - other) for _, value, other in pairs)
     if len(pairs) < 3:
         return apart[-1] == 0
     slack = max(gains) / seconds * skew
@@ -225,7 +225,9 @@ def _one_of_equals(
 ) -> List[int]:
     counted: List[int] = []
     for number in picked:
-        same = [] if readings is None else [one for one in counted if one_meter(readings[one], readings[number], skew)]
+        same = (
+            [] if readings is None else [kept for kept in counted if one_meter(readings[kept], readings[number], skew)]
+        )
         if same:
             out[number] = "the same counter as %s: %s" % (shown(zones[same[0]]), EQUAL)
         else:

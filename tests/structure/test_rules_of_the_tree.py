@@ -89,8 +89,8 @@ for base in {BASE_PACKAGES!r}:
 
 
 NAMED = (
-    "bundle", "cli", "cluster", "config", "connect", "core", "delivery", "dump", "energy", "experiment", "gitops",
-    "lifecycle", "machines", "mirror", "provision", "report", "testing",
+    "analysis", "bundle", "cli", "cluster", "config", "connect", "core", "delivery", "dump", "energy", "experiment",
+    "gitops", "instruments", "lifecycle", "machines", "meter", "mirror", "provision", "report", "testing",
 )  # fmt: skip
 """Packages whose variables say what they hold; only the end of a span is called so."""
 SPANS = {
@@ -103,6 +103,9 @@ SPANS = {
     "hardwatt/energy/query.py: end",
     "hardwatt/experiment/run/gate.py: end",
     "hardwatt/experiment/run/window.py: end",
+    "hardwatt/instruments/power.py: end",
+    "hardwatt/instruments/recorded_window.py: end",
+    "hardwatt/instruments/recorder.py: end",
 }
 
 

@@ -32,7 +32,7 @@ _LABEL: Final = re.compile(
 
 @dataclass(frozen=True)
 class Column:
-    """What a column holds, over all rows."""
+    """Kind and values of a column, over all rows."""
 
     name: str
     kind: Literal["number", "text", "constant", "empty"]
@@ -47,7 +47,7 @@ class Column:
 
     @property
     def label(self) -> bool:
-        """Whether the name or the values say that the column numbers, names or dates runs."""
+        """Return True if the name or the values show that the column numbers, names or dates runs."""
         if self.levels and all(_UUID.fullmatch(level) for level in self.levels):
             return True
         if units.of_name(self.name):
@@ -120,7 +120,7 @@ def _factor(grid: Grid, column: Column) -> bool:
 
 
 def _numeric_factor(grid: Grid, column: Column) -> bool:
-    """Whether numbers are levels: few, short, each in about as many rows as the others."""
+    """Return True if numbers are levels: few, short, each in about as many rows as the others."""
     if not 2 <= column.distinct <= _MOST_NUMERIC_LEVELS or column.distinct * _FEWEST_BY_LEVEL > grid.rows:
         return False
     if any(len(text) > _LONGEST_LEVEL for text in column.levels) or column.blanks:
@@ -169,7 +169,7 @@ def numbered_series(columns: Mapping[str, Column], value: str) -> tuple[str, ...
 
 
 def numbered(grid: Grid, keys: Sequence[str], candidate: str) -> bool:
-    """Whether *candidate* has a different value in every row of a cell of *keys*: it labels rows or pairs them."""
+    """Return True if *candidate* labels or pairs rows: its values differ in every row of a cell of *keys*."""
     others = [grid.columns[name] for name in keys]
     cells = Counter(zip(*others, strict=True)) if others else Counter({(): grid.rows})
     if max(cells.values()) < 2:
@@ -179,7 +179,7 @@ def numbered(grid: Grid, keys: Sequence[str], candidate: str) -> bool:
 
 
 def nested(grid: Grid, arm: str, candidate: str) -> tuple[bool, bool]:
-    """Whether every level of *candidate* lies in one arm, and whether an arm has several levels."""
+    """Return two answers: is every level of *candidate* in one arm, and does an arm then have several levels?"""
     arms: dict[str, set[str]] = {}
     levels: dict[str, set[str]] = {}
     for one_arm, level in set(zip(grid.columns[arm], grid.columns[candidate], strict=True)):

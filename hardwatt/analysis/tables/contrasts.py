@@ -62,12 +62,12 @@ class Compared:
 
     @property
     def enough(self) -> bool:
-        """Whether there are enough runs or pairs for a test, and they scatter."""
+        """Return True if there are enough runs or pairs for a test, and they scatter."""
         return self.many and self.scatter
 
     @property
     def many(self) -> bool:
-        """Whether there are enough runs or pairs for a test."""
+        """Return True if there are enough runs or pairs for a test."""
         return min(self.n) >= (FEWEST_PAIRS if self.pairs else FEWEST_RUNS)
 
 

@@ -1,4 +1,4 @@
-"""How often the unpaired intervals hold the truth: simulated, all experiments of a cell at once.
+"""The coverage of the unpaired intervals: simulated, all experiments of a cell at once.
 
 Everything is drawn from one seed, so that a cell gives the same number wherever it is computed with the same numpy.
 """
@@ -70,7 +70,7 @@ class Cell:
 
     @property
     def holds(self) -> bool:
-        """Whether Welch's interval is within one point of its level."""
+        """Return True if Welch's interval is within one point of its level."""
         return abs(self.welch - LEVEL) <= POINT
 
 

@@ -19,7 +19,7 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Layout:
-    """How the file is written. Separator and decimal are empty in JSON."""
+    """Layout of the file. Separator and decimal are empty in JSON."""
 
     kind: str
     """``plain``, or the tool that wrote the file."""
@@ -32,7 +32,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Roles:
-    """What the tool that wrote a file is known to put where; empty where nothing is known."""
+    """Roles that the tool that wrote a file gives its columns; empty where nothing is known."""
 
     value: str = ""
     arm: str = ""

@@ -140,7 +140,7 @@ class TableContrast(Section):
 
 @dataclass(frozen=True)
 class ReasonCount(Section):
-    """How many rows were left out for one reason."""
+    """Number of rows that were left out for one reason."""
 
     reason: str
     rows: ResultFigure

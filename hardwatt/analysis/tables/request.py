@@ -28,7 +28,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class TableRequest:
-    """How to analyse a table. Options that are left out are recognised where only one reading is possible."""
+    """Options of the analysis of a table. Those that are left out are recognised where only one reading is possible."""
 
     columns: Columns = field(default_factory=Columns)
     baseline: str | None = None

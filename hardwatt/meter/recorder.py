@@ -119,6 +119,8 @@ class Recorder:
         self.file = RecordFile(config["record"], config["record_bytes"], header)
         self.start: Line = {"k": "start", "version": version, "config_sha256": config_sha256}
         self.counters: Dict[Tuple[str, str], Counter] = {}
+        self.gone: Dict[Tuple[str, str], Counter] = {}
+        """Kind and name -> the last counter that ended, pods aside: a pod's UID does not come again."""
         self.ended: Dict[str, Counter] = {}
         """UID -> counter of the pods that ended in the last minutes."""
         self.names = pod_cgroups.PodNames(config["pod_logs"])
@@ -202,12 +204,21 @@ class Recorder:
         reader = opener()
         if reader is None:
             raise OSError("there is no cgroup of %s" % name)
-        reader.raw()
+        life = self.life(kind, name, reader.life(), reader.raw())
         source = "processes" if isinstance(reader, node_counters.Processes) else "cgroup"
-        line = dict({"source": source, "unit": reader.unit, "life": reader.life()}, **more)
+        line = dict({"source": source, "unit": reader.unit, "life": life}, **more)
         if self.records:
             line["from_zero"] = True
         self.declare(kind, name, line, reader)
+
+    def life(self, kind: str, name: str, life: str, value: int) -> str:
+        """Return the life of a counter: a new folder may have the number of one that is gone."""
+        before = self.ended.get(name) if kind == "pod" else self.gone.pop((kind, name), None)
+        if before is None or before.line.get("life", "").split("#")[0] != life:
+            return life
+        if value >= before.value:  # it could not be read for a moment
+            return str(before.line["life"])
+        return "%s#%d" % (life, self.numbers)
 
     def declare_zone(self, zone: Zone) -> None:
         """Take the register of an energy zone."""
@@ -298,6 +309,7 @@ class Recorder:
         self.lines.append({"k": "ended", "id": counter.number, "m": int(self.m * 1e9)})
         if counter.line["of"] != "pod":
             self.searched_at = -1e9
+            self.gone[counter.key] = counter
         elif counter.value >= 0:
             self.ended[counter.line["name"]] = counter
 

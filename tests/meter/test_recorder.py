@@ -425,6 +425,32 @@ def test_a_unit_that_was_started_anew_is_another_counter(v1: Tree) -> None:
     assert sum(unit.rise(0, 3) for unit in units) == 30_000
 
 
+@pytest.mark.parametrize(("value", "counters"), [(30, [[4_000_000], [30_000]]), (4010, [[4_000_000, 4_010_000]])])
+def test_a_folder_with_the_number_of_one_that_is_gone(
+    v1: Tree, monkeypatch: pytest.MonkeyPatch, value: int, counters: list[list[int]]
+) -> None:
+    """A file system may use a folder's number again; a value below the last one tells the two apart."""
+    real = os.stat
+    number = os.stat_result((0o40755, 7, *[0] * 8))
+    monkeypatch.setattr(
+        "hardwatt.meter.node_counters.os.stat",
+        lambda path, **more: number if str(path).endswith("kubelet.service") else real(path, **more),
+    )
+    v1.node.extra["units"] = ["kubelet.service"]
+    folder = v1.base / "machine/system.slice/kubelet.service"
+    folder.mkdir(parents=True)
+    v1.set(folder, 4000)
+    v1.start()
+    v1.tick()
+    v1.remove(folder)
+    v1.tick()
+    folder.mkdir()
+    v1.set(folder, value)
+    v1.tick()
+    v1.tick()
+    assert [counter.values.tolist() for counter in v1.recording.of("unit")] == counters
+
+
 def test_a_counter_that_fell_is_a_new_one(v1: Tree) -> None:
     v1.node.extra["named"] = {"controller": str(v1.base / "controller")}
     (v1.base / "controller").mkdir()

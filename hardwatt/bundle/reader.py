@@ -13,8 +13,8 @@ from hardwatt.bundle import recording_file, tables
 from hardwatt.bundle.frames import pl
 from hardwatt.bundle.manifest import READABLE, Manifest, Plan, parse
 from hardwatt.bundle.model import Delivery, Edge, RawBody, Run
+from hardwatt.bundle.places import file_entries, recording_name
 from hardwatt.bundle.recording import Recording
-from hardwatt.bundle.writer import file_entries, recording_name
 from hardwatt.core.errors import VerifyError
 from hardwatt.core.files import sha256
 from hardwatt.core.untrusted import AGAIN, files_in, inside, mapping, read_json, show

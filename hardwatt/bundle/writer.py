@@ -12,7 +12,7 @@ import numpy as np
 
 from hardwatt.bundle import recording_file, tables
 from hardwatt.bundle.frames import pl
-from hardwatt.bundle.manifest import FileEntry, Manifest, Plan, parse, plan_sha256, plan_text
+from hardwatt.bundle.manifest import Manifest, Plan, parse, plan_sha256, plan_text
 from hardwatt.bundle.model import (
     Block,
     Check,
@@ -25,6 +25,7 @@ from hardwatt.bundle.model import (
     check_metric,
     check_run_id,
 )
+from hardwatt.bundle.places import file_entries, recording_name
 from hardwatt.core import state_files
 from hardwatt.core.errors import RefusedError, VerifyError
 from hardwatt.core.files import sha256, write_atomic, write_json
@@ -252,11 +253,6 @@ def _inside(*, recorded: bool) -> str:
     return text.replace("| `edges/` |", f"{row}| `edges/` |") if recorded else text
 
 
-def recording_name(run_id: str) -> str:
-    """Return the place of a run's recording in a bundle."""
-    return f"recording/{run_id}.gz"
-
-
 def packed(bodies: Iterable[RawBody], compress: Callable[[bytes], bytes] | None = None) -> bytes:
     """Return answers as they are stored, the same bytes every time.
 
@@ -273,18 +269,6 @@ def packed(bodies: Iterable[RawBody], compress: Callable[[bytes], bytes] | None 
 
 def _small(data: bytes) -> bytes:
     return gzip.compress(data, compresslevel=6, mtime=0)
-
-
-def file_entries(path: Path) -> dict[str, FileEntry]:
-    """Return every file of a bundle with its checksum, but the manifest, results/ and hidden files."""
-    entries = {}
-    for file in sorted(path.rglob("*")):
-        name = file.relative_to(path)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if not file.is_file() or hidden or name.parts[0] in ("manifest.json", "results"):
-            continue
-        entries[name.as_posix()] = FileEntry(sha256=sha256(file), bytes=file.stat().st_size)
-    return entries
 
 
 def _state(provenance: Provenance) -> dict[str, Any]:

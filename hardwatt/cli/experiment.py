@@ -100,7 +100,7 @@ def experiment_plan(
     session: int | None = None,
 ) -> None:
     """Print a plan's run table, how long it takes, and the smallest effect that it can see; runs nothing."""
-    from hardwatt.experiment import operations
+    from hardwatt.experiment import operations, study_texts
     from hardwatt.experiment.plan import preregistration, qualification
 
     planned = operations.plan(
@@ -109,24 +109,24 @@ def experiment_plan(
     for line in preregistration.printed(planned, qualification.load(lab)):
         print(line)
     if export:
-        print(operations.export(planned, qualification.load(lab), Path(export)))
+        print(study_texts.export(planned, qualification.load(lab), Path(export)))
 
 
 @command("experiment.show", needs=LAB, arguments={"study": "a study of experiments/studies"}, values={"study": studies})
 def experiment_show(lab: Lab, study: str) -> None:
     """Print a study in words: what is compared, how, and what is decided in advance."""
-    from hardwatt.experiment import operations
+    from hardwatt.experiment import study_texts
 
-    for line in operations.show(lab, study):
+    for line in study_texts.show(lab, study):
         print(line)
 
 
 @command("experiment.list", needs=LAB)
 def experiment_list(lab: Lab) -> None:
     """List the studies."""
-    from hardwatt.experiment import operations
+    from hardwatt.experiment import study_texts
 
-    for name, line in operations.listed(lab).items():
+    for name, line in study_texts.listed(lab).items():
         print(f"{name}  {line}")
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from hardwatt.bundle import tables
 from hardwatt.bundle.model import Run
-from hardwatt.bundle.writer import file_entries
+from hardwatt.bundle.places import file_entries
 from hardwatt.core.files import sha256
 from hardwatt.instruments.node import CPU
 from hardwatt.instruments.readings import READ_AT

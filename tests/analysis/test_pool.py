@@ -14,8 +14,8 @@ from scipy import stats
 
 from hardwatt.analysis.model import PooledSessions
 from hardwatt.analysis.sessions import between_sessions, pool_sessions, pooled_sessions
+from hardwatt.bundle.places import file_entries
 from hardwatt.bundle.protocol import protocol_sha256
-from hardwatt.bundle.writer import file_entries
 from hardwatt.cli.console import SHIPPED, main
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, sha256, write_json

@@ -12,7 +12,7 @@ import tasks
 from hardwatt.config import settings
 from hardwatt.core import former_names
 from hardwatt.core.errors import SettingsError
-from hardwatt.experiment import operations
+from hardwatt.experiment import study_texts
 from hardwatt.experiment.plan.study_file import load_study
 from tests.compatibility.support import lab_in
 
@@ -134,7 +134,7 @@ def test_a_study_is_refused_if_an_arm_uses_former_names(tmp_path: Path) -> None:
 
 
 def test_such_a_study_hides_no_other(tmp_path: Path) -> None:
-    listed = operations.listed(lab_in(tmp_path, checkout(tmp_path, ARM)))
+    listed = study_texts.listed(lab_in(tmp_path, checkout(tmp_path, ARM)))
     assert "self.bench is called self.context now" in listed["push-vs-pull"]
     assert "cannot be read" not in listed["off"]
 

@@ -11,7 +11,7 @@ from scipy import stats
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError, RefusedError
-from hardwatt.experiment import operations
+from hardwatt.experiment import study_texts
 from hardwatt.experiment.plan import preregistration
 from hardwatt.experiment.plan.qualification import FILE, Noise, Qualification, Recovered, blocks_for, load, save
 from hardwatt.experiment.plan.run_table import make_plan, stored_plan
@@ -111,7 +111,7 @@ def test_the_preregistration_holds_all_that_was_decided(lab: Lab, study: Study, 
     primary = study.primary.model_copy(update={"margin": margin})
     full = study.model_copy(update={"primary": primary})
     plan = make_plan(full, seed=3, pairs=20, code={"experiments/arms/push.py": "ab"})
-    text = operations.export(plan, GOOD, tmp_path / "plan.md").read_text()
+    text = study_texts.export(plan, GOOD, tmp_path / "plan.md").read_text()
     for part in (
         plan.sha256, "seed 3", study.question, *study.estimand.arms.values(), study.estimand.done,
         "±50 CPU-ms per deployment", "900", "Less is lost in a rollout.", "a container of the cluster restarted",
@@ -119,7 +119,7 @@ def test_the_preregistration_holds_all_that_was_decided(lab: Lab, study: Study, 
         *(row.run_id for row in plan.rows),
     ):  # fmt: skip
         assert part in text, part
-    assert operations.export(plan, GOOD, tmp_path / "again.md").read_text() == text
+    assert study_texts.export(plan, GOOD, tmp_path / "again.md").read_text() == text
 
 
 def test_studies_are_listed_and_shown_and_a_broken_one_hides_no_other(lab: Lab, tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_studies_are_listed_and_shown_and_a_broken_one_hides_no_other(lab: Lab, 
     (folder / "push-vs-pull.toml").write_text((Path(__file__).parent / "base.toml").read_text())
     (folder / "broken.toml").write_text("quetsion = 1")
     here = Lab(lab.settings, tmp_path / "checkout", lab.dir)
-    listed = operations.listed(here)
+    listed = study_texts.listed(here)
     assert "cannot be read" in listed["broken"]
     assert "Push by a CI job against pull by Flux (push, pull; quick" in listed["push-vs-pull"]
-    assert any("push (baseline)" in line for line in operations.show(here, "push-vs-pull"))
+    assert any("push (baseline)" in line for line in study_texts.show(here, "push-vs-pull"))
 
 
 def test_a_plan_comes_back_from_its_bundle(study: Study) -> None:

@@ -13,7 +13,7 @@ from hardwatt.bundle.protocol import protocol_sha256, session_seed
 from hardwatt.bundle.reader import Bundle
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, RefusedError, SettingsError, VerifyError
-from hardwatt.experiment import operations
+from hardwatt.experiment import operations, study_texts
 from hardwatt.experiment.plan import preregistration, protocol_file
 from hardwatt.experiment.plan.run_table import make_plan, make_session, stored_plan
 from hardwatt.experiment.plan.study_model import Study, override
@@ -132,7 +132,7 @@ def kill(event: str) -> None:
 
 @pytest.fixture
 def exported(lab: Lab, tmp_path: Path) -> Path:
-    return operations.export(operations.plan(lab, "push-vs-pull", session=1), None, tmp_path / "protocol.json")
+    return study_texts.export(operations.plan(lab, "push-vs-pull", session=1), None, tmp_path / "protocol.json")
 
 
 def test_a_protocol_is_run_elsewhere_as_a_session_of_its_own(lab: Lab, exported: Path, tmp_path: Path) -> None:

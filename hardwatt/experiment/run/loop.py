@@ -7,7 +7,8 @@ from typing import Any
 
 from hardwatt.bundle import recording_file
 from hardwatt.bundle.model import Run
-from hardwatt.bundle.writer import Writer, recording_name
+from hardwatt.bundle.places import recording_name
+from hardwatt.bundle.writer import Writer
 from hardwatt.core import state_files
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_json

@@ -1,4 +1,4 @@
-"""What the meter and its recorder cost, and how large an hour of recording is, with 15, 40 and 110 pods.
+"""Cost of the meter and its recorder, and size of an hour of recording, with 15, 40 and 110 pods.
 
     .venv/bin/python benchmarks/meter.py              a minute for each case
     .venv/bin/python benchmarks/meter.py --seconds 20

@@ -90,7 +90,7 @@ class FileEntry(_Strict):
 
 
 class RecordingEntry(_Strict):
-    """What a run's recording is, in short; the file itself is recording/RUN.gz."""
+    """A run's recording in short; the file itself is recording/RUN.gz."""
 
     node_kind: str = Field(description="what the node's CPU time was read from; unequal kinds are never compared")
     node_misses: str = Field(description="what that does not count, in words; empty where it misses nothing")

@@ -96,7 +96,7 @@ class Counter:
     granularity: int
     """Smallest step of the value in its unit, as far as the kernel states it."""
     error: int
-    """How far any reading can be beside the truth, in the unit."""
+    """Largest distance of a reading from the truth, in the unit."""
     misses: str
     """In words, what the counter does not count."""
     from_zero: bool
@@ -143,7 +143,7 @@ class Recording:
     """All that one or two files of the recorder hold, of one boot of one node."""
 
     node_kind: Source
-    """What the node's CPU time was read from. Unequal kinds are neither compared nor pooled."""
+    """Source of the node's CPU time. Unequal kinds are neither compared nor pooled."""
     boot: str
     cpus: int
     tick_seconds: float

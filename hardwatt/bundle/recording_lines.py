@@ -45,7 +45,7 @@ class _Life:
     from_zero: bool
     ended: Ended | None = None
     wrapped: int = 0
-    """What the wraps so far add to the value."""
+    """Sum that the wraps so far add to the value."""
     ticks: list[int] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     stops: list[int] = field(default_factory=list)

@@ -33,7 +33,7 @@ def lab_up(lab: Lab, *, only: tuple[str, ...] = ()) -> None:
 @command(
     "lab.down",
     needs=LAB,
-    arguments={"yes": "do not ask", "keep_packages": "leave installed packages on somebody's host"},
+    arguments={"yes": "do not ask", "keep_packages": "leave the installed packages on the host"},
 )
 def lab_down(lab: Lab, *, yes: bool = False, keep_packages: bool = False) -> None:
     """Take the lab down; caches and results stay. Somebody's host is given back as it was: listed first."""

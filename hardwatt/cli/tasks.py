@@ -16,7 +16,7 @@ parsing.install()
 
 
 def task_of(command: Command) -> Any:
-    """Make an Invoke task of a command; where its exit code is another than 0, no further task runs."""
+    """Make an Invoke task of a command. After an exit code other than 0 no further task runs."""
 
     def run(c: Context, **given: Any) -> None:
         if code := execute(command, given):

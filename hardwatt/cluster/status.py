@@ -32,7 +32,7 @@ class Pod:
     job: bool
     """It belongs to a Job: it may end, well or badly, without the cluster being less ready."""
     trouble: str = ""
-    """Why a container of it waits, as ``CrashLoopBackOff (exit code 1)``; empty where none does."""
+    """Reason that a container of it waits, as ``CrashLoopBackOff (exit code 1)``; empty where none does."""
 
     @property
     def well(self) -> bool:

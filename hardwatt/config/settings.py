@@ -109,7 +109,7 @@ class Gitops(_Section):
         if parts.password or (parts.scheme == "https" and parts.username):
             raise ValueError("url names no user with https and never a password: set username, the password is asked")
         if "@" in parts.netloc and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", parts.username or ""):
-            raise ValueError("url names a user that is none")
+            raise ValueError("the user in url is not a user name: letters, digits, and . _ + - after the first")
         if parts.scheme == "ssh" and len(self.known_host.split()) < 3:
             raise ValueError("url over ssh needs known_host, the server's own line of known_hosts: HOST TYPE KEY")
 

@@ -63,3 +63,24 @@ def wait(
         if time.monotonic() >= deadline:
             raise WaitError(f"{what}: not ready after {timeout:.0f} s; last seen: {text}", hint=hint)
         time.sleep(delay)
+
+
+def wait_at_most(
+    poll: Callable[[], T],
+    ready: Callable[[T], bool],
+    *,
+    what: str,
+    timeout: float,
+    delay: float = 1.0,
+    describe: Callable[[T], str] = str,
+) -> T:
+    """Poll until ``ready(state)``, for ``timeout`` seconds at most; return the last state, ready or not."""
+    deadline = time.monotonic() + timeout * _timeout_factor
+    return wait(
+        poll,
+        lambda state: ready(state) or time.monotonic() >= deadline,
+        what=what,
+        timeout=timeout,
+        delay=delay,
+        describe=describe,
+    )

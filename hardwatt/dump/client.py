@@ -27,7 +27,7 @@ from hardwatt.dump.errors import IncompleteError, QueryError, TooMuchError, Unre
 _STATUS = re.compile(r"HTTP Status Code (\d+)")
 _BUSY = (429, 500, 502, 503, 504)
 _KEPT_HEADERS = ("Content-Type", "Date", "Server")
-_AGAIN = "inv lab.status, then the same command again"
+_AGAIN = "invoke lab.status, then the same command again"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -149,7 +149,7 @@ class Client:
             if _timed_out(error):
                 raise TooMuchError(f"{self.url} does not answer {query} in time", hint=_AGAIN) from None
             raise UnreachableError(
-                f"{self.url} does not answer: {_short(error)}", hint="inv lab.forward prometheus"
+                f"{self.url} does not answer: {_short(error)}", hint="invoke lab.forward prometheus"
             ) from None
 
     def _refused(self, query: str, status: int, answer: str) -> QueryError | TooMuchError:

@@ -1,4 +1,4 @@
-"""``inv experiment.import``: data measured elsewhere into a bundle, so that the same rules judge it.
+"""``invoke experiment.import``: data measured elsewhere into a bundle, so that the same rules judge it.
 
 Two forms. Prometheus' range JSON (the answer of /api/v1/query_range, or of a range selector) keeps its series as they
 are, unless ``unit`` says that they are the node's energy. CSV has a column ``timestamp`` (seconds since 1970, or ISO

@@ -1,4 +1,4 @@
-"""``inv experiment.dump``: any selectors over any stretch of time, from any Prometheus, into a bundle of their own."""
+"""``invoke experiment.dump``: any selectors over any time, from any Prometheus, into a bundle of their own."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""``inv experiment.replay``: a bundle's samples in a Prometheus of their own on loopback, for PromQL on old data."""
+"""``invoke experiment.replay``: a bundle's samples in a Prometheus of their own on loopback, for PromQL on old data."""
 
 import contextlib
 import os

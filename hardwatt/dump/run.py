@@ -69,7 +69,7 @@ def dump_run(
             if metric in required and not _inside(chunks, t0_ms, t1_ms):
                 raise IncompleteError(
                     f"run {run_id}: Prometheus has no samples of {metric} in the window",
-                    hint="inv lab.status: is the meter's job up?",
+                    hint="invoke lab.status: is the meter's job up?",
                 )
             writer.add_raw(run_id, metric, chunks.bodies)
             counts[metric] = (len(chunks.samples), writer.add_samples(run_id, metric, chunks.samples))
@@ -95,5 +95,5 @@ def _settled(client: Client, until_ms: int, timeout: float) -> None:
         timeout=timeout,
         delay=0.5,
         describe=lambda ms: f"{(until_ms - ms) / 1000:.1f} s to go" if ms else "the meter is not scraped",
-        hint="inv lab.status: is the meter's job up?",
+        hint="invoke lab.status: is the meter's job up?",
     )

@@ -23,7 +23,7 @@ class DesiredFlux:
     version: str
     """Version of the flux CLI, with its ``v``."""
     url: str
-    """Where Flux fetches."""
+    """Repository from which Flux fetches."""
     branch: str
     path: str
     interval: str

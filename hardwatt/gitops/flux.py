@@ -1,7 +1,6 @@
 """Flux in the cluster: its objects, compared with the wanted ones, and their health."""
 
 import base64
-import contextlib
 import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from kubernetes import client as kubernetes
 from hardwatt.cluster import api_errors
 from hardwatt.cluster import status as cluster_status
 from hardwatt.core.errors import LabError, WaitError
-from hardwatt.core.wait import wait
+from hardwatt.core.wait import wait, wait_at_most
 from hardwatt.gitops.desired_flux import DesiredFlux, outdated_sync
 
 NAMESPACE = "flux-system"
@@ -207,21 +206,13 @@ def synced(cluster: FluxObjects) -> list[Sync]:
 
 def settled(cluster: FluxObjects) -> list[Sync]:
     """Return ``synced`` when Flux is not at any of it, or after ``SETTLE_TIMEOUT`` seconds as it is then."""
-    seen: list[list[Sync]] = []
-
-    def poll() -> list[Sync]:
-        seen.append(synced(cluster))
-        return seen[-1]
-
-    with contextlib.suppress(WaitError):
-        wait(
-            poll,
-            lambda syncs: not any(item.working for item in syncs),
-            what="Flux at work",
-            timeout=SETTLE_TIMEOUT,
-            describe=describe,
-        )
-    return seen[-1]
+    return wait_at_most(
+        lambda: synced(cluster),
+        lambda syncs: not any(item.working for item in syncs),
+        what="Flux at work",
+        timeout=SETTLE_TIMEOUT,
+        describe=describe,
+    )
 
 
 def from_lab(item: Mapping[str, Any]) -> bool:

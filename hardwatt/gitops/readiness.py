@@ -50,7 +50,7 @@ class FluxObject:
     suspended: bool = False
     deleting: bool = False
     failed: str = ""
-    """Why it is not Ready; empty where it is, or where Flux has said nothing yet."""
+    """Reason that it is not Ready; empty where it is, or where Flux has said nothing yet."""
     working: bool = False
     """Flux is at it: ready or not is not known yet."""
 
@@ -90,7 +90,7 @@ class Lack:
 
 @dataclasses.dataclass(frozen=True)
 class Readiness:
-    """The lacks, and which objects of Flux are suspended by somebody's own choice."""
+    """Objects that are not as they should be, and objects of Flux that a user suspended."""
 
     lacks: tuple[Lack, ...]
     suspended: tuple[str, ...] = ()

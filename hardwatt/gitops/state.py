@@ -1,13 +1,12 @@
 """The lab's readiness, read from git and the cluster; changes nothing."""
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from hardwatt.config.lab import Lab
-from hardwatt.core.errors import LabError, WaitError
+from hardwatt.core.errors import LabError
 from hardwatt.core.progress import say
-from hardwatt.core.wait import wait
+from hardwatt.core.wait import wait_at_most
 from hardwatt.gitops import desired, flux, git_remote, readiness, tree
 from hardwatt.gitops.desired import Item
 from hardwatt.gitops.readiness import Key, Live, Readiness
@@ -51,12 +50,15 @@ def look(api: Any, items: tuple[Item, ...], switched_off: Mapping[Key, str] | No
 def look_settled(api: Any, items: tuple[Item, ...], switched_off: Mapping[Key, str] | None = None) -> Readiness:
     """Return what lacks when Flux is not at work, or after ``flux.SETTLE_TIMEOUT`` seconds what lacks then."""
     wanted = {item.key for item in items}
-    seen: list[Live] = []
 
-    def poll() -> list[str]:
-        seen.append(readiness.read(api))
-        return [key[2] for key, item in seen[-1].flux.items() if item.working and key in wanted]
+    def working(live: Live) -> list[str]:
+        return [key[2] for key, item in live.flux.items() if item.working and key in wanted]
 
-    with contextlib.suppress(WaitError):
-        wait(poll, lambda names: not names, what="Flux at work", timeout=flux.SETTLE_TIMEOUT, describe=", ".join)
-    return readiness.compare(items, seen[-1], switched_off or {})
+    live = wait_at_most(
+        lambda: readiness.read(api),
+        lambda live: not working(live),
+        what="Flux at work",
+        timeout=flux.SETTLE_TIMEOUT,
+        describe=lambda live: ", ".join(working(live)),
+    )
+    return readiness.compare(items, live, switched_off or {})

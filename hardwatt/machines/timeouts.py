@@ -62,7 +62,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "ident": state_files.text,
     "uuid": state_files.text,
 }
-"""How each entry of a record is checked."""
+"""Check of each entry of a record."""
 
 
 def apply(lab: Lab) -> None:

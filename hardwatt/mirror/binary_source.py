@@ -50,7 +50,7 @@ class BinarySource:
     def _built(self, source: Source) -> Supplied:
         if not source.family:
             raise LabError(f"{source.name} {source.version} cannot be built, only downloaded",
-                           hint="connect to the network, or inv mirror.import ARCHIVE")  # fmt: skip
+                           hint="connect to the network, or invoke mirror.import ARCHIVE")  # fmt: skip
         made = self._build(source.family)
         binaries = {name: made[name] for name in source.binaries}
         how = "this repository's own source" if source.kind == "own" else "go.sum of the family pins every module"

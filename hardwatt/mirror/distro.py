@@ -53,7 +53,7 @@ def release(os_release: Path = Path("/etc/os-release")) -> Release:
     values = {name: value.strip('"') for name, _, value in pairs}
     if not values.get("VERSION_CODENAME"):
         raise LabError(f"{values.get('PRETTY_NAME', 'this system')} has no apt repositories to take packages from",
-                       hint="inv mirror.import ARCHIVE with an export of a Debian or Ubuntu machine")  # fmt: skip
+                       hint="invoke mirror.import ARCHIVE with an export of a Debian or Ubuntu machine")  # fmt: skip
     return Release(values["ID"].lower(), values["VERSION_CODENAME"])
 
 

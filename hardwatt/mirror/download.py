@@ -116,7 +116,7 @@ def fetch(url: str, target: Path, sha256: str, *, upstream: Upstream = Upstream(
     if checksum != sha256:
         part.unlink()
         raise VerifyError(f"{address} has SHA-256 {checksum}, but the lock says {sha256}; it was deleted",
-                          hint="inv mirror.fill in mode build makes it here instead")  # fmt: skip
+                          hint="invoke mirror.fill in mode build makes it here instead")  # fmt: skip
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(target)

@@ -134,7 +134,7 @@ class Index:
         """Return the artefact, or raise ``LabError`` where the mirror does not hold it."""
         if artefact := self.find(kind, name):
             return artefact
-        raise LabError(f"the mirror holds no {kind} {name!r}", hint="inv mirror.fill")
+        raise LabError(f"the mirror holds no {kind} {name!r}", hint="invoke mirror.fill")
 
     def image(self, name: str) -> Image:
         """Return the image of a full name, or of a short one of the lock's (``kube-apiserver``)."""

@@ -43,7 +43,7 @@ def rows(lab: Lab) -> list[Row]:
                 Row(job.full, job.kind, entry.version, entry.source, entry.verified, entry.size, entry.digest)
             )
         else:
-            listed.append(Row(job.full, job.kind, job.version, "missing", "inv mirror.fill", 0, ""))
+            listed.append(Row(job.full, job.kind, job.version, "missing", "invoke mirror.fill", 0, ""))
     for artefact in index.artefacts:
         if (artefact.kind, artefact.name) not in seen:
             seen.add((artefact.kind, artefact.name))
@@ -51,5 +51,7 @@ def rows(lab: Lab) -> list[Row]:
                             artefact.verified, artefact.size, artefact.digest))  # fmt: skip
     for foreign in lock.foreign.values():
         if ("image", foreign.repository) not in seen:
-            listed.append(Row(foreign.repository, "image", foreign.tag, "missing", "inv mirror.import ARCHIVE", 0, ""))
+            listed.append(
+                Row(foreign.repository, "image", foreign.tag, "missing", "invoke mirror.import ARCHIVE", 0, "")
+            )
     return listed

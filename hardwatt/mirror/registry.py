@@ -37,7 +37,7 @@ def free_port(address: str, preferred: int = 0) -> int:
                     continue  # taken meanwhile by somebody else
                 raise LabError(
                     f"the mirror cannot be served at {address}: {error.strerror}",
-                    hint="inv lab.machine.start (it makes the address), then the same command again",
+                    hint="invoke lab.machine.start (it makes the address), then the same command again",
                 ) from error
             return int(probe.getsockname()[1])
     raise AssertionError("port 0 is never taken")
@@ -104,7 +104,9 @@ def push(root: Path, images: Sequence[Artefact], *, crane: Path, registry: Path,
             reference = f"{host}/{image.name}:{image.version}"
             digest = run([crane, "push", root / image.path, reference], timeout=900).stdout.strip().rpartition("@")[2]
             if digest != image.digest:
-                raise VerifyError(f"{image.name} was pushed as {digest}, not as {image.digest}", hint="inv mirror.fill")
+                raise VerifyError(
+                    f"{image.name} was pushed as {digest}, not as {image.digest}", hint="invoke mirror.fill"
+                )
 
 
 def share(root: Path, layout: Path) -> None:

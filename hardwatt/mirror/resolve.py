@@ -35,7 +35,7 @@ def resolve(
     day = today or datetime.datetime.now(datetime.UTC).date().isoformat()
     pending = [source for source in lock.sources.values() if source.sums and not source.sha256]
     if pending and (why := upstream.reachable(_sums_address(pending[0], "amd64"))):
-        raise LabError(f"upstream is not reachable ({why})", hint="inv mirror.lock on a connected machine")
+        raise LabError(f"upstream is not reachable ({why})", hint="invoke mirror.lock on a connected machine")
     resolved = []
     for source in pending:
         try:

@@ -84,7 +84,7 @@ def _served(lab: Lab, known: Mapping[str, Any], *processes: Process) -> Served:
 def _start(lab: Lab, address: str, known: Mapping[str, Any]) -> Served:
     root, index, log, record = mirror_root(lab), load(lab), lab.logs / "mirror-serve.log", _record(lab)
     if not apt.public_key(root).exists():
-        raise LabError("the mirror has no package repository yet", hint="inv mirror.fill")
+        raise LabError("the mirror has no package repository yet", hint="invoke mirror.fill")
     state: dict[str, Any] = {
         "address": address,
         "root": str(root),

@@ -1,4 +1,4 @@
-"""What a paper takes from the results of a table: figures, the contrasts as CSV and LaTeX, methods, references."""
+"""Files for a paper from the results of a table: figures, the contrasts as CSV and LaTeX, methods, references."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from hardwatt.analysis.deviations import Deviations
 from hardwatt.analysis.figures import as_written, text
 from hardwatt.analysis.model import Results
 from hardwatt.analysis.results import analysed, destination, refuse_among
+from hardwatt.analysis.sections import Section
 from hardwatt.analysis.sessions import pooled_sessions
 from hardwatt.analysis.tables import seen
 from hardwatt.analysis.tables.analyse import analysed_table, read
@@ -67,14 +68,7 @@ def comparison(paths: Sequence[Path | str], *, output: Path) -> Path:
     """
     for path in paths:
         refuse_among(path, output)
-    results = as_written(compared(paths))
-    environment = _environment()
-    css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
-    write_atomic(output / "compare.json", text(results))
-    write_atomic(output / "compare.md", environment.get_template("compare.md.j2").render(c=results) + "\n")
-    page = output / "compare.html"
-    write_atomic(page, environment.get_template("compare.html.j2").render(c=results, css=css) + "\n")
-    return page
+    return _over_bundles("compare", "c", as_written(compared(paths)), output)
 
 
 def pooled(paths: Sequence[Path | str], *, output: Path) -> Path:
@@ -84,13 +78,17 @@ def pooled(paths: Sequence[Path | str], *, output: Path) -> Path:
     """
     for path in paths:
         refuse_among(path, output)
-    results = as_written(pooled_sessions(paths))
+    return _over_bundles("pool", "p", as_written(pooled_sessions(paths)), output)
+
+
+def _over_bundles(name: str, variable: str, results: Section, output: Path) -> Path:
+    """Write what was found over several bundles as NAME.json, NAME.md and NAME.html; return the last."""
     environment = _environment()
     css = PackageLoader("hardwatt.report").get_source(environment, "style.css")[0]
-    write_atomic(output / "pool.json", text(results))
-    write_atomic(output / "pool.md", environment.get_template("pool.md.j2").render(p=results) + "\n")
-    page = output / "pool.html"
-    write_atomic(page, environment.get_template("pool.html.j2").render(p=results, css=css) + "\n")
+    write_atomic(output / f"{name}.json", text(results))
+    write_atomic(output / f"{name}.md", environment.get_template(f"{name}.md.j2").render({variable: results}) + "\n")
+    page = output / f"{name}.html"
+    write_atomic(page, environment.get_template(f"{name}.html.j2").render({variable: results, "css": css}) + "\n")
     return page
 
 

@@ -12,7 +12,7 @@ FIRST, SECOND = "#a8480a", "#1756c4"
 _ROUND = 0.5523
 """Handles of four Bezier curves that make a circle."""
 _REPLACED = {"\N{MINUS SIGN}": "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}": " ", "\N{HORIZONTAL ELLIPSIS}": "..."}
-"""What the standard fonts of PDF lack, to what stands for it."""
+"""Characters that the standard fonts of PDF lack, each with its substitute."""
 
 
 @dataclass(frozen=True)

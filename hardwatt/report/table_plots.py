@@ -1,4 +1,4 @@
-"""Where marks stand in the plots of a table: every contrast with its interval, and the values of every arm.
+"""Places of marks in the plots of a table: every contrast with its interval, and the values of every arm.
 
 Long tables are drawn by values that were chosen evenly by rank, and rows of contrasts are capped; the page says so.
 """

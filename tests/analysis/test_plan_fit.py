@@ -1,4 +1,4 @@
-"""What does not fit the plan, the other runs or its own readings is refused or excluded by name, never averaged in."""
+"""Runs that do not fit the plan, the other runs or their own readings are refused or excluded by name."""
 
 from __future__ import annotations
 

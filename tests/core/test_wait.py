@@ -4,7 +4,7 @@ import pytest
 
 from hardwatt.core import wait as wait_module
 from hardwatt.core.errors import WaitError
-from hardwatt.core.wait import set_timeout_factor, timeout_factor, wait
+from hardwatt.core.wait import set_timeout_factor, timeout_factor, wait, wait_at_most
 
 
 class Clock:
@@ -67,3 +67,29 @@ def test_an_emulated_machine_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         set_timeout_factor(1)
     assert now[0] == 50
+
+
+def test_a_wait_with_an_end_gives_the_last_state_ready_or_not(clock: Clock) -> None:
+    source = states("down", "up")
+    assert wait_at_most(lambda: next(source), lambda state: state == "up", what="x", timeout=60) == "up"
+    assert clock.now == 101
+    source = states("one", "two", "three")
+    assert wait_at_most(lambda: next(source), lambda _: False, what="x", timeout=2) == "three"
+    assert wait_at_most(lambda: "down", lambda _: False, what="x", timeout=0) == "down"
+
+
+def test_an_error_of_the_look_itself_is_not_taken_for_the_end(clock: Clock) -> None:
+    def look() -> str:
+        raise WaitError("something else did not come")
+
+    with pytest.raises(WaitError, match="something else"):
+        wait_at_most(look, lambda _: True, what="x", timeout=60)
+
+
+def test_a_wait_with_an_end_is_longer_on_a_slow_machine(clock: Clock) -> None:
+    set_timeout_factor(3.0)
+    try:
+        wait_at_most(lambda: "down", lambda _: False, what="x", timeout=10)
+    finally:
+        set_timeout_factor(1.0)
+    assert clock.now == 130

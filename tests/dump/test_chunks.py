@@ -100,7 +100,7 @@ def test_a_wrong_query_is_not_repeated(prometheus: Server) -> None:
 def test_no_server() -> None:
     with Client("http://127.0.0.1:9", backoff=0.0, retries=1) as asking, pytest.raises(UnreachableError) as caught:
         fetch(asking, "a_total", T0, T0 + 1000)
-    assert caught.value.hint == "inv lab.forward prometheus"
+    assert caught.value.hint == "invoke lab.forward prometheus"
 
 
 @pytest.mark.parametrize("body", ["<html>proxy</html>", '{"status":"success"}', "[]"])

@@ -140,7 +140,7 @@ def built(name: str) -> Path | None:
 
 
 @pytest.mark.skipif(
-    built("prometheus") is None, reason="no prometheus has been built on this machine (inv mirror.fill)"
+    built("prometheus") is None, reason="no prometheus has been built on this machine (invoke mirror.fill)"
 )
 def test_a_real_prometheus_gives_every_sample_once(tmp_path: Path) -> None:
     program, promtool = built("prometheus"), built("promtool")

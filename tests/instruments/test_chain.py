@@ -117,7 +117,7 @@ def free_port() -> int:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(PROMETHEUS is None or EXPORTER is None, reason="not built on this machine (inv mirror.fill)")
+@pytest.mark.skipif(PROMETHEUS is None or EXPORTER is None, reason="not built on this machine (invoke mirror.fill)")
 def test_ten_cpu_seconds_more_are_ten_cpu_seconds_more(tmp_path: Path) -> None:
     planted = Planted(tmp_path / "cgroup")
     planted.start()

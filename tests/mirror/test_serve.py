@@ -135,7 +135,7 @@ def test_a_registry_that_ends_at_once_is_said_with_its_log(lab: Lab) -> None:
 def test_an_empty_mirror_names_the_command_that_fills_it(tmp_path: Path) -> None:
     with pytest.raises(LabError) as caught:
         servers.serve(small.lab(tmp_path), "127.0.0.1")
-    assert caught.value.hint == "inv mirror.fill"
+    assert caught.value.hint == "invoke mirror.fill"
 
 
 def test_a_registry_whose_record_a_kill_prevented_is_stopped(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""What a paper takes from a bundle: figures, the contrasts as CSV and LaTeX, methods, references, the manifest."""
+"""Files for a paper from a bundle: figures, the contrasts as CSV and LaTeX, methods, references, the manifest."""
 
 from __future__ import annotations
 

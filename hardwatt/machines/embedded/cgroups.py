@@ -12,8 +12,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from hardwatt.core.errors import LabError, WaitError
-from hardwatt.core.wait import wait
+from hardwatt.core.errors import LabError
+from hardwatt.core.wait import wait, wait_at_most
 from hardwatt.machines.embedded.host_snapshot import PARENT
 from hardwatt.machines.host_facts import Hierarchy, HostFacts
 
@@ -120,9 +120,8 @@ def terminate(places: Sequence[Path], *, below: str = "", grace: float = 0) -> N
         return pids
 
     if grace and send(signal.SIGTERM):
-        with contextlib.suppress(WaitError):
-            wait(lambda: processes(places, below), lambda pids: not pids,
-                 what="end of the pods' processes", timeout=grace, delay=0.1)  # fmt: skip
+        wait_at_most(lambda: processes(places, below), lambda pids: not pids,
+                     what="end of the pods' processes", timeout=grace, delay=0.1)  # fmt: skip
     wait(lambda: send(signal.SIGKILL), lambda pids: not pids,
          what="end of the machine's processes", timeout=20, delay=0.1)  # fmt: skip
 

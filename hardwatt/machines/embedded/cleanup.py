@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hardwatt.core import process
-from hardwatt.core.errors import CommandError, WaitError
+from hardwatt.core.errors import CommandError
 from hardwatt.core.process import Process
-from hardwatt.core.wait import wait
+from hardwatt.core.wait import wait_at_most
 from hardwatt.machines.embedded import cgroups, network, nspawn
 from hardwatt.machines.host_facts import HostFacts, mount_point
 
@@ -35,8 +35,7 @@ def power_off(facts: HostFacts, ident: str, process: Process) -> None:
         cgroups.terminate(places, below="kubepods", grace=POD_GRACE)
         with contextlib.suppress(ProcessLookupError):
             os.kill(leader, _POWER_OFF)
-        with contextlib.suppress(WaitError):
-            wait(process.alive, lambda alive: not alive, what="power off", timeout=OFF_GRACE, delay=0.1)
+        wait_at_most(process.alive, lambda alive: not alive, what="power off", timeout=OFF_GRACE, delay=0.1)
     process.signal(signal.SIGKILL)
     cgroups.terminate(places)
 

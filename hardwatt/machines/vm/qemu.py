@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from hardwatt.core import process as core_process
 from hardwatt.core import state_files
-from hardwatt.core.errors import LabError, WaitError
+from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_json
 from hardwatt.core.process import Process
-from hardwatt.core.wait import wait
+from hardwatt.core.wait import wait_at_most
 from hardwatt.machines.vm.image import Image
 
 PROGRAM = "qemu-system-x86_64"
@@ -146,14 +146,11 @@ def _boot(arguments: list[str], said: Callable[[str], bool], seconds: float) -> 
         command = [PROGRAM, *_machine("kvm"), "-chardev", f"file,id=c0,path={serial}", *arguments, "-no-reboot"]
         process = core_process.spawn(command, log=log)
         try:
-            state = wait(
+            return wait_at_most(
                 lambda: (serial.exists() and said(serial.read_text(errors="replace")), process.alive()),
                 lambda state: state[0] or not state[1],
                 what="a boot under KVM", timeout=seconds, delay=0.1,
-            )  # fmt: skip
-            return state[0]
-        except WaitError:
-            return False
+            )[0]  # fmt: skip
         finally:
             process.signal(signal.SIGKILL)
 

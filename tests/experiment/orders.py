@@ -21,13 +21,13 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from hardwatt.bundle.draws import stream
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Log
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
 from hardwatt.experiment.arm import BaseArm, Commit
-from hardwatt.experiment.plan.arm_order import stream
 from hardwatt.experiment.plan.run_table import Row, RunTable, make_plan
 from hardwatt.experiment.plan.study_model import Study, override
 from hardwatt.experiment.run.journal import ExperimentState, Journal

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hardwatt.bundle import draws
 from hardwatt.bundle.manifest import plan_sha256 as hash_of
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.protocol import protocol_sha256, session_seed
 from hardwatt.config.settings import parse
 from hardwatt.core.errors import RefusedError
-from hardwatt.experiment.plan.arm_order import orders, stream
 from hardwatt.experiment.plan.study_model import Study
 
 KILLED, STOPPED = INTERRUPTIONS = ("killed in mid-run", "stopped by Ctrl-C")
@@ -117,8 +117,7 @@ class RunTable:
         """
         if number not in self._repeats:
             block = self.pairs + number
-            order = list(self.study.arms)
-            stream(self.seed, "repeat", block).shuffle(order)
+            order = draws.repeated_order(self.study.arms, block, self.seed)
             self._repeats[number] = _block(self.study, self.seed, block, order, repeat=number)
         return self._repeats[number]
 
@@ -135,11 +134,11 @@ def make_plan(
     """Make the plan of a study: the same study, seed and number of blocks give the same plan.
 
     Each block holds every arm once, in an order drawn from the seed, so that a steady drift cancels
-    (``hardwatt.experiment.plan.arm_order``).
+    (``hardwatt.bundle.draws``).
     """
     count = study.design.pairs if pairs is None else pairs
     rows: list[Row] = []
-    for block, order in enumerate(orders(study.order, study.arms, count, seed), start=1):
+    for block, order in enumerate(draws.orders(study.order, study.arms, count, seed), start=1):
         rows += _block(study, seed, block, order)
     return RunTable(study, seed, count, tuple(rows), code or {}, size, session)
 
@@ -231,7 +230,7 @@ def _block(study: Study, seed: int, block: int, order: Sequence[str], *, repeat:
             block=block,
             position=position,
             arm=arm,
-            phase_seconds=round(stream(seed, "phase", block, position).uniform(0, study.timing.phase_seconds), 3),
+            phase_seconds=draws.phase(block, position, study.timing.phase_seconds, seed),
             offsets=offsets,
             repeat=repeat,
         )
@@ -240,16 +239,7 @@ def _block(study: Study, seed: int, block: int, order: Sequence[str], *, repeat:
 
 
 def _offsets(study: Study, seed: int, block: int) -> tuple[float, ...]:
-    trace, draw = study.trace, stream(seed, "trace", block)
+    trace = study.trace
     return tuple(
-        round(trace.first_seconds + index * trace.spacing_seconds + draw.uniform(0, trace.jitter_seconds), 3)
-        for index in range(_commits(study, seed, block))
+        draws.offsets(block, trace.counts, trace.first_seconds, trace.spacing_seconds, trace.jitter_seconds, seed)
     )
-
-
-def _commits(study: Study, seed: int, block: int) -> int:
-    """Return how many commits a block has: the numbers take turns, each round in an order of its own."""
-    counts = list(study.trace.counts)
-    turn, place = divmod(block - 1, len(counts))
-    stream(seed, "commits", turn).shuffle(counts)
-    return counts[place]

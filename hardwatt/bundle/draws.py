@@ -1,4 +1,7 @@
-"""In which order the arms of each block run: decided by the seed, before anything runs."""
+"""Draws of a plan from its seed: order of the arms, moments of commits, delays before windows.
+
+The engine plans with them, and the analysis draws them again: a plan that its seed does not draw was changed.
+"""
 
 import random
 from collections.abc import Sequence
@@ -22,6 +25,30 @@ def orders(kind: str, arms: Sequence[str], blocks: int, seed: int) -> list[list[
     if kind == "williams" and len(arms) > 2:
         return _williams(arms, blocks, seed)
     return _randomised(arms, blocks, seed)
+
+
+def repeated_order(arms: Sequence[str], block: int, seed: int) -> list[str]:
+    """Return the arms of a repeated block in their order."""
+    order = list(arms)
+    stream(seed, "repeat", block).shuffle(order)
+    return order
+
+
+def phase(block: int, position: int, most_seconds: float, seed: int) -> float:
+    """Return the delay right before a window, in seconds."""
+    return round(stream(seed, "phase", block, position).uniform(0, most_seconds), 3)
+
+
+def offsets(block: int, counts: Sequence[int], first: float, spacing: float, jitter: float, seed: int) -> list[float]:
+    """Return the moments of a block's commits, in seconds from the start of its windows.
+
+    ``counts``: numbers of commits that blocks take in turns, each round in an order of its own.
+    """
+    turn, place = divmod(block - 1, len(counts))
+    turns = list(counts)
+    stream(seed, "commits", turn).shuffle(turns)
+    draw = stream(seed, "trace", block)
+    return [round(first + index * spacing + draw.uniform(0, jitter), 3) for index in range(turns[place])]
 
 
 def _randomised(arms: Sequence[str], blocks: int, seed: int) -> list[list[str]]:

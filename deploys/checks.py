@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from deploys import hostchecks
 from deploys.contract import Lab
-from deploys.labdata import family_of
+from deploys.labdata import el_release, family_of
 from deploys.modules_sysctls import SETTINGS
 from deploys.problem import SEVERITIES, Facts, Problem, Severity
 
@@ -20,6 +20,8 @@ DISK_MIB = 6144
 CPUS = 2
 EL_RELEASES = ("8", "9")
 """Releases of RHEL and its relatives whose packages the steps know by name."""
+CODENAMES = ("bookworm", "noble")
+"""Releases of Debian and Ubuntu that the steps were made for."""
 CLOCK_SECONDS = 5
 """More than this apart, and the times of commits and samples do not fit together."""
 
@@ -37,6 +39,11 @@ OWN_PORTS = {
 WORKLOAD_PORTS = {2222: "sshd", 9100: "node_exporter"}
 """Ports of the git server and of the exporter, which use the node's own network."""
 
+INIT_PROGRAMS = ("systemd", "init", "xinetd", "inetd")
+"""Programs that listen for others: ssh.socket, for one."""
+LOGIN_PROGRAMS = (*INIT_PROGRAMS, "sshd", "dropbear", "tinysshd", "openssh", "autossh", "ssh", "tailscaled")
+"""Beginnings of the names of programs through which a person may have come in."""
+
 OWN_INTERFACES = ("cni0",)
 
 
@@ -48,11 +55,17 @@ def problems(facts: Facts, lab: Lab) -> list[Problem]:
 
 def _os(facts: Facts, lab: Lab) -> Iterable[Problem]:
     system = facts.system
-    family, major = family_of(system), system["os_version"].partition(".")[0]
+    family, major = family_of(system), el_release(system).partition(".")[0]
     if family != "debian" and not (family == "el" and major in EL_RELEASES):
         yield Problem(
             "error", "os", f"{system['os']} {system['os_version']} is no Debian, no Ubuntu and no RHEL 8 or 9",
             "use a host with Debian 12, Ubuntu 24.04, RHEL 8 or 9 or a relative of it",
+        )  # fmt: skip
+    elif family == "debian" and system["codename"] not in CODENAMES:
+        name = " ".join(word for word in (system["os"], system["os_version"], system["codename"]) if word)
+        yield Problem(
+            "warning", "release", f"{name} is not a release that the lab was made for",
+            "use Debian 12 or Ubuntu 24.04; another release may lack a package or have one of another name",
         )  # fmt: skip
     if system["arch"] != "x86_64":
         yield Problem("error", "arch", f"the processor is {system['arch']}", "use an x86_64 host")
@@ -161,7 +174,20 @@ def _ports(facts: Facts, lab: Lab) -> Iterable[Problem]:
         holder = facts.ports.get(port)
         ours = facts.kubeadm["config"] and holder == owner
         if holder is not None and not ours:
-            yield Problem("error", f"port-{port}", f"port {port} is taken by {holder}", f"stop {holder} on the node")
+            yield Problem("error", f"port-{port}", f"port {port} is taken by {holder}", _port_remedy(port, holder))
+
+
+def _port_remedy(port: int, holder: str) -> str:
+    """Return what to do about a program on a port of ours; one that may carry the login is never to be stopped."""
+    if holder == "?":
+        return f"find out what listens there (ss -ltnp 'sport = :{port}'), and have it use another port"
+    if not holder.startswith(LOGIN_PROGRAMS):
+        return f"stop {holder} on the node"
+    where = f"systemctl list-sockets names the unit of {port}" if holder in INIT_PROGRAMS else "Port in its own file"
+    return (
+        f"choose another port for it ({where}) and set it as port in [host]; do not stop it first: it may be your "
+        "own way in"
+    )
 
 
 def _networks(facts: Facts, lab: Lab) -> Iterable[Problem]:
@@ -171,8 +197,9 @@ def _networks(facts: Facts, lab: Lab) -> Iterable[Problem]:
             "error", "cidr", f"pod_cidr {wanted['pod_cidr']} and service_cidr {wanted['service_cidr']} overlap",
             "choose others in [kubernetes] of lab.toml",
         )  # fmt: skip
+    default = _default_in_parts(facts.routes)
     for route, device in sorted(facts.routes.items()):
-        if device in OWN_INTERFACES:
+        if device in OWN_INTERFACES or route in default:
             continue
         for name, network in wanted.items():
             if ipaddress.ip_network(route, strict=False).overlaps(network):
@@ -185,6 +212,19 @@ def _networks(facts: Facts, lab: Lab) -> Iterable[Problem]:
             "error", "dns", "/etc/resolv.conf names no nameserver, and CoreDNS does not start without one",
             "write one into /etc/resolv.conf (it need not answer)",
         )  # fmt: skip
+
+
+def _default_in_parts(routes: Iterable[str]) -> set[str]:
+    """Return the routes that together are a default route, as a VPN writes it in halves (or smaller parts).
+
+    Parts of it lead everywhere and say nothing about which networks are in use. They cover most of all addresses;
+    a VPN that leaves some networks out writes more and smaller ones.
+    """
+    parts = [
+        ipaddress.IPv4Network(route) for route in routes if ":" not in route and int(f"{route}/32".split("/")[1]) < 8
+    ]
+    covered = sum(network.num_addresses for network in ipaddress.collapse_addresses(parts))
+    return {str(network) for network in parts} if covered >= 3 << 30 else set()
 
 
 def _clock(facts: Facts, lab: Lab) -> Iterable[Problem]:

@@ -4,14 +4,16 @@ Nothing here asks a version where the thing itself can be looked at.
 """
 
 import datetime
+import ipaddress
+import itertools
 import re
 from collections.abc import Callable, Iterable
 
 import hardwatt.meter.zones as zone_rule
 from deploys import compatibility
 from deploys.contract import Lab
-from deploys.labdata import family_of
-from deploys.operations.headers import choices
+from deploys.labdata import el_release, family_of
+from deploys.operations.headers import choices, devel_package
 from deploys.problem import Facts, Problem
 
 KERNEL_OPTIONS = {
@@ -23,8 +25,9 @@ KERNEL_OPTIONS = {
     2: ("CGROUP_BPF",),
 }  # fmt: skip
 """What kubeadm's SystemVerification asks of a kernel: always, and by cgroup version."""
-SAME_UUIDS = ("03000200-0400-0500-0006-000700080009", "00000000-0000-0000-0000-000000000000")
-"""product_uuid of boards whose maker never wrote one: many machines have it."""
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NODE = 12
+"""Digits at a UUID's end: some makers write zeros and the board's MAC address."""
 CLUSTERS = ("k0s", "k3s", "microk8s", "rke2")
 
 
@@ -39,7 +42,7 @@ def _matrix(facts: Facts, lab: Lab) -> Iterable[Problem]:
         runtime=("containerd", lab.stack.containerd),
         flux=lab.stack.flux,
         cni=lab.stack.cni,
-        el=facts.system["os_version"] if family_of(facts.system) == "el" else "",
+        el=el_release(facts.system) if family_of(facts.system) == "el" else "",
     )
     today = datetime.datetime.fromtimestamp(facts.asked[0], datetime.UTC).date()
     remedies = {
@@ -99,8 +102,7 @@ def _headers(facts: Facts, lab: Lab) -> Iterable[Problem]:
         return
     if headers["known"] or not headers["lists"]:
         return
-    package = "linux-headers" if family_of(facts.system) == "debian" else "kernel-devel"
-    name = f"{package}-{headers['release']}"
+    name = f"linux-headers-{headers['release']}" if family_of(facts.system) == "debian" else devel_package(headers)
     if choice == "update":
         yield Problem(
             "note", "headers", f"the package repositories have no {name} (any more)",
@@ -185,13 +187,33 @@ def _company(facts: Facts, lab: Lab) -> Iterable[Problem]:
                 "warning", f"foreign-{name}", f"{name} runs on the host: what it does is in the node's figures too",
                 f"stop {name} for the time of the measurement",
             )  # fmt: skip
-    if facts.surroundings["proxies"]:
+    if facts.surroundings["proxies"] and (asked := _proxied(facts.surroundings.get("no_proxy", ()), lab)):
         names = ", ".join(facts.surroundings["proxies"])
-        networks = f"{lab.networks.pod_cidr},{lab.networks.service_cidr}"
         yield Problem(
             "warning", "proxy", f"{names} is set on the host: the cluster's own addresses would be asked of the proxy",
-            f"add {networks} and the node's address to no_proxy",
+            f"add {','.join(asked)} to no_proxy",
         )  # fmt: skip
+
+
+def _proxied(no_proxy: Iterable[str], lab: Lab) -> list[str]:
+    """Return the networks and addresses of the cluster that ``no_proxy`` does not except from the proxy."""
+    if "*" in no_proxy:
+        return []
+    excepted = []
+    for entry in no_proxy:
+        try:
+            excepted.append(
+                ipaddress.ip_network(entry.partition(":")[0] if entry.count(":") == 1 else entry, strict=False)
+            )
+        except ValueError:
+            continue  # the name of a host or a domain
+    wanted = [ipaddress.ip_network(text) for text in (lab.networks.pod_cidr, lab.networks.service_cidr)]
+    wanted.append(ipaddress.ip_network(lab.node.address))
+    return [
+        str(network).removesuffix("/32")
+        for network in wanted
+        if not any(network.version == other.version and network.subnet_of(other) for other in excepted)  # type: ignore[arg-type]
+    ]
 
 
 def _identity(facts: Facts, lab: Lab) -> Iterable[Problem]:
@@ -205,7 +227,7 @@ def _identity(facts: Facts, lab: Lab) -> Iterable[Problem]:
             "hostnamectl set-hostname NAME, with small letters, digits and hyphens",
         )  # fmt: skip
     uuid = facts.surroundings["uuid"].lower()
-    if not uuid or uuid in SAME_UUIDS:
+    if not _is_drawn(uuid):
         yield Problem(
             "warning", "product-uuid", f"the board has no serial number of its own (product_uuid is {uuid or 'empty'})",
             "nothing, with one node; a second node needs another one",
@@ -223,18 +245,40 @@ def _identity(facts: Facts, lab: Lab) -> Iterable[Problem]:
         )  # fmt: skip
 
 
+def _is_drawn(uuid: str) -> bool:
+    """Return whether a product_uuid can be this board's alone: makers that never wrote one leave a pattern."""
+    digits = uuid.replace("-", "")
+    return bool(_UUID.fullmatch(uuid)) and (not _is_pattern(digits) or not _is_pattern(digits[-_NODE:]))
+
+
+def _is_pattern(digits: str) -> bool:
+    """Return whether hexadecimal digits repeat or count up, as a person writes them.
+
+    Of 32 drawn digits an eighth of the neighbours do; two in five happens once in three thousand times.
+    """
+    steps = [(int(right, 16) - int(left, 16)) % 16 for left, right in itertools.pairwise(digits)]
+    return (
+        len(set(digits)) < 6
+        or digits.count("0") > len(digits) // 2
+        or sum(step < 2 for step in steps) > len(steps) * 0.4
+    )
+
+
 def _release(facts: Facts, lab: Lab) -> Iterable[Problem]:
     """RHEL: whether updates would move the host to another minor release."""
-    version = facts.system["os_version"]
-    if family_of(facts.system) != "el" or not version.startswith("8."):
+    version = el_release(facts.system)
+    if family_of(facts.system) != "el" or "." not in version:
         return
     locked = facts.surroundings["release_lock"]
-    if not locked and version != "8.10":
+    if "." not in locked:  # a major release alone locks nothing
+        if not version.startswith("8.") or version == "8.10":
+            return
         yield Problem(
-            "note", "release-lock", f"no release lock in /etc/dnf/vars: the next `dnf update` moves {version} to 8.10",
+            "note", "release-lock", f"no release lock, of subscription-manager or in /etc/dnf/vars: the next "
+            f"`dnf update` moves {version} to 8.10",
             f"subscription-manager release --set={version} (RHEL), if it is to stay; lab.up itself updates nothing",
         )  # fmt: skip
-    elif locked and locked != version:
+    elif locked != version:
         yield Problem(
             "warning", "release-lock", f"the host is {version}, and its repositories are locked to {locked}",
             "make both agree, or packages of two releases are mixed",

@@ -1,6 +1,7 @@
 """Data that steps may decide by: the lab's data, and facts of the machine that no step changes."""
 
 import functools
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,6 +21,8 @@ from deploys.facts.system import System
 
 CONTAINERS = ("docker", "lxc", "lxc-libvirt", "openvz", "podman", "pouch", "proot", "rkt", "systemd-nspawn", "wsl")
 """What systemd-detect-virt calls a machine that runs on somebody else's kernel."""
+_EL_PLATFORM = re.compile(r"platform:el(\d+)")
+"""PLATFORM_ID of RHEL and of what is built from its sources, whatever ID and ID_LIKE say."""
 UNIFIED = "systemd.unified_cgroup_hierarchy=1"
 NOKMEM = "cgroup.memory=nokmem"
 
@@ -64,10 +67,21 @@ def family() -> str:
 
 def family_of(machine: dict[str, Any]) -> str:
     """Return the family of distributions of a machine with this fact ``System``."""
-    names = (machine["os"], *machine["os_like"])
-    if "debian" in names:
+    names = {machine["os"], *machine["os_like"]}
+    if {"debian", "ubuntu"} & names:
         return "debian"
-    return "el" if {"rhel", "centos"} & set(names) else ""
+    return "el" if {"rhel", "centos"} & names or _EL_PLATFORM.fullmatch(machine.get("platform", "")) else ""
+
+
+def el_release(machine: dict[str, Any]) -> str:
+    """Return the release of RHEL that a machine of its family follows: ``8.6``, or ``8`` where only that is known.
+
+    A relative may count its own releases; its platform id names RHEL's.
+    """
+    version, match = str(machine["os_version"]), _EL_PLATFORM.fullmatch(machine.get("platform", ""))
+    if match is None or version.partition(".")[0] == match[1]:
+        return version
+    return match[1]
 
 
 def headers() -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deploys.labdata import el_release
+
 FILE = Path(__file__).with_name("repositories.toml")
 
 
@@ -60,7 +62,7 @@ def upstream(name: str, minor: str, family: str, machine: Mapping[str, Any], bas
         "minor": minor,
         "os": "ubuntu" if "ubuntu" in (machine["os"], *machine["os_like"]) else "debian",
         "codename": machine["codename"],
-        "major": machine["os_version"].partition(".")[0],
+        "major": el_release(dict(machine)).partition(".")[0],
     }
 
     def fill(text: str) -> str:

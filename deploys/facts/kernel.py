@@ -70,7 +70,8 @@ class Headers(FactBase[dict[str, Any]]):
 
     ``release``: what ``uname -r`` says; ``installed``: a build against that very kernel would find
     its files; ``known``: the package lists of this machine have the matching package; ``lists``:
-    there are such lists at all.
+    there are such lists at all. ``package`` and ``build``: of which rpm the running kernel is, without
+    ``-core`` (``kernel``, ``kernel-rt``, ``kernel-ml``), and its version, release and architecture.
     """
 
     def command(self) -> str:
@@ -81,16 +82,36 @@ if test -e "/lib/modules/$release/build/Makefile"; then echo installed=yes
 elif command -v apt-cache >/dev/null 2>&1; then
   if test -n "$(find /var/lib/apt/lists -name '*_Packages*' 2>/dev/null | head -n 1)"; then echo lists=yes; fi
   if apt-cache show "linux-headers-$release" >/dev/null 2>&1; then echo known=yes; fi
-elif command -v dnf >/dev/null 2>&1; then
-  if dnf --quiet --cacheonly repoquery kernel-devel >/dev/null 2>&1; then echo lists=yes; fi
-  if test -n "$(dnf --quiet --cacheonly repoquery "kernel-devel-$release" 2>/dev/null)"; then echo known=yes; fi
+fi
+# distributions and ELRepo build several kernels; the one that runs owns its own image and list of modules
+owner= build=
+if command -v rpm >/dev/null 2>&1; then
+  for file in "/lib/modules/$release/vmlinuz" "/lib/modules/$release/modules.builtin" "/boot/vmlinuz-$release" \
+    "/lib/modules/$release/modules.order" "/lib/modules/$release"; do
+    said=$(rpm --query --file --queryformat '%{NAME} %{VERSION}-%{RELEASE}.%{ARCH}\n' "$file" 2>/dev/null |
+      grep '^kernel' | head -n 1)
+    if test -n "$said"; then owner=${said%% *} build=${said#* }; break; fi
+  done
+fi
+for part in -core -modules -image; do owner=${owner%$part}; done
+echo "package=${owner:-kernel}"
+echo "build=${build:-${release%%+*}}"
+if command -v dnf >/dev/null 2>&1 && ! test -e "/lib/modules/$release/build/Makefile"; then
+  devel=${owner:-kernel}-devel
+  if dnf --quiet --cacheonly repoquery "$devel" >/dev/null 2>&1; then echo lists=yes; fi
+  if test -n "$(dnf --quiet --cacheonly repoquery "$devel-${build:-${release%%+*}}" 2>/dev/null)"; then
+    echo known=yes
+  fi
 fi
 """
 
     def process(self, output: Iterable[str]) -> dict[str, Any]:
         values = pairs(output)
+        release = values.get("release", "")
         return {
-            "release": values.get("release", ""),
+            "release": release,
+            "package": values.get("package", "") or "kernel",
+            "build": values.get("build", "") or release.partition("+")[0],
             **{name: values.get(name) == "yes" for name in ("installed", "known", "lists")},
         }
 

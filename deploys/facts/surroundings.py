@@ -27,10 +27,20 @@ _SCRIPT = rf""": facts.surroundings
 echo "synchronised=$(timedatectl show -p NTPSynchronized --value 2>/dev/null)"
 echo "uuid=$(cat /sys/class/dmi/id/product_uuid 2>/dev/null)"
 echo "fips=$(cat /proc/sys/crypto/fips_enabled 2>/dev/null)"
-echo "release_lock=$(cat /etc/dnf/vars/releasever /etc/yum/vars/releasever 2>/dev/null | head -n 1)"
-env | sed -n 's/^\(https\{{0,1\}}_proxy\)=..*/proxy=\1/Ip'
-sed -n 's/^ *\(export \)\{{0,1\}}\(https\{{0,1\}}_proxy\)=..*/proxy=\2/Ip' \
-  /etc/environment /etc/profile.d/*.sh 2>/dev/null
+echo "release_lock=$({{
+  cat /etc/dnf/vars/releasever /etc/yum/vars/releasever
+  # where subscription-manager keeps what `release --set` was told, and the addresses that it writes with it
+  sed -n 's/.*"releaseVer" *: *"\([^"]*\)".*/\1/p' /var/lib/rhsm/cache/releasever.json
+  sed -n 's,^ *baseurl *=.*/rhel[0-9]*/\([0-9]*\.[0-9]*\)/.*,\1,p' /etc/yum.repos.d/redhat.repo
+  sed -n 's/^ *releasever *= *//p' /etc/dnf/dnf.conf /etc/yum.conf
+}} 2>/dev/null | grep . | head -n 1)"
+{{
+  env
+  systemctl show-environment 2>/dev/null
+  cat /etc/environment /etc/profile.d/*.sh 2>/dev/null
+}} | sed -n \
+  -e 's/^ *\(export \)\{{0,1\}} *\(\(https\{{0,1\}}\|all\)_proxy\)=["'"'"']\{{0,1\}}[^"'"'"' ;].*/proxy=\2/Ip' \
+  -e 's/^ *\(export \)\{{0,1\}} *no_proxy=["'"'"']\{{0,1\}}\([^"'"'"';]*\).*/no_proxy=\2/Ip'
 {_UNITS}
 if systemctl is-active --quiet NetworkManager; then echo network_manager=yes; fi
 """
@@ -39,7 +49,8 @@ if systemctl is-active --quiet NetworkManager; then echo network_manager=yes; fi
 class Surroundings(FactBase[dict[str, Any]]):
     """Return ``synchronised`` (None where nobody knows), ``uuid``, ``fips``, ``release_lock``, and lists.
 
-    The lists: ``proxies`` (names of variables), ``foreign`` (other container software that runs).
+    The lists: ``proxies`` (names of variables), ``no_proxy`` (hosts and networks that are not asked of
+    a proxy), ``foreign`` (other container software that runs).
     ``network_manager``: whether it runs.
     """
 
@@ -59,6 +70,7 @@ class Surroundings(FactBase[dict[str, Any]]):
             "fips": values.get("fips") == "1",
             "release_lock": values.get("release_lock", ""),
             "proxies": all_of("proxy"),
+            "no_proxy": sorted({entry for text in all_of("no_proxy") for entry in text.replace(",", " ").split()}),
             "foreign": all_of("foreign"),
             "network_manager": values.get("network_manager") == "yes",
         }

@@ -14,7 +14,9 @@ _SCRIPT = r""": facts.system
 . /etc/os-release
 echo "os=$ID"
 echo "os_version=${VERSION_ID-}"
-echo "codename=${VERSION_CODENAME-}"
+# a derivative has a codename of its own, and the repositories of the release that it is made from
+echo "codename=${UBUNTU_CODENAME:-${DEBIAN_CODENAME:-${VERSION_CODENAME-}}}"
+echo "platform=${PLATFORM_ID-}"
 echo "os_like=${ID_LIKE-}"
 echo "arch=$(uname -m)"
 echo "kernel=$(uname -r)"
@@ -46,6 +48,7 @@ class System(FactBase[dict[str, Any]]):
             "os": values.get("os", ""),
             "os_version": values.get("os_version", "").strip('"'),
             "codename": values.get("codename", ""),
+            "platform": values.get("platform", "").strip('"'),
             "os_like": values.get("os_like", "").strip('"').split(),
             "arch": values.get("arch", ""),
             "kernel": values.get("kernel", ""),

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -37,11 +39,11 @@ def matching(family: str, renew: str = "") -> Commands:
         newest = [f"linux-image-{flavour(release)}", f"linux-headers-{flavour(release)}"]
         renewal = f"{INSTALL} {' '.join(shlex.quote(package) for package in newest)}"
     else:
-        name, lists = f"kernel-devel-{release}", "dnf --quiet makecache"
+        name, lists = devel_package(headers), "dnf --quiet makecache"
         there = f'test -n "$(dnf --quiet repoquery {shlex.quote(name)})"'
         install = [f"dnf install --assumeyes {shlex.quote(name)}"]
-        newest = ["kernel", "kernel-devel"]
-        renewal = "dnf install --assumeyes kernel kernel-devel"
+        newest = [headers["package"], f"{headers['package']}-devel"]
+        renewal = f"dnf install --assumeyes {' '.join(shlex.quote(package) for package in newest)}"
     yield lists
     if renew:
         yield note("kernel", *newest)
@@ -51,6 +53,14 @@ def matching(family: str, renew: str = "") -> Commands:
     yield f"{there} || {{ echo {shlex.quote(choices(name, release))} >&2; false; }}"
     yield note("package", name)
     yield from install
+
+
+def devel_package(headers: Mapping[str, Any]) -> str:
+    """Return the rpm of the running kernel's headers, such as ``kernel-rt-devel-4.18.0-372.9.1.rt7.166.el8.x86_64``.
+
+    + headers: the fact ``Headers``
+    """
+    return f"{headers['package']}-devel-{headers['build']}"
 
 
 def flavour(release: str) -> str:

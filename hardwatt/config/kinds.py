@@ -92,9 +92,10 @@ def _branch(text: str) -> str:
     return text
 
 
-def _line(text: str) -> str:
-    if len(text) > _LONGEST_LINE or not text.isprintable() or text.startswith("-"):
-        raise ValueError("is not one line of printable characters")
+def _known_host(text: str) -> str:
+    """Refuse what known_hosts does not read as one trusted key: comments, ``@revoked``, several lines."""
+    if len(text) > _LONGEST_LINE or not text.isprintable() or text.lstrip().startswith(("-", "@", "#")):
+        raise ValueError("is not a line of known_hosts with one trusted key: HOST TYPE KEY")
     return text
 
 
@@ -136,6 +137,6 @@ LocalPath = Annotated[str, AfterValidator(_path)]
 Results = Annotated[str, AfterValidator(_results)]
 PathBelow = Annotated[str, AfterValidator(_below)]
 Branch = Annotated[str, AfterValidator(_branch)]
-Line = Annotated[str, AfterValidator(_line)]
+KnownHost = Annotated[str, AfterValidator(_known_host)]
 Network = Annotated[str, AfterValidator(_network)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]

@@ -81,7 +81,7 @@ class Gitops(_Section):
     interval: str = Field("1m", pattern=r"^(\d+(ms|s|m|h))+$")
     url: str = Field("", description="git: a server of your own in place of the node's; https:// or ssh://")
     username: kinds.Login = Field("git", description="git over https: who; the password is asked for")
-    known_host: kinds.Line = Field("", description="git over ssh: the server's line of known_hosts")
+    known_host: kinds.KnownHost = Field("", description="git over ssh: the server's line of known_hosts")
     ca_file: kinds.LocalPath = Field("", description="certificate of a private authority (https, github)")
     owner: str = Field("", max_length=100, pattern=r"^[A-Za-z0-9-]*$")
     repository: str = Field("", max_length=100, pattern=r"^[A-Za-z0-9._-]*$")

@@ -23,10 +23,17 @@ def fingerprint(key: paramiko.PKey) -> str:
 def known_keys(file: Path) -> paramiko.HostKeys:
     """Return the keys in a lab's known_hosts; none where the file is missing.
 
-    Raises ``LabError`` naming the first line that cannot be read.
+    Raises ``LabError`` naming the first line that cannot be read, or is a marker such as ``@revoked``: paramiko
+    knows none, and would trust the key if another line has it too.
     """
     if not file.exists():
         return paramiko.HostKeys()
+    for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
+        if line.startswith("@"):
+            raise LabError(
+                f"line {number} of {file} is marked {line.split()[0]}, and the lab's file is of trusted keys alone",
+                hint=f"remove the line and every line with that key, then: invoke lab.trust {_host_of(line)}",
+            )
     try:
         return paramiko.HostKeys(str(file))
     except InvalidHostKey as error:
@@ -35,6 +42,12 @@ def known_keys(file: Path) -> paramiko.HostKeys:
         raise LabError(
             f"line {number} of {file} is not a host key", hint=f"sed -i {number}d {shlex.quote(str(file))}"
         ) from None
+
+
+def _host_of(line: str) -> str:
+    """Return the first host that a marked line of known_hosts names, as lab.toml would."""
+    names = (line.split() + [""] * 2)[1]
+    return shlex.quote(names.split(",")[0].removeprefix("[").partition("]")[0] or "HOST")
 
 
 def require_known(endpoint: Endpoint) -> None:

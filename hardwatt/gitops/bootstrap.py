@@ -65,6 +65,10 @@ def bootstrap(
             repo.fetch()
             items = expected(lab, index, repo)
         desired_flux.verify_host_key(wanted, cluster.secret())
+        if not desired_flux.is_pinned(wanted, cluster.secret()):
+            lines = "".join(f"{line}\n" for line in wanted.known_hosts)
+            cluster.store_secret({**cluster.secret(), "known_hosts": lines})
+            changed.append("host key that Flux fetches with")
         again = restarted and not switched_off
         if changed or again or not flux.moved_to(flux.synced(cluster), repo.head()):
             # A person's commit too is applied now, not at the next interval.

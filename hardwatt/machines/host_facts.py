@@ -8,7 +8,7 @@ import dataclasses
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hardwatt.core import process
@@ -135,7 +135,7 @@ def gather(place: Path, *, root: Path = Path("/")) -> HostFacts:
         networkd=(root / "run/systemd/netif/state").exists(),
         docker=(root / "run/docker.sock").exists(),
         firewalld=(root / "run/firewalld").is_dir(),
-        codename=names.get("VERSION_CODENAME", ""),
+        codename=codename(names),
         missing=tuple(tool for tool in TOOLS if _which(tool) is None),
         devices=tuple(name for name in ("/dev/kmsg", "/dev/fuse") if (root / name.lstrip("/")).exists()),
         filesystem=_filesystem(root, place),
@@ -178,7 +178,16 @@ def release(root: Path = Path("/")) -> dict[str, str]:
     if not path.exists():
         return {}
     lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
-    return {key: value.strip().strip('"') for key, _, value in lines}
+    return {key: value.strip().strip("\"'") for key, _, value in lines}
+
+
+def codename(names: Mapping[str, str]) -> str:
+    """Return the release whose repositories a machine with this os-release uses, such as ``bookworm``.
+
+    A derivative (Mint, LMDE) has a codename of its own that no repository knows. Empty where none is named.
+    """
+    keys = ("UBUNTU_CODENAME", "DEBIAN_CODENAME", "VERSION_CODENAME")
+    return next((value for key in keys if (value := names.get(key, ""))), "")
 
 
 def _hierarchies(root: Path) -> tuple[Hierarchy, ...]:

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +218,11 @@ def learn(lab: Lab, offered: Offer, expected: str) -> str:
     if offered.fingerprint != expected.strip():
         raise RefusedError(f"{offered.address} offers the host key {offered.fingerprint}, and not {expected.strip()}",
                            hint="read the fingerprint on the host itself, and find out who answers")  # fmt: skip
+    if offered.key.get_base64() in _revoked(_users_lines()):
+        raise RefusedError(
+            f"the host key {offered.fingerprint} of {offered.name} is marked @revoked in your known_hosts",
+            hint="have the host make another key; if the mark is wrong, remove its line from ~/.ssh/known_hosts",
+        )
     _learn(lab, offered.address, offered.port, offered.key)
     return offered.fingerprint
 
@@ -254,10 +259,8 @@ def users_known_hosts() -> paramiko.HostKeys:
     A line that is no plain host key is left out. A key with a line ``@revoked`` counts for no host at all: OpenSSH
     compares the host's name too, and a key that leaked is no better under another one.
     """
-    trusted, lines = paramiko.HostKeys(), []
-    with contextlib.suppress(OSError):
-        lines = Path("~/.ssh/known_hosts").expanduser().read_text(errors="replace").splitlines()
-    revoked = {words[3] for line in lines if (words := line.split())[:1] == ["@revoked"] and len(words) > 3}
+    trusted, lines = paramiko.HostKeys(), _users_lines()
+    revoked = _revoked(lines)
     for line in lines:
         if line.startswith(("#", "@")):
             continue
@@ -267,6 +270,17 @@ def users_known_hosts() -> paramiko.HostKeys:
                 for name in entry.hostnames:
                     trusted.add(name, entry.key.get_name(), entry.key)
     return trusted
+
+
+def _users_lines() -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path("~/.ssh/known_hosts").expanduser().read_text(errors="replace").splitlines()
+    return []
+
+
+def _revoked(lines: Iterable[str]) -> set[str]:
+    """Return the keys (base64) that lines of known_hosts revoke."""
+    return {words[3] for line in lines if (words := line.split())[:1] == ["@revoked"] and len(words) > 3}
 
 
 def adopt(lab: Lab) -> None:

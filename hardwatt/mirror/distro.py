@@ -12,7 +12,7 @@ from pathlib import Path
 from hardwatt.core import files
 from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.process import run
-from hardwatt.machines import rootfs
+from hardwatt.machines import host_facts, rootfs
 from hardwatt.mirror.oci import EPOCH, Entry
 
 _LEFT_OUT = (
@@ -49,12 +49,11 @@ class Release:
 
 def release(os_release: Path = Path("/etc/os-release")) -> Release:
     """Return the machine's distribution. Raises ``LabError`` where it has no codename."""
-    pairs = (line.partition("=") for line in os_release.read_text().splitlines())
-    values = {name: value.strip('"') for name, _, value in pairs}
-    if not values.get("VERSION_CODENAME"):
+    values = host_facts.release(os_release.parents[1])
+    if not (codename := host_facts.codename(values)):
         raise LabError(f"{values.get('PRETTY_NAME', 'this system')} has no apt repositories to take packages from",
                        hint="invoke mirror.import ARCHIVE with an export of a Debian or Ubuntu machine")  # fmt: skip
-    return Release(values["ID"].lower(), values["VERSION_CODENAME"])
+    return Release(values.get("ID", "linux").lower(), codename)
 
 
 def key(packages: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deploys import contract
 from hardwatt.config.lab import Lab
 from hardwatt.connect.endpoint import Endpoint
+from hardwatt.connect.host_keys import known_keys
 from hardwatt.connect.ssh_routes import quoted
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_atomic
@@ -74,7 +75,7 @@ def remote(endpoint: Endpoint) -> Remote:
     Raises ``LabError`` where no ed25519 key of the node is known.
     """
     name = endpoint.address if endpoint.port == 22 else f"[{endpoint.address}]:{endpoint.port}"
-    known = paramiko.HostKeys(str(endpoint.known_hosts)).lookup(name) if endpoint.known_hosts.exists() else None
+    known = known_keys(endpoint.known_hosts).lookup(name)
     key = known.get("ssh-ed25519") if known else None
     if key is None:
         raise LabError(

@@ -22,7 +22,7 @@ from hardwatt.provision import git_keys, node_packages
 
 EL = {"rhel", "centos"}
 """What the family of RHEL calls itself or says that it is like (os-release)."""
-_PROCESSOR = """(. /etc/os-release; echo "$ID" "${ID_LIKE-}")
+_PROCESSOR = """(. /etc/os-release; echo "$ID" "${ID_LIKE-}" "${PLATFORM_ID-}")
 nproc
 for name in sys_vendor product_name; do cat "/sys/class/dmi/id/$name" 2>/dev/null || echo; done
 cat /proc/cpuinfo"""
@@ -41,12 +41,12 @@ class Processor:
     instance: str = ""
     """Type of the cloud instance, where the firmware says it."""
     system: tuple[str, ...] = ("debian",)
-    """ID and ID_LIKE of /etc/os-release."""
+    """ID, ID_LIKE and PLATFORM_ID of /etc/os-release."""
 
     @property
     def takes_rpms(self) -> bool:
         """Return whether the node is of RHEL's family."""
-        return bool(EL & set(self.system))
+        return bool(EL & set(self.system)) or any(word.startswith("platform:el") for word in self.system)
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "Processor":

@@ -12,7 +12,7 @@ import pytest
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import Settings, parse
 from hardwatt.connect.endpoint import Endpoint
-from hardwatt.connect.host_keys import fingerprint, require_known
+from hardwatt.connect.host_keys import fingerprint, known_keys, require_known
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.machines import choice, remote
 from hardwatt.machines.base import ssh_argv
@@ -117,6 +117,29 @@ def test_a_revoked_key_in_the_user_s_known_hosts_does_not_count(
     remote.adopt(mine)
     assert key.get_base64() not in mine.known_hosts.read_text()
     assert other.get_base64() in mine.known_hosts.read_text()
+
+
+def test_a_revoked_key_is_not_learned_by_its_fingerprint_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    key = paramiko.ECDSAKey.generate()
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/known_hosts").write_text(f"@revoked * {key.get_name()} {key.get_base64()}\n")
+    mine = lab(tmp_path, machine="ssh", host={"address": "192.0.2.9"})
+    with pytest.raises(RefusedError, match="@revoked"):
+        remote.learn(mine, remote.Offer("192.0.2.9", 22, key), fingerprint(key))
+    assert not mine.known_hosts.exists()
+
+
+@pytest.mark.parametrize("mark", ["@revoked", "@cert-authority", "@unheard-of"])
+def test_a_marked_line_in_the_labs_known_hosts_is_refused(tmp_path: Path, mark: str) -> None:
+    key = paramiko.ECDSAKey.generate()
+    text = f"192.0.2.9 {key.get_name()} {key.get_base64()}\n"
+    (tmp_path / "known_hosts").write_text(f"{text}{mark} {text}")
+    with pytest.raises(LabError, match=f"line 2 of .* is marked {mark}") as caught:
+        known_keys(tmp_path / "known_hosts")
+    assert "invoke lab.trust 192.0.2.9" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hardwatt.core import process
 from hardwatt.core.problem import Problem, error
-from hardwatt.machines import rootfs
+from hardwatt.machines import host_facts, rootfs
 from hardwatt.machines.host_facts import ELSEWHERE, disk_free, memory, release, search_path
 from hardwatt.machines.vm import qemu
 from hardwatt.machines.vm.image import KERNELS
@@ -75,7 +75,7 @@ def distribution() -> str:
 
 def codename() -> str:
     """Return the release of this machine's distribution, such as ``bookworm``."""
-    return release().get("VERSION_CODENAME", "")
+    return host_facts.codename(release())
 
 
 def guest_memory(asked: int) -> int:

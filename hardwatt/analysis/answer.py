@@ -31,7 +31,8 @@ _RANK_EFFICIENCY = 0.955
 
 def measured(measurement: Figure) -> ResultFigure:
     """Pass on a figure of the instruments as it is."""
-    return figure(measurement.value, measurement.unit, measurement.source, measurement.low, measurement.high)
+    bounds = measurement.low, measurement.high
+    return figure(measurement.value, measurement.unit, measurement.source, *bounds, share=measurement.share)
 
 
 def differences(table: Table, outcome: str) -> list[ResultFigure]:
@@ -42,7 +43,7 @@ def differences(table: Table, outcome: str) -> list[ResultFigure]:
     rows = []
     for first, second, value in zip(*(columns[arm] for arm in table.arms), values.tolist(), strict=True):
         low, high = min(value, second.low - first.high), max(value, second.high - first.low)
-        rows.append(figure(value, first.unit, first.source, low, high))
+        rows.append(figure(value, first.unit, first.source, low, high, share=share_of(table, outcome)))
     return rows
 
 
@@ -50,7 +51,18 @@ def mean_of(table: Table, arm: str, outcome: str) -> ResultFigure:
     """Mean of an arm over the pairs, with the interval of that mean alone."""
     own = [table.figures[pair.runs[arm].run_id, outcome] for pair in table.pairs]
     estimate = paired.mean_difference([window.value for window in own], table.level)
-    return of_estimate(estimate, own[0].unit, own[0].source)
+    return of_estimate(estimate, own[0].unit, own[0].source, share_of(table, outcome))
+
+
+def share_of(table: Table, outcome: str) -> float | None:
+    """Share by which the counter of an outcome may be off in all windows alike; ``None`` where a window has none.
+
+    The error is one and the same in both arms, so a difference is off by this share of itself, not of the arms.
+    """
+    columns = table.columns(outcome) or {}
+    shares = [window.share for own in columns.values() for window in own]
+    known = [share for share in shares if share is not None]
+    return max(known) if known and len(known) == len(shares) else None
 
 
 def estimator(planned: Mapping[str, Any]) -> tuple[str, Compute]:
@@ -75,20 +87,20 @@ def primary(table: Table, planned: Mapping[str, Any], seed: int = 0) -> Primary:
     if values is None or not table.pairs:
         return _nothing(table, planned, level)
     estimate = compute(values, level, seed)
-    sample = table.primary(table.pairs[0].runs[table.arms[0]])
+    sample, share = table.primary(table.pairs[0].runs[table.arms[0]]), share_of(table, table.outcome)
     least = paired.detectable_effect(values)
     if least is not None and name == ROBUST:
         least /= float(np.sqrt(_RANK_EFFICIENCY))
     return Primary(
         outcome=table.outcome,
         estimator=name,
-        estimate=of_estimate(estimate, sample.unit, sample.source),
+        estimate=of_estimate(estimate, sample.unit, sample.source, share),
         method=estimate.method,
         level=figure(estimate.level * 100, "%", "plan"),
         direction=f"{table.arms[1]} minus {table.arms[0]}",
         arms={arm: mean_of(table, arm, table.outcome) for arm in table.arms},
         relative=_relative(table, level),
-        detectable=figure(least, sample.unit, sample.source),
+        detectable=figure(least, sample.unit, sample.source, share=share),
     )
 
 

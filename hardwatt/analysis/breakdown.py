@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hardwatt.analysis import equivalence, paired, resample
-from hardwatt.analysis.answer import mean_of
+from hardwatt.analysis.answer import mean_of, share_of
 from hardwatt.analysis.bundle_sections import CommitResult, Contrast, DeliveryCounts, DeliveryResult, Joules
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, count, figure, of_estimate
 from hardwatt.analysis.sections import ResultFigure
@@ -47,7 +47,9 @@ def contrast(table: Table, outcome: str, label: str) -> Contrast | None:
         name=outcome,
         label=label,
         arms={arm: mean_of(table, arm, outcome) for arm in table.arms},
-        difference=of_estimate(paired.mean_difference(values, table.level), sample.unit, sample.source),
+        difference=of_estimate(
+            paired.mean_difference(values, table.level), sample.unit, sample.source, share_of(table, outcome)
+        ),
         p=None,
     )
 

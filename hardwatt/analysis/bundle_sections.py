@@ -67,6 +67,8 @@ class Source(Section):
     says: str
     headline: Literal["CPU-seconds", "joules"]
     formula: str
+    accuracy: ResultFigure | None = None
+    """Share by which the energy counter itself may be off, in all windows alike; null: none is published."""
 
 
 @dataclass(frozen=True)

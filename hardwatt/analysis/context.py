@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from hardwatt.analysis import plan_fit
 from hardwatt.analysis.bundle_sections import ArmSummary, DeliveryResult, Estimand, Limit, Source, Study
@@ -43,7 +43,15 @@ def source(bundle: Bundle, table: Table, formula: str) -> Source:
         )
     else:
         says = "Measured by the processor's own energy counter (RAPL), which covers the whole host."
-    return Source(kind, says, "CPU-seconds" if table.outcome.endswith("cpu_seconds") else "joules", formula)
+    headline: Literal["CPU-seconds", "joules"] = "CPU-seconds" if table.outcome.endswith("cpu_seconds") else "joules"
+    return Source(kind, says, headline, formula, _accuracy(table))
+
+
+def _accuracy(table: Table) -> ResultFigure | None:
+    """Return the published accuracy of the counters whose joules these are, in percent."""
+    known = [row.accuracy for row in table.figures.values() if row.unit == "J" and row.accuracy is not None]
+    largest = max(known, key=lambda accuracy: accuracy.share, default=None)
+    return None if largest is None else figure(100 * largest.share, "%", largest.source)
 
 
 def study(bundle: Bundle) -> Study:

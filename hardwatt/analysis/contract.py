@@ -29,18 +29,20 @@ KINDS: Mapping[str, type[Section]] = {
     "pool": PooledSessions,
 }
 """Name of a schema file in ``hardwatt/data`` to the type that it describes."""
+OPTIONAL = ("systematic", "accuracy")
+"""Keys that are written only where something is known."""
 Kind = TypeVar("Kind", bound=Section)
 _SHOWN = 3
 
 
 class _Untitled(GenerateJsonSchema):
-    """A schema without the titles that repeat a field's name, in which every key is required.
+    """A schema without the titles that repeat a field's name, in which every key is required but ``OPTIONAL`` ones.
 
-    Every key is written, also one that is read with a default from the files of former versions.
+    Every other key is written, also one that is read with a default from the files of former versions.
     """
 
     def field_is_required(self, field: Any, total: bool) -> bool:
-        return True
+        return field.get("name") not in OPTIONAL
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -49,7 +51,8 @@ class _Untitled(GenerateJsonSchema):
 def as_json(section: Any) -> Any:
     """Return plain dicts and lists of a section."""
     if is_dataclass(section) and not isinstance(section, type):
-        return {field.name: as_json(getattr(section, field.name)) for field in fields(section)}
+        values = {field.name: getattr(section, field.name) for field in fields(section)}
+        return {key: as_json(value) for key, value in values.items() if value is not None or key not in OPTIONAL}
     if isinstance(section, Mapping):
         return {key: as_json(value) for key, value in section.items()}
     if isinstance(section, list | tuple):

@@ -92,8 +92,8 @@ def _several(tested: Several, blocks: int, baseline: str, sample: Any) -> Furthe
         row = ArmContrast(
             arm=contrast.arm,
             direction=f"{contrast.arm} minus {baseline}",
-            difference=of_estimate(contrast.paired, sample.unit, sample.source),
-            mixed=of_estimate(contrast.mixed, sample.unit, sample.source) if contrast.mixed else None,
+            difference=of_estimate(contrast.paired, sample.unit, sample.source, sample.share),
+            mixed=of_estimate(contrast.mixed, sample.unit, sample.source, sample.share) if contrast.mixed else None,
             method=contrast.mixed.method if contrast.mixed else contrast.paired.method,
             p=None if contrast.p is None else figure(contrast.p, "1", "sign-flip permutation, Holm over the contrasts"),
         )

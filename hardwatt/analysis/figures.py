@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.paired import Estimate
-from hardwatt.analysis.sections import ResultFigure, Section
+from hardwatt.analysis.sections import ResultFigure, Section, Systematic
 from hardwatt.core.errors import LabError
 
 DIGITS = 9
@@ -25,10 +25,27 @@ Kind = TypeVar("Kind", bound="Section | Json")
 
 
 def figure(
-    value: float | None, unit: str, source: str, low: float | None = None, high: float | None = None
+    value: float | None,
+    unit: str,
+    source: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    share: float | None = None,
 ) -> ResultFigure:
-    """Make a figure; numbers are kept as they are until `text` writes them."""
-    return ResultFigure(value, unit, source, low, high)
+    """Make a figure; numbers are kept as they are until `text` writes them.
+
+    *share* of the truth is what the counter's scale may be off by, either way. That error is common to all windows, so
+    it scales every sum and difference of the counter's values, and is no noise.
+    """
+    return ResultFigure(value, unit, source, low, high, _scaled(value, share))
+
+
+def _scaled(value: float | None, share: float | None) -> Systematic | None:
+    if value is None or share is None:
+        return None
+    ends = value / (1 + share), value / (1 - share)
+    return Systematic(min(ends), max(ends))
 
 
 def known(measured: ResultFigure) -> float:
@@ -43,9 +60,9 @@ def count(value: int, unit: str, source: str) -> ResultFigure:
     return figure(value, unit, source, value, value)
 
 
-def of_estimate(estimate: Estimate, unit: str, source: str) -> ResultFigure:
-    """Make the figure of an estimate; its bounds are the interval between pairs."""
-    return figure(estimate.value, unit, source, estimate.low, estimate.high)
+def of_estimate(estimate: Estimate, unit: str, source: str, share: float | None = None) -> ResultFigure:
+    """Make the figure of an estimate; its bounds are the interval between pairs. *share*: see `figure`."""
+    return figure(estimate.value, unit, source, estimate.low, estimate.high, share=share)
 
 
 def as_written(results: Kind) -> Kind:

@@ -246,4 +246,5 @@ def _per_commit(first: Primary, data: table.Table) -> ResultFigure | None:
     each = commits.pop()
     bounds = (estimate.value, estimate.low, estimate.high)
     value, low, high = (bound if bound is None else bound / each for bound in bounds)
-    return figure(value, f"{estimate.unit} per commit", estimate.source, low, high)
+    share = answer.share_of(data, data.outcome)
+    return figure(value, f"{estimate.unit} per commit", estimate.source, low, high, share=share)

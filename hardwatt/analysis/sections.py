@@ -22,6 +22,14 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Systematic(Section):
+    """The least and the most that a value may be if its counter's scale is off as published, in the value's unit."""
+
+    low: int | float
+    high: int | float
+
+
+@dataclass(frozen=True)
 class ResultFigure(Section):
     """One number: its unit, its source and its bounds. null: nothing is known, which is never written as zero."""
 
@@ -30,6 +38,9 @@ class ResultFigure(Section):
     source: Text
     low: Number
     high: Number
+    systematic: Systematic | None = None
+    """The published error of the counter itself, common to all windows: neither in the bounds nor in an interval.
+    Written only where an accuracy is published."""
 
 
 ByArm = dict[str, ResultFigure]

@@ -118,7 +118,7 @@ def _pooled(sessions: Sequence[_Session]) -> PooledSessions:
         direction=first.primary.direction,
         level=first.primary.level,
         n=count(len(sessions), "sessions", "bundles"),
-        estimate=of_estimate(estimate, unit, "mean of the sessions' means"),
+        estimate=of_estimate(estimate, unit, "mean of the sessions' means", _share(sessions)),
         method=f"mean of the sessions' means, t interval with {len(sessions) - 1} degrees of freedom",
         within=_within(sessions, unit),
         between=_between(sessions, unit, level),
@@ -128,6 +128,14 @@ def _pooled(sessions: Sequence[_Session]) -> PooledSessions:
         more=[_more(means, number, unit, level) for number in MORE if number > len(sessions)],
         notes=_notes(sessions),
     )
+
+
+def _share(sessions: Sequence[_Session]) -> float | None:
+    """Share by which one kind of counter is off in all sessions alike: more sessions do not make it smaller."""
+    known = [session.results.source.accuracy for session in sessions]
+    if any(session.results.primary.estimate.systematic is None for session in sessions):
+        return None
+    return max((known_share.value or 0.0 for known_share in known if known_share), default=0.0) / 100
 
 
 def _row(session: _Session) -> PooledSession:

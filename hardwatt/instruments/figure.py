@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hardwatt.core.errors import VerifyError
+from hardwatt.meter.accuracy import Accuracy
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,8 @@ class Figure:
     """``value`` in ``unit``, as ``source`` (words) gave it; the truth lies between ``low`` and ``high``.
 
     The bounds cover what the instrument cannot know (edges, resets, a dead pod's tail), not the scatter
-    between runs: that is the analysis' business.
+    between runs: that is the analysis' business. They do not cover ``accuracy`` either: how far the counter itself may
+    be from the truth, which is the same share in every window.
     """
 
     value: float
@@ -22,6 +24,13 @@ class Figure:
     high: float
     exact: Fraction | None = None
     """The number as a text wrote it; ``None`` for a computed value."""
+    accuracy: Accuracy | None = None
+    """The published accuracy of the counter; ``None`` where none is known."""
+
+    @property
+    def share(self) -> float | None:
+        """The share of the truth that the counter may be off by, either way, in all windows alike."""
+        return None if self.accuracy is None else self.accuracy.share
 
     @property
     def number(self) -> float | Fraction:

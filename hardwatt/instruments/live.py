@@ -15,6 +15,7 @@ from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.windows import Rule, WindowError, integrate
 from hardwatt.instruments.zones import ZoneCounter, hosts_of, metric_of, refuse_many, zone_of
 from hardwatt.instruments.zones import energy as zone_energy
+from hardwatt.meter.accuracy import published
 from hardwatt.meter.zones import place, synthetic
 
 GAP_MS = 20_000.0
@@ -93,6 +94,7 @@ def _share(used: Figure, whole: Figure, joules: Figure) -> Figure:
         f"share of the node's CPU-seconds, of: {joules.source}",
         used.low / whole.high * joules.low,
         used.high / whole.low * joules.high,
+        accuracy=joules.accuracy,
     )
 
 
@@ -117,7 +119,8 @@ def _zone_joules(name: str, own: Samples, zone: str, t0: float, t1: float) -> Fi
     (value, low, high), counted, note = zone_energy(counters, zone, t0, t1, GAP_MS)
     modelled = all(synthetic(domain) for domain in counted)
     source = f"modelled from CPU-seconds, {zone}" if modelled else f"RAPL, {zone}"
-    return Figure(value, "J", f"{source}; {note}" if note else source, low, high)
+    accuracy = None if modelled else published(counted[0])
+    return Figure(value, "J", f"{source}; {note}" if note else source, low, high, accuracy=accuracy)
 
 
 def _folder(samples: SeriesSamples) -> str:

@@ -13,6 +13,7 @@ from hardwatt.instruments.power import integrate_power
 from hardwatt.instruments.readings import POINTS, READ_AT, UNIT_READ_AT, Counter, counters, edges_of, scraped
 from hardwatt.instruments.windows import Rule, WindowError, integrate
 from hardwatt.instruments.zones import ZoneCounter, energy, hosts_of, metric_of, refuse_many, zone_of
+from hardwatt.meter.accuracy import published
 from hardwatt.meter.zones import place
 
 CPU = "hardwatt_node_cpu_seconds_total"
@@ -130,13 +131,14 @@ def _joules_of_zones(bundle: Bundle, run: Run, zones: Sequence[ZoneCounter], kin
     modelled = bundle.manifest.source == "modelled"
     if not zones:
         raise WindowError(f"no samples of {metric_of(kind)}")
-    (value, low, high), _, note = energy(zones, kind, run.t0_ms, run.t1_ms, scrape_gap_ms(bundle))
+    (value, low, high), counted, note = energy(zones, kind, run.t0_ms, run.t1_ms, scrape_gap_ms(bundle))
     # The zone's file is written just before the metrics: its value may be one writing younger than they say.
     slack = value / run.seconds * WRITTEN_MS[bundle.manifest.schema_version] / 1000 if modelled else 0.0
     model = bundle.manifest.power_model.get("name", "unnamed")
     source = f"modelled from CPU-seconds by the power model {model}" if modelled else f"RAPL, {covers}"
     source = _imported(bundle, f"{source}; {note}" if note else source)
-    return Figure(value, "J", source, max(0.0, low - slack), high + slack)
+    accuracy = None if modelled else published(counted[0])
+    return Figure(value, "J", source, max(0.0, low - slack), high + slack, accuracy=accuracy)
 
 
 def _joules_of_readings(bundle: Bundle, run: Run, readings: Sequence[Counter]) -> Figure:

@@ -204,8 +204,7 @@ RECORDER = Instrument(
     (),
     "every counter of the node: its CPU time, energy zones, units and pods, ended ones too; the primary record",
     "what a counter can have gained between the window's end and the tick beside it, its granularity, the age of "
-    "RAPL's registers; not in it is how far RAPL itself is from the truth, which is systematic: on most processors "
-    "an estimate with a constant offset (Desrochers, Paradis and Weaver 2016, doi:10.1145/2989081.2989088)",
+    "RAPL's registers; not in it is the counter's own error, which is stated apart (hardwatt.meter.accuracy)",
     recorder.figures,
 )
 """The primary instrument; bundles of schema 1 have no record for it."""

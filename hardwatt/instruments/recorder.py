@@ -5,6 +5,7 @@ Whoever else looked (scrapes, Kepler) is a further instrument; ``beside`` shows 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from hardwatt.instruments.readings import edges_of
 from hardwatt.instruments.recorded_window import Gain, Limits, Span, gained, span
 from hardwatt.instruments.windows import WindowError
 from hardwatt.instruments.zones import metric_of, note_on
+from hardwatt.meter.accuracy import published
 from hardwatt.meter.zones import Zone, choose, place, shown, synthetic
 
 RAPL_UPDATE_SECONDS = 0.002
@@ -58,7 +60,8 @@ def _for_the_planned_length(bundle: Bundle, run: Run, figure: Figure | str) -> F
     if isinstance(figure, str) or figure.unit not in (CPU, "J") or abs(run.seconds - planned) > LATE_SECONDS:
         return figure
     scale = planned / run.seconds
-    return Figure(figure.value * scale, figure.unit, figure.source, figure.low * scale, figure.high * scale)
+    value, low, high = (part * scale for part in (figure.value, figure.low, figure.high))
+    return replace(figure, value=value, low=low, high=high)
 
 
 def _of_window(bundle: Bundle, run: Run) -> Found:
@@ -178,7 +181,8 @@ def _joules(bundle: Bundle, window: Span, counters: Sequence[Counter], kind: str
     model = bundle.manifest.power_model.get("name", "unnamed")
     source = f"modelled from CPU-seconds by the power model {model}" if modelled else f"RAPL, {covers}"
     note = note_on(zones, choice)
-    return Figure(value, "J", f"{source}; {note}" if note else source, low, high)
+    accuracy = published(zones[choice.counted[0]])
+    return Figure(value, "J", f"{source}; {note}" if note else source, low, high, accuracy=accuracy)
 
 
 def _problem(counter: Counter, window: Span) -> str:

@@ -23,13 +23,17 @@ NODE_ROOTS = ("/sys", f"{ROOT}/sysfs")
 def zones_text(watched: Sources) -> str:
     """Return the zones as a table, with the sentence that says which of them count."""
     sources.refuse_none(watched)
-    table = Table("zone", "name", "watts now", "updates/s", "wraps in", "counts", "covers", "state")
+    table = Table("zone", "name", "watts now", "updates/s", "wraps in", "counts", "own error", "covers", "state")
     for zone in watched.zones:
         table.add_row(*cells(
             zone.entry, zone.name, _number(zone.watts, "{:.1f}"), _updates(zone), _duration(zone.wraps_in),
-            "yes" if zone.counted else "no", zone.covers, _state(zone),
+            "yes" if zone.counted else "no", _accuracy(zone), zone.covers, _state(zone),
         ))  # fmt: skip
-    return f"energy counters of {watched.place}\n{_rendered(table)}\n{watched.sentence}"
+    known = {zone.accuracy for zone in watched.zones if zone.accuracy}
+    sources_told = "".join(
+        f"\nown error: {accuracy.source}" for accuracy in sorted(known, key=lambda each: each.source)
+    )
+    return f"energy counters of {watched.place}\n{_rendered(table)}\n{watched.sentence}{sources_told}"
 
 
 def zones_json(watched: Sources) -> str:
@@ -42,6 +46,10 @@ def zones_json(watched: Sources) -> str:
 
 def _state(zone: Zone) -> str:
     return f"{zone.problem}; {zone.remedy}" if zone.problem else "works"
+
+
+def _accuracy(zone: Zone) -> str:
+    return f"up to {zone.accuracy.share:.0%}".replace("%", " %") if zone.accuracy else "not known"
 
 
 def _updates(zone: Zone) -> str:

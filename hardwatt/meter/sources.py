@@ -15,6 +15,7 @@ from typing import Any, Literal
 from hardwatt.core import process
 from hardwatt.core.errors import LabError, VerifyError
 from hardwatt.meter import powercap_probe, zones
+from hardwatt.meter.accuracy import Accuracy, published
 
 PROBE = Path(powercap_probe.__file__)
 SECONDS = 2.0
@@ -54,9 +55,14 @@ class Zone:
     remedy: str
     counted: bool
 
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """The published accuracy of the counter; None where none is known."""
+        return published(zones.Zone(self.name, self.entry))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the zone as a row for JSON."""
-        return dict(vars(self))
+        return {**vars(self), "accuracy": vars(self.accuracy) if self.accuracy else None}
 
 
 @dataclass(frozen=True)

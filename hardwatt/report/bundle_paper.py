@@ -15,7 +15,7 @@ from hardwatt.analysis.sections import ResultFigure
 from hardwatt.analysis.tables.words import versions
 from hardwatt.core.errors import LabError
 from hardwatt.report import paper, plots, references, table_plots
-from hardwatt.report.numbers import interval, p_value, plain, point
+from hardwatt.report.numbers import interval, machine, p_value, plain, point
 from hardwatt.report.paper import bounds, tex
 from hardwatt.report.plots import WIDE, Plot
 from hardwatt.report.scene import INK, SOFT, Dot, Item, Line, Scene, Words, pdf, svg
@@ -132,12 +132,15 @@ def contrasts_csv(results: Results) -> str:
     header = ["kind", "outcome", "label", "baseline", "arm", "blocks", "unit", "level_percent"]
     for name in ("baseline_mean", "arm_mean", "difference"):
         header += [name, f"{name}_low", f"{name}_high"]
+    header += ["difference_systematic_low", "difference_systematic_high"]
     writer.writerow([*header, "p_holm"])
     level = bounds(results.primary.level)[0]
     for row in rows(results):
         about = [row.kind, row.outcome, row.label, row.baseline, row.arm, bounds(row.blocks)[0], row.difference.unit]
         numbers = [text for figure in (*row.means, row.difference) for text in bounds(figure)]
-        writer.writerow([*about, level, *numbers, bounds(row.p)[0]])
+        apart = row.difference.systematic
+        scaled = [machine(apart.low), machine(apart.high)] if apart else ["", ""]
+        writer.writerow([*about, level, *numbers, *scaled, bounds(row.p)[0]])
     return out.getvalue()
 
 
@@ -180,6 +183,9 @@ def _design(results: Results) -> Iterator[str]:
     yield f"The study {results.study.name} compares {compared} in paired windows of {plain(results.window)}."
     yield f"The outcome is {first.outcome} ({first.estimate.unit}; {first.estimate.source})."
     yield f"Source of energy: {results.source.energy}; {results.source.formula}."
+    if accuracy := results.source.accuracy:
+        error = f"up to {plain(accuracy)} of the true energy ({accuracy.source})"
+        yield f"The counter's own error, {error}, is the same in all windows: it scales differences, in no interval."
     if results.departures:
         yield f"The analysis departs from the plan: {' '.join(results.departures)}"
     else:

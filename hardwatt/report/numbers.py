@@ -75,6 +75,26 @@ def interval(figure: ResultFigure, sign: bool = False, places: int | None = None
     return " to ".join(ends) if ends[0] != ends[1] else ""
 
 
+def bounds(figure: ResultFigure, sign: bool = False, places: int | None = None) -> str:
+    """Write the bounds of a measured figure as ``low to high``, rounded outwards: what they hold, the text holds."""
+    value, low, high = figure.value, figure.low, figure.high
+    if value is None or low is None or high is None or low == high:
+        return ""
+    step = 10.0 ** (own := max(decimals(value, low, high), places or 0))
+    ends = math.floor(low * step) / step, math.ceil(high * step) / step
+    return " to ".join(number(bound, own, sign=sign) for bound in ends)
+
+
+def scaled(figure: ResultFigure, sign: bool = False) -> str:
+    """Write the systematic part as ``low to high`` with three digits of the larger end; empty where there is none."""
+    if figure.systematic is None:
+        return ""
+    ends = figure.systematic.low, figure.systematic.high
+    largest = max(map(abs, ends))
+    digits = max(0, min(MOST_DECIMALS, 2 - math.floor(math.log10(largest)))) if largest else 0
+    return " to ".join(number(bound, digits, sign=sign) for bound in ends)
+
+
 def unit(figure: ResultFigure) -> str:
     """Write the unit; of exactly one counted thing in the singular."""
     name = figure.unit

@@ -164,8 +164,10 @@ def _environment() -> Environment:
             "md": lambda text: Markup(numbers.markdown(text)),  # noqa: S704 - for Markdown
             "p": numbers.p_value,
             "place": _place,
+            "bounds": numbers.bounds,
             "plain": numbers.plain,
             "point": numbers.point,
+            "scaled": numbers.scaled,
             "shared": numbers.shared,
             "size": numbers.size,
             "unit": numbers.unit,

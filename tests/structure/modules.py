@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ORDER = (
     "core",
-    "meter.zones",
+    "meter.zones", "meter.accuracy",
     "bundle",
     "instruments",
     "analysis",
@@ -35,7 +35,8 @@ ORDER = (
 """The rooms of ``hardwatt/``. Each may import from those before it and never from those behind it.
 
 A name is a package or one module of it; the longest that fits a module decides. To put a room elsewhere, change this
-list. ``meter.zones`` is the rule that daemon, instruments and deploys share. ``bundle`` to ``report`` stand before
+list. ``meter.zones`` is the rule that daemon, instruments and deploys share, and
+``meter.accuracy`` is the published accuracy of its counters. ``bundle`` to ``report`` stand before
 whatever knows a lab, because the bare wheel has them.
 """
 

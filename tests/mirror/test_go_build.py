@@ -20,7 +20,7 @@ from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.wait import wait
 from hardwatt.mirror.build import go_build, go_family, go_recipes
 from hardwatt.mirror.build.go_family import Family
-from hardwatt.mirror.build.go_recipes import Tools
+from hardwatt.mirror.build.tools import Tools
 
 PROJECT = Path(__file__).parents[2]
 # println needs no package of the standard library: the coldest build takes seconds.

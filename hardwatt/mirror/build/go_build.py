@@ -22,7 +22,8 @@ from hardwatt.core.errors import CommandError, LabError
 from hardwatt.core.files import sync_folder, write_json
 from hardwatt.core.progress import say
 from hardwatt.mirror.build.go_family import GO_VERSION, ROOT, Family, architecture, families, key, read_family
-from hardwatt.mirror.build.go_recipes import RECIPES, Tools
+from hardwatt.mirror.build.go_recipes import RECIPES
+from hardwatt.mirror.build.tools import Tools
 
 __all__ = ["Family", "build", "built", "families", "go_binary", "read_family", "resolve"]
 

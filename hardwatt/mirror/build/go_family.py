@@ -45,6 +45,8 @@ class Family:
     tags: tuple[str, ...] = ()
     ldflags: tuple[str, ...] = ()
     cflags: tuple[str, ...] = ()
+    node: str = ""
+    """Version of the Node that makes its web pages; only the recipe ``go-with-pages`` needs one."""
     depends: tuple[str, ...] = ()
     """Families whose programs or sources this one is made with."""
     unlisted: tuple[str, ...] = ()

@@ -1,42 +1,16 @@
 """Recipes that compile a family into programs: one function per recipe."""
 
-import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hardwatt.core import process
 from hardwatt.core.errors import LabError
-from hardwatt.core.limits import BUILD
+from hardwatt.mirror.build import node_pages
 from hardwatt.mirror.build.go_family import Family, read_family
-
-
-@dataclasses.dataclass(frozen=True)
-class Tools:
-    """Go, folders and programs that a recipe works with."""
-
-    go: Path
-    env: Mapping[str, str]
-    log: Path
-    work: Path
-    """A folder that is removed afterwards."""
-    programs: Mapping[str, Path]
-    """Programs of the families that this one is made with."""
-
-    def run(self, argv: Sequence[str | Path], cwd: Path) -> None:
-        """Run a compiler, behind everything else: a node may boot meanwhile.
-
-        It ends when we are killed, so that the next build is alone.
-        """
-        command = ["nice", "-n", "10", *_tied(), *argv]
-        process.run(command, cwd=cwd, env=self.env, log=self.log, timeout=BUILD.whole, hint="run it again")
-
-
-def _tied() -> list[str]:
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+from hardwatt.mirror.build.tools import Tools
 
 
 def compile_go(family: Family, tools: Tools, target: Path) -> None:
@@ -86,10 +60,30 @@ def compile_flux(family: Family, tools: Tools, target: Path) -> None:
     The module does not carry ``cmd/flux/manifests``, and files in the module cache cannot be
     overlaid: so it is built from a copy of the module.
     """
-    (module,) = family.modules
-    copy = tools.work / "flux2"
-    shutil.copytree(module_folder(family, module, tools), copy)
+    copy = _copy_of_module(family, tools)
     flux_manifests(family, tools, copy)
+    _build_with_copy(family, tools, target, copy)
+
+
+def compile_with_pages(family: Family, tools: Tools, target: Path) -> None:
+    """Build Prometheus with its web pages, from a copy of the module in which they are made first."""
+    copy = _copy_of_module(family, tools)
+    ui = copy / "web" / "ui"
+    node_pages.build_pages(family, tools, ui, "build:mantine-ui")
+    node_pages.embed(ui)
+    _build_with_copy(family, tools, target, copy)
+
+
+def _copy_of_module(family: Family, tools: Tools) -> Path:
+    (module,) = family.modules
+    copy = tools.work / "module"
+    shutil.copytree(module_folder(family, module, tools), copy)
+    return copy
+
+
+def _build_with_copy(family: Family, tools: Tools, target: Path, copy: Path) -> None:
+    """Build a family with a changed copy in place of its one module."""
+    (module,) = family.modules
     place = tools.work / "family"
     shutil.copytree(family.folder, place)
     tools.run([tools.go, "mod", "edit", f"-replace={module}={copy}"], place)
@@ -126,4 +120,5 @@ RECIPES: Mapping[str, Callable[[Family, Tools, Path], None]] = {
     "c": compile_c,
     "flux": compile_flux,
     "go": compile_go,
+    "go-with-pages": compile_with_pages,
 }

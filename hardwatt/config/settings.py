@@ -19,6 +19,9 @@ M = TypeVar("M", bound=BaseModel)
 ROOT = Path(__file__).resolve().parent.parent.parent
 """The checkout that this package lies in (the toolkit's tasks run from a checkout)."""
 
+DEFAULT_SCRAPE_INTERVAL = "15s"
+"""Scrape interval of a lab that sets none, whatever its machine is: clusters/base is written for it."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -128,11 +131,20 @@ class Prometheus(_Section):
 
     retention: str = Field("24h", pattern=r"^\d+(s|m|h|d|w|y)$")
     retention_size: str = Field("2GB", pattern=r"^\d+(MB|GB)$")
-    scrape_interval: str = Field("", pattern=r"^(\d+(ms|s|m))?$")
+    scrape_interval: str = Field("", description=f"empty: {DEFAULT_SCRAPE_INTERVAL}")
     attribution: Literal["cgroup", "kepler"] = Field(
         "cgroup", description="what the recreated metric names of 2022 are computed from"
     )
     local_port: int = Field(9090, ge=1, le=65535)
+
+    @field_validator("scrape_interval")
+    @classmethod
+    def _scrape_interval(cls, value: str) -> str:
+        number = re.fullmatch(r"([0-9]{1,6})(ms|s|m)", value)
+        ms = int(number[1]) * {"ms": 1, "s": 1000, "m": 60_000}[number[2]] if number else 0
+        if value and not 100 <= ms <= 60_000:
+            raise ValueError("a scrape interval is a number and ms, s or m, from 100ms to 1m: 15s is the default")
+        return value
 
 
 class Settings(_Section):

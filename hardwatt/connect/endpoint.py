@@ -33,9 +33,9 @@ class Endpoint:
     jump: str = ""
     """``USER@HOST:PORT`` of the host that connections go through; empty: directly."""
 
-    scrape_interval: str = "1s"
-    """Scrape interval of the measured counters: the machine's own (once a second is too much for an emulated one), or
-    ``prometheus.scrape_interval`` of lab.toml, which ``LabContext.endpoint`` fills in."""
+    scrape_interval: str = "15s"
+    """Scrape interval of the lab's Prometheus: ``prometheus.scrape_interval`` of lab.toml. ``LabContext`` fills it in,
+    whatever a stored endpoint holds."""
     reverse: bool = False
     """``controller_address`` is the node's own loopback, to which SSH brings what is served here."""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hardwatt.config.lab import Lab
+from hardwatt.config.settings import DEFAULT_SCRAPE_INTERVAL
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import LabError
 from hardwatt.machines import choice
@@ -54,7 +55,7 @@ class LabContext:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Return the endpoint of the lab's machine, with the scrape interval of lab.toml where that sets one.
+        """Return the endpoint of the lab's machine, with the scrape interval of lab.toml.
 
         Raises ``LabError`` if there is no machine.
         """
@@ -100,8 +101,9 @@ class LabContext:
         return endpoint
 
     def _with_settings(self, endpoint: Endpoint) -> Endpoint:
-        asked = self.lab.settings.prometheus.scrape_interval
-        return dataclasses.replace(endpoint, scrape_interval=asked) if asked else endpoint
+        # A stored endpoint holds the interval of the day it was made: a lab that sets none has today's default.
+        asked = self.lab.settings.prometheus.scrape_interval or DEFAULT_SCRAPE_INTERVAL
+        return endpoint if endpoint.scrape_interval == asked else dataclasses.replace(endpoint, scrape_interval=asked)
 
     def _index(self, mode: str) -> Index:
         version = _version(fill.mirror_root(self.lab) / "index.json")

@@ -96,7 +96,7 @@ LAB = contract.Lab(
     networks=contract.Networks("10.244.0.0/16", "10.96.0.0/16", node_pod_cidr="10.244.0.0/24", node_mask=24),
     cert_sans=("127.0.0.1", "198.51.100.7", "localhost", "node-1"),
     cgroup_root="",
-    scrape_interval="1s",
+    scrape_interval="15s",
     boot=contract.Boot(disable_kmem_accounting=False, kernel_headers="matching"),
     stack=contract.Stack(containerd="2.3.4", flux="2.9.5", cni="bridge", kepler="v0.11.4"),
     distribution_packages=("conntrack", "runc"),

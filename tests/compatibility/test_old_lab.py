@@ -65,7 +65,7 @@ def test_status_of_an_old_lab_that_runs(
     said = capsys.readouterr()
     assert "lab t1: embedded machine running 10.77.0.2" in said.out + said.err
     assert "next: invoke lab.up" in said.out + said.err
-    assert [end.scrape_interval for end in asked] == ["1s"]
+    assert [end.scrape_interval for end in asked] == ["15s"], "today's default, whatever the old lab had"
 
 
 def test_status_of_an_old_lab_whose_machine_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

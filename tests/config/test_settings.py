@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import pydantic
 import pytest
 
 from hardwatt.config import settings
@@ -77,3 +78,19 @@ def test_the_example_is_valid_and_complete() -> None:
         for name in (value if isinstance(value, dict) else [""])
     }
     assert shown == wanted
+
+
+@pytest.mark.parametrize("interval", ["", "100ms", "1s", "15s", "59s", "60s", "1m", "1500ms"])
+def test_a_scrape_interval_is_a_duration_that_prometheus_can_keep(interval: str) -> None:
+    assert (
+        settings.Settings.model_validate({"prometheus": {"scrape_interval": interval}}).prometheus.scrape_interval
+        == interval
+    )
+
+
+@pytest.mark.parametrize(
+    "interval", ["0s", "99ms", "61s", "2m", "1h", "15", "15 s", "15s\n", "-1s", "1.5s", "\uff11s", "9" * 9 + "s"]
+)
+def test_another_scrape_interval_is_refused_with_the_range(interval: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match="from 100ms to 1m: 15s is the default"):
+        settings.Settings.model_validate({"prometheus": {"scrape_interval": interval}})

@@ -83,7 +83,7 @@ def test_confined_pods_may_read_what_the_meter_writes(run_node: Runner, mode: st
 
 def test_arguments_of_the_kubelet_lie_where_its_rpm_reads_them(run_node: Runner) -> None:
     files = run_node(answers=ANSWERS, lab=LAB).files
-    assert "--housekeeping-interval=1s" in files["/etc/sysconfig/kubelet"]
+    assert files["/etc/sysconfig/kubelet"].startswith("KUBELET_EXTRA_ARGS=--node-ip=")
     assert "/etc/default/kubelet" not in files
 
 

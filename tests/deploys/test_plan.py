@@ -11,6 +11,7 @@ from pyinfra.api import DeployError
 
 from deploys.operations.boot import drop_in
 from hardwatt.provision import runner
+from hardwatt.testing import fake_host
 from tests.deploys.conftest import FAKE, ROOT, Runner
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -116,9 +117,20 @@ def test_containerd_pulls_through_the_mirror_and_uses_the_index_pause(run_node: 
     assert "rusted" not in source
 
 
-def test_kubelet_keeps_house_every_second_and_the_network_is_the_nodes_share(run_node: Runner) -> None:
+@pytest.mark.parametrize(
+    ("interval", "argument"),
+    [("15s", ""), ("10s", ""), ("1m", ""), ("1s", "--housekeeping-interval=1s "),
+     ("500ms", "--housekeeping-interval=500ms "), ("9999ms", "--housekeeping-interval=9999ms ")],
+)  # fmt: skip
+def test_kubelet_keeps_house_as_upstream_or_as_often_as_it_is_scraped(
+    run_node: Runner, interval: str, argument: str
+) -> None:
+    files = run_node(lab=fake_host.lab(scrape_interval=interval)).files
+    assert files["/etc/default/kubelet"].startswith(f"KUBELET_EXTRA_ARGS={argument}--node-ip=")
+
+
+def test_the_network_is_the_nodes_share(run_node: Runner) -> None:
     files = run_node().files
-    assert "--housekeeping-interval=1s" in files["/etc/default/kubelet"]
     network = json.loads(files["/etc/cni/net.d/10-hardwatt.conflist"])
     assert [plugin["type"] for plugin in network["plugins"]] == ["bridge", "portmap"]
     assert network["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.0.0/24"}]]

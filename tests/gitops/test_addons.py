@@ -76,7 +76,7 @@ def test_kepler_reads_the_tree_that_the_lab_measures_with(
 def test_keplers_settings_are_those_that_experiments_need() -> None:
     found = yaml.safe_load(CONFIG)
     assert found["monitor"] == {
-        "interval": "1s",
+        "interval": "5s",
         "staleness": "100ms",
         "maxTerminated": -1,
         "minTerminatedEnergyThreshold": 0,
@@ -206,4 +206,4 @@ def test_the_cluster_gets_one_of_both_sets_of_rules(
     other = Lab(settings, lab.root, lab.dir)
     objects = built(kubectl, other, held(index, "kepler"), tmp_path, "ssh", "configs")
     (rules,) = [item["data"] for item in objects if item["metadata"]["name"] == "prometheus-rules"]
-    assert sorted(rules) == ["lab-alerts.yaml", f"recreated-{attribution}.yaml"]
+    assert sorted(rules) == ["lab-alerts.yaml", "recorded.yaml", f"recreated-{attribution}.yaml"]

@@ -8,7 +8,7 @@ import yaml
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT, Settings
 from hardwatt.core.errors import LabError, SettingsError
-from hardwatt.gitops import component, tree
+from hardwatt.gitops import component, scrape_interval, tree
 from hardwatt.mirror.index import Artefact, Index
 from tests.gitops.conftest import find_tool
 
@@ -66,39 +66,66 @@ def data(index: Index, every: str, **prometheus: str) -> dict[str, Any]:
     return {name: body["data"] for name, body in patches(component.render(made, BASE)).items() if "data" in body}
 
 
-@pytest.mark.parametrize(("every", "kubelet"), [("500ms", None), ("2s", None), ("5s", None), ("20s", "20s")])
-def test_jobs_that_are_measured_with_follow_the_cadence(index: Index, every: str, kubelet: str | None) -> None:
-    found = data(index, every)
-    config = yaml.safe_load(found["prometheus-config"]["prometheus.yaml"])
+@pytest.mark.parametrize(
+    ("every", "timeout", "others"),
+    [("500ms", "500ms", None), ("1s", "1s", None), ("5s", "5s", None), ("12s", "10s", None), ("20s", "10s", "20s"),
+     ("1m", "10s", "1m")],
+)  # fmt: skip
+def test_jobs_that_read_the_nodes_counters_follow_the_interval(
+    index: Index, every: str, timeout: str, others: str | None
+) -> None:
+    made = data(index, every)
+    config = yaml.safe_load(made["prometheus-config"]["prometheus.yaml"])
     jobs = {
         job["job_name"]: (job.get("scrape_interval"), job.get("scrape_timeout")) for job in config["scrape_configs"]
     }
-    assert jobs["meter"] == jobs["cadvisor"] == (every, every)
+    assert jobs["meter"] == jobs["cadvisor"] == (every, timeout)
     assert jobs["kubelet"] == jobs["flux"] == (None, None)
-    assert config["global"]["scrape_interval"] == (kubelet or "15s")
-    assert config["global"]["evaluation_interval"] == "15s"
+    assert config["global"]["scrape_interval"] == (others or "15s")
+    assert (config["global"]["scrape_timeout"], config["global"]["evaluation_interval"]) == ("10s", "15s")
+    assert f"timeInterval: {every}\n" in made["grafana-provisioning"]["datasource.yaml"]
 
 
-def test_a_slow_cadence_slows_kepler_down_and_a_fast_one_does_not_hurry_it(index: Index) -> None:
-    slow, fast = data(index, "5s"), data(index, "500ms")
-    assert slow["prometheus-scrape-kepler"]["kepler.yaml"].count(": 5s\n") == 2
-    assert yaml.safe_load(slow["kepler-config"]["config.yaml"])["monitor"]["interval"] == "5s"
-    assert fast["prometheus-scrape-kepler"]["kepler.yaml"].count(": 3s\n") == 2
-    assert yaml.safe_load(fast["kepler-config"]["config.yaml"])["monitor"]["interval"] == "1s"
+@pytest.mark.parametrize(
+    ("every", "scraped", "computed"),
+    [("500ms", "3s", "1s"), ("1s", "3s", "1s"), ("4s", "4s", "4s"), ("20s", "20s", "5s"), ("1m", "1m", "5s")],
+)
+def test_kepler_follows_the_interval_as_far_as_it_can(index: Index, every: str, scraped: str, computed: str) -> None:
+    made = data(index, every)
+    assert made["prometheus-scrape-kepler"]["kepler.yaml"].count(f": {scraped}\n") == 2
+    monitor = yaml.safe_load(made["kepler-config"]["config.yaml"])["monitor"]
+    assert monitor == {**yaml.safe_load(BASE[scrape_interval.KEPLER_CONFIG])["monitor"], "interval": computed}
 
 
 @pytest.mark.parametrize("attribution", ["cgroup", "kepler"])
-def test_windows_of_rules_hold_as_many_readings(index: Index, attribution: str, tmp_path: Path) -> None:
-    found = data(index, "5s", attribution=attribution)["prometheus-rules"]
-    assert ("[30s]" in found[f"recreated-{attribution}.yaml"]) is (attribution == "cgroup")
-    assert not any("[6s]" in (text or "") for text in found.values())
-    assert "[300s]) < 50" in found["lab-alerts.yaml"], "50 of 60 readings"
-    for name, text in found.items():
-        if text is not None:
-            (tmp_path / name).write_text(text)
-            done = subprocess.run([find_tool("promtool"), "check", "rules", tmp_path / name], capture_output=True)
-            assert done.returncode == 0, done.stdout + done.stderr
-    assert (found.get("recreated-cgroup.yaml", "") is None) is (attribution == "kepler")
+@pytest.mark.parametrize(
+    ("every", "windows"),
+    [("1s", ("[6s]", "offset 6s", "/ 6 ", "[7s]", "[8s]) < 7")),
+     ("5s", ("[30s]", "offset 30s", "/ 30 ", "[35s]", "[40s]")),
+     ("1m", ("[4m]", "offset 4m", "/ 240 ", "[5m]", "[8m]) < 7")), ("500ms", ("[3s]", "offset 3s", "[3500ms]", "[4s]")),
+     ("59s", ("[237s]", "offset 237s", "/ 237 ", "[296s]"))],
+)  # fmt: skip
+def test_windows_of_rules_hold_as_many_scrapes(
+    index: Index, attribution: str, every: str, windows: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = data(index, every, attribution=attribution)["prometheus-rules"]
+    assert set(made) >= {"lab-alerts.yaml", "recorded.yaml", f"recreated-{attribution}.yaml"}
+    texts = {name: text for name, text in made.items() if text is not None}
+    for window in windows:
+        assert any(window in text for text in texts.values()), window
+    assert not [text for text in texts.values() if "60s" in text or "75s" in text]
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        done = subprocess.run([find_tool("promtool"), "check", "rules", tmp_path / name], capture_output=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (made.get("recreated-cgroup.yaml", "") is None) is (attribution == "kepler")
+
+
+def test_the_default_interval_changes_nothing_in_a_rule() -> None:
+    for name in ("lab-alerts", "recorded", "recreated-cgroup", "recreated-kepler"):
+        text = BASE[scrape_interval.RULES.format(name)]
+        again = scrape_interval.rules(text, scrape_interval.BASE)
+        assert again.replace("[1m]", "[60s]").replace("offset 1m", "offset 60s") == text.replace("[1m]", "[60s]")
 
 
 def test_images_of_the_node_are_not_fluxs_business(index: Index) -> None:

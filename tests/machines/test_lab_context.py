@@ -266,7 +266,15 @@ def test_an_index_is_read_once_until_the_mirror_changes(
     assert reads.count(mode) == 2
 
 
-@pytest.mark.parametrize(("asked", "interval"), [({}, "1s"), ({"scrape_interval": "7s"}, "7s")])
+@pytest.mark.parametrize(
+    ("asked", "interval"),
+    [
+        ({}, "15s"),
+        ({"scrape_interval": ""}, "15s"),
+        ({"scrape_interval": "7s"}, "7s"),
+        ({"scrape_interval": "1s"}, "1s"),
+    ],
+)
 def test_the_scrape_interval_of_the_settings_is_the_endpoint_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str], interval: str
 ) -> None:

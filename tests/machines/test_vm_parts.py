@@ -204,8 +204,7 @@ def test_states_are_told_apart(tmp_path: Path) -> None:
     assert machine.status().state == "absent"
     with pytest.raises(LabError, match="has no machine"):
         machine.endpoint()
-    end = machine._endpoint(PORTS, Path("/k/ssh"), "tcg")
-    assert end.scrape_interval == "5s", "once a second is too much for an emulated processor"
+    end = machine._endpoint(PORTS, Path("/k/ssh"))
     assert Endpoint.from_dict(end.to_dict()) == end
     assert (end.address, end.port, end.port_here(6443), end.port_here(9100)) == ("127.0.0.1", 40022, 46443, 9100)
     assert (end.serve_at, end.controller_address) == ("127.0.0.1", "10.0.2.2")
@@ -234,8 +233,7 @@ def test_a_guest_whose_start_was_killed_is_waited_for(tmp_path: Path, monkeypatc
     machine = vm_machine.VmMachine(mine)
     own = Process.of(os.getpid())
     assert own is not None
-    end = machine._endpoint(PORTS, Path("/k/ssh"), "kvm")
-    assert end.scrape_interval == "1s"
+    end = machine._endpoint(PORTS, Path("/k/ssh"))
     write_json(mine.dir / "machine.json", {
         "kind": "vm", "ports": dataclasses.asdict(PORTS), "accel": "kvm", "endpoint": end.to_dict(),
         "process": own.to_dict(), "booting": True,

@@ -32,9 +32,6 @@ BOOT_TIMEOUT: dict[Accel, float] = {"kvm": 120.0, "tcg": 600.0}
 """Seconds until the node answers; 21 to 39 were seen under emulation on two idle cores."""
 OFF_GRACE: dict[Accel, float] = {"kvm": 30.0, "tcg": 90.0}
 """Seconds that the guest gets to power off."""
-READING: dict[Accel, str] = {"kvm": "1s", "tcg": "5s"}
-"""How often the counters are read. Every second, kubelet alone took half of an emulated processor for it, controllers
-lost their leases, and the lab was Ready at times."""
 _LOOPBACK = "127.0.0.1"
 
 
@@ -145,7 +142,7 @@ class VmMachine(LocalMachine):
         disk.make(self._disk, image, self._identity(state, accel, client))
         with _ports_of_all_labs(lab):
             ports = qemu.free_ports(Ports(**state["ports"]) if state.get("ports") else None)
-            endpoint = self._endpoint(ports, client, accel)
+            endpoint = self._endpoint(ports, client)
             if state.get("ports") and state["ports"] != dataclasses.asdict(ports):
                 identity.forget(lab, ssh_routes.known_name(_LOOPBACK, state["ports"]["ssh"]))
             public = (lab.keys / f"{identity.HOST_KEY}.pub").read_text()
@@ -188,7 +185,7 @@ class VmMachine(LocalMachine):
             arguments=disk.arguments(emulated=accel == "tcg", cgroup=self.lab.settings.vm.cgroup),
         )
 
-    def _endpoint(self, ports: Ports, client: Path, accel: Accel) -> Endpoint:
+    def _endpoint(self, ports: Ports, client: Path) -> Endpoint:
         return Endpoint(
             name=self.lab.name,
             kind=self.kind,
@@ -202,7 +199,6 @@ class VmMachine(LocalMachine):
             node_address=USER_NETWORK.guest,
             forwards={str(there): here for here, there in ports.pairs},
             data={"cgroup_root": "/", "proc_stat": "node"},
-            scrape_interval=READING[accel],
         )
 
 

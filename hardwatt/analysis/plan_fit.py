@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from hardwatt.analysis import reading_fit
+from hardwatt.analysis import arm_evidence, drawn, reading_fit, record_fit
 from hardwatt.bundle import tables
 from hardwatt.bundle.manifest import PlannedRun
 from hardwatt.bundle.model import Run
@@ -41,7 +41,8 @@ def imported(bundle: Bundle) -> bool:
 
 def refuse_contradictions(bundle: Bundle) -> None:
     """Raise `VerifyError` where the bundle contradicts itself as a whole."""
-    problems = [*_unlike_copies(bundle), *_twice(bundle), *_unlike_plans(bundle), *reading_fit.contradictions(bundle)]
+    problems = [*_unlike_copies(bundle), *_twice(bundle), *_unlike_plans(bundle), *drawn.unlike_draws(bundle)]
+    problems += [*reading_fit.contradictions(bundle), *record_fit.unlike_summaries(bundle)]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems[:20])
         raise VerifyError(f"the bundle {bundle.path} contradicts itself:\n{lines}", hint=_AGAIN)
@@ -59,11 +60,19 @@ def misfits(bundle: Bundle) -> dict[str, str]:
     done = [run for run in bundle.runs if run.status == "done"]
     rest = add(_not_as_planned(bundle, done))
     rest = add(_unjustified_repeats(bundle, rest))
+    rest = add(drawn.unlike_repeats(bundle, rest))
     if not imported(bundle):
         rest = add(_lengths(bundle, rest))
     rest = add(_deliveries(bundle, rest))
     rest = add(reading_fit.unlike_readings(bundle, rest))
+    if not imported(bundle):
+        rest = add(record_fit.unlike_begun(bundle, rest))
+        rest = add(record_fit.unlike_windows(bundle, rest))
+        rest = add(record_fit.unlike_scrapes(bundle, rest))
+        rest = add(arm_evidence.unlike_arms(bundle, rest))
     rest = add(_overlaps(rest))
+    rest = add(record_fit.repeated_readings(bundle, rest))
+    rest = add(record_fit.unlike_boots(bundle, rest))
     rest = add(_out_of_order(bundle, rest))
     add(reading_fit.impossible_between(bundle, rest))
     return {run_id: "; ".join(texts) for run_id, texts in reasons.items()}

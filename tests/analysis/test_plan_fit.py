@@ -83,6 +83,15 @@ def answer(path: Path) -> tuple[dict[int, float], dict[str, str]]:
     return differences, {row.run_id: row.reason for row in data.exclusions} | lacking
 
 
+def of_copy(path: Path) -> tuple[dict[int, float], dict[str, str]] | None:
+    """Return the answer of a copy; None where it is refused, because its seed does not draw its plan."""
+    try:
+        return answer(path)
+    except VerifyError as error:
+        assert "seed draws" in error.message
+        return None
+
+
 def hole(frame: pl.DataFrame, run: Run) -> pl.DataFrame:
     return frame.filter(~pl.col("ts").is_between(inside(run, 10), inside(run, 15)))
 
@@ -257,7 +266,11 @@ def test_a_fault_excludes_its_run_and_moves_no_other_pair(
 ) -> None:
     fault, whose = EXCLUDED[name]
     rows = runs(sound)
-    differences, excluded = answer(spoilt(sound, tmp_path, fault))
+    given = of_copy(spoilt(sound, tmp_path, fault))
+    if given is None:
+        assert name.endswith("in the plan too")
+        return
+    differences, excluded = given
     assert {rows[number].run_id for number in whose} <= set(excluded)
     assert all(excluded.values())
     gone = {rows[number].block for number in whose} or {rows[0].block}
@@ -277,7 +290,11 @@ def test_a_pair_that_was_copied_is_no_further_pair(
     name: str, sound: Path, truth: dict[int, float], tmp_path: Path
 ) -> None:
     """The copy is excluded; where original and copy cannot be told apart, both are."""
-    differences, excluded = answer(spoilt(sound, tmp_path, COPIES[name]))
+    given = of_copy(spoilt(sound, tmp_path, COPIES[name]))
+    if given is None:
+        assert name.startswith("planned")
+        return
+    differences, excluded = given
     block = max(truth) + 1
     assert block not in differences
     assert sum(f"p{block:03d}-" in run_id for run_id in excluded) == 2

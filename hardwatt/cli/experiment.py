@@ -134,17 +134,17 @@ def experiment_list(lab: Lab) -> None:
     "experiment.qualify",
     needs=LAB,
     arguments={
-        "hours": "the time for which the figure holds: what can be detected in so many hours",
-        "pairs": "number of pairs of each of the two controls",
-        "anew": "begin again, instead of going on where an earlier one was interrupted",
+        "minutes": "the time that it may take, from which the numbers of windows follow",
+        "long": "measure windows of 600 s too",
+        "anew": "begin again, instead of continuing an interrupted attempt, which is kept in the list of attempts",
     },
 )
 @on_host(root=True)
-def experiment_qualify(lab: Lab, *, hours: float = 8.0, pairs: int = 0, anew: bool = False) -> None:
-    """Find out what this machine can detect: host checks, an A/A series and a positive control."""
+def experiment_qualify(lab: Lab, *, minutes: float = 45.0, long: bool = False, anew: bool = False) -> None:
+    """Find out what this machine can detect: noise by length of window in both arms, and known loads."""
     from hardwatt.experiment import qualify
 
-    for line in qualify.qualify(lab, hours=hours, pairs=pairs or None, anew=anew):
+    for line in qualify.qualify(lab, minutes=minutes, long=long, anew=anew):
         print(line)
 
 

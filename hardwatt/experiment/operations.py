@@ -17,8 +17,6 @@ from hardwatt.core.progress import say
 from hardwatt.experiment.host.host_checks import printed
 from hardwatt.experiment.plan import protocol_file
 from hardwatt.experiment.plan.preregistration import duration
-from hardwatt.experiment.plan.qualification import blocks_for
-from hardwatt.experiment.plan.qualification import load as load_qualification
 from hardwatt.experiment.plan.run_table import FULL, QUICK, RunTable, make_plan, make_session
 from hardwatt.experiment.plan.study_file import load_study
 from hardwatt.experiment.plan.study_model import ARMS, WORKLOADS, Study
@@ -42,7 +40,7 @@ def plan(
     The number of the session is drawn if it is not given; the seed follows from protocol and session. A seed that is
     given, or that the study has, repeats the draws of an earlier plan and counts as the session's number.
 
-    Raises ``LabError`` where a full run's number follows from a target and the machine is not qualified.
+    Raises ``SettingsError`` for a session and a seed together.
     """
     if session is not None and seed is not None:
         raise SettingsError("--session and --seed exclude each other: the seed follows from the session")
@@ -53,16 +51,12 @@ def plan(
         loaded = load_study(lab.root, study)
         loaded = loaded.in_full() if size == FULL else loaded
         count, code = 0, _code(lab.root, loaded)
-    pairs = pairs or count or _blocks(lab, loaded, size)
+    pairs = pairs or count or (loaded.design.full_pairs if size == FULL else loaded.design.pairs)
     chosen = seed if seed is not None or session is not None else loaded.design.seed
     if chosen is not None:
         return make_plan(loaded, seed=chosen, pairs=pairs, code=code, size=size, session=chosen)
     number = secrets.randbelow(2**31) if session is None else session
     return make_session(loaded, session=number, pairs=pairs, code=code, size=size)
-
-
-def _blocks(lab: Lab, study: Study, size: str) -> int:
-    return blocks_for(study, load_qualification(lab)) if size == FULL else study.design.pairs
 
 
 def _of_protocol(lab: Lab, path: Path, size: str) -> tuple[Study, str, int, dict[str, str]]:

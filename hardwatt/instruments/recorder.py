@@ -76,7 +76,7 @@ def _of_window(bundle: Bundle, run: Run) -> Found:
         return
     whole = _or_reason(lambda: node_cpu_seconds(bundle, window))
     yield "node_cpu_seconds", whole
-    yield from _energy(bundle, window)
+    yield from energy(bundle, window)
     units = dict(_units(window))
     yield "git_cpu_seconds", units.get(GIT_UNIT, "the recording has no unit of the git server")
     for unit, figure in units.items():
@@ -139,7 +139,8 @@ def _or_reason(make: Callable[[], Figure]) -> Figure | str:
         return error.reason
 
 
-def _energy(bundle: Bundle, window: Span) -> Found:
+def energy(bundle: Bundle, window: Span) -> Found:
+    """Yield the joules of the CPU packages and of memory, or why they are not known."""
     modelled = bundle.manifest.source == "modelled"
     counters = [counter for counter in window.recording.of("energy") if synthetic(_zone(counter)) == modelled]
     yield "node_joules", _or_reason(lambda: _joules(bundle, window, counters, "package", "CPU packages"))

@@ -28,7 +28,7 @@ from hardwatt.analysis.serial import block_bootstrap, worrying
 from hardwatt.analysis.signedrank import hodges_lehmann, rank_biserial, wilcoxon
 from hardwatt.analysis.table import Pair, Table, noise, signed_places, vector
 from hardwatt.bundle.model import Run
-from hardwatt.experiment.plan.qualification import Recovered
+from hardwatt.experiment.plan.machine_noise import Rung
 from hardwatt.instruments.crosschecks import Crosscheck
 from hardwatt.instruments.figure import Figure
 from hardwatt.report.render import table
@@ -290,7 +290,7 @@ def test_a_cross_check_at_its_limit_holds(value: float, holds: bool) -> None:
 
 @pytest.mark.parametrize(("known", "right"), [(0.3, True), (0.1 + 0.2, True), (0.3 + 1e-6, False)])
 def test_a_control_without_scatter_recovers_its_effect(known: float, right: bool) -> None:
-    assert Recovered(known, 0.3, 0.3, 0.3).right is right
+    assert Rung("node_cpu_seconds", 0.3, known, 0.3, 0.3, 0.3, 4).seen is right
 
 
 def test_a_report_of_no_difference_says_neither_more_nor_less(tmp_path: Path) -> None:

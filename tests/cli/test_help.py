@@ -63,7 +63,7 @@ def test_no_short_option_stands_where_help_does() -> None:
     ("argv", "words"),
     [
         ("experiment.run study --pairs many", "--pairs takes a whole number, and 'many' is not one"),
-        ("experiment.qualify --hours=1h", "--hours takes a number, and '1h' is not one"),
+        ("experiment.qualify --minutes=1h", "--minutes takes a number, and '1h' is not one"),
         ("experiment.run", "'study'"),
         ("lab.up --only", "--only needs a value"),
         ("experiment.plan study --export", "--export needs a value"),

@@ -182,7 +182,7 @@ def test_a_mistyped_command_or_option_names_the_nearest(line: str, refused: str)
     ("line", "refused"),
     [
         ("experiment.run study --pairs many", "--pairs takes a whole number, and 'many' is not one"),
-        ("experiment.qualify --hours=1h", "--hours takes a number, and '1h' is not one"),
+        ("experiment.qualify --minutes=1h", "--minutes takes a number, and '1h' is not one"),
         ("analyse X --confidence high", "--confidence takes a number, and 'high' is not one"),
         ("lab.up --only", "--only needs a value"),
         ("lab.up -o", "--only needs a value"),

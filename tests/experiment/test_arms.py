@@ -23,6 +23,7 @@ FLUX_KEY, RUNNER_KEY = "-----FLUX KEY-----", "-----RUNNER KEY-----"
 CONTROLLERS = ("source-controller", "kustomize-controller")
 LEVELS: Mapping[str, Mapping[str, Any]] = {
     "burn": {"pods": 2, "burn_seconds": 3},
+    "ladder": {"loads": "0 0.5 2", "slot_seconds": 10},
     "kepler": {"kepler": False},
     "off": {"state": "on"},
     "pipeline": {"steps": "checkout build test", "flux": True},

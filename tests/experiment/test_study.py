@@ -210,8 +210,8 @@ def test_a_margin_that_proves_nothing_is_refused(tmp_path: Path, old: str, new: 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("full_pairs = 20\n", "", "design: a full run needs full_pairs, or target"),
-        ("full_pairs = 20\n", "full_pairs = 20\ntarget = 0.5\n", "exclude each other"),
+        ("full_pairs = 20\n", "", "design.full_pairs"),
+        ("full_pairs = 20\n", "full_pairs = 20\ntarget = 0.5\n", "design.target"),
         ("pairs = 3\n", 'pairs = 3\norder = "abba"\n', "abba takes pairs in twos"),
         ("commits = 3\n", "commits = 3\ncommits_by_block = [1, 2]\n", "its largest number is trace.commits"),
         ("phase_seconds = 5\n", "phase_seconds = 2\n", "less than one reconcile interval (5 s)"),

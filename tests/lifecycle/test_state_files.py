@@ -89,7 +89,7 @@ READERS = {
     "host": Reader("record.json", RECORD, of_host, "invoke lab.status"),
     "moves": Reader("committed/moves.json", MOVES, lambda lab: commit.finish(lab.dir), "invoke mirror.fill"),
     "qualification": Reader(
-        "qualification.json", {"schema": 1}, qualification.load, "invoke experiment.qualify"
+        "qualification.json", {"schema": 2}, qualification.load, "invoke experiment.qualify"
     ),
     "node": Reader("node.json", {"ssh": {}}, node_data.read_node_data, "invoke lab.check", aside=False),
     "plan": Reader(
@@ -315,8 +315,10 @@ def test_whole_files_are_read(lab: Lab) -> None:
     write_json(lab.dir / "experiment.json", READERS["journal"].whole)
     loaded = Journal.load(lab.dir / "experiment.json")
     assert loaded is not None and loaded.state.study == "push-vs-pull"
-    write_json(lab.dir / "progress.json", {"a/a": "results/x"})
-    assert state_files.read(lab.dir / "progress.json", qualify._progress, what="x", then="y") == {"a/a": "results/x"}
+    started = {"at": "2027-01-15T08:00:00+00:00", "minutes": 45.0, "long": False, "bundles": {"noise": "results/x"}}
+    write_json(lab.dir / "progress.json", started)
+    progress = state_files.read(lab.dir / "progress.json", qualify.Progress.from_dict, what="x", then="y")
+    assert progress is not None and progress.bundles == {"noise": "results/x"}
     with pytest.raises(LabError, match="description of the node, is missing") as caught:
         node_data.read_node_data(lab)
     assert caught.value.hint == "invoke lab.check"

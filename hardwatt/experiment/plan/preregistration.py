@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from hardwatt.experiment.plan.qualification import Qualification, per_deployment
-from hardwatt.experiment.plan.run_table import FULL, RunTable
+from hardwatt.experiment.plan.planned_noise import noise_of, per_deployment
+from hardwatt.experiment.plan.qualification import Qualification
+from hardwatt.experiment.plan.run_table import RunTable
 from hardwatt.experiment.plan.sample_size import FEWEST, detectable
 from hardwatt.experiment.plan.study_model import ALWAYS_EXCLUDED, EXCLUSIONS, Study
 
@@ -17,18 +18,18 @@ ORDERS = {
 
 def detects(plan: RunTable, qualification: Qualification | None) -> str:
     """Return the smallest effect that the plan can see on this machine, in a sentence."""
-    study, sd = plan.study, qualification.sd_for(plan.study) if qualification else None
+    study = plan.study
     if plan.pairs < FEWEST:
         return f"below {FEWEST} pairs there is no test and no smallest detectable effect: a description only"
-    if not qualification or not sd:
-        return "not known: this machine was not qualified (invoke experiment.qualify)"
+    sd = noise_of(study, qualification.curve if qualification else None)
+    if qualification is None or isinstance(sd, str):
+        return f"not known: {sd}"
     value = detectable(sd, plan.pairs)
     assert value is not None  # there are six pairs or more
     each, unit = per_deployment(value, study.trace.commits, study.estimand.window_seconds, study.primary.outcome)
     return (
         f"{value:.3g} {study.primary.unit} in a window, which is {each:.3g} {unit} (power 0.8, two-sided level 0.05; "
-        f"this machine's A/A series of {qualification.at[:10]}, upper 80 % bound, scaled with the root of the window's "
-        "length)"
+        f"the noise curve of this machine of {qualification.at[:10]}, upper 80 % bound)"
     )
 
 
@@ -105,11 +106,8 @@ def _protocol(plan: RunTable) -> list[str]:
 
 def _number(plan: RunTable, qualification: Qualification | None) -> list[str]:
     study = plan.study
-    why = "the study's number" if study.design.full_pairs or plan.size != FULL else (
-        f"what it takes to see {study.design.target:g} {study.primary.unit} in a window on this machine"
-    )  # fmt: skip
     lines = [
-        f"{plan.pairs} {_blocks(study)} ({len(plan.rows)} runs): {why}. The number is fixed: nobody looks before.",
+        f"{plan.pairs} {_blocks(study)} ({len(plan.rows)} runs). The number is fixed: nobody looks before.",
         f"Smallest detectable effect: {detects(plan, qualification)}.",
         f"Duration: about {duration(plan.estimated_seconds())}.",
     ]

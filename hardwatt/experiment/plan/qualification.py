@@ -1,161 +1,206 @@
-"""Smallest effects that a machine can detect: the stored result of ``experiment.qualify``, which plans use."""
+"""What a machine was qualified for by ``experiment.qualify``: both arms against themselves, known loads, attempts."""
 
 import dataclasses
-import math
-from collections.abc import Mapping
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hardwatt.config.lab import Lab
 from hardwatt.core import state_files
-from hardwatt.core.errors import LabError
 from hardwatt.core.files import write_json
-from hardwatt.experiment.plan.sample_size import detectable, needed
-from hardwatt.experiment.plan.study_file import square_size
-from hardwatt.experiment.plan.study_model import UNITS, Study
+from hardwatt.experiment.plan.machine_noise import Rung, SameTwice
+from hardwatt.experiment.plan.noise_curve import NoiseCurve
+from hardwatt.experiment.plan.planned_noise import in_window
+from hardwatt.experiment.plan.sample_size import detectable
+from hardwatt.experiment.plan.study_model import UNITS
 
-FILE, SCHEMA = "qualification.json", 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Noise:
-    """Scatter of one outcome's paired differences on this machine where the arms are the same."""
-
-    sd: float
-    sd_upper: float
-    """Upper 80 % bound; plans use it."""
-    mean: float
-    low: float
-    high: float
-    """The mean difference of the A/A series with its 95 % interval, which should hold zero."""
+FILE, SCHEMA = "qualification.json", 2
+HISTORY = "qualify-attempts.json"
+CITED_PAIRS = 20
+"""Number of pairs for which the sentence gives the smallest difference; that of a full run of most studies."""
+QUALIFIED = "qualified"
 
 
 @dataclasses.dataclass(frozen=True)
-class Recovered:
-    """Effect that the positive control measured, in the primary's unit for one window."""
+class Attempt:
+    """One try to qualify the machine, whatever came of it."""
 
-    known: float
-    measured: float
-    """``found`` in the file."""
-    low: float
-    high: float
-
-    @property
-    def right(self) -> bool:
-        """Return whether the interval holds the known effect and not zero."""
-        slack = 1e-11 * abs(self.known)  # a bound that differs by rounding alone holds the effect
-        return self.low - slack <= self.known <= self.high + slack and self.low > 0
-
-    def to_dict(self) -> dict[str, float]:
-        """Return what ``qualification.json`` holds."""
-        return {"known": self.known, "found": self.measured, "low": self.low, "high": self.high}
+    at: str
+    result: str
+    """``qualified``, or why not."""
+    bundles: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, float]) -> "Recovered":
-        """Return what ``to_dict`` gave."""
-        return cls(data["known"], data["found"], data["low"], data["high"])
+    def from_dict(cls, data: Mapping[str, Any]) -> "Attempt":
+        """Return what ``dataclasses.asdict`` gave."""
+        bundles = {str(kind): str(path) for kind, path in state_files.mapping(data["bundles"]).items()}
+        return cls(state_files.text(data["at"]), state_files.text(data["result"]), bundles)
 
 
 @dataclasses.dataclass(frozen=True)
 class Qualification:
-    """One machine, qualified."""
+    """One machine, one day."""
 
     at: str
-    study: str
-    outcome: str
-    window_seconds: float
-    commits: int
-    pairs: int
-    pair_seconds: float
-    """How long one pair takes, gates and clean-up included."""
-    hours: float
     source: str
-    noise: Mapping[str, Noise]
-    """By outcome."""
-    positive: Recovered
+    minutes: float
+    """Time that was asked for."""
+    pairs: Mapping[str, int]
+    """Pairs of windows, by ``noise`` and ``ladder``."""
+    curve: NoiseCurve
+    same: tuple[SameTwice, ...]
+    """The A/A of each arm."""
+    ladder: tuple[Rung, ...]
+    slot_seconds: float
+    """Length of a slot of the ladder."""
     bundles: Mapping[str, str]
-    """Folders of the two bundles, by ``a/a`` and ``positive``."""
     warnings: tuple[str, ...]
     """Host checks that warned."""
     versions: Mapping[str, str]
-
-    @property
-    def pairs_in_hours(self) -> int:
-        """Return the number of pairs that fit into ``hours``."""
-        return int(self.hours * 3600 // self.pair_seconds)
-
-    @property
-    def per_window(self) -> float | None:
-        """Smallest detectable effect in one window after ``hours``, in the primary's unit; None: too few pairs."""
-        return detectable(self.noise[self.outcome].sd_upper, self.pairs_in_hours)
+    earlier: tuple[Attempt, ...] = ()
+    """All attempts before this one on this machine, in order."""
 
     @property
     def problems(self) -> list[str]:
-        """Return why this machine is not fit, in sentences; empty where it is."""
-        own, unit = self.noise[self.outcome], UNITS[self.outcome]
-        reasons = []
-        if own.low > 0 or own.high < 0:
-            reasons.append(
-                f"two arms that are the same differ by {own.mean:.3g} {unit} in a window "
-                f"({own.low:.3g} to {own.high:.3g})"
-            )
-        if not self.positive.right:
-            reasons.append(
-                f"a known {self.positive.known:.3g} {unit} were measured as {self.positive.measured:.3g} "
-                f"({self.positive.low:.3g} to {self.positive.high:.3g})"
-            )
-        if self.per_window is None:
-            reasons.append(f"only {self.pairs_in_hours} pairs fit into {self.hours:g} h")
-        elif self.per_window > self.positive.known:
-            reasons.append(
-                f"in {self.hours:g} h an effect below {self.per_window:.3g} {unit} in a window stays unseen, and the "
-                f"positive control's {self.positive.known:.3g} is one"
-            )
-        return reasons
+        """Return why this machine is not qualified, in sentences; empty where it is."""
+        return [
+            *(_wide(same) for same in self.same if not same.equivalent),
+            *(_missed(rung) for rung in self.ladder if not rung.recovered),
+            *(
+                f"not even {rungs[-1].cpu_seconds:g} CPU-s are told apart from none ({_interval(rungs[-1])})"
+                for rungs in self.rungs.values()
+                if rungs[-1].recovered and not rungs[-1].seen
+            ),
+        ]
+
+    @property
+    def rungs(self) -> dict[str, list[Rung]]:
+        """Return the ladder by outcome, the smallest load first."""
+        rungs: dict[str, list[Rung]] = {}
+        for rung in sorted(self.ladder, key=lambda rung: rung.cpu_seconds):
+            rungs.setdefault(rung.outcome, []).append(rung)
+        return rungs
+
+    @property
+    def least_seen(self) -> float | None:
+        """The smallest load in CPU-s from which on all loads were recovered and told apart from none."""
+        least = None
+        for rung in reversed(self.rungs.get("node_cpu_seconds", [])):
+            if not rung.seen:
+                break
+            least = rung.cpu_seconds
+        return least
+
+    def tells_apart(self) -> dict[float, float]:
+        """Return, by length of window in seconds, the smallest difference in CPU-s that is claimed for 20 pairs.
+
+        From the noise of both arms at that length, and never less than the smallest load that was recovered.
+        """
+        least, claims = self.least_seen, {}
+        for seconds, rows in self.curve.of().items():
+            smallest = detectable(in_window(list(rows.values())), CITED_PAIRS)
+            if least is not None and smallest is not None:
+                claims[seconds] = max(least, smallest)
+        return claims
+
+    @property
+    def result(self) -> str:
+        """What the list of attempts says of this one."""
+        return f"not qualified: {'; '.join(self.problems)}" if self.problems else QUALIFIED
 
     @property
     def sentence(self) -> str:
-        """The figure to cite, or "not here" with its reasons."""
+        """The sentence to cite; "no claim" with its reasons where the machine is not qualified."""
+        start = f"On this machine, on {self.at[:10]},"
+        ladder = f"Known loads in windows of {self.slot_seconds:g} s: {'; '.join(_rung(rung) for rung in self.ladder)}."
         if self.problems:
-            return f"Not here: {'; '.join(self.problems)}."
-        assert self.per_window is not None
-        value, unit = per_deployment(self.per_window, self.commits, self.window_seconds, self.outcome)
+            return f"{start} no claim can be made: {'; '.join(self.problems)}. {ladder} {self.attempts}"
+        claims = "; ".join(
+            f"a window of {seconds:g} s tells differences of {claim:.2g} CPU-s apart"
+            for seconds, claim in self.tells_apart().items()
+        )
         return (
-            f"This machine detects at least {value:.3g} {unit} in {self.hours:g} hours "
-            f"({self.pairs_in_hours} pairs of {self.window_seconds:g} s windows, power 0.8 at a two-sided level of "
-            f"0.05, from the upper 80 % bound of the standard deviation of {self.pairs} A/A differences; "
-            f"{UNITS[self.outcome]} {self.source if self.outcome == 'node_joules' else 'counted by the kernel'})."
+            f"{start} {claims} ({CITED_PAIRS} pairs, power 0.8 at a two-sided level of 0.05, from the upper 80 % bound "
+            f"of the noise of both arms; not less than the smallest load that was recovered). {ladder} {self.attempts}"
         )
 
-    def sd_for(self, study: Study) -> float | None:
-        """Return the upper bound of the standard deviation for a study's primary outcome and window.
+    @property
+    def attempts(self) -> str:
+        """Say how often the machine was tried, with the result of each attempt."""
+        if not self.earlier:
+            return "It was the only attempt on this machine."
+        before = "; ".join(f"{number}, {each.at[:10]}: {each.result}" for number, each in enumerate(self.earlier, 1))
+        return f"It was attempt {len(self.earlier) + 1} on this machine; the others: {before}."
 
-        Scaled with the root of the window's length, as noise that does not hang together grows. None
-        where the outcome was not measured.
-        """
-        own = self.noise.get(study.primary.outcome)
-        if own is None:
-            return None
-        return own.sd_upper * math.sqrt(study.estimand.window_seconds / self.window_seconds)
+    def attempt(self) -> Attempt:
+        """Return the entry of this qualification in the list of attempts."""
+        return Attempt(self.at, self.result, self.bundles)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``qualification.json`` holds."""
-        fields = {**dataclasses.asdict(self), "positive": self.positive.to_dict()}
+        fields = {**dataclasses.asdict(self), "curve": self.curve.to_dict()}
         return {"schema": SCHEMA, **fields, "sentence": self.sentence, "problems": self.problems}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Qualification":
+        """Return what ``to_dict`` gave. Raises ``TypeError``, ``KeyError`` or ``ValueError`` for another shape."""
         fields = {key: value for key, value in data.items() if key not in ("schema", "sentence", "problems")}
-        noise = {name: Noise(**values) for name, values in fields["noise"].items()}
-        positive, warnings = Recovered.from_dict(fields["positive"]), tuple(fields["warnings"])
-        return cls(**{**fields, "noise": noise, "positive": positive, "warnings": warnings})
+        same = tuple(state_files.typed(SameTwice, row) for row in state_files.entries(fields["same"]))
+        ladder = tuple(state_files.typed(Rung, row) for row in state_files.entries(fields["ladder"]))
+        earlier = tuple(Attempt.from_dict(row) for row in state_files.entries(fields["earlier"]))
+        curve, warnings = NoiseCurve.from_dict(fields["curve"]), tuple(map(str, fields["warnings"]))
+        datetime.datetime.fromisoformat(fields["at"])
+        more = {"curve": curve, "same": same, "ladder": ladder, "earlier": earlier, "warnings": warnings}
+        return cls(**{**fields, **more})
 
 
-def per_deployment(value: float, commits: int, seconds: float, outcome: str) -> tuple[float, str]:
-    """Return an effect in a window (CPU-s or J) in the unit that people compare: per deployment, or per time."""
-    unit = "CPU-ms" if outcome == "node_cpu_seconds" else "mJ"
-    if commits:
-        return 1000 * value / commits, f"{unit} per deployment"
-    return 1000 * value / seconds, "CPU-ms per s" if unit == "CPU-ms" else "mW"
+def _wide(same: SameTwice) -> str:
+    unit, more = UNITS[same.outcome], same.more_windows
+    start = (
+        f"two windows of {same.arm} that are the same differ by {same.mean:.2g} {unit} in {same.window_seconds:g} s "
+        f"(90 % interval {same.low:.2g} to {same.high:.2g}), and the interval is not inside the margin of "
+        f"±{same.margin:.2g} {unit}"
+    )
+    if more is None:
+        return f"{start}; more windows do not mend that, as the mean itself is outside"
+    return f"{start}: it takes about {more} more windows of {same.arm}"
+
+
+def _missed(rung: Rung) -> str:
+    unit = UNITS[rung.outcome]
+    return f"a known load of {rung.known:.3g} {unit} was measured as {rung.measured:.3g} {unit} ({_interval(rung)})"
+
+
+def _interval(rung: Rung) -> str:
+    return f"{rung.low:.2g} to {rung.high:.2g}"
+
+
+def _rung(rung: Rung) -> str:
+    how = "" if rung.seen else ", not told apart from none" if rung.recovered else ", not recovered"
+    unit = UNITS[rung.outcome]
+    known = f"{rung.cpu_seconds:g} CPU-s" + (f" ({rung.known:.3g} J)" if unit == "J" else "")
+    return f"{known} measured as {rung.measured:.2g} {unit} ({_interval(rung)}{how})"
+
+
+def lines(qualification: Qualification) -> Iterator[str]:
+    """Yield the curve, the A/A of both arms, and the ladder, a line each."""
+    for row in sorted(qualification.curve.rows, key=lambda row: (row.outcome, row.window_seconds, row.arm)):
+        unit = UNITS[row.outcome]
+        yield (
+            f"noise, {row.arm}, {row.window_seconds:g} s: a difference of two windows scatters by "
+            f"{row.sd * row.window_seconds / 1000:.3g} {unit}, upper 80 % bound "
+            f"{row.sd_upper * row.window_seconds / 1000:.3g} ({row.n - 1} degrees of freedom)"
+        )
+    for same in qualification.same:
+        unit = UNITS[same.outcome]
+        fit = "inside" if same.equivalent else "not inside"
+        yield (
+            f"A/A, {same.arm}: {same.mean:.2g} {unit} in {same.window_seconds:g} s, 90 % interval {same.low:.2g} to "
+            f"{same.high:.2g}, {fit} the margin of ±{same.margin:.2g} {unit}; {same.pairs} pairs of windows"
+        )
+    for rung in qualification.ladder:
+        yield f"known load of {_rung(rung)}, {rung.slots} slots; intervals hold for the whole ladder at 95 %"
+    yield from (f"WARN  {warning}" for warning in qualification.warnings)
 
 
 def load(lab: Lab) -> Qualification | None:
@@ -171,21 +216,18 @@ def save(lab: Lab, qualification: Qualification) -> None:
     write_json(lab.dir / FILE, qualification.to_dict())
 
 
-def blocks_for(study: Study, qualification: Qualification | None) -> int:
-    """Return how many blocks a full run of a study needs: its number, or what its target takes on this machine.
+def attempts(lab: Lab) -> tuple[Attempt, ...]:
+    """Return every attempt to qualify the lab's machine so far, in order."""
+    what = "the list of attempts to qualify the lab's machine,"
+    stored = state_files.read(lab.dir / HISTORY, _attempts, what=what, then="invoke experiment.qualify")
+    return stored or ()
 
-    Raises ``LabError`` where a target is given and the machine is not qualified for the outcome.
-    """
-    if study.design.full_pairs is not None:
-        return study.design.full_pairs
-    assert study.design.target is not None  # one of the two is there, or the study was refused
-    sd = qualification.sd_for(study) if qualification else None
-    if not sd:
-        raise LabError(
-            f"the study {study.name} asks for pairs enough to see {study.design.target:g} {study.primary.unit}, and "
-            "this machine was not qualified",
-            hint="invoke experiment.qualify, or give --pairs",
-        )
-    blocks = needed(sd, study.design.target)
-    group = square_size(study)
-    return math.ceil(blocks / group) * group
+
+def _attempts(value: Any) -> tuple[Attempt, ...]:
+    return tuple(Attempt.from_dict(row) for row in state_files.entries(value))
+
+
+def remember(lab: Lab, attempt: Attempt) -> None:
+    """Add an attempt to the list."""
+    rows: Sequence[Attempt] = (*attempts(lab), attempt)
+    write_json(lab.dir / HISTORY, [dataclasses.asdict(row) for row in rows])

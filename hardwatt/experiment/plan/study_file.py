@@ -69,16 +69,12 @@ def _factor_problems(study: Study) -> Iterator[str]:
 
 def _design_problems(study: Study) -> Iterator[str]:
     design = study.design
-    if design.full_pairs is None and design.target is None:
-        yield "design: a full run needs full_pairs, or target (the effect that it must be able to see)"
-    if design.full_pairs is not None and design.target is not None:
-        yield "design: full_pairs and target exclude each other"
     if design.order == "abba" and len(study.arms) != 2:
         yield "design.order: abba is for two arms"
     if design.order == "abba" and design.pairs % 2:
         yield "design.pairs: abba takes pairs in twos"
     square = square_size(study.in_full())
-    if design.full_pairs and design.full_pairs % square:
+    if design.full_pairs % square:
         least = design.full_pairs // square * square
         yield (
             f"design.full_pairs: {design.full_pairs} blocks cannot be balanced: they come in groups of {square} "

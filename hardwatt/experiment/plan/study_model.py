@@ -166,10 +166,8 @@ class Design(_Section):
     each other one equally often. ``auto``: randomised for two arms, a Williams square for more."""
     pairs: int = Field(ge=1, le=500)
     """Blocks of a quick run."""
-    full_pairs: int | None = Field(None, ge=1, le=500)
-    """Blocks of a full run. Left out: as many as ``target`` needs on this machine."""
-    target: Annotated[float, Field(gt=0)] | None = None
-    """Effect in a window, in the primary's unit, that a full run must be able to see."""
+    full_pairs: int = Field(ge=1, le=500)
+    """Blocks of a full run."""
     max_repeats: int = Field(2, ge=0, le=50)
     """How many blocks may be repeated at the end because a run of theirs failed."""
     seed: int | None = Field(None, ge=0, lt=2**31)

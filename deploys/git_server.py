@@ -14,7 +14,7 @@ from pyinfra import host
 from pyinfra.operations import files, git, server
 
 from deploys import software
-from deploys.labdata import selinux_on, step
+from deploys.labdata import lab, selinux_on, step
 from deploys.operations import selinux, units
 
 ROOT = "/srv/git"
@@ -97,7 +97,7 @@ def _access() -> None:
 def _service() -> None:
     """Run a second sshd for git, whose sessions stay in its own cgroup."""
     config, count, port = f"{CONFIG}/sshd_config", f"{CONFIG}/count", host.data.git_port
-    listens = {"git_port": port, "git_keys_file": KEYS}
+    listens = {"git_port": port, "git_address": lab().node.address, "git_keys_file": KEYS}
     for name, template, path, mode, values in (
         ("sshd configuration", "git_sshd_config.j2", config, "644", listens),
         ("Counting", "git_count.sh.j2", count, "755", {}),

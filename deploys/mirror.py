@@ -17,11 +17,14 @@ REPOSITORY = "hardwatt"
 YUM_FILE = f"/etc/yum.repos.d/{REPOSITORY}.repo"
 YUM_KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-hardwatt"
 CERTS = "/etc/containerd/certs.d"
+"""containerd's own folder of registries: whatever it names holds for every pull of kubelet's, for good."""
+REGISTRIES = "/etc/hardwatt/registries"
+"""Folder of the registries that the mirror stands in for: read by the pulls of a run alone, each by its digest."""
 
 
 @step("Sources of packages and images")
 def configure() -> None:
-    """Write the package source with its key, and the mirror of each registry."""
+    """Write the package source with its key, and the mirror of each registry, which serves this run alone."""
     repository = lab().repository
     if isinstance(repository, RpmRepository):
         _yum(repository)
@@ -34,11 +37,13 @@ def configure() -> None:
         files.template(
             name=f"Registry {registry}",
             src="templates/hosts.toml.j2",
-            dest=f"{CERTS}/{registry}/hosts.toml",
+            dest=f"{REGISTRIES}/{registry}/hosts.toml",
             mode="644",
             registry=registry,
             source=source,
         )
+        # an older version named the mirror there, which answers nobody between two runs
+        files.file(name=f"No mirror of {registry} for kubelet", path=f"{CERTS}/{registry}/hosts.toml", present=False)
 
 
 def upstream_repositories() -> list[Repository]:

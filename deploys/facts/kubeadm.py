@@ -6,7 +6,8 @@ from pyinfra.api import FactBase
 
 from deploys.facts import pairs
 
-LOCK = "/run/lock/hardwatt-kubeadm.lock"
+LOCK = "/etc/hardwatt/kubeadm.lock"
+"""Made with umask 077 in a folder of root's: nobody else can hold it."""
 """Held on the node by a running ``kubeadm init``, which goes on when the controller is killed."""
 DONE = "/etc/hardwatt/kubeadm.done"
 """Written after a whole ``kubeadm init``: from then on nothing here ever resets the node."""

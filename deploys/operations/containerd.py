@@ -14,7 +14,12 @@ _PINNED = "io.cri-containerd.pinned=pinned"
 
 
 @operation()
-def images(images: list[dict[str, str]], hosts_dir: str = "/etc/containerd/certs.d") -> Commands:
+def images(
+    images: list[dict[str, str]],
+    hosts_dir: str = "/etc/containerd/certs.d",
+    mirrored: list[str] | None = None,
+    mirror_dir: str = "",
+) -> Commands:
     """Have each image under its tag and, where its digest is known, under its digest too.
 
     The digest is what is pulled, so a tag can only ever name what the index says. kubelet finds
@@ -22,6 +27,7 @@ def images(images: list[dict[str, str]], hosts_dir: str = "/etc/containerd/certs
 
     + images: ``name``, ``tag`` and ``digest`` (may be empty) of each
     + hosts_dir: containerd's folder of registry hosts
+    + mirrored: registries whose hosts are in ``mirror_dir`` instead
     """
     digests = host.get_fact(Images)
     missing = [image for image in images if not _held(digests, image)]
@@ -30,7 +36,8 @@ def images(images: list[dict[str, str]], hosts_dir: str = "/etc/containerd/certs
     for image in missing:
         tagged = f"{image['name']}:{image['tag']}"
         pulled = f"{image['name']}@{image['digest']}" if image["digest"] else tagged
-        yield f"{_CTR} pull --hosts-dir {shlex.quote(hosts_dir)} --label {_PINNED} {shlex.quote(pulled)} >/dev/null"
+        folder = mirror_dir if image["name"].partition("/")[0] in (mirrored or ()) else hosts_dir
+        yield f"{_CTR} pull --hosts-dir {shlex.quote(folder)} --label {_PINNED} {shlex.quote(pulled)} >/dev/null"
         if pulled != tagged:
             yield f"{_CTR} tag --force {shlex.quote(pulled)} {shlex.quote(tagged)} >/dev/null"
 

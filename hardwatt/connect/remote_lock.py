@@ -1,7 +1,7 @@
 """The lock on a host over SSH: two controllers cannot work on one host at once.
 
 The lab's own lock (``Lab.lock``) holds on this controller alone. On the host, ``flock`` holds
-``/run/lock/hardwatt.lock`` for as long as the SSH connection lasts: it ends with this process, however
+``/run/hardwatt/lock`` for as long as the SSH connection lasts: it ends with this process, however
 that ends, and with the host's next boot. Where this machine vanishes without a word, it ends after
 ``LOCK_SILENCE`` seconds without a sign of life.
 """
@@ -12,6 +12,7 @@ import os
 import shlex
 import socket
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from hardwatt.connect import sudo
 from hardwatt.connect.endpoint import Endpoint
@@ -20,10 +21,14 @@ from hardwatt.core.errors import LabError, LockedError
 from hardwatt.core.limits import BEAT, LOCK_SILENCE
 from hardwatt.core.progress import say
 
-PATH = "/run/lock/hardwatt.lock"
+PATH = "/run/hardwatt/lock"
+"""In a folder of root's alone: anybody may make and hold files in /run/lock."""
 _HELD = "held"
 _SCRIPT = """\
 umask 022
+mkdir -p -m 700 {folder} || exit 1
+if test -L {folder} || ! test -O {folder}; then echo "by another user: {folder} is not root's"; exit 1; fi
+chmod 700 {folder} || exit 1
 exec 9<>{path} || exit 1
 if ! flock --nonblock 9; then read -r who <{path}; echo "${{who:-by another controller}}"; exit 1; fi
 : >{path}
@@ -58,7 +63,9 @@ def script(root: str, command: str) -> str:
     ``root``: what makes it run as root there.
     """
     who = f"by {getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}: {command}"
-    body = _SCRIPT.format(path=PATH, who=shlex.quote(who), held=_HELD, silence=LOCK_SILENCE)
+    body = _SCRIPT.format(
+        path=PATH, folder=str(PurePosixPath(PATH).parent), who=shlex.quote(who), held=_HELD, silence=LOCK_SILENCE
+    )
     return f"{root}sh -c {shlex.quote(body)}"
 
 
@@ -70,5 +77,5 @@ def _refused(endpoint: Endpoint, answer: str) -> LabError:
         )
     return LabError(
         f"the lock {PATH} on {endpoint.address} could not be taken",
-        hint="log in and try: flock --nonblock /run/lock/hardwatt.lock true, as root",
+        hint=f"log in and try: flock --nonblock {PATH} true, as root",
     )

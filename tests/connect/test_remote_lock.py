@@ -109,3 +109,25 @@ def test_a_killed_holder_gives_the_host_free(server: Server) -> None:
     with remote_lock.held(server.endpoint(), "lab.up"):
         subprocess.run(["pkill", "-9", "-f", f"^sh -c umask 022.*{remote_lock.PATH}"], check=True)
         wait(is_free, bool, what="end of the lock", timeout=5, delay=0.05)
+
+
+def test_the_lock_lies_in_a_folder_of_roots_alone() -> None:
+    text = remote_lock.script("", "lab.up")
+    assert remote_lock.PATH.startswith("/run/hardwatt/")
+    assert "mkdir -p -m 700 /run/hardwatt" in text
+    assert "chmod 700 /run/hardwatt" in text
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_folder_that_is_not_ours_is_no_place_for_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    folder, other = tmp_path / "locks", tmp_path / "other"
+    other.mkdir()
+    folder.symlink_to(other) if kind == "link" else folder.touch()
+    monkeypatch.setattr(remote_lock, "PATH", str(folder / "lock"))
+    done = subprocess.run(remote_lock.script("", "x"), shell=True, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=20, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert "held" not in done.stdout
+    assert not any(other.iterdir())

@@ -205,7 +205,7 @@ def test_a_command_that_speaks_on_the_other_output_is_not_silent(server: Server)
 def test_a_lock_that_is_not_answered(server: Server, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     stop_at(stage, monkeypatch)
     monkeypatch.setattr(remote_lock, "Ssh", lambda end: Ssh(end, limits=SHORT))
-    with pytest.raises(WaitError, match=r"the lock /run/lock/hardwatt\.lock on") as error:
+    with pytest.raises(WaitError, match=r"the lock /run/hardwatt/lock on") as error:
         remote_lock.held(server.endpoint(), "lab.up").__enter__()
     assert_told(error.value, server.endpoint())
 

@@ -28,8 +28,9 @@ IN_ORDER = [
     "apt-mark hold kubeadm kubectl kubelet",
     "systemctl enable kubelet.service",
     "systemctl start hardwatt-services.service",
-    f"ctr --namespace k8s.io images pull --hosts-dir /etc/containerd/certs.d "
+    f"ctr --namespace k8s.io images pull --hosts-dir /etc/hardwatt/registries "
     f"--label io.cri-containerd.pinned=pinned registry.k8s.io/kube-apiserver@{DIGEST}",
+    # the mirror of this lab has no such registry: whatever the host is configured to use
     f"pull --hosts-dir /etc/containerd/certs.d --label io.cri-containerd.pinned=pinned hardwatt.dev/app@{DIGEST}",
     "kubeadm init --skip-token-print --config /etc/hardwatt/kubeadm.yaml",
     "touch /etc/hardwatt/kubeadm.done",
@@ -101,11 +102,12 @@ def test_containerd_pulls_through_the_mirror_and_uses_the_index_pause(run_node: 
     plugins = tomllib.loads(files["/etc/containerd/config.toml"])["plugins"]
     assert plugins["io.containerd.cri.v1.images"]["pinned_images"] == {"sandbox": "registry.k8s.io/pause:3.10.2_lab.1"}
     assert plugins["io.containerd.cri.v1.runtime"]["restrict_oom_score_adj"] is False
-    hosts = tomllib.loads(files["/etc/containerd/certs.d/registry.k8s.io/hosts.toml"])
+    hosts = tomllib.loads(files["/etc/hardwatt/registries/registry.k8s.io/hosts.toml"])
     assert hosts["server"] == "https://registry.k8s.io"
     assert hosts["host"] == {
-        "http://198.51.100.1:8700/v2/registry.k8s.io": {"capabilities": ["pull", "resolve"], "override_path": True}
+        "http://198.51.100.1:8700/v2/registry.k8s.io": {"capabilities": ["pull"], "override_path": True}
     }
+    assert not any(path.startswith("/etc/containerd/certs.d") for path in files), "kubelet never asks the mirror"
     source = files["/etc/apt/sources.list.d/hardwatt.sources"]
     assert source.splitlines()[1:] == [  # a blank line would end the stanza
         "Types: deb",

@@ -167,20 +167,39 @@ def filters_input(rules: str) -> bool:
 
 
 def input_rule(ident: str) -> list[str]:
-    """Return the rule that lets in what comes over the machine's own link."""
+    """Return the rule that lets in what comes over the machine's own link, to ports that nobody chose.
+
+    The kernel gives them to programs that choose none: the mirror's servers are among them, and so are the answers to
+    what this host asks of the node. A service of the host's own has a port of another number.
+    """
+    first, last = local_ports()
+    return [
+        "INPUT", "-i", link_name(ident), "-p", "tcp", "--dport", f"{first}:{last}",
+        "-m", "comment", "--comment", "hardwatt", "-j", "ACCEPT",
+    ]  # fmt: skip
+
+
+def _former_input_rule(ident: str) -> list[str]:
+    """Return the rule of an older version, which opened every port."""
     return ["INPUT", "-i", link_name(ident), "-m", "comment", "--comment", "hardwatt", "-j", "ACCEPT"]
+
+
+def local_ports(file: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> tuple[int, int]:
+    """Return the first and the last port of those that the kernel gives to programs which choose none."""
+    first, last = file.read_text().split()
+    return int(first), int(last)
 
 
 def _has_iptables() -> bool:
     return shutil.which("iptables", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
 
 
-def _rule_is_there(ident: str) -> bool:
-    return _has_iptables() and process.run(["iptables", "-C", *input_rule(ident)], check=False).returncode == 0
+def _is_there(rule: Sequence[str]) -> bool:
+    return _has_iptables() and process.run(["iptables", "-C", *rule], check=False).returncode == 0
 
 
 def _open_firewall(ident: str) -> None:
-    if not _has_iptables() or _rule_is_there(ident):
+    if not _has_iptables() or _is_there(input_rule(ident)):
         return
     if filters_input(process.run(["iptables", "-S", "INPUT"], check=False).stdout):
         process.run(["iptables", "-I", *input_rule(ident)])
@@ -204,8 +223,9 @@ def release(facts: HostFacts, ident: str) -> None:
     if present:
         _run_all(reload_commands(facts), check=False)
     _run_all(firewall_commands(facts, ident, add=False), check=False)
-    while _rule_is_there(ident):
-        process.run(["iptables", "-D", *input_rule(ident)])
+    for rule in (input_rule(ident), _former_input_rule(ident)):
+        while _is_there(rule):
+            process.run(["iptables", "-D", *rule])
 
 
 def _run_all(commands: Sequence[Sequence[str]], *, check: bool) -> None:

@@ -39,7 +39,12 @@ def test_a_wider_network_around_the_range_leaves_none() -> None:
 )
 def test_a_firewall_on_the_host_is_seen(rules: str, filters: bool) -> None:
     assert network.filters_input(rules) is filters
-    assert network.input_rule("0a1b2c3d")[:3] == ["INPUT", "-i", "hw-0a1b2c3d"]
+    rule = network.input_rule("0a1b2c3d")
+    assert rule[:3] == ["INPUT", "-i", "hw-0a1b2c3d"]
+    first, last = map(int, rule[rule.index("--dport") + 1].split(":"))
+    assert first > 1024, "no service of the host's own"
+    assert last <= 65535
+    assert rule[rule.index("-p") + 1] == "tcp"
 
 
 def test_the_two_ends() -> None:

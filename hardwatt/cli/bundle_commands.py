@@ -207,6 +207,9 @@ def verify(bundle: str = "shipped") -> None:
 @command("experiment.talk", alias="talk", arguments={"bundle": "a bundle of the study talk-at-rest"})
 def talk(bundle: str) -> None:
     """Print what Flux's controllers cost at rest here, beside the table of the talk of 2022."""
+    from hardwatt.bundle.reader import Bundle
     from hardwatt.report.pages import beside_the_talk
 
-    print(beside_the_talk(bundle_folder(bundle)), end="")
+    folder = bundle_folder(bundle)
+    Bundle.open(folder).verify()
+    print(beside_the_talk(folder), end="")

@@ -66,7 +66,10 @@ class Lab:
 
         Raises ``LockedError`` naming the command that holds it.
         """
-        self.dir.mkdir(parents=True, exist_ok=True)
+        for folder in (self.dir.parent, self.dir):  # keys, kubeconfig and logs: nobody else's, whatever the umask
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if folder.stat().st_uid == os.geteuid():
+                folder.chmod(0o700)
         with (self.dir / "lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -44,6 +44,25 @@ class Host(_Section):
     jump: kinds.Jump = Field("", description="USER@HOST:PORT on the way to it, with the same key")
     timeout_factor: float = Field(1, ge=1, le=20, description="by how much a slow host is waited for longer")
 
+    @model_validator(mode="after")
+    def _another_hop(self) -> "Host":
+        hop = self.jump.rpartition("@")[2]
+        hop = hop[1:].partition("]")[0] if hop.startswith("[") else hop.partition(":")[0]
+        if self.address and _same_host(hop, self.address):
+            raise ValueError(
+                f"jump and address are one host, {hop}: leave jump out, or name the host as the jump host reaches it "
+                "(a port on the jump host itself: address = 127.0.0.1)"
+            )
+        return self
+
+
+def _same_host(name: str, other: str) -> bool:
+    """Return whether two names or addresses are written for one host; nothing is looked up."""
+    try:
+        return ipaddress.ip_address(name) == ipaddress.ip_address(other)
+    except ValueError:
+        return name.lower().rstrip(".") == other.lower().rstrip(".")
+
 
 class Vm(_Section):
     """The virtual machine (``machine = "vm"``)."""

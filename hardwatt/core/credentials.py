@@ -13,7 +13,7 @@ def ask(variable: str, what: str) -> str:
 
     Asked once a command. Raises ``SettingsError`` where there is neither a value nor a terminal.
     """
-    if value := os.environ.get(variable, "").strip():
+    if (value := _without_line_end(os.environ.get(variable, ""))).strip():
         return value
     if not sys.stdin.isatty():
         raise SettingsError(
@@ -28,13 +28,18 @@ def forget() -> None:
     _prompt.cache_clear()
 
 
+def _without_line_end(secret: str) -> str:
+    """Return a secret as it was given: blanks may be part of a password, an end of line is a file's."""
+    return secret.strip("\r\n")
+
+
 @functools.cache
 def _prompt(variable: str, what: str) -> str:
     try:
-        value = getpass.getpass(f"{what} (not shown, kept nowhere): ").strip()
+        value = _without_line_end(getpass.getpass(f"{what} (not shown, kept nowhere): "))
     except EOFError:  # Ctrl-D
         print(file=sys.stderr)
         value = ""
-    if not value:
+    if not value.strip():
         raise SettingsError(f"{what} is empty", hint=f"run the command again, or export {variable}")
     return value

@@ -83,6 +83,10 @@ def _request(address: str, *, method: str = "GET", start: int = 0) -> urllib.req
 
 def _open(request: urllib.request.Request, seconds: float) -> http.client.HTTPResponse:
     response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=seconds)  # noqa: S310 (_request)
+    if request.type == "https" and urlsplit(response.geturl()).scheme != "https":
+        response.close()
+        raise DownloadError(f"{request.full_url} leads to {response.geturl()}, which is not encrypted",
+                            hint="find out who answers at that address")  # fmt: skip
     return response
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hardwatt.config import versions
 from hardwatt.config.versions import Lock
+from hardwatt.core import files
 from hardwatt.mirror import debs, images, oci
 from hardwatt.mirror.index import Artefact, Index
 
@@ -74,11 +75,18 @@ def is_current(job: Job, artefact: Artefact | None, root: Path, mode: str = "aut
     path = root / artefact.path
     if not ((path / "index.json").is_file() if job.kind == "image" else path.is_file()):
         return False
-    if artefact.size and (oci.size(path) if job.kind == "image" else path.stat().st_size) != artefact.size:
+    size = oci.size(path) if job.kind == "image" else path.stat().st_size
+    # an index of an older version has no sizes: then the content is looked at
+    if size != artefact.size if artefact.size else not (size and _is_whole(job, artefact, path)):
         return False
     if artefact.source == "imported":
         return True
     return artefact.key == job.key and not (mode == "build" and artefact.source == "downloaded")
+
+
+def _is_whole(job: Job, artefact: Artefact, path: Path) -> bool:
+    """Return whether a file has the recorded digest; an image's layers are checked where it is pushed."""
+    return job.kind == "image" or not artefact.digest or f"sha256:{files.sha256(path)}" == artefact.digest
 
 
 def is_made(job: Job, lock: Lock, mode: str) -> bool:

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hardwatt.config import versions
 from hardwatt.config.versions import UNRESOLVED, Lock, Source
@@ -43,7 +44,7 @@ def resolve(
         except (DownloadError, VerifyError) as error:
             say(f"{source.name} stays unresolved: {error.message}")
             continue
-        text = _with_sums(text, source, sums, f"{_sums_address(source, 'amd64')}, read on {day} over HTTPS")
+        text = _with_sums(text, source, sums, _place(_sums_address(source, "amd64"), upstream, day))
         resolved.append(source.name)
     if digest:
         text, names = _with_digests(text, lock, digest)
@@ -51,6 +52,13 @@ def resolve(
     versions.parse(tomllib.loads(text))
     files.write_atomic(path, text)
     return resolved
+
+
+def _place(address: str, upstream: Upstream, day: str) -> str:
+    """Return where and how sums were read: what came over HTTP, anybody on the way could have written."""
+    asked = urlsplit(upstream.address(address))
+    via = f" from {asked.netloc}" if upstream.base else ""
+    return f"{address}, read on {day}{via} over {asked.scheme.upper()}"
 
 
 def _sums_address(source: Source, arch: str) -> str:

@@ -176,7 +176,9 @@ def _pyinfra(
     log = _new_log(lab.logs)
     with _following(log, tell):
         argv = [sys.executable, "-m", "pyinfra", INVENTORY, target, "--json", *arguments]
-        more = {"HARDWATT_NODE_FILE": str(file), "PYINFRA_PROGRESS": "off", **(env or {})}
+        # pyinfra tries the agent's and the user's keys at a jump host, whatever its ssh_config says
+        nobody = {"SSH_AUTH_SOCK": "", "HOME": str(lab.dir / "nobody")}
+        more = {"HARDWATT_NODE_FILE": str(file), "PYINFRA_PROGRESS": "off", **nobody, **(env or {})}
         result = _ended(lab, argv, more, log)
     text = log.read_text(errors="replace")
     if result.returncode != 0:

@@ -50,6 +50,25 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("address", "jump", "same"),
+    [
+        ("192.0.2.1", "me@192.0.2.1:2222", True),
+        ("gate.example.org", "Gate.Example.org:22", True),
+        ("2001:db8::1", "me@[2001:0db8::0001]:2222", True),
+        ("127.0.0.1", "me@192.0.2.1", False),
+        ("192.0.2.10", "me@192.0.2.1", False),
+    ],
+)
+def test_a_host_is_not_its_own_jump_host(tmp_path: Path, address: str, jump: str, same: bool) -> None:
+    file = write(tmp_path, f'[host]\naddress = "{address}"\njump = "{jump}"\nport = 2200')
+    if not same:
+        assert settings.load(file).host.jump == jump
+        return
+    with pytest.raises(SettingsError, match="jump and address are one host"):
+        settings.load(file)
+
+
 def test_all_mistakes_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         settings.load(write(tmp_path, "[host]\nport = 0\nusr = 1"))

@@ -225,7 +225,10 @@ class KubernetesTestbed:
 
 
 def _namespace(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {OURS: "true"}}}
+    # pods of the namespace CI are all ours; the manifests of the workload are the study's
+    mode = "enforce" if name == CI else "warn"
+    labels = {OURS: "true", f"pod-security.kubernetes.io/{mode}": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from hardwatt.core.errors import RefusedError
 from hardwatt.core.files import write_atomic
 from hardwatt.machines.embedded.network import NODE_LINK, Addresses
 from hardwatt.machines.embedded.nspawn import INIT
@@ -55,6 +56,13 @@ _OWN_NETWORK = (  # the machine's first program sets the addresses up
 )
 
 
+FOLDERS = (
+    str(Path(INIT.lstrip("/")).parent), "etc/ssh/sshd_config.d", "etc/systemd/system", "etc/systemd/system.conf.d",
+    "etc/apt", "root/.ssh",
+)  # fmt: skip
+"""Folders of the tree, with those above them, that files are written to."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Identity:
     """Name, network and keys that turn a fresh tree into this lab's node."""
@@ -70,6 +78,7 @@ class Identity:
 def write(root: Path, who: Identity) -> None:
     """Write the machine's files into the tree; the deploys' own files are not touched."""
     net = who.addresses
+    require_own_folders(root)
     init = _INIT.format(link=NODE_LINK, address=net.node, prefix=net.prefix, gateway=net.host)
     write_atomic(root / INIT.lstrip("/"), init, mode=0o755)
     write_atomic(root / "etc/hostname", f"{who.hostname}\n")
@@ -87,6 +96,22 @@ def write(root: Path, who: Identity) -> None:
     _once(root / "etc/apt/sources.list", "# This node installs from its lab's mirror.\n")
     for unit in (*MASKED, *_OWN_NETWORK):
         _mask(root / "etc/systemd/system" / unit)
+
+
+def require_own_folders(root: Path) -> None:
+    """Refuse a tree in which a folder of our files is a link: whoever is root in the node chose where it leads.
+
+    The node does not run while its tree is written. Raises ``RefusedError``.
+    """
+    for folder in FOLDERS:
+        path = root
+        for part in Path(folder).parts:
+            path = path / part
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                raise RefusedError(
+                    f"{path} of the node is a link or a file: files would be written through it as this host's root",
+                    hint="invoke lab.down, then lab.up: the node is made anew",
+                )
 
 
 def _once(path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import VerifyError
 from hardwatt.instruments import node
 from hardwatt.instruments.readings import READ_AT, counters, edges_of, scraped
+from hardwatt.instruments.recorded_window import APART
 
 Reasons = Iterator[tuple[str, str]]
 BOUNDARY_SECONDS = 0.25
@@ -98,7 +99,7 @@ def tick_seconds(bundle: Bundle, run: Run) -> float:
 
 
 def _boundaries(run: Run, edges: Sequence[Edge], tick: float) -> Iterator[str]:
-    """Compare a window's ends with the readings there; one that was cut at ticks may be one tick away from its end."""
+    """Compare a window's ends with the readings there; one that was cut at ticks may be as far off as a record may."""
     ends = {"start": run.t0_ms, "end": run.t1_ms}
     read = {edge.edge: edge for edge in edges}
     for name, moment in ends.items():
@@ -107,10 +108,10 @@ def _boundaries(run: Run, edges: Sequence[Edge], tick: float) -> Iterator[str]:
             continue
         edge = read[name]
         away = abs(edge.node_ms - moment) / 1000
-        if away > max(BOUNDARY_SECONDS, tick):
+        if away > max(BOUNDARY_SECONDS, APART * tick):
             yield f"its {name} lies {away:.2f} s from the reading there"
         own = abs(edge.values.get(READ_AT, moment / 1000) - moment / 1000)
-        if own > max(READING_SECONDS, tick):
+        if own > max(READING_SECONDS, APART * tick):
             yield f"the meter read the counters of its {name} {own:.2f} s away from it"
         if edge.replied_ms - edge.requested_ms > 1000 * READING_SECONDS:
             yield f"the reading at its {name} took {(edge.replied_ms - edge.requested_ms) / 1000:.2f} s"

@@ -1,10 +1,9 @@
 """The record of simulated nodes, written by the daemon's recorder: every window holds the truth within its bounds."""
 
-import functools
 import gzip
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,130 +22,9 @@ from hardwatt.instruments.node import CPU
 from hardwatt.instruments.outcomes import measure
 from hardwatt.instruments.recorded_window import at_ticks
 from hardwatt.instruments.recorder import node_kind
-from hardwatt.meter import meter_config, recorder
 from hardwatt.report.render import markdown
 from hardwatt.testing.recorded_node import T0_NS, RecordedNode
-
-SECONDS, KNOT = 420, 0.05
-INTEL, AMD = 262_143_328_850, 65_532_610_987
-
-
-class Truth:
-    """A counter in seconds or joules as a function of time: uneven, and steep for moments."""
-
-    def __init__(self, rng: np.random.Generator, mean: float, most: float, stops_at: float = float("inf")) -> None:
-        self.at = np.arange(0, SECONDS + 60, KNOT)
-        pace = np.minimum(rng.gamma(0.6, mean / 0.6, self.at.size), most)
-        self.held = np.concatenate([[0.0], np.cumsum(pace[:-1] * KNOT)]) + rng.uniform(0, 200)
-        self.stops_at = stops_at
-
-    def __call__(self, seconds: float) -> float:
-        return float(np.interp(seconds, self.at, self.held))
-
-    def shown(self, seconds: float) -> float:
-        """What the register shows: it is renewed each millisecond, and may stop."""
-        return self(min(np.floor(seconds * 1000) / 1000, self.stops_at))
-
-
-@dataclass
-class Zone:
-    entry: str
-    name: str
-    truth: str
-    wraps_at: int = INTEL
-    stops_at: float = float("inf")
-
-
-@dataclass
-class Node:
-    """A node with a clock that readings move: a zone's by up to ``delay``, and late ticks."""
-
-    folder: Path
-    zones: list[Zone]
-    delay: float = 0.02
-    watts: float = 40.0
-    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(24))
-    now: float = 3.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return T0_NS / 1e9 + self.now
-
-    def write(self, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Let the recorder write, and return its file."""
-        self.truths = {"node": Truth(self.rng, 0.4, 2.0)}
-        for zone in self.zones:
-            self.truths.setdefault(zone.truth, Truth(self.rng, self.watts, 20 * self.watts))
-        declared = {"source": "machine-cgroup", "unit": "ns"}
-        node = recorder.Value(lambda: round(self.truths["node"](self.now) * 1e9))
-        monkeypatch.setattr(recorder, "node_counter", lambda _config: (dict(declared), node))
-        missing = {key: str(self.folder / key) for key in ("proc", "cgroups", "pod_logs")}
-        config = {**meter_config.DEFAULTS, **missing, "cpus": 2, "record": str(self.folder / "recording")}
-        zones = [
-            recorder.Zone(zone.entry, zone.name, zone.wraps_at, False, functools.partial(self.register, zone))
-            for zone in self.zones
-        ]
-        own = recorder.Recorder(config, "boot", "t", "", zones, self)
-        own.open()
-        for second in range(4, SECONDS):
-            late = self.rng.uniform(0, 0.004) if second % 37 else self.rng.uniform(0.2, 1.4)
-            self.now = max(self.now, second + late)
-            own.tick()
-        own.stop()
-        return self.folder / "recording"
-
-    def register(self, zone: Zone) -> recorder.Value:
-        truth = self.truths[zone.truth]
-
-        def read() -> int:
-            self.now += float(self.rng.uniform(0, self.delay))
-            value = round(truth.shown(min(self.now, zone.stops_at)) * 1e6) % zone.wraps_at
-            self.now += float(self.rng.uniform(0, self.delay))
-            return value
-
-        return recorder.Value(read)
-
-
-SOCKETS = [Zone("intel-rapl:0", "package-0", "a"), Zone("intel-rapl:1", "package-1", "b")]
-HALF = SECONDS / 2
-TREES: dict[str, tuple[list[Zone], list[str], list[str]]] = {
-    "two sockets": (SOCKETS, ["a", "b"], []),
-    "two sockets with two dies each": (
-        [Zone(f"intel-rapl:{n}", f"package-{n // 2}-die-{n % 2}", f"d{n}") for n in range(4)],
-        ["d0", "d1", "d2", "d3"], [],
-    ),
-    "memory beside each socket": (
-        [*SOCKETS, Zone("intel-rapl:0:0", "dram", "m0"), Zone("intel-rapl:1:0", "dram", "m1")],
-        ["a", "b"], ["m0", "m1"],
-    ),
-    "a twin, its memory, core and psys": (
-        [Zone("intel-rapl-mmio:0", "package-0", "a"), Zone("intel-rapl-mmio:0:0", "dram", "m0"),
-         Zone("intel-rapl:0", "package-0", "a"), Zone("intel-rapl:0:0", "core", "c"),
-         Zone("intel-rapl:0:2", "dram", "m0"), Zone("intel-rapl:1", "psys", "p")],
-        ["a"], ["m0"],
-    ),
-    "the register stops half-way, its twin goes on": (
-        [Zone("intel-rapl:0", "package-0", "a", stops_at=HALF), Zone("intel-rapl-mmio:0", "package-0", "a")],
-        ["a"], [],
-    ),
-    "the register stands still, its twin counts": (
-        [Zone("intel-rapl:0", "package-0", "a", stops_at=0.0), Zone("intel-rapl-mmio:0", "package-0", "a")], ["a"], [],
-    ),
-    "wraps each minute": ([Zone("intel-rapl:0", "package-0", "a", wraps_at=40 * 60 * 1_000_000)], ["a"], []),
-    "AMD, two sockets with their own range": (
-        [Zone("intel-rapl:0", "package-0", "a", AMD), Zone("intel-rapl:1", "package-1", "b", AMD),
-         Zone("intel-rapl:0:0", "core", "c", AMD)],
-        ["a", "b"], [],
-    ),
-    "two dies that show one register": (
-        [Zone("intel-rapl:0", "package-0-die-0", "a"), Zone("intel-rapl:1", "package-0-die-1", "a")], ["a"], [],
-    ),
-    "a model beside nothing real": (
-        [Zone("synthetic-model:0", "package-0", "a"), Zone("synthetic-model:0:0", "core", "c")], ["a"], [],
-    ),
-}  # fmt: skip
+from tests.instruments.simulated import HALF, INTEL, SECONDS, TREES, Node, Zone, truth_of
 
 
 def windows(rng: np.random.Generator, count: int) -> list[Run]:
@@ -185,11 +63,6 @@ def bundled(
     return Bundle.open(folder)
 
 
-def truth_of(node: Node, names: list[str], run: Run) -> float:
-    ends = [moment / 1000 - T0_NS / 1e9 for moment in (run.t0_ms, run.t1_ms)]
-    return sum(node.truths[name](ends[1]) - node.truths[name](ends[0]) for name in names)
-
-
 def held(node: Node, bundle: Bundle, packages: list[str], dram: list[str]) -> tuple[int, list[str]]:
     """Return how many figures were compared with the truth, and every one that is refused or does not hold it."""
     measured = measure(bundle)
@@ -201,7 +74,7 @@ def held(node: Node, bundle: Bundle, packages: list[str], dram: list[str]) -> tu
             figure = figures.get((run.run_id, name))
             if figure is None:
                 continue
-            right, checked = truth_of(node, parts, run), checked + 1
+            right, checked = truth_of(node, parts, run.t0_ms, run.t1_ms), checked + 1
             if not figure.low - 1e-6 <= right <= figure.high + 1e-6:
                 wrong.append(f"{run.run_id} {name}: {right} is not in {figure.low} to {figure.high}")
     return checked, wrong
@@ -221,22 +94,6 @@ def test_every_window_holds_the_truth(name: str, tmp_path: Path, monkeypatch: py
     assert wrong == []
     assert checked == 8 * (3 if dram else 2)
     assert {entry.node_kind for entry in bundle.manifest.recordings.values()} == {"machine-cgroup"}
-
-
-@pytest.mark.long
-def test_a_thousand_windows_hold_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    total = 0
-    for number, (name, (zones, packages, dram)) in enumerate(TREES.items()):
-        node = Node(tmp_path / f"n{number}", zones, rng=np.random.default_rng(number))
-        node.folder.mkdir()
-        recording = node.write(monkeypatch)
-        source = "modelled" if "model" in name else "rapl"
-        runs = windows(np.random.default_rng(100 + number), 100)
-        checked, wrong = held(node, bundled(node.folder / "b", recording, runs, source, seconds=1), packages, dram)
-        assert wrong == [], name
-        assert checked == 100 * (3 if dram else 2)
-        total += len(runs)
-    assert total == 1000
 
 
 def test_a_zone_that_stops_is_refused_where_it_stopped_and_nowhere_else(

@@ -105,7 +105,6 @@ SPANS = {
     "hardwatt/experiment/run/window.py: end",
     "hardwatt/instruments/power.py: end",
     "hardwatt/instruments/recorded_window.py: end",
-    "hardwatt/instruments/recorder.py: end",
 }
 
 

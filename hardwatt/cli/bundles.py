@@ -77,13 +77,13 @@ def experiment_replay(lab: Lab, bundle: Path, *, port: int = 0) -> None:
         "source": "rapl (a processor's counter, a plug) or modelled (computed from CPU time)",
         "out": "folder of the new bundle",
         "runs": "CSV with run_id,arm,block,position,start,end; without it, one window over all",
-        "unit": "joules, millijoules or watts: the JSON's series are the node's energy",
+        "unit": "joules, millijoules, microjoules, kilowatt-hours or watts: the JSON's series are the node's energy",
         "metric": "the one metric of the JSON",
         "interval": "seconds between two samples; their median by default",
         "range_joules": "where the counter wraps",
         "host": "the one host of a JSON that holds several",
     },
-    values={"source": _SOURCES, "unit": ("joules", "millijoules", "watts")},
+    values={"source": _SOURCES, "unit": ("joules", "millijoules", "microjoules", "kilowatt-hours", "watts")},
 )
 def experiment_import(
     lab: Lab, file: str, *, source: str = "", out: str = "", runs: str = "", unit: str = "", metric: str = "",

@@ -30,8 +30,10 @@ from hardwatt.instruments.zones import HOSTS, host_of, hosts_of, metric_of, zone
 from hardwatt.instruments.zones import named as in_words
 from hardwatt.meter.zones import Zone, choose, place
 
-Unit = Literal["", "joules", "millijoules", "watts"]
-UNITS = ("joules", "millijoules", "watts")
+Unit = Literal["", "joules", "millijoules", "microjoules", "kilowatt-hours", "watts"]
+UNITS = ("joules", "millijoules", "microjoules", "kilowatt-hours", "watts")
+_JOULES: Mapping[str, float] = {"millijoules": 1e-3, "microjoules": 1e-6, "kilowatt-hours": 3.6e6}
+"""Joules of each unit of a counter."""
 _PATH = "/imported"
 
 
@@ -91,7 +93,7 @@ def _of_json(text: str, options: Options) -> list[SeriesSamples]:
             raise VerifyError("a series has no name: it was computed", hint="--unit joules or watts says what it is")
         return series
     _one_node(series)
-    factor = 0.001 if options.unit == "millijoules" else 1.0
+    factor = _JOULES.get(options.unit, 1.0)
     named = [
         _named(options.unit, _zone_of(samples.labels), number, samples.labels) for number, samples in enumerate(series)
     ]

@@ -79,6 +79,10 @@ def names(decoded: Any) -> list[str]:
     return [str(name) for name in decoded]
 
 
+_LATEST_SECONDS = 2.0**62 / 1000
+"""A moment in milliseconds is a whole number of 64 bits."""
+
+
 def _quick(text: str) -> Block:
     begin = text.find(_START, 0, 200)
     if begin < 0 or not text.startswith('{"status":"success"'):
@@ -138,4 +142,6 @@ def _whole(text: str) -> list[SeriesSamples]:
 
 
 def _ms(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    if not (np.isfinite(seconds) & (np.abs(seconds) < _LATEST_SECONDS)).all():
+        raise OddError("a moment is not a time in seconds")
     return np.rint(seconds * 1000).astype(np.int64)

@@ -13,7 +13,7 @@ from hardwatt.bundle.model import SeriesSamples
 from hardwatt.instruments import node
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.windows import Rule, WindowError, integrate
-from hardwatt.instruments.zones import ZoneCounter, hosts_of, metric_of, refuse_many, zone_of
+from hardwatt.instruments.zones import ZoneCounter, hosts_of, metric_of, refuse_many, shown_once, zone_of
 from hardwatt.instruments.zones import energy as zone_energy
 from hardwatt.meter.accuracy import published
 from hardwatt.meter.zones import place, synthetic
@@ -26,7 +26,7 @@ POD_CPU = "hardwatt_pod_cpu_seconds_total"
 minutes after its end."""
 TAIL_MS = 2_000.0
 """A pod is read each second, and its reading is a second old when it is scraped."""
-EVERY_ZONE = '{__name__=~"node_rapl_.+_joules_total"}'
+EVERY_ZONE = '{__name__=~"node_rapl_.+_joules_total|kepler_node_cpu_joules_total"}'
 Samples = Mapping[str, Sequence[SeriesSamples]]
 
 
@@ -107,7 +107,9 @@ def _by_pod(series: Sequence[SeriesSamples]) -> dict[tuple[str, str], list[Serie
 
 def _zone_joules(name: str, own: Samples, zone: str, t0: float, t1: float) -> Figure:
     ranges = {_folder(samples): float(samples.values[-1]) for samples in own.get(node.RANGE, ())}
-    series = [(metric, samples) for metric, part in own.items() for samples in part if zone_of(samples.labels, metric)]
+    named = [(labels_with(samples.labels, metric), samples) for metric, part in own.items() for samples in part]
+    once = [dict(labels) for labels in shown_once([labels for labels, _ in named])]
+    series = [(labels["__name__"], samples) for labels, samples in named if labels in once]
     refuse_many(hosts_of(samples.labels for _, samples in series))
     counters = [
         ZoneCounter(domain, _frame([samples]), ranges.get(domain.folder))
@@ -121,6 +123,11 @@ def _zone_joules(name: str, own: Samples, zone: str, t0: float, t1: float) -> Fi
     source = f"modelled from CPU-seconds, {zone}" if modelled else f"RAPL, {zone}"
     accuracy = None if modelled else published(counted[0])
     return Figure(value, "J", f"{source}; {note}" if note else source, low, high, accuracy=accuracy)
+
+
+def labels_with(labels: Mapping[str, str], metric: str) -> dict[str, str]:
+    """Return labels with the metric's name, which an answer about one metric may leave out."""
+    return {"__name__": metric, **labels}
 
 
 def _folder(samples: SeriesSamples) -> str:

@@ -12,7 +12,7 @@ from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.power import integrate_power
 from hardwatt.instruments.readings import POINTS, READ_AT, UNIT_READ_AT, Counter, counters, edges_of, scraped
 from hardwatt.instruments.windows import Rule, WindowError, integrate
-from hardwatt.instruments.zones import ZoneCounter, energy, hosts_of, metric_of, refuse_many, zone_of
+from hardwatt.instruments.zones import ZoneCounter, energy, hosts_of, metric_of, refuse_many, shown_once, zone_of
 from hardwatt.meter.accuracy import published
 from hardwatt.meter.zones import place
 
@@ -102,12 +102,13 @@ def dram_joules(bundle: Bundle, run: Run) -> Figure:
 
 def has_dram(bundle: Bundle) -> bool:
     """Tell whether the bundle holds a zone of memory."""
-    return any(labels.get("__name__") == DRAM for labels in bundle.series.values())
+    zones = [zone_of(labels) for labels in shown_once(list(bundle.series.values()))]
+    return any(zone is not None and place(zone.name).kind == "dram" for zone in zones)
 
 
 def _zones(bundle: Bundle, run: Run, kind: str) -> list[ZoneCounter]:
     """Return the counters of a kind of zone, and the names of all other zones; nothing where there is none of it."""
-    scraped_ones = [labels for labels in bundle.series.values() if zone_of(labels)]
+    scraped_ones = shown_once(list(bundle.series.values()))
     read_ones = [labels_of(series) for edge in edges_of(bundle, run) for series in edge.values if _of_zone(series)]
     told = [(labels["__name__"], zone) for labels in [*scraped_ones, *read_ones] if (zone := zone_of(labels))]
     refuse_many(hosts_of(scraped_ones))
@@ -119,7 +120,11 @@ def _zones(bundle: Bundle, run: Run, kind: str) -> list[ZoneCounter]:
         for counter in counters(bundle, run, metric, moment=moment)
         if (zone := zone_of(counter.labels, metric))
     ]
-    others = sorted({zone for _, zone in told if place(zone.name).kind != kind})
+    if not any(place(counter.zone.name).kind == kind for counter in measured):
+        return []
+    others = sorted(
+        {zone for _, zone in told if place(zone.name).kind != kind} - {counter.zone for counter in measured}
+    )
     return measured + [ZoneCounter(zone, pl.DataFrame(schema=POINTS)) for zone in others] if measured else []
 
 

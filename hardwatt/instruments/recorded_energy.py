@@ -14,7 +14,7 @@ from hardwatt.instruments.power import MAX_WATTS
 from hardwatt.instruments.recorded_figures import or_reason
 from hardwatt.instruments.recorded_window import Gain, Limits, Span, gained
 from hardwatt.instruments.windows import WindowError
-from hardwatt.instruments.zones import metric_of, note_on
+from hardwatt.instruments.zones import beside, metric_of, note_on
 from hardwatt.meter.accuracy import published
 from hardwatt.meter.zones import Zone, choose, place, shown, synthetic
 
@@ -61,9 +61,9 @@ def _joules(bundle: Bundle, window: Span, counters: Sequence[Counter], kind: str
     choice = choose(zones, problems, kind, readings)
     if choice.lacking:
         lacks = choice.lacking[0]
-        raise WindowError(f"{metric_of(kind)} of {shown(zones[lacks])}: {problems[lacks]}")
+        raise WindowError(f"{metric_of(kind)} of {shown(zones[lacks])}: {problems[lacks]}{beside(zones, kind)}")
     if not choice.counted:
-        raise WindowError(f"the recording has no zone of {covers}")
+        raise WindowError(f"the recording has no zone of {covers}{beside(zones, kind)}")
     value, low, high = (
         sum(getattr(gains[number], part) for number in choice.counted) for part in ("value", "low", "high")
     )

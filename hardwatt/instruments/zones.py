@@ -14,7 +14,7 @@ from hardwatt.bundle.exposition import labels_of
 from hardwatt.bundle.frames import pl
 from hardwatt.instruments.power import MAX_WATTS
 from hardwatt.instruments.windows import FRESH_TIMES, NO_FRESH_START, Rule, WindowError, integrate
-from hardwatt.meter.zones import EQUAL, Choice, Zone, choose, of_labels, place, shown
+from hardwatt.meter.zones import EQUAL, KEPLERS, Choice, Zone, choose, of_labels, place, shown
 
 HOSTS = ("node", "node_name", "nodename", "host", "hostname", "instance")
 """Labels that name the host of a series, the surest first."""
@@ -46,6 +46,13 @@ def metric_of(kind: str) -> str:
 def zone_of(labels: Mapping[str, str], metric: str = "") -> Zone | None:
     """Return the zone of a series by its labels; None where it is none. ``metric``: its name, if no label has it."""
     return of_labels(labels.get("__name__", metric), labels)
+
+
+def shown_once(series: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """Return the series that are counters of zones, each counter by one exporter: Kepler copies node_exporter's."""
+    counters = [labels for labels in series if zone_of(labels)]
+    own = [labels for labels in counters if labels.get("__name__") != KEPLERS]
+    return own or counters
 
 
 def hosts_of(series: Iterable[Mapping[str, str]]) -> list[str]:
@@ -89,9 +96,9 @@ def energy(
     choice = choose(zones, [gain.problem for gain in gains], kind, readings)
     if choice.lacking:
         whose = f" of {shown(zones[choice.lacking[0]])}" if len(choice.lacking) + len(choice.counted) > 1 else ""
-        raise WindowError(f"{metric_of(kind)}{whose}: {gains[choice.lacking[0]].problem}")
+        raise WindowError(f"{metric_of(kind)}{whose}: {gains[choice.lacking[0]].problem}{beside(zones, kind)}")
     if not choice.counted:
-        raise WindowError(f"no samples of {metric_of(kind)}{_beside(zones, kind)}")
+        raise WindowError(f"no samples of {metric_of(kind)}{beside(zones, kind)}")
     value, low, high = (sum(gains[number].sums[part] for number in choice.counted) for part in range(3))
     return (value, low, high), [zones[number] for number in choice.counted], note_on(zones, choice)
 
@@ -118,8 +125,8 @@ def between(before: Mapping[str, float], after: Mapping[str, float]) -> float | 
     return sum(rises[number] for number in choice.counted)
 
 
-def _beside(zones: Sequence[Zone], kind: str) -> str:
-    """Name the platform's zone where it is there alone: it is tempting, and another quantity."""
+def beside(zones: Sequence[Zone], kind: str) -> str:
+    """Name the platform's zone where the packages have no sum: it is tempting, and another quantity."""
     platform = kind == "package" and any(place(zone.name).kind == "psys" for zone in zones)
     return "; psys is there, but it is the whole platform's energy" if platform else ""
 
@@ -155,9 +162,12 @@ def fresh(points: pl.DataFrame) -> pl.DataFrame:
 
 
 def _falls(told: pl.DataFrame) -> bool:
-    """Tell whether a counter falls to more than it can have gained since a fresh start, by its fastest rise."""
+    """Tell whether a counter falls to more than it can have gained since a fresh start, by its fastest rise.
+
+    The rise right after a fall does not tell: a single wrong reading falls and comes back.
+    """
     steps = told.select(seconds=pl.col("ts").diff() / 1000, gain=pl.col("value").diff(), after="value").slice(1)
-    rises = steps.filter(pl.col("gain") > 0)
+    rises = steps.filter((pl.col("gain") > 0) & (pl.col("gain").shift(1).fill_null(0) >= 0))
     fastest = rises.select((pl.col("gain") / pl.col("seconds")).max()).item() if rises.height else 0.0
     drops = steps.filter(pl.col("gain") < 0)
     return bool((drops["after"] > FRESH_TIMES * (fastest or 0.0) * drops["seconds"]).any())

@@ -33,6 +33,8 @@ _BURSTS = 1.25
 """So much further apart than the mean pace makes them may pairs be in the mean, because power comes in bursts."""
 _NAME = re.compile(r"(package|core|uncore|dram|psys)(?:[-_]([0-9]{1,9}))?(?:[-_]die[-_]([0-9]{1,9}))?")
 _METRIC = re.compile(r"node_rapl_(.+)_joules_total")
+KEPLERS = "kepler_node_cpu_joules_total"
+"""Kepler's copy of the zones, each by its label ``zone``. It counts only where node_exporter shows no zone."""
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _SHOWN = 60
 _OTHER_CONTROLS = ("dtpm",)
@@ -83,6 +85,8 @@ def of_labels(metric: str, labels: Mapping[str, str]) -> Optional[Zone]:
     the index 0, and ``package-0-die-1`` is ``package_0_die_1``. The index of a name without a number follows the
     order of folders: it tells zones apart only where no path does. A label ``zone`` is the name itself.
     """
+    if metric == KEPLERS:
+        return Zone(labels["zone"], labels.get("path", "").rpartition("/")[2]) if labels.get("zone") else None
     matched = _METRIC.fullmatch(metric)
     if matched is None:
         return None

@@ -131,7 +131,10 @@ def test_a_counter_that_wraps_between_two_reads_is_the_same_meter() -> None:
         ("node_rapl_dram_joules_total", {"index": "1", "path": "/p/intel-rapl:0:2"}, Zone("dram", "intel-rapl:0:2")),
         ("node_rapl_dram_joules_total", {"index": "1"}, Zone("dram-1", "")),
         ("node_rapl_package_joules_total", {"zone": "package-3"}, Zone("package-3", "")),
-        ("kepler_node_cpu_joules_total", {"zone": "package"}, None),
+        ("kepler_node_cpu_joules_total", {"zone": "package"}, Zone("package", "")),
+        ("kepler_node_cpu_joules_total", {"zone": "package-1", "path": "/sys/class/powercap/intel-rapl:1"},
+         Zone("package-1", "intel-rapl:1")),
+        ("kepler_node_cpu_joules_total", {}, None),
         ("up", {}, None),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ import dataclasses
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
-from hardwatt.instruments import node, recorder
+from hardwatt.instruments import node, recorded_energy, recorder
 from hardwatt.instruments.figure import Figure
 from hardwatt.instruments.recorded_window import at_ticks, span
 from hardwatt.instruments.windows import WindowError
@@ -43,7 +43,7 @@ def _slot(bundle: Bundle, run: Run, ends: list[int], seconds: float, outcome: st
         if outcome == CPU:
             figure = recorder.node_cpu_seconds(bundle, window)
         else:
-            energy = dict(recorder.energy(bundle, window))[outcome]
+            energy = dict(recorded_energy.energy(bundle, window))[outcome]
             if isinstance(energy, str):
                 raise WindowError(energy)
             figure = energy

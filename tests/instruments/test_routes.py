@@ -45,10 +45,10 @@ def stored(name: str, right: float | str, ends: Ends = (0, 59), **more: Any) -> 
     return Case(parse.matrix((DATA / name).read_text()), right, ends, **more)
 
 
-def counter(watts: "float | np.ndarray", **labels: str) -> SeriesSamples:
+def counter(watts: "float | np.ndarray[Any, Any]", **labels: str) -> SeriesSamples:
     """A counter that rises by so many watts, or that shows the given joules; moments are whole seconds."""
     at = np.arange(0, 60)
-    values = np.asarray(watts, dtype=np.float64) if isinstance(watts, np.ndarray) else 100 + watts * at
+    values: Any = watts if isinstance(watts, np.ndarray) else 100 + watts * at
     name = labels.pop("metric", "node_rapl_package_joules_total")
     return SeriesSamples({"__name__": name, **labels}, ((T0 + at) * 1000).astype(np.int64), values)
 

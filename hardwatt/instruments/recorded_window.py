@@ -1,8 +1,9 @@
 """The gain of counters in a window of a recording: cut at the recorder's ticks, with bounds.
 
 The estimate is the rise between the ticks nearest to the window's ends, by the second of their distance, times the
-window's length. The bounds hold whatever the counter did between two ticks. A reading says two things: the counter
-had at least this value when the reading ended, and at most this value, and one step of it, when the reading began.
+window's length, and lies within the bounds. The bounds hold whatever the counter did between two ticks. A reading says
+two things: the counter had at least this value when the reading ended, and at most this value, and one step of it,
+when the reading began.
 A counter never falls and never gains faster than its machine can; so each reading near an end bounds what the
 counter held there.
 """
@@ -122,7 +123,8 @@ def _gain(counter: Counter, window: Span, limits: Limits) -> Gain:
     low0, high0 = _held(counter, window, base, window.t0_ns, window.first, limits)
     low1, high1 = _held(counter, window, base, window.t1_ns, window.last, limits)
     low, high = max(0.0, low1 - high0), max(0.0, high1 - low0)
-    return Gain(value, min(low, value), max(high, value))
+    # The pace of the window is a guess where a pod began and ended in it; the bounds hold.
+    return Gain(min(max(value, low), high), low, high)
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,16 @@ def test_pods_that_came_and_went_are_in_their_namespace(tmp_path: Path) -> None:
     assert value(found["check.unseen_pods"]) == 0
 
 
+def test_a_pod_that_began_and_ended_in_a_window_has_what_it_used_wherever_the_ends_are(tmp_path: Path) -> None:
+    """A window of 4.7 s between ticks 5 s apart: the pod's 0.4 s are no pace that ends with the window."""
+    path = recorded(tmp_path, pods)
+    for at, (t0, t1) in enumerate([(34.4, 39.1), (33.6, 39.4), (15, 45)]):
+        short = figures(bundled(tmp_path / f"b{at}", path, [run(t0, t1)]))["cpu_seconds.ci"]
+        assert isinstance(short, Figure)
+        assert 0.399999998 <= short.low <= short.value <= short.high
+        assert short.value == pytest.approx(0.4, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("ends", "reason"),
     [

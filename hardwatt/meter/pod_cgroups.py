@@ -5,6 +5,7 @@ Standard library only, Python 3.6 syntax: it runs on the node.
 
 import os
 import re
+import time
 from typing import Dict, List, Tuple
 
 ROOTS = ("kubepods", "kubepods.slice")
@@ -51,6 +52,11 @@ def pods(folders: List[str]) -> Dict[str, str]:
     return children
 
 
+SETTLED_NS = 2000000000
+"""A folder that changed less than this before it was read may change again without another time of change: the clock
+of a file system goes in steps of some milliseconds."""
+
+
 class PodNames:
     """Names of pods by the kubelet's log folders, NAMESPACE_NAME_UID, read again only where the folder has changed."""
 
@@ -68,7 +74,8 @@ class PodNames:
             entries = os.listdir(self.folder)
         except OSError:
             return []
-        self.changed = changed
+        # A time of change that lies ahead, because the clock was stepped back, is not trusted either.
+        self.changed = changed if time.time() * 1e9 - changed > SETTLED_NS else -1
         names: Dict[str, Name] = {}
         for entry in entries:
             parts = entry.split("_")

@@ -205,6 +205,36 @@ def test_a_name_that_arrives_late(v1: Tree) -> None:
     assert 'pod="late-1"' in (v1.node.root / "textfile/hardwatt_pods.prom").read_text()
 
 
+def test_logs_that_come_within_a_step_of_the_file_systems_clock_are_read(v1: Tree) -> None:
+    """The folder has the same time of change before and after: that of now, or one ahead after a stepped clock."""
+    now_ns = 1 << 62
+
+    def name(uid: str, pod: str) -> None:
+        v1.name(uid, "default", pod)
+        os.utime(v1.logs, ns=(now_ns, now_ns))
+
+    v1.start()
+    for number, pod in enumerate(("first", "second")):
+        name(UIDS[number], pod)
+        v1.pod(UIDS[number], 10)
+        v1.tick()
+    assert [v1.counter("pod", uid).pod for uid in UIDS[:2]] == ["first", "second"]
+
+
+def test_names_of_a_namespace_a_pod_with_dots_and_the_longest_folder(v1: Tree) -> None:
+    """The same name in two namespaces is two pods; a folder's name has 255 bytes at most."""
+    longest = ".".join(["a234567890"] * 30)[: 255 - 36 - 2 - len("ns-b")].rstrip(".-")
+    given = {UIDS[0]: ("ns-a", "same.name"), UIDS[1]: ("ns-b", "same.name"), UIDS[2]: ("ns-b", longest)}
+    v1.start()
+    for uid, (namespace, pod) in given.items():
+        v1.name(uid, namespace, pod)
+        v1.pod(uid, 10)
+    v1.tick()
+    assert {pod.name: (pod.namespace, pod.pod) for pod in v1.recording.of("pod")} == given
+    page = (v1.node.root / "textfile/hardwatt_pods.prom").read_text()
+    assert all(f'namespace="{namespace}",pod="{pod}"' in page for namespace, pod in given.values())
+
+
 @pytest.mark.parametrize("entry", ["a_b", f"a_b_{UIDS[0]}_c", f"a_b{{x}}_{UIDS[0]}", f"A_b_{UIDS[0]}", "a_b_../../x"])
 def test_a_folder_of_logs_with_another_name_names_nothing(v1: Tree, entry: str) -> None:
     v1.pod(UIDS[0], 10)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.support import Story, end_after_failure, lab_of_its_own, note_failure
 
-_LATER = ("test_gitops.py", "test_jump_host.py", "test_ready.py", "test_sudo_e2e.py")
+_LATER = ("test_gitops.py", "test_jump_host.py", "test_living_pods.py", "test_ready.py", "test_sudo_e2e.py")
 _LAST = "test_down_leaves_nothing_behind"
 
 

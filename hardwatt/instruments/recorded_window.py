@@ -1,11 +1,10 @@
 """The gain of counters in a window of a recording: cut at the recorder's ticks, with bounds.
 
 The estimate is the rise between the ticks nearest to the window's ends, by the second of their distance, times the
-window's length, and lies within the bounds. The bounds hold whatever the counter did between two ticks. A reading says
-two things: the counter had at least this value when the reading ended, and at most this value, and one step of it,
-when the reading began.
-A counter never falls and never gains faster than its machine can; so each reading near an end bounds what the
-counter held there.
+window's length, for the part of it in which the counter was there; it lies within the bounds. The bounds hold whatever
+the counter did between two ticks. A reading says two things: the counter had at least this value when the reading
+ended, and at most this value, and one step of it, when the reading began. A counter never falls and never gains faster
+than its machine can; so each reading near an end bounds what the counter held there.
 """
 
 from collections.abc import Sequence
@@ -115,15 +114,17 @@ def _gain(counter: Counter, window: Span, limits: Limits) -> Gain:
     if over or counter.first_tick > window.last + NEAR:
         return NOTHING
     started, ended = _reading(counter, recording, base, window.first), _reading(counter, recording, base, window.last)
-    ends = started.middle, ended.middle
+    begin, stop = (started.middle, window.t0_ns), (ended.middle, window.t1_ns)
+    # A pod that began or ended in the window has no pace there that the window's end could cut.
+    if counter.from_zero and counter.first_tick > window.first:
+        begin = (int(recording.m_ns[counter.first_tick - 1]),) * 2
     if counter.ended is not None and counter.ended.tick <= window.last:
-        ends = started.middle, int(recording.m_ns[window.last])  # it rose no more, but the window went on
-    length = (ends[1] - ends[0]) / 1e9
-    value = (ended.value - started.value) / length * window.seconds if length > 0 else 0.0
+        stop = (counter.ended.m_ns,) * 2
+    length, whole = stop[0] - begin[0], stop[1] - begin[1]
+    value = (ended.value - started.value) / length * whole if length > 0 else 0.0
     low0, high0 = _held(counter, window, base, window.t0_ns, window.first, limits)
     low1, high1 = _held(counter, window, base, window.t1_ns, window.last, limits)
     low, high = max(0.0, low1 - high0), max(0.0, high1 - low0)
-    # The pace of the window is a guess where a pod began and ended in it; the bounds hold.
     return Gain(min(max(value, low), high), low, high)
 
 

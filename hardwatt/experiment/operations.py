@@ -1,5 +1,6 @@
 """Run, resume, restore, status: the engine as the tasks call it."""
 
+import dataclasses
 import datetime
 import secrets
 import shlex
@@ -23,6 +24,7 @@ from hardwatt.experiment.plan.study_model import ARMS, WORKLOADS, Study
 from hardwatt.experiment.run import resume as resuming
 from hardwatt.experiment.run.journal import ABANDONED, FINISHED, JOURNAL, RUNNING, ExperimentState, Journal
 from hardwatt.experiment.run.loop import Engine
+from hardwatt.experiment.run.series_state import Place
 from hardwatt.experiment.testbed.interface import Testbed, TestbedFacts
 from hardwatt.experiment.testbed.workload import code_hashes
 from hardwatt.machines.lab_lock import locked
@@ -79,9 +81,12 @@ def run(
     session: int | None = None,
     resume: bool = False,
     despite_changes: bool = False,
+    place: Place | None = None,
     open_testbed: OpenTestbed | None = None,
 ) -> Path:
     """Run a study and return its finished bundle; ``size`` is ``quick`` (where none is given) or ``full``.
+
+    ``place`` is that of a session in a series: its manifest and every line of progress name it.
 
     An experiment that was interrupted is gone on with, if it is of the same plan: what it switched
     off is put back first, the run that was cut short is a failed row, and its pair is repeated.
@@ -103,27 +108,46 @@ def run(
             if (Path(journal.state.bundle) / "manifest.json").exists():  # killed right after the last step
                 journal.close(FINISHED)
                 return Path(journal.state.bundle)
-            wanted, facts, writer = _go_on(lab, journal, testbed, despite=despite_changes)
+            wanted, facts, writer = _go_on(lab, journal, testbed, place, despite=despite_changes)
         else:
             if resume:
                 raise LabError("no experiment is unfinished", hint="invoke experiment.run STUDY")
             wanted = plan(lab, study, pairs=pairs, seed=seed, size=size, session=session)
-            facts = testbed.facts(wanted.study)
+            facts = _facts(testbed, wanted, place)
             journal, writer = _start(lab, wanted, facts, study if protocol_file.is_protocol(study) else "")
-        return _finish(Engine(wanted, testbed, journal, writer, say), facts)
+        return _finish(Engine(wanted, testbed, journal, writer, _teller(journal, place)), facts)
 
 
-def _go_on(lab: Lab, journal: Journal, testbed: Testbed, *, despite: bool) -> tuple[RunTable, TestbedFacts, Writer]:
+def _facts(testbed: Testbed, wanted: RunTable, place: Place | None) -> TestbedFacts:
+    """Return the facts of the testbed, with what was done to the lab before this session of a series."""
+    facts = testbed.facts(wanted.study)
+    if place is None:
+        return facts
+    return dataclasses.replace(facts, host={**facts.host, "series": str(place), "before_session": place.before})
+
+
+def _teller(journal: Journal, place: Place | None) -> Callable[[str], None]:
+    """Return what prints a line of progress; in a series with the session's place and the time that all take."""
+    if place is None:
+        return say
+    return lambda text: say(
+        f"{place}, {duration(journal.state.left_seconds + place.later_seconds)} left in all: {text}"
+    )
+
+
+def _go_on(
+    lab: Lab, journal: Journal, testbed: Testbed, place: Place | None, *, despite: bool
+) -> tuple[RunTable, TestbedFacts, Writer]:
     """Open an unfinished experiment again, by the plan that its bundle holds."""
     state, folder = journal.state, Path(journal.state.bundle)
     wanted = resuming.plan_of(folder)
     if wanted is None:  # killed before the bundle was there: nothing was run
         wanted = _planned_again(lab, state)
-        facts = testbed.facts(wanted.study)
+        facts = _facts(testbed, wanted, place)
         _clear(folder)
         say(f"starting the experiment in {folder}")
         return wanted, facts, _create(folder, wanted, facts)
-    facts = testbed.facts(wanted.study)
+    facts = _facts(testbed, wanted, place)
     writer = _open(folder, wanted, facts)
     changed = resuming.changes(lab.root, wanted, state, _versions(facts))
     resuming.accept(writer, changed, despite=despite)

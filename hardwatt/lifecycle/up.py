@@ -94,6 +94,7 @@ def _reboot(state: LabState) -> None:
     with step(f"Reboot {endpoint.name}", folder=state.lab.dir if state.lab else None) as current:
         current.note(why)
         reboot.reboot(endpoint)
+        lab_lock.renew(state.lab)
     state.changes.append(f"rebooted: {why}")
     state.restarted = True
 

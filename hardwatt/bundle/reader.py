@@ -1,13 +1,12 @@
 """Reads a bundle, and says which file is not what the manifest promised."""
 
 import functools
-import gzip
 import json
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from hardwatt.bundle import recording_file, tables
 from hardwatt.bundle.frames import pl
@@ -18,6 +17,7 @@ from hardwatt.bundle.recording import Recording
 from hardwatt.core.errors import VerifyError
 from hardwatt.core.files import sha256
 from hardwatt.core.untrusted import AGAIN, files_in, inside, mapping, read_json, show
+from hardwatt.core.untrusted_packed import Packed
 
 T = TypeVar("T")
 FEW_ROWS, ROWS_PER_BYTE = 1_000_000, 100
@@ -152,9 +152,8 @@ class Bundle:
         parts = sorted(name for name in self.manifest.files if name.startswith(f"raw/{run_id}/{metric}."))
         bodies = []
         for name in parts or [f"raw/{run_id}/{metric}.json.gz"]:
-            with gzip.open(self._file(name)) as file:
-                while line := file.readline():
-                    bodies.append(_raw(json.loads(line), file))
+            with Packed(self._file(name)) as packed:
+                bodies += _made(functools.partial(_bodies, packed.stream()), name)
         return bodies
 
     def _parts(self) -> list[str]:
@@ -197,10 +196,21 @@ def _covered(name: str) -> bool:
     return name == "manifest.json" or not (first == "results" or any(part.startswith(".") for part in parts))
 
 
-def _raw(head: dict[str, Any], file: gzip.GzipFile) -> RawBody:
+def _bodies(file: BinaryIO) -> list[RawBody]:
+    """Return the answers in a file."""
+    bodies = []
+    while line := file.readline():
+        bodies.append(_raw(json.loads(line), file))
+    return bodies
+
+
+def _raw(head: dict[str, Any], file: BinaryIO) -> RawBody:
     """Return one answer. Its body stands behind its line; in older bundles it is inside."""
     if "bytes" in head:
-        head["body"] = file.read(head.pop("bytes")).decode()
+        count = head.pop("bytes")
+        if type(count) is not int or count < 0:
+            raise ValueError(f"a body has {show(count)} bytes")
+        head["body"] = file.read(count).decode()
         file.readline()
     return RawBody(**head)
 

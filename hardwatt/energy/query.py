@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from hardwatt.cluster import port_forward
 from hardwatt.config.lab import Lab
@@ -191,7 +191,7 @@ def _refuse_nothing(rows: Sequence[Row], text: str) -> None:
 def table(rows: Sequence[Row]) -> str:
     """Return rows as a table; columns in the order of the first row that has them."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    made = Table(*columns)
+    made = Table(*(Column(text) for text in cells(*columns)))
     for row in rows:
         made.add_row(*cells(*(_cell(row.get(column, "")) for column in columns)))
     console = Console(width=200)

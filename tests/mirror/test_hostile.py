@@ -794,3 +794,13 @@ def test_an_image_of_an_export_that_is_named_like_the_lab_s_own_is_left_out(
     assert f"left out: image {other}, which has the last name part of" in " ".join(capsys.readouterr().err.split())
     apart = dataclasses.replace(image, name="evil.example/pauses")
     assert imports._needed(apart, small.lock(), Index(Path("nowhere")))
+
+
+def test_images_that_share_their_layers_take_no_more_than_their_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout(tmp_path / "in", GOOD)
+    monkeypatch.setattr(image_import, "LIMITS", Limits(grace=10))
+    monkeypatch.setattr(image_import, "MOST_COPIES", 0)
+    with pytest.raises(VerifyError, match=r"take more than [0-9.]+ bytes"):
+        list(image_import._images(tmp_path / "in", tmp_path / "work", "amd64", ""))

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from hardwatt.core.errors import LabError
+from hardwatt.core.untrusted import show
+from hardwatt.core.untrusted_packed import zstd_bound
 
 MOST_BYTES: Final = 1 << 30
 """Of the unpacked text; a table that is larger is not read."""
@@ -90,6 +92,9 @@ def _unzstd(path: Path, data: bytes) -> bytes:
     """Unpack with polars, which reads zstd: the standard library of Python 3.11 does not."""
     from hardwatt.bundle.frames import pl
 
+    # a small file may promise far more than memory holds, and polars has no limit
+    if zstd_bound(data, show(path.name)) > MOST_BYTES:
+        raise LabError(f"{path} has more than {MOST_BYTES >> 20} MiB of text", hint="keep the columns that are needed")
     try:
         lines = pl.read_csv(
             data, has_header=False, separator="\x1f", quote_char=None, infer_schema=False, new_columns=["line"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hardwatt.analysis import coverage, talk, talk_comparison
+from hardwatt.analysis import coverage, session_coverage, talk, talk_comparison
 from hardwatt.analysis.tables import coverage as table_coverage
 from hardwatt.core.files import write_atomic
 
@@ -40,8 +40,14 @@ def coverage_page() -> str:
     rows = [(kind, about, [c for c in cells if c.kind == kind]) for kind, (about, _) in coverage.KINDS.items()]
     samples = table_coverage.table()
     unpaired = [(kind.about, [c for c in samples if c.kind == name]) for name, kind in table_coverage.KINDS.items()]
+    series = session_coverage.table()
+    by_design = [(design, spread) for design in session_coverage.DESIGNS for spread in session_coverage.SPREADS]
+    sessions = [(*key, [cell for cell in series if (cell.design, cell.spread) == key]) for key in by_design]
     return _render(
         "coverage.md.j2",
+        session_rows=sessions,
+        session_counts=session_coverage.SESSIONS,
+        session_draws=session_coverage.DRAWS,
         rows=rows,
         pairs=coverage.PAIRS,
         draws=coverage.DRAWS,

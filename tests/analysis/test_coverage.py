@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardwatt.analysis import coverage
+from hardwatt.analysis import coverage, session_coverage
 from hardwatt.analysis.paired import mean_difference
+from hardwatt.analysis.pooling import pool
 from hardwatt.analysis.serial import hac_interval
 from hardwatt.report.pages import coverage_page, main
 
@@ -61,3 +62,34 @@ def test_the_page_is_what_the_simulations_give(tmp_path: Path) -> None:
     assert PAGE.read_text() == coverage_page(), "run: python -m hardwatt.report.pages docs"
     assert main([str(tmp_path)]) == 0
     assert (tmp_path / "coverage.md").read_text() == PAGE.read_text()
+
+
+def over_sessions(design: str, spread: float, interval: str) -> list[float]:
+    return on_the_page(f"{design} | {spread:g} | {interval}")
+
+
+@pytest.mark.parametrize("design", session_coverage.DESIGNS)
+@pytest.mark.parametrize("spread", session_coverage.SPREADS)
+@pytest.mark.parametrize("place", range(len(session_coverage.SESSIONS)))
+def test_two_thousand_series_of_another_seed_agree_with_the_page(design: str, spread: float, place: int) -> None:
+    cell = session_coverage.simulate(design, spread, session_coverage.SESSIONS[place], draws=2000, seed=1)
+    # Five standard errors of 2,000 draws at a share of 0.9.
+    assert 100 * cell.t == pytest.approx(over_sessions(design, spread, "t")[place], abs=3.4)
+    assert 100 * cell.hartung_knapp == pytest.approx(over_sessions(design, spread, "Hartung-Knapp")[place], abs=3.4)
+
+
+@pytest.mark.parametrize("spread", session_coverage.SPREADS)
+@pytest.mark.parametrize("sessions", session_coverage.SESSIONS)
+def test_over_sessions_that_differ_normally_the_t_interval_is_within_one_point(spread: float, sessions: int) -> None:
+    assert session_coverage.simulate("6 pairs in each session", spread, sessions).holds
+
+
+def test_the_simulated_intervals_over_sessions_are_those_of_the_analysis() -> None:
+    rng = np.random.default_rng(4)
+    means, variances = rng.standard_normal((200, 5)), rng.chisquare(5, (200, 5)) / 25
+    intervals = [mean_difference(row) for row in means]
+    held = [low <= 0 <= high for low, high in ((i.low or 0.0, i.high or 0.0) for i in intervals)]
+    assert session_coverage._t(means) == pytest.approx(np.mean(held))
+    pooled = [pool(row, own).estimate for row, own in zip(means, variances, strict=True)]
+    held = [low <= 0 <= high for low, high in ((i.low or 0.0, i.high or 0.0) for i in pooled)]
+    assert session_coverage._hartung_knapp(means, variances) == pytest.approx(np.mean(held))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hardwatt.bundle.protocol import protocol_sha256
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError
+from hardwatt.instruments.recorder import SOURCES, node_kind
 
 Named = tuple[str, Bundle]
 MEASURED = ("edges/", "samples/", "recording/", "raw/")
@@ -22,6 +23,7 @@ def refuse_strangers(named: Sequence[Named]) -> None:
     first = named[0]
     for other in named[1:]:
         _refuse_other_kind(first, other)
+    _refuse_other_counters(named)
     for place, later in enumerate(named):
         for earlier in named[:place]:
             _refuse_again(earlier, later)
@@ -54,6 +56,19 @@ def _refuse_other_kind(first: Named, other: Named) -> None:
             raise LabError(
                 f"{first[0]} and {other[0]} cannot be pooled: their {what} is {mine} and {its}",
                 hint="hardwatt compare puts them side by side",
+            )
+
+
+def _refuse_other_counters(named: Sequence[Named]) -> None:
+    """Refuse unequal counters of the node's CPU time, where they are known: each kind misses something else."""
+    kinds = [(name, kind) for name, bundle in named if (kind := node_kind(bundle))]
+    for name, kind in kinds[1:]:
+        first, its = kinds[0]
+        if kind != its:
+            raise LabError(
+                f"{first} and {name} cannot be pooled: their CPU time of the node is read from "
+                f"{SOURCES.get(its, its)} and from {SOURCES.get(kind, kind)}",
+                hint=f"hardwatt pool without {name}",
             )
 
 

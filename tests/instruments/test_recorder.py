@@ -355,3 +355,54 @@ def test_a_bundle_without_a_record_still_reports(tmp_path: Path) -> None:
     assert bundle.manifest.schema_version == 1
     assert bundle.recording(bundle.runs[0].run_id) is None
     assert any(one.name == "node_cpu_seconds" for one in measure(bundle).outcomes)
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+@pytest.mark.parametrize("moved", ["start", "end", "both", "apart"])
+def test_a_shift_of_an_end_by_up_to_a_tick_moves_the_estimate_by_no_more_than_its_bounds(
+    moved: str, shift: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planned ends move, and windows are cut at other ticks. What really was used at the ends moves the truth too:
+    beyond that an estimate moves by no more than the bounds say."""
+    node = Node(tmp_path, TREES["two sockets"][0], seconds=120)
+    recording = node.write(monkeypatch)
+    parts = {"start": (1.0, 0.0), "end": (0.0, 1.0), "both": (1.0, 1.0), "apart": (-0.5, 0.5)}[moved]
+    ends = [(20.0 + 4.3 * n, 40.0 + 4.3 * n) for n in range(8)]
+    shifted = [(t0 + parts[0] * shift, t1 + parts[1] * shift) for t0, t1 in ends]
+    before, after = (planned(tmp_path / name, recording, each) for name, each in (("a", ends), ("b", shifted)))
+    for name, counters in (("node_cpu_seconds", ["node"]), ("node_joules", ["a", "b"])):
+        for number, (one, other) in enumerate(zip(before[name], after[name], strict=True)):
+            used = [for_20_seconds(node, counters, *each[number]) for each in (ends, shifted)]
+            assert one.low <= used[0] <= one.high
+            assert other.low <= used[1] <= other.high
+            stated = (one.high - one.low) + (other.high - other.low)
+            assert abs((other.value - one.value) - (used[1] - used[0])) <= stated
+
+
+def for_20_seconds(node: Node, counters: list[str], t0: float, t1: float) -> float:
+    own = run(t0, t1)
+    return truth_of(node, counters, own.t0_ms, own.t1_ms) * 20 / (t1 - t0)
+
+
+def planned(folder: Path, recording: Path, ends: list[tuple[float, float]]) -> dict[str, list[Figure]]:
+    """Return figures of windows with planned ends, each cut at its ticks as the engine does it."""
+    read = recording_file.read(recording)
+    plan = {
+        "study": "s", "seed": 1, "arms": ["push"], "window_seconds": 20,
+        "primary": {"outcome": "node_joules", "unit": "J", "estimator": "mean"},
+        "runs": [{"run_id": f"r{n}", "block": n, "position": 0, "arm": "push"} for n in range(len(ends))],
+    }  # fmt: skip
+    writer = Writer.create(folder, plan, Provenance(1, "rapl", "t", "", False, host={"cpus": 2}))
+    for number, (t0, t1) in enumerate(ends):
+        own = run(t0, t1, f"r{number}")
+        for edge, moment in (("start", own.t0_ms), ("end", own.t1_ms)):
+            writer.add_edge(Edge(own.run_id, edge, moment, moment, moment, {}))  # type: ignore[arg-type]
+        cut = at_ticks(read, own.t0_ms, own.t1_ms)
+        writer.add_recording(own.run_id, recording.read_bytes())
+        writer.add_run(replace(own, block=number, t0_ms=cut[0], t1_ms=cut[1]))
+    writer.finish()
+    measured = measure(Bundle.open(folder))
+    return {
+        name: [row.figure for row in measured.outcomes if row.name == name]
+        for name in ("node_cpu_seconds", "node_joules")
+    }

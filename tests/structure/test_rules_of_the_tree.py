@@ -41,6 +41,33 @@ RULE = "hardwatt.meter.zones"
 """The rule of energy zones has one owner. It is pure, and the daemon on the node imports it too."""
 
 
+READERS = {
+    "hardwatt/meter/sources.py": "meter.list and the check of a lab's energy",
+    "hardwatt/meter/hardwatt_meter.py": "the daemon and its recorder",
+    "hardwatt/instruments/recorded_energy.py": "windows of recordings",
+    "hardwatt/instruments/zones.py": "windows of samples: imports, dumps, live queries",
+    "hardwatt/dump/imports.py": "readings of power",
+    "deploys/hostchecks.py": "lab.check on the host",
+}
+"""Every file that asks which zones add up, and for whom."""
+
+
+def asks_the_rule(path: Path) -> bool:
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    names = {call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls}
+    return "choose" in names and bool(starts(imports(path), (RULE,)))
+
+
+def test_every_reader_of_energy_zones_asks_the_one_rule() -> None:
+    """Who knows the words of a zone's name decides by himself; only the rule does, and what writes or shows names."""
+    files = [
+        path for path in python_files("deploys", "hardwatt") if path.name != "zones.py" or "meter" not in path.parts
+    ]
+    assert {str(path.relative_to(ROOT)) for path in files if asks_the_rule(path)} == set(READERS)
+    dies = {str(path.relative_to(ROOT)) for path in files if re.search(r"die[-_\\[]", path.read_text())}
+    assert dies <= {"hardwatt/dump/selectors.py"}  # names of metrics to ask a server for
+
+
 def test_deploys_import_pyinfra_each_other_and_the_rule_of_zones_only() -> None:
     allowed = (*sys.stdlib_module_names, "pyinfra", "deploys", RULE)
     file = ROOT / f"{RULE.replace('.', '/')}.py"

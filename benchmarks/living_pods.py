@@ -4,9 +4,9 @@
     .venv/bin/python benchmarks/living_pods.py --seconds 30 --pods 40
     .venv/bin/python benchmarks/living_pods.py --bundle results/push-vs-pull-…/bundle
 
-Needs a lab that is up, with nothing else running. Adds sleeping pods until the node holds as many as given, waits until they
-run, and reads the recorder's own file: ``cpu_seconds_a_second`` is what the meter's own cgroup counted. Prints one
-JSON object a line. The pods are removed at the end. ``--bundle`` prints the bytes of a bundle by part instead.
+Needs a lab that is up, with nothing else running. Adds sleeping pods until the node holds as many as given, waits
+until they run, and reads the recorder's own file: ``cpu_seconds_a_second`` is what the meter's own cgroup counted.
+Prints one JSON object a line. The pods are removed at the end. ``--bundle`` prints a bundle's bytes by part instead.
 """
 
 import argparse

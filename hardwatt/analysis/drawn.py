@@ -45,7 +45,7 @@ def unlike_draws(bundle: Bundle) -> Iterator[str]:
 def _unlike(
     run_id: str, block: int, position: int, row: Mapping[str, Any], definition: Mapping[str, Any], seed: int
 ) -> Iterator[str]:
-    timing, trace = definition.get("timing") or {}, definition.get("trace") or {}
+    timing, trace = _section(definition, "timing"), _section(definition, "trace")
     if "phase_seconds" in row and "phase_seconds" in timing:
         drawn = draws.phase(block, position, float(timing["phase_seconds"]), seed)
         if row["phase_seconds"] != drawn:
@@ -69,3 +69,9 @@ def unlike_repeats(bundle: Bundle, runs: Sequence[Run]) -> Iterator[tuple[str, s
         order = draws.repeated_order(plan.arms, run.block, plan.seed)
         if run.position >= len(order) or order[run.position] != run.arm:
             yield run.run_id, "its place in the repeated block is not the one that the plan's seed draws for its arm"
+
+
+def _section(definition: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a section of a stranger's plan; nothing where it is something else."""
+    section = definition.get(name)
+    return section if isinstance(section, Mapping) else {}

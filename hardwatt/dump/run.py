@@ -18,6 +18,24 @@ before must not look as if it had been born in the window."""
 AFTER_MS = 5_000
 """Dumped after a window, so that its last second lies between two samples."""
 SETTLED = "hardwatt_node_cpu_seconds_total"
+SETTLE_SECONDS = 60.0
+"""Prometheus holds a scrape so long after its moment, at the latest."""
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What is dumped around a window, and how long it may take until Prometheus holds it."""
+
+    before_ms: int = BEFORE_MS
+    after_ms: int = AFTER_MS
+    settle_timeout: float = SETTLE_SECONDS
+
+    @classmethod
+    def at(cls, scrape_seconds: float) -> "Margins":
+        """Return the margins for a scrape interval; it skips readings of cAdvisor, and a last one may be as late."""
+        more = max(0.0, scrape_seconds - 1)
+        after = AFTER_MS + round(1100 * more)
+        return cls(BEFORE_MS + round(2500 * more), after, SETTLE_SECONDS + 2 * more + after / 1000)
 
 
 @dataclass(frozen=True)

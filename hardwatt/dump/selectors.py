@@ -21,6 +21,7 @@ DEFAULT: Mapping[str, str] = {
     "kepler_node_cpu_active_joules_total": 'zone="package"',
     "kepler_node_cpu_joules_total": 'zone="package"',
     "kepler_pod_cpu_joules_total": 'zone="package"',
+    "kepler_process_cpu_seconds_total": 'container_id!=""',
     "node_rapl_dram_joules_total": "",
     "node_rapl_package_joules_total": "",
     "rest_client_requests_total": "",

@@ -7,17 +7,20 @@ from hardwatt.bundle.frames import pl
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments.figure import Figure
-from hardwatt.instruments.node import cpus
+from hardwatt.instruments.node import GAP_INTERVALS, cpus, scrape_seconds
 from hardwatt.instruments.readings import scraped
 from hardwatt.instruments.windows import Rule, WindowError, integrate
 
 CPU = "container_cpu_usage_seconds_total"
 GAP_MS = 20_000.0
-"""cAdvisor leaves up to 15 s between readings of a cgroup that uses nothing; the bounds carry it."""
+"""cAdvisor leaves up to 15 s between readings of a cgroup that uses nothing; the bounds carry it. Scrapes that are more
+than a second apart skip readings: the silence grows by ``GAP_INTERVALS`` of what they are apart more."""
 
-TAIL_MS = 3_500.0
-"""A cgroup in use is read every one to two seconds (its housekeeping interval with cAdvisor's jitter), and what was
-read last before its end may have missed the scrape of that second. An idle one's interval doubles each time."""
+TAIL_MS = 500.0
+"""A cgroup in use is read every one to two housekeeping intervals (cAdvisor's jitter), and what was read last before
+its end may have missed a scrape; this much more for both. An idle one's interval doubles each time."""
+KUBELETS_OWN_SECONDS = 10.0
+"""The kubelet's housekeeping interval, where scrapes are not closer than that; else it is the scrape interval."""
 
 _POD = re.compile(r"kubepods.*[/-]pod[^/]*$")
 _ROOT = re.compile(r"^.*?/(?:[^/]*-)?kubepods(?:\.slice)?(?=/|$)")
@@ -40,6 +43,17 @@ def namespaces(bundle: Bundle) -> list[str]:
     return sorted(names - {""})
 
 
+def gap_ms(bundle: Bundle) -> float:
+    """Return the longest silence of a cgroup that is accepted."""
+    return GAP_MS + GAP_INTERVALS * 1000 * max(0.0, scrape_seconds(bundle) - 1)
+
+
+def tail_ms(bundle: Bundle) -> float:
+    """Return how long before its end, or after its birth, a busy cgroup was read and scraped at most."""
+    every = scrape_seconds(bundle)
+    return TAIL_MS + 1000 * (2 * min(every, KUBELETS_OWN_SECONDS) + every)
+
+
 def attribution(bundle: Bundle, run: Run) -> Attribution:
     """Integrate every pod's cgroup; raise WindowError that names the first one that is refused."""
     samples = scraped(bundle, run, CPU)
@@ -48,7 +62,7 @@ def attribution(bundle: Bundle, run: Run) -> Attribution:
     places = _places(bundle, samples)
     # A pod's labels go when the kubelet forgets it, its cgroup's name stays: series of one cgroup are one counter.
     merged = _by_cgroup(samples, places)
-    rule = Rule(max_gap_ms=GAP_MS, max_rate=cpus(bundle), births=True, tail_ms=TAIL_MS)
+    rule = Rule(max_gap_ms=gap_ms(bundle), max_rate=cpus(bundle), births=True, tail_ms=tail_ms(bundle))
     result = integrate(merged, run.t0_ms, run.t1_ms, rule)
     refused = result.filter(pl.col("problem") != "")
     names = dict(places.select("cgroup", "id").unique().iter_rows())

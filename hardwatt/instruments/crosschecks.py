@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments.figure import Figure, Measured
-from hardwatt.instruments.node import scrape_gap_ms
+from hardwatt.instruments.node import scrape_gap_ms, scrape_seconds
 
 Figures = Mapping[str, Figure]
 Limits = tuple[float | None, float | None]
@@ -152,6 +152,8 @@ KINDS: Mapping[str, _Kind] = {
     "check.unseen_pods": _Kind("pods that came and went between two ticks of the recorder", _between(None, 0)),
     BY_SAMPLES: _Kind("the node by scrapes alone, without the readings at the edges", _near_edges),
 }
+_FEWER_PODS = ("closure.pods_of_kubepods", "closure.attributed_of_node", "closure.kepler_pods_of_active")
+_MORE_LOST = ("check.cpu_lost_of_node",)
 _OF_BIAS = _between(0.8, 1.25)
 _BESIDE_RECORD = _between(0.95, 1.05)
 
@@ -165,9 +167,34 @@ def judged(bundle: Bundle, measured: Measured) -> list[Crosscheck]:
     for run_id, (arm, figures) in runs.items():
         for name in sorted(figures):
             if (kind := _kind(name)) is not None:
-                least, most = kind.limits(bundle, figures)
+                least, most = _widened(bundle, name, figures[name], kind.limits(bundle, figures), run_id)
                 checks.append(Crosscheck(run_id, arm, name, kind.about, figures[name], least, most))
     return checks
+
+
+def _widened(bundle: Bundle, name: str, figure: Figure, limits: Limits, run_id: str) -> Limits:
+    """Return limits that allow for scrapes which are more than a second apart: they leave the bounds of the figure.
+
+    Pods that came and went between two scrapes are in no pod's counter: what only such pods explain is allowed too.
+    """
+    least, most = limits
+    if scrape_seconds(bundle) <= 1 or not _of_scrapes(bundle, name, run_id):
+        return limits
+    if name in _FEWER_PODS or name.startswith((f"{BESIDE}cpu_seconds.", BIAS)):
+        least = None if most is not None else least
+    if name in _MORE_LOST:
+        most = None if least is not None else most
+    below, above = figure.value - figure.low, figure.high - figure.value
+    return (None if least is None else least - below), (None if most is None else most + above)
+
+
+def _of_scrapes(bundle: Bundle, name: str, run_id: str) -> bool:
+    """Return True if scrapes gave the figure: a run with a recording has its other checks from that."""
+    return (
+        run_id not in bundle.manifest.recordings
+        or name == BY_SAMPLES
+        or name.startswith((BESIDE, BIAS, "check.kepler"))
+    )
 
 
 def _kind(name: str) -> _Kind | None:

@@ -13,7 +13,7 @@ from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.instruments import cgroup
 from hardwatt.instruments.figure import Figure
-from hardwatt.instruments.node import cpus
+from hardwatt.instruments.node import cpus, scrape_gap_ms
 from hardwatt.instruments.power import MAX_WATTS
 from hardwatt.instruments.readings import scraped
 from hardwatt.instruments.windows import Rule, WindowError, integrate
@@ -21,8 +21,11 @@ from hardwatt.instruments.windows import Rule, WindowError, integrate
 POD = "kepler_pod_cpu_joules_total"
 ACTIVE = "kepler_node_cpu_active_joules_total"
 INFO = "kepler_build_info"
-CPU_SEEN = ("kepler_container_cpu_seconds_total", "kepler_process_cpu_seconds_total")
-"""The metric that is there depends on the version and on its metricsLevel."""
+CPU_SEEN = {"kepler_container_cpu_seconds_total": ("container_id",),
+            "kepler_process_cpu_seconds_total": ("container_id", "pid")}  # fmt: skip
+"""Metric -> labels of what it counts. Up to 0.11.4 there is that of processes alone (with ``process`` in metricsLevel),
+then that of containers too. Other labels change while the counter goes on: ``state``, when a container ends, and
+``comm`` and ``exe``, when a process starts another program."""
 
 ZONE = "package"
 GAP_MS = 15_000.0
@@ -77,7 +80,7 @@ def joules(bundle: Bundle, run: Run) -> dict[str, Figure]:
         rows, schema={"series_id": pl.Int64, "pod": pl.String, "namespace": pl.String}, orient="row"
     ).with_columns(number=pl.col("pod").rank("dense").cast(pl.Int64))
     merged = samples.join(known, on="series_id").group_by("number", "ts").agg(pl.col("value").max())
-    rule = Rule(max_gap_ms=GAP_MS, max_rate=MAX_WATTS, births=True, tail_ms=GAP_MS)
+    rule = Rule(max_gap_ms=_gap_ms(bundle), max_rate=MAX_WATTS, births=True, tail_ms=_gap_ms(bundle))
     result = integrate(merged.rename({"number": "series_id"}), run.t0_ms, run.t1_ms, rule)
     names = known.unique("number").select(series_id="number", pod="pod", namespace="namespace")
     table = result.join(names, on="series_id")
@@ -86,6 +89,10 @@ def joules(bundle: Bundle, run: Run) -> dict[str, Figure]:
         raise WindowError(f"{POD} of pod {row['pod']} in {row['namespace']}: {row['problem']}")
     source = f"Kepler {version(bundle)}, active energy of the CPU packages by the processes that it saw"
     return {str(name): _sum(part, run, "J", source) for (name,), part in sorted(table.group_by("namespace"))}
+
+
+def _gap_ms(bundle: Bundle) -> float:
+    return max(GAP_MS, scrape_gap_ms(bundle))
 
 
 def _sum(rows: pl.DataFrame, run: Run, unit: str, source: str) -> Figure:
@@ -98,7 +105,7 @@ def _closure(bundle: Bundle, run: Run, pods: dict[str, Figure]) -> Figure | str:
     labels = bundle.series
     own = [number for number, row in labels.items() if row.get("__name__") == ACTIVE and row.get("zone") == ZONE]
     samples = scraped(bundle, run, ACTIVE).filter(pl.col("series_id").is_in(own))
-    result = integrate(samples, run.t0_ms, run.t1_ms, Rule(max_gap_ms=GAP_MS, max_rate=MAX_WATTS))
+    result = integrate(samples, run.t0_ms, run.t1_ms, Rule(max_gap_ms=_gap_ms(bundle), max_rate=MAX_WATTS))
     if result.height == 0:
         return f"no samples of {ACTIVE}"
     if problem := next((text for text in result["problem"] if text), ""):
@@ -124,7 +131,10 @@ def _beside_cgroups(bundle: Bundle, run: Run, pods: dict[str, Figure]) -> Iterat
             continue
         own, other = _share(pods[namespace], _together(pods), text), _share(cpu, by_cgroups.pods, text)
         yield name, own if isinstance(own, str) else other if isinstance(other, str) else _share(own, other, text)
-    if (seen := _cpu_seen(bundle, run)) is not None:
+    seen = _cpu_seen(bundle, run)
+    if isinstance(seen, str):
+        yield "check.kepler_unseen", seen
+    elif seen is not None:
         whole = by_cgroups.kubepods or by_cgroups.pods
         yield (
             "check.kepler_unseen",
@@ -138,17 +148,26 @@ def _beside_cgroups(bundle: Bundle, run: Run, pods: dict[str, Figure]) -> Iterat
         )
 
 
-def _cpu_seen(bundle: Bundle, run: Run) -> Figure | None:
-    """Return the CPU-seconds of containers that Kepler saw; None where it exports none, or they are refused."""
-    for metric in CPU_SEEN:
-        own = [
-            number for number, row in bundle.series.items() if row.get("__name__") == metric and row.get("container_id")
+def _cpu_seen(bundle: Bundle, run: Run) -> Figure | str | None:
+    """Return the CPU-seconds of containers that Kepler saw, or why they are refused; None where it exports none."""
+    for metric, keys in CPU_SEEN.items():
+        samples = scraped(bundle, run, metric)
+        rows = [
+            (number, "/".join(row.get(key, "") for key in keys))
+            for number, row in bundle.series.items()
+            if row.get("__name__") == metric and row.get("container_id")
         ]
-        samples = scraped(bundle, run, metric).filter(pl.col("series_id").is_in(own))
-        rule = Rule(max_gap_ms=GAP_MS, max_rate=cpus(bundle), births=True, tail_ms=GAP_MS)
-        result = integrate(samples, run.t0_ms, run.t1_ms, rule)
-        if result.height and not any(result["problem"]):
-            return _sum(result, run, "CPU-seconds", "Kepler, containers")
+        known = pl.DataFrame(rows, schema={"series_id": pl.Int64, "key": pl.String}, orient="row")
+        numbered = known.select("series_id", number=pl.col("key").rank("dense").cast(pl.Int64))
+        merged = samples.join(numbered, on="series_id").group_by("number", "ts").agg(pl.col("value").max())
+        if merged.is_empty():
+            continue
+        rule = Rule(max_gap_ms=_gap_ms(bundle), max_rate=cpus(bundle), births=True, tail_ms=_gap_ms(bundle))
+        result = integrate(merged.rename({"number": "series_id"}), run.t0_ms, run.t1_ms, rule)
+        if problem := next((text for text in result["problem"] if text), ""):
+            return f"{metric}: {problem}"
+        what = "containers" if keys == ("container_id",) else "processes of containers"
+        return _sum(result, run, "CPU-seconds", f"Kepler {version(bundle)}, {what}")
     return None
 
 

@@ -29,9 +29,9 @@ WATTS = "hardwatt_imported_watts"
 """Readings of power that were measured elsewhere and imported."""
 
 GAP_INTERVALS = 2.5
-"""So many scrape intervals of silence refuse a window. The meter is scraped every second."""
+"""So many scrape intervals of silence refuse a window."""
 UNIT_GAP_MS = 5000.0
-"""Units are read once a second, beside the scrape's second."""
+"""Units are read once a second, beside the scrape's second; a slower scrape leaves longer silences."""
 WRITTEN_MS = {1: 100.0, 2: 1000.0}
 """Schema of a bundle -> how often its meter wrote the modelled zone: what a scrape reads of it is at most this old."""
 
@@ -42,11 +42,15 @@ def cpus(bundle: Bundle) -> float:
     return float(value) if isinstance(value, (int, float)) and value > 0 else 1024.0
 
 
-def scrape_gap_ms(bundle: Bundle) -> float:
-    """The longest silence that is accepted: by the scrape interval that the bundle declares, else a second."""
+def scrape_seconds(bundle: Bundle) -> float:
+    """Return the scrape interval that the bundle declares, in seconds; one second where it declares none."""
     value = bundle.manifest.host.get("scrape_seconds")
-    seconds = float(value) if isinstance(value, (int, float)) and value > 0 else 1.0
-    return GAP_INTERVALS * seconds * 1000
+    return float(value) if isinstance(value, (int, float)) and value > 0 else 1.0
+
+
+def scrape_gap_ms(bundle: Bundle) -> float:
+    """Return the longest silence that is accepted, by the scrape interval of the bundle."""
+    return GAP_INTERVALS * scrape_seconds(bundle) * 1000
 
 
 def cpu_seconds(bundle: Bundle, run: Run) -> Figure:
@@ -54,14 +58,19 @@ def cpu_seconds(bundle: Bundle, run: Run) -> Figure:
     value, low, high = _window(
         counters(bundle, run, CPU, moment=READ_AT), run, _cpu_rule(bundle, scrape_gap_ms(bundle)), CPU
     )
-    return Figure(value, "CPU-seconds", "node meter, read at both edges and every second", low, high)
+    return Figure(value, "CPU-seconds", _scraped_every(bundle, "read at both edges and"), low, high)
+
+
+def _scraped_every(bundle: Bundle, how: str = "scraped") -> str:
+    seconds = scrape_seconds(bundle)
+    return f"node meter, {how} every second" if seconds == 1 else f"node meter, {how} every {seconds:g} s"
 
 
 def cpu_seconds_by_samples(bundle: Bundle, run: Run) -> Figure:
     """The same from scraped samples alone: a cross-check of the edges."""
     series = counters(bundle, run, CPU, moment=READ_AT, edges=False)
     value, low, high = _window(series, run, _cpu_rule(bundle, scrape_gap_ms(bundle)), CPU)
-    return Figure(value, "CPU-seconds", "node meter, scraped every second", low, high)
+    return Figure(value, "CPU-seconds", _scraped_every(bundle), low, high)
 
 
 def git_cpu_seconds(bundle: Bundle, run: Run) -> Figure:
@@ -76,7 +85,8 @@ def unit_cpu_seconds(bundle: Bundle, run: Run, unit: str) -> Figure:
         for counter in counters(bundle, run, UNIT_CPU, moment=UNIT_READ_AT)
         if counter.labels.get("unit") == unit
     ]
-    value, low, high = _window(series, run, _cpu_rule(bundle, UNIT_GAP_MS), f"{UNIT_CPU} of {unit}")
+    gap = max(UNIT_GAP_MS, scrape_gap_ms(bundle))
+    value, low, high = _window(series, run, _cpu_rule(bundle, gap), f"{UNIT_CPU} of {unit}")
     return Figure(value, "CPU-seconds", f"cgroup or processes of {unit}", low, high)
 
 

@@ -228,7 +228,7 @@ INSTRUMENTS = (
     ),
     Instrument(
         "kepler",
-        (kepler.POD, kepler.ACTIVE, kepler.INFO, "kepler_container_cpu_seconds_total"),
+        (kepler.POD, kepler.ACTIVE, kepler.INFO, *kepler.CPU_SEEN),
         "processes that live longer than its interval, with the energy of those that do not; secondary",
         "half a second of staleness, and its bias, which is shown beside it",
         kepler.figures,

@@ -17,7 +17,7 @@ from hardwatt.core.errors import WaitError
 from hardwatt.core.wait import wait
 from hardwatt.dump.client import Client
 from hardwatt.dump.errors import IncompleteError, UnreachableError
-from hardwatt.dump.run import dump_run
+from hardwatt.dump.run import Margins, dump_run
 from hardwatt.dump.selectors import DEFAULT
 from hardwatt.instruments.outcomes import outcomes
 from tests.dump.conftest import T0, Server
@@ -219,3 +219,11 @@ def _ready(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+@pytest.mark.parametrize(("every", "before", "after"), [(0.5, 30_000, 5_000), (1, 30_000, 5_000), (15, 65_000, 20_400)])
+def test_what_is_dumped_around_a_window_grows_with_the_interval(every: float, before: int, after: int) -> None:
+    margins = Margins.at(every)
+    assert (margins.before_ms, margins.after_ms) == (before, after)
+    assert margins.after_ms >= 1000 * every, "a scrape after the window"
+    assert margins.settle_timeout >= 60 + 2 * (every - 1), "a scrape later than that has been missed"

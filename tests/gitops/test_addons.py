@@ -81,7 +81,7 @@ def test_keplers_settings_are_those_that_experiments_need() -> None:
         "maxTerminated": -1,
         "minTerminatedEnergyThreshold": 0,
     }
-    assert found["exporter"]["prometheus"]["metricsLevel"] == ["node", "container", "pod"]
+    assert found["exporter"]["prometheus"]["metricsLevel"] == ["node", "process", "container", "pod"]
     assert found["kube"]["podInformer"]["mode"] == "kubelet"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hardwatt.bundle.exposition import labels_of, parse_exposition
 from hardwatt.bundle.model import Provenance, Run, SeriesSamples
 from hardwatt.bundle.reader import Bundle
 from hardwatt.bundle.writer import Writer
@@ -137,6 +138,70 @@ def test_cpu_seconds_that_kepler_did_not_see(tmp_path: Path) -> None:
     unseen = figures(made(tmp_path / "b", *rows))["check.kepler_unseen"]
     assert unseen.value == pytest.approx(12)
     assert unseen.low <= 12 <= unseen.high
+
+
+PAGE = """\
+# Constructed in the shape of the collector of Kepler 0.11.4 (power_collector.go), not captured from one.
+# HELP kepler_process_cpu_seconds_total Total user and system time of cpu at process level in seconds
+# TYPE kepler_process_cpu_seconds_total counter
+kepler_process_cpu_seconds_total{comm="sh",container_id="c1",exe="/bin/busybox",node_name="n",pid="41",type="container",vm_id=""} %s
+kepler_process_cpu_seconds_total{comm="app",container_id="c1",exe="/app",node_name="n",pid="41",type="container",vm_id=""} %s
+kepler_process_cpu_seconds_total{comm="app",container_id="c1",exe="/app",node_name="n",pid="42",type="container",vm_id=""} %s
+kepler_process_cpu_seconds_total{comm="sshd",container_id="",exe="/usr/sbin/sshd",node_name="n",pid="7",type="regular",vm_id=""} %s
+# HELP kepler_pod_cpu_joules_total Energy consumption of cpu at pod level in joules
+# TYPE kepler_pod_cpu_joules_total counter
+kepler_pod_cpu_joules_total{node_name="n",pod_id="a",pod_name="p",pod_namespace="x",state="running",zone="package"} %s
+"""  # noqa: E501
+
+
+def exported(second: float) -> dict[str, float]:
+    """What 0.11.4 exports: process 41 starts another program at 20 s, and its CPU-seconds go on under other labels."""
+    first, then = (10 + 0.2 * second, "") if second < 20 else ("", 10 + 0.2 * second)
+    values = (first, then, 3 + 0.1 * second, 900 + second, 50 + second)
+    text = "\n".join(line for line in (PAGE % values).splitlines() if not line.endswith("} "))
+    return parse_exposition(text + "\n", ("kepler_",))
+
+
+def test_processes_of_a_page_of_0_11_4_are_what_kepler_saw(tmp_path: Path) -> None:
+    """0.3 CPUs of the pod's 0.5: 12 of 60 s are unseen. What is in no container is no pod's."""
+    moments = np.arange(-15.0, 75.0, 2.0)
+    seen: dict[str, list[tuple[float, float]]] = {}
+    for second in moments:
+        for name, number in exported(float(second)).items():
+            seen.setdefault(name, []).append((second, number))
+    rows = [
+        SeriesSamples(labels_of(name), np.array([round(T0 + 1000 * second) for second, _ in samples], dtype=np.int64),
+                      np.array([number for _, number in samples]))
+        for name, samples in seen.items()
+    ]  # fmt: skip
+    unseen = figures(made(tmp_path / "b", *rows, cgroup("a", "x", 0.5)))["check.kepler_unseen"]
+    assert unseen.value == pytest.approx(12, abs=0.01)
+    assert unseen.low <= 12 <= unseen.high
+
+
+def test_a_container_s_running_and_terminated_series_are_one_counter(tmp_path: Path) -> None:
+    """On newer ones a container has CPU-seconds with a state: it ends at 20 s, and is shown once more."""
+    name, labels = "kepler_container_cpu_seconds_total", {"container_id": "c1", "runtime": "containerd", "pod_id": "a"}
+    rows = (
+        pod("a", "x", -20, 80, steady(1)),
+        cgroup("a", "x", 0.5),
+        series(name, -20, 20, steady(0.3), **labels, state="running"),
+        series(name, 21, 22, lambda t: 50 + 0.3 * np.minimum(t, 20), **labels, state="terminated"),
+    )
+    unseen = figures(made(tmp_path / "b", *rows, kepler="v0.13.0"))["check.kepler_unseen"]
+    assert unseen.value == pytest.approx(30 - 6, abs=0.3)
+
+
+def test_cpu_seconds_of_processes_that_make_no_sense_are_refused_by_name(tmp_path: Path) -> None:
+    name = "kepler_process_cpu_seconds_total"
+    rows = (
+        pod("a", "x", -20, 80, steady(1)),
+        cgroup("a", "x", 0.5),
+        series(name, -20, 80, lambda t: np.where(t < 30, 50 + t, 500 + t), container_id="c1", pid="4"),
+    )
+    measured = measure(made(tmp_path / "b", *rows))
+    (reason,) = [refusal.reason for refusal in measured.refusals if refusal.name == "check.kepler_unseen"]
+    assert reason == f"{name}: a rise faster than possible"
 
 
 def test_without_kepler_there_is_not_a_word_about_it(tmp_path: Path) -> None:

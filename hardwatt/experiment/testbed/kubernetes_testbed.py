@@ -1,6 +1,7 @@
 """The testbed of a real lab: its cluster, its git server, its Prometheus."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -39,6 +40,7 @@ from hardwatt.experiment.testbed.workload import (
     manifests,
 )
 from hardwatt.gitops import git_remote
+from hardwatt.gitops.desired_flux import seconds
 from hardwatt.machines.lab_context import LabContext
 from hardwatt.meter import node_meter
 from hardwatt.provision import git_keys, node_data
@@ -197,7 +199,9 @@ class KubernetesTestbed:
         with Ssh(self._endpoint) as ssh:
             writer.add_recording(run_id, NodeRecord(ssh.read).around(t0_ms, t1_ms))
         if prometheus_runs(self._cluster):
-            run.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer)
+            margins = run.Margins.at(seconds(self._endpoint.scrape_interval))
+            run.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer,
+                         **dataclasses.asdict(margins))  # fmt: skip
 
     def _images(self, study: Study) -> dict[str, str]:
         app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")

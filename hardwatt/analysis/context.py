@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from hardwatt.analysis import plan_fit
+from hardwatt.analysis import plan_fit, runlog
 from hardwatt.analysis.bundle_sections import ArmSummary, DeliveryResult, Estimand, Limit, Source, Study
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, count, figure
 from hardwatt.analysis.sections import Check, Exclusion, ResultFigure
@@ -126,7 +126,7 @@ def arms(bundle: Bundle, table: Table, delivery: DeliveryResult) -> list[ArmSumm
 def checks(bundle: Bundle, table: Table, delivery: DeliveryResult) -> list[Check]:
     """The rig's own checks as recorded, and those that the analysis makes of every bundle."""
     windows = [_same_revisions(delivery, table), _same_length(bundle, table), _flags(table)] if table.runs else []
-    own = [*windows, _clean(bundle)]
+    own = [*windows, *runlog.equal_work(bundle, table), _clean(bundle)]
     recorded = [Check(c.name, c.status, c.detail) for c in bundle.manifest.checks]
     return own + recorded
 

@@ -14,6 +14,7 @@ from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.untrusted import inside, read_json
 
+EQUAL_WORK = "windows of both arms leave the same objects, images and commit behind"
 _SERVER = "log of the git server, by key"
 _GATE = "gate of the engine, before the window"
 
@@ -59,3 +60,29 @@ def runner_check(fetched: Mapping[str, Mapping[str, ResultFigure]], delivery: De
         detail = f"{got} fetches, {wanted} commits"
         rows.append(Check(name, "ok" if got == wanted else "warning", detail))
     return rows
+
+
+def equal_work(bundle: Bundle, table: Table) -> list[Check]:
+    """Compare what windows left behind: objects by kind, images and the last commit; none where no log has it.
+
+    A difference between the arms is work that one of them leaves to somebody else.
+    """
+    by_arm: dict[str, dict[str, set[str]]] = {arm: {} for arm in table.arms}
+    for run in table.runs:
+        left = read(bundle, run).get("left")
+        for name, value in left.items() if isinstance(left, dict) else ():
+            by_arm[run.arm].setdefault(str(name), set()).add(str(value))
+    names = sorted({name for own in by_arm.values() for name in own})
+    if not names:
+        return []
+    first, second = table.arms
+    differ = [
+        f"{name}: {_values(by_arm[first], name)} after {first}, {_values(by_arm[second], name)} after {second}"
+        for name in names
+        if by_arm[first].get(name) != by_arm[second].get(name)
+    ]
+    return [Check(EQUAL_WORK, "warning" if differ else "ok", "; ".join(differ))]
+
+
+def _values(own: Mapping[str, set[str]], name: str) -> str:
+    return " or ".join(sorted(own.get(name, ()))) or "none"

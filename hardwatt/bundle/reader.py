@@ -22,6 +22,8 @@ from hardwatt.core.untrusted_packed import Packed
 T = TypeVar("T")
 FEW_ROWS, ROWS_PER_BYTE = 1_000_000, 100
 """Rows of a table that are always read, and per byte of a larger file; a constant counter takes one byte a row."""
+ABANDONED = ".abandoned"
+"""File in a bundle whose experiment was abandoned: nothing finishes it any more."""
 _AGAIN = "copy the bundle again from where it was made"
 
 
@@ -42,7 +44,9 @@ class Bundle:
         if not os.path.lexists(file):
             unfinished = (folder / "plan.json").exists()
             text = "is not finished" if unfinished else "is not a bundle: it has no manifest.json"
-            hint = "invoke experiment.resume" if unfinished else "give the folder that holds manifest.json"
+            if (folder / ABANDONED).exists():
+                text, unfinished = "was abandoned unfinished and is not analysed", False
+            hint = "invoke experiment.resume" if unfinished else "give the folder of a finished bundle (manifest.json)"
             raise VerifyError(f"{folder} {text}", hint=hint)
         document = _json(file)
         version = document.get("schema_version") if isinstance(document, dict) else None
@@ -53,6 +57,13 @@ class Bundle:
                 hint=hint,
             )
         return cls(folder, parse(Manifest, document, where=str(file)))
+
+    @classmethod
+    def of(cls, path: Path, manifest: Manifest, runs: list[Run]) -> "Bundle":
+        """Return the bundle of a manifest that is not written yet, with these runs alone."""
+        bundle = cls(path, manifest)
+        bundle.__dict__["runs"] = runs
+        return bundle
 
     def verify(self) -> tuple[str, ...]:
         """Compare every file with its checksum; return the files that no checksum covers (hidden ones and results/).

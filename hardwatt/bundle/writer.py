@@ -26,6 +26,7 @@ from hardwatt.bundle.model import (
     check_run_id,
 )
 from hardwatt.bundle.places import file_entries, recording_name
+from hardwatt.bundle.reader import Bundle
 from hardwatt.core import state_files
 from hardwatt.core.errors import RefusedError, VerifyError
 from hardwatt.core.files import sha256, write_atomic, write_json
@@ -195,6 +196,19 @@ class Writer:
         state["checks"] += [asdict(check) for check in checks]
         write_json(self.path / _STATE, state)
 
+    def so_far(self, run: Run) -> Bundle:
+        """Return the unfinished bundle with the failed runs and *run*, as the analysis reads it; nothing is written.
+
+        Raise VerifyError where what is stored of the run is damaged.
+        """
+        document = self._unfinished() | {
+            "plan_sha256": sha256(self.path / "plan.json"),
+            "recordings": self._recorded(run.run_id),
+            "files": {name: entry.model_dump() for name, entry in file_entries(self.path).items()},
+        }
+        failed = [other for other in self.runs if other.status == "failed"]
+        return Bundle.of(self.path, parse(Manifest, document, where="manifest"), [*failed, run])
+
     def finish(self) -> Manifest:
         """Remove what killed attempts left, write manifest.json over every file, and return it.
 
@@ -225,9 +239,9 @@ class Writer:
         (self.path / _STATE).unlink()
         return manifest
 
-    def _recorded(self) -> dict[str, dict[str, Any]]:
-        """Return run -> summary of its recording."""
-        files = sorted(self.path.glob(recording_name("*")))
+    def _recorded(self, run_id: str = "*") -> dict[str, dict[str, Any]]:
+        """Return run -> summary of its recording, of all runs or of one."""
+        files = sorted(self.path.glob(recording_name(run_id)))
         return {file.name.removesuffix(".gz"): recording_file.read(file).summary() for file in files}
 
     def _unfinished(self) -> dict[str, Any]:

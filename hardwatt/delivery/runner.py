@@ -29,6 +29,9 @@ git checkout --quiet "$COMMIT"
 """Steps of a pipeline, in their order; each is a piece of shell."""
 PUSH = ("checkout", "deploy")
 BUILD_BYTES, TEST_BYTES = 200_000_000, 100_000_000
+KEPT_SECONDS = 3
+"""A Job and its pod are removed so long after their end: cleaning up is part of what pushing costs, so it lies inside
+the window. Pull leaves nothing that somebody has to remove."""
 RULES = (
     {
         "apiGroups": ["apps"],
@@ -121,4 +124,5 @@ class Runner:
             manifests.pod([runner], volumes, grace_seconds=1, serviceAccountName=NAME),
             context.labels,
             activeDeadlineSeconds=int(context.study.timing.ready_timeout_seconds),
+            ttlSecondsAfterFinished=KEPT_SECONDS,
         )

@@ -25,6 +25,7 @@ from hardwatt.experiment.run import resume as resuming
 from hardwatt.experiment.run.journal import ABANDONED, FINISHED, JOURNAL, RUNNING, ExperimentState, Journal
 from hardwatt.experiment.run.loop import Engine
 from hardwatt.experiment.run.series_state import Place
+from hardwatt.experiment.run.usable import why_not
 from hardwatt.experiment.testbed.interface import Testbed, TestbedFacts
 from hardwatt.experiment.testbed.workload import code_hashes
 from hardwatt.machines.lab_lock import locked
@@ -115,7 +116,7 @@ def run(
             wanted = plan(lab, study, pairs=pairs, seed=seed, size=size, session=session)
             facts = _facts(testbed, wanted, place)
             journal, writer = _start(lab, wanted, facts, study if protocol_file.is_protocol(study) else "")
-        return _finish(Engine(wanted, testbed, journal, writer, _teller(journal, place)), facts)
+        return _finish(Engine(wanted, testbed, journal, writer, _teller(journal, place), why_not), facts)
 
 
 def _facts(testbed: Testbed, wanted: RunTable, place: Place | None) -> TestbedFacts:

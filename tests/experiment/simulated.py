@@ -195,9 +195,10 @@ class SimulatedTestbed:
         self.temperature: Callable[[], float | None] = lambda: None
         self.meter_problem = ""
         self.marked: dict[Exclusion, float] = {"pod-restarted": 3.0}
+        self.lab_state: dict[str, str] = {}
         self.events: list[str] = []
         self.edges: list[Edge] = []
-        self._committed = ""
+        self._committed, self._key = "", "runner"
         self._rollouts = SimRollouts(self.clock)
 
     def event(self, name: str) -> None:
@@ -226,6 +227,7 @@ class SimulatedTestbed:
 
     def arm(self, study: Study, row: Row, log: Log) -> BaseArm:
         self.event(f"arm {row.run_id}")
+        self._key = "flux" if study.code_of(row.arm) == "pull" else "runner"
         git = Git("ssh://git@node:2222/srv/git/workload.git", "main", "app", "[node]:2222 key\n",
                   {"flux": "FLUX-KEY", "runner": "RUNNER-KEY"})  # fmt: skip
         spaces = {"workload": study.workload.namespace, "ci": "ci", "flux": "flux-system"}
@@ -284,15 +286,29 @@ class SimulatedTestbed:
     def boundary(self, run_id: str, edge: Any) -> Edge:
         return self.edge(run_id, edge)
 
+    def state(self, study: Study) -> Mapping[str, str]:
+        self.event("state")
+        return dict(self.lab_state)
+
+    def left(self, study: Study) -> Mapping[str, str]:
+        return {"Deployment": "1"}
+
     def fetches(self, since_ms: int, until_ms: int) -> Sequence[Fetch]:
         self.event("fetches")
-        return [Fetch("2027-01-15T08:00:00+00:00", "runner", "workload")]
+        return [Fetch("2027-01-15T08:00:00+00:00", self._key, "workload")]
 
     def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
+        """Scrapes once a second that lie on the line between the readings at both ends."""
         self.event("dump")
-        ts = np.array([t0_ms, t1_ms], dtype=np.int64)
-        series = SeriesSamples({"__name__": "hardwatt_node_cpu_seconds_total"}, ts, np.array([1.0, 2.0]))
-        writer.add_samples(run_id, "hardwatt_node_cpu_seconds_total", [series])
+        metric, moment = "hardwatt_node_cpu_seconds_total", "hardwatt_meter_read_timestamp_seconds"
+        ends = [edge for edge in self.edges if edge.run_id == run_id]
+        at = [edge.values[moment] for edge in ends]
+        held = [edge.values[metric] for edge in ends]
+        ts = np.arange(t0_ms - 3000, t1_ms + 3001, 1000, dtype=np.int64)
+        values = np.interp(ts / 1000, [at[0] - 4, *at, at[1] + 4], [held[0] - 1, *held, held[1] + 1])
+        labels = {"instance": "node:9100", "job": "meter"}
+        writer.add_samples(run_id, metric, [SeriesSamples({"__name__": metric, **labels}, ts, values)])
+        writer.add_samples(run_id, moment, [SeriesSamples({"__name__": moment, **labels}, ts, ts / 1000)])
 
     def _cores(self) -> float:
         return IDLE_CORES + FLUX_CORES * self.cluster.flux_runs

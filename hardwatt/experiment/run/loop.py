@@ -18,10 +18,21 @@ from hardwatt.experiment.run.gate import Baseline, Passed, baseline, pass_gate, 
 from hardwatt.experiment.run.journal import Journal
 from hardwatt.experiment.run.resume import ABANDON
 from hardwatt.experiment.run.window import Window, check_length, deliver_first, deliveries, measure, push_first
-from hardwatt.experiment.testbed.interface import Fetch, Testbed
+from hardwatt.experiment.testbed.interface import Testbed
+from hardwatt.experiment.testbed.lab_state import changed
 from hardwatt.instruments.recorded_window import at_ticks
 
 BASELINES = "baselines.json"
+SHOWN = 5
+"""So many differences of the lab's state are named."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Around:
+    """Counters of disturbances and the lab's state, at one side of a window."""
+
+    marks: Mapping[Exclusion, float]
+    state: Mapping[str, str]
 
 
 @dataclasses.dataclass
@@ -33,6 +44,8 @@ class Engine:
     journal: Journal
     writer: Writer
     say: Callable[[str], None]
+    why_not: Callable[[Writer, Run], str] = lambda _writer, _run: ""
+    """Why the analysis would leave a run out that was stored and is not in the runs table yet; empty: it counts."""
     _idle: Baseline | None = None
     _ended: int = 0
     _took: float = 0.0
@@ -143,43 +156,70 @@ class Engine:
             deliver_first(testbed, study, row, arm, rollouts, first)
             before = self._to_the_window(row, study)
             window = measure(testbed, study, row, arm, rollouts)
-            after = testbed.marks()
-            testbed.require_meter()
-        check_length(window, study.estimand.window_seconds)
-        _refuse_disturbed(study, before, after)
+            after = self._around(study)
+            left = testbed.left(study)
+            problem = self._problem(study, window, before, after)
         self._progress(row, "dump")
-        self._record(row, passed, window)
+        self._record(row, {**_log(row, passed, window), "left": dict(left)}, window, problem)
 
-    def _to_the_window(self, row: Row, study: Study) -> Mapping[Exclusion, float]:
-        """Throw the restart's transient away, wait for rest, and let the seeded delay pass; return the marks."""
+    def _around(self, study: Study) -> Around:
+        return Around(self.testbed.marks(), self.testbed.state(study))
+
+    def _problem(self, study: Study, window: Window, before: Around, after: Around) -> LabError | None:
+        """Return why a window that was measured does not count; its record is stored all the same."""
+        try:
+            self.testbed.require_meter()
+            check_length(window, study.estimand.window_seconds)
+            _refuse_disturbed(study, before.marks, after.marks)
+            if differs := changed(before.state, after.state):
+                raise LabError("the lab was changed inside the window: " + "; ".join(differs[:SHOWN]))
+        except LabError as error:
+            return error
+        return None
+
+    def _to_the_window(self, row: Row, study: Study) -> Around:
+        """Throw the restart's transient away, wait for rest, and let the seeded delay pass; return marks and state."""
         self._progress(row, f"transient {study.timing.transient_seconds:g} s")
         self.testbed.clock.sleep(study.timing.transient_seconds)
         settle(self.testbed, study, lambda text: self._progress(row, text))
-        before = self.testbed.marks()
+        before = self._around(study)
         self._progress(row, f"phase {row.phase_seconds:.1f} s, then the window of {study.estimand.window_seconds:g} s")
         self.testbed.clock.sleep(row.phase_seconds)
         return before
 
-    def _record(self, row: Row, passed: Passed, window: Window) -> None:
-        """Store a run; its row in the runs table comes last, and only then the run counts."""
+    def _record(self, row: Row, log: dict[str, Any], window: Window, problem: LabError | None) -> None:
+        """Store a run; its row in the runs table comes last, and only then the run counts.
+
+        A run with a problem, or one that the analysis would leave out, is stored as a failed one; raises the problem.
+        """
         writer, t0, t1 = self.writer, window.start.node_ms, window.end.node_ms
-        self.testbed.dump(row.run_id, t0, t1, writer)
-        t0, t1 = cut_at_ticks(writer, row.run_id, t0, t1)
-        fetches = self.testbed.fetches(t0, t1)
+        try:
+            self.testbed.dump(row.run_id, t0, t1, writer)
+            t0, t1 = cut_at_ticks(writer, row.run_id, t0, t1)
+        except LabError as error:
+            problem = problem or error
+        fetches = [dataclasses.asdict(fetch) for fetch in self.testbed.fetches(t0, t1)]
         delivered = deliveries(window, row.run_id)
         ready = sum(delivery.status == "ready" for delivery in delivered)
         writer.add_edge(window.start)
         writer.add_edge(window.end)
         writer.add_deliveries(row.run_id, delivered)
-        write_json(writer.path / "log" / f"{row.run_id}.json", _log(row, passed, window, fetches))
+        write_json(writer.path / "log" / f"{row.run_id}.json", {**log, "fetches": fetches})
         missed = len(delivered) - ready
         flags = (f"{missed} of {len(delivered)} revisions not ready in the window",) if missed else ()
-        writer.add_run(self._run(row, "done", "", t0, t1, flags, len(delivered), ready))
+        run = self._run(row, "done", "", t0, t1, flags, len(delivered), ready)
+        if problem is None and (reason := self.why_not(writer, run)):
+            problem = LabError(f"the analysis leaves it out: {reason}")
+        if problem is not None:
+            writer.add_run(dataclasses.replace(run, status="failed", reason=_reason(problem)))
+            raise problem
+        writer.add_run(run)
         self.say(f"{row.run_id}: {ready} of {len(delivered)} revisions Ready")
 
     def _fail(self, row: Row, reason: str) -> None:
-        self.writer.discard(row.run_id)
-        (self.writer.path / "log" / f"{row.run_id}.json").unlink(missing_ok=True)
+        """Record a run as failed, unless it is recorded already. What was stored of it stays and is not averaged in."""
+        if any(run.run_id == row.run_id for run in self.writer.runs):
+            return
         now = self.testbed.clock.wall_ms()
         self.writer.add_run(self._run(row, "failed", reason, now, now))
 
@@ -241,7 +281,7 @@ def _refuse_disturbed(study: Study, before: Mapping[Exclusion, float], after: Ma
         raise LabError("excluded, as declared: " + "; ".join(EXCLUSIONS[cause] for cause in grown))
 
 
-def _log(row: Row, passed: Passed, window: Window, fetches: Sequence[Fetch]) -> dict[str, Any]:
+def _log(row: Row, passed: Passed, window: Window) -> dict[str, Any]:
     """Return what only the engine knows about a run; times in the controller's clock."""
     return {
         "run_id": row.run_id,
@@ -251,7 +291,6 @@ def _log(row: Row, passed: Passed, window: Window, fetches: Sequence[Fetch]) -> 
         "commits": [dataclasses.asdict(commit) for commit in window.sent],
         "ready_ms": window.ready_ms,
         "revisions_seen": list(window.seen),
-        "fetches": [dataclasses.asdict(fetch) for fetch in fetches],
     }
 
 

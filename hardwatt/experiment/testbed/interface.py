@@ -109,6 +109,15 @@ class Testbed(Protocol):
         One that grew disturbed what lies between; never called inside a window.
         """
 
+    def state(self, study: Study) -> Mapping[str, str]:
+        """Return what runs in the rig and how, by object and field; never called inside a window.
+
+        A run whose state differs after its window fails.
+        """
+
+    def left(self, study: Study) -> Mapping[str, str]:
+        """Return what a window left behind: objects by kind, the application's images and commit."""
+
     def require_meter(self) -> None:
         """Raise ``LabError`` where the node's meter does not run with the lab's configuration; not inside a window."""
 

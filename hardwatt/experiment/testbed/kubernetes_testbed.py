@@ -23,6 +23,7 @@ from hardwatt.experiment.arm import BaseArm, Git, RunContext, load_arm
 from hardwatt.experiment.host import probe
 from hardwatt.experiment.plan.run_table import Row
 from hardwatt.experiment.plan.study_model import Exclusion, Study
+from hardwatt.experiment.testbed import lab_state
 from hardwatt.experiment.testbed.cluster_checks import prometheus_runs
 from hardwatt.experiment.testbed.git_log import PATH, parse_fetches
 from hardwatt.experiment.testbed.inspection import FLUX, Inspection
@@ -169,6 +170,17 @@ class KubernetesTestbed:
         counts: dict[Exclusion, float] = {"pod-restarted": restarts(self._cluster.list("v1", "Pod"))}
         throttles = probe.throttles(self._sensors())
         return counts if throttles is None else {**counts, "throttled": throttles}
+
+    def state(self, study: Study) -> Mapping[str, str]:
+        """Read the rig's objects from the cluster, and the kubelet's files from the node."""
+        with Ssh(self._endpoint) as ssh:
+            told = ssh.run(lab_state.FILES, check=False).stdout
+        return {**lab_state.state_of(self._cluster), **lab_state.files_of(told)}
+
+    def left(self, study: Study) -> Mapping[str, str]:
+        """Count the objects in the namespaces of the application and of the CI jobs."""
+        workload = study.workload
+        return lab_state.left_of(self._cluster, (workload.namespace, CI), (workload.namespace, workload.app))
 
     def require_meter(self) -> None:
         """Compare the meter's configuration on the node with the lab's."""

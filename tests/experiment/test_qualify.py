@@ -83,6 +83,7 @@ class Metered(SimulatedTestbed):
             raise KeyboardInterrupt
         if study.name != "qualify-noise":
             return super().arm(study, row, log)
+        self._key = "flux" if study.code_of(row.arm) == "pull" else "runner"
         self.level = self._draw.gauss(0, self.again)
         arm = Steady(mock.Mock(spec=["run_id"], study=study))
         arm.testbed = self

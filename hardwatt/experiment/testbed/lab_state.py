@@ -105,8 +105,8 @@ def left_of(cluster: Cluster, spaces: Iterable[str], app: tuple[str, str]) -> di
     counts: Counter[str] = Counter()
     for space in sorted(set(spaces)):
         for api_version, kind in LEFT_KINDS:
-            found: Sequence[Manifest] = cluster.list(api_version, kind, space)
-            counts[kind] += sum(manifest["metadata"]["name"] not in _KEPT_APART for manifest in found)
+            objects: Sequence[Manifest] = cluster.list(api_version, kind, space)
+            counts[kind] += sum(manifest["metadata"]["name"] not in _KEPT_APART for manifest in objects)
     left = {kind: str(count) for kind, count in sorted(counts.items()) if count}
     deployment = cluster.get("apps/v1", "Deployment", *app)
     if deployment is not None:

@@ -220,7 +220,7 @@ def missing_files(root: Path, study: Study) -> Iterator[str]:
 def read_study(path: Path) -> Study:
     """Read a study file; see ``load_study``."""
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text())
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}", hint="see experiments/README.md") from error
     if "name" in data:

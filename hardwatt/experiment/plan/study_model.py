@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hardwatt.config import kinds
 from hardwatt.config.settings import parse
 
 STUDIES = Path("experiments/studies")
@@ -71,10 +72,12 @@ class Workload(_Section):
     """The application that is delivered."""
 
     app: Name = "app"
-    image: str = "hardwatt.dev/app"
+    image: Annotated[
+        str, Field(max_length=255, pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$")
+    ] = "hardwatt.dev/app"
     """Repository name of an image of the mirror; its digest comes from the mirror's index."""
     namespace: Name = "workload"
-    manifests: str = "app"
+    manifests: kinds.PathBelow = "app"
     """Folder under ``experiments/workloads`` that is committed to the workload repository."""
     replicas: int = Field(1, ge=0, le=200)
     copies: int = Field(1, ge=1, le=1000)

@@ -2,9 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 from hardwatt.delivery.arms import IdleArm
+from hardwatt.delivery.monitoring import nowhere
 
 
 class Arm(IdleArm):
@@ -16,11 +16,5 @@ class Arm(IdleArm):
         with contextlib.ExitStack() as stack:
             stack.enter_context(super().prepare())
             if not self.context.level("kepler"):
-                stack.enter_context(self.context.changes.overridden(self.nowhere()))
+                stack.enter_context(self.context.changes.overridden(nowhere("kepler")))
             yield
-
-    def nowhere(self) -> dict[str, Any]:
-        """What keeps the DaemonSet's pods off every node: a label that none has."""
-        spec = {"template": {"spec": {"nodeSelector": {"hardwatt.dev/nowhere": "true"}}}}
-        meta = {"name": "kepler", "namespace": "monitoring"}
-        return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta, "spec": spec}

@@ -18,7 +18,9 @@ from hardwatt.bundle.model import Delivery
 from hardwatt.instruments.figure import Figure
 
 NODE = "node_cpu_seconds"
+CONTROLLER, NEIGHBOURS = "controller_cpu_seconds", "neighbours_cpu_seconds"
 NAMESPACE = "cpu_seconds."
+WATCHING = "watching."
 GIT = "git_cpu_seconds"
 UNIT = "_cpu_seconds"
 KEPLER = "kepler_"
@@ -29,6 +31,8 @@ LABELS = {
     GIT: "serving git",
     READY: "median time from commit to Ready in a window",
     "deliveries_ready": "revisions Ready in a window",
+    CONTROLLER: "the controller's own processes",
+    NEIGHBOURS: "everything on the host outside the node, the controller among it",
 }
 TOTALS = {
     PODS: "all pods",
@@ -93,7 +97,7 @@ def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -
     A plan that names none (``None``) has them all for hypotheses. Parts of the node (namespaces, units) and checks of
     the rig are none unless they are planned: they stand apart, without p.
     """
-    apart = (NAMESPACE, KEPLER, "check.", "closure.")
+    apart = (NAMESPACE, KEPLER, WATCHING, "check.", "closure.")
     known = [name for name in table.names() if not name.startswith(apart) and not _is_unit(name)]
     known += [name for name in planned or () if name not in known]
     known = [name for name in known if name not in (table.outcome, JOULES)]
@@ -110,6 +114,8 @@ def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -
 def _label(name: str) -> str:
     if name.startswith(NAMESPACE):
         return TOTALS.get(name) or f"CPU time of the pods in {name.removeprefix(NAMESPACE)}"
+    if name.startswith(WATCHING):
+        return f"CPU time of the pods of {name.removeprefix(WATCHING)}"
     return LABELS.get(name, name.replace("_", " "))
 
 
@@ -129,7 +135,7 @@ def kepler(table: Table) -> list[Contrast]:
 
 
 def _is_unit(name: str) -> bool:
-    return name.endswith(UNIT) and name not in (NODE, GIT)
+    return name.endswith(UNIT) and name not in (NODE, GIT, CONTROLLER, NEIGHBOURS)
 
 
 def _known(table: Table, outcome: str) -> np.ndarray[Any, np.dtype[np.float64]]:

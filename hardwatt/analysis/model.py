@@ -28,6 +28,7 @@ from hardwatt.analysis.sections import (
     Distribution,
     EquivalenceResult,
     Exclusion,
+    Factorial,
     FurtherArms,
     PairResult,
     Primary,
@@ -85,6 +86,8 @@ class Results(Section):
     versions: dict[str, str]
     host: dict[str, str]
     again: list[str]
+    factorial: Factorial | None = None
+    """Effects of two crossed factors with their interactions; null: the arms do not cross two factors."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from hardwatt.analysis import (
     crosschecks,
     distribution,
     extra_sections,
+    factorial,
     offtime,
     paired,
     plan_fit,
@@ -30,7 +31,7 @@ from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.deviations import Deviations, apply
 from hardwatt.analysis.figures import figure, text
 from hardwatt.analysis.model import Results
-from hardwatt.analysis.sections import Check, Primary, ResultFigure
+from hardwatt.analysis.sections import Check, Factorial, Primary, ResultFigure
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import LabError, RefusedError
@@ -175,6 +176,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Resu
         ),
         scaling=scaling.scaling(*by_levels),
         off_time=offtime.off_time(*by_levels),
+        factorial=_factorial(bundle, held, planned),
         fetches=fetched,
         checks=[
             *context.fit(held.unfit, bundle),
@@ -186,6 +188,19 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Resu
         host=context.host(bundle),
         again=context.again(bundle),
     )
+
+
+def _factorial(bundle: Bundle, held: _Held, planned: Mapping[str, Any]) -> Factorial | None:
+    data, margin = held.data, planned.get("margin")
+    asked = factorial.Asked(
+        primary=data.outcome,
+        further=tuple(context.planned_secondaries(bundle) or ()),
+        level=data.level,
+        seed=bundle.manifest.seed,
+        window_seconds=data.window,
+        margin=None if margin is None else float(margin),
+    )
+    return factorial.factorial(context.extras(bundle), held.fitting, data.figures, bundle.plan.arms, asked)
 
 
 def _checks(

@@ -181,3 +181,41 @@ class FurtherArms(Section):
     contrasts: list[ArmContrast]
     f: ResultFigure | None
     friedman: ResultFigure | None
+
+
+@dataclass(frozen=True)
+class FactorialContrast(Section):
+    """One effect of two crossed factors; ``detectable`` is what a repeat would show four times in five."""
+
+    kind: Literal["main", "simple", "interaction"]
+    label: str
+    paired: ResultFigure
+    """From the contrast within each block alone."""
+    paired_detectable: ResultFigure
+    mixed: ResultFigure | None
+    """From the mixed model, with the scatter of all arms."""
+    mixed_detectable: ResultFigure | None
+    method: str
+    p: ResultFigure | None
+    """Of interactions in the primary outcome, from six blocks on."""
+    equivalence: EquivalenceResult | None
+    """Of interactions in the primary outcome, where the plan has a margin."""
+
+
+@dataclass(frozen=True)
+class FactorialOutcome(Section):
+    """One outcome: the mean of each arm, and every effect; CPU time and energy by the second of the window."""
+
+    name: str
+    arms: ByArm
+    contrasts: list[FactorialContrast]
+
+
+@dataclass(frozen=True)
+class Factorial(Section):
+    """Effects of two factors that the arms cross, and their interactions; the primary outcome comes first."""
+
+    blocks: ResultFigure
+    factors: dict[str, list[str]]
+    """Factor to its levels, the base first."""
+    outcomes: list[FactorialOutcome]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from hardwatt.core import state_files
+from hardwatt.core.errors import LabError
 
 Manifest = Mapping[str, Any]
 
@@ -20,9 +21,10 @@ class Undo:
     """One thing to put back."""
 
     action: str
-    """``scale`` (a Deployment, to ``replicas``), ``resume`` (a suspended Flux object), ``argument`` (of a
-    Deployment's container, back to ``before``), ``release`` (of fields that were set here), ``delete`` or
-    ``delete-all`` (everything of a kind with ``selector``)."""
+    """``scale`` (a Deployment or StatefulSet, to ``replicas``), ``resume`` (a suspended Flux object), ``argument``
+    (of a Deployment's container, back to ``before``), ``data`` (of a ConfigMap: the key ``argument``, back to
+    ``before``), ``release`` (of fields that were set here), ``delete`` or ``delete-all`` (everything of a kind with
+    ``selector``)."""
     api_version: str
     kind: str
     namespace: str
@@ -38,6 +40,8 @@ class Undo:
             return f"{what} back to {self.replicas} replicas"
         if self.action == "argument":
             return f"{what} without {self.argument}" + (f", with {self.before} again" if self.before else "")
+        if self.action == "data":
+            return f"{self.argument} of {what} as it was"
         return {"resume": f"{what} resumed", "release": f"fields of {what} given up", "delete": f"{what} deleted"}.get(
             self.action, f"all {what} deleted"
         )
@@ -68,8 +72,11 @@ class Cluster(Protocol):
     def list(self, api_version: str, kind: str, namespace: str = "") -> Sequence[Manifest]:
         """Return all objects of a kind; none where the cluster does not know the kind."""
 
-    def scale(self, namespace: str, name: str, replicas: int) -> None:
-        """Scale a Deployment and wait until its pods are as asked."""
+    def scale(self, namespace: str, name: str, replicas: int, kind: str = "Deployment") -> None:
+        """Scale a Deployment or StatefulSet and wait until its pods are as asked."""
+
+    def set_data(self, namespace: str, name: str, key: str, text: str) -> None:
+        """Set one key of a ConfigMap; nothing where there is no such ConfigMap."""
 
     def suspend(self, api_version: str, kind: str, namespace: str, name: str, suspended: bool) -> None:
         """Suspend or resume a Flux object."""
@@ -95,7 +102,7 @@ class Log(Protocol):
 def perform(undo: Undo, cluster: Cluster) -> None:
     """Put one thing back."""
     if undo.action == "scale":
-        cluster.scale(undo.namespace, undo.name, undo.replicas)
+        cluster.scale(undo.namespace, undo.name, undo.replicas, undo.kind)
     elif undo.action == "resume":
         cluster.suspend(undo.api_version, undo.kind, undo.namespace, undo.name, False)
     elif undo.action == "release":
@@ -103,6 +110,8 @@ def perform(undo: Undo, cluster: Cluster) -> None:
         cluster.apply({"apiVersion": undo.api_version, "kind": undo.kind, "metadata": meta})
     elif undo.action == "argument":
         cluster.argument(undo.namespace, undo.name, undo.argument, undo.before)
+    elif undo.action == "data":
+        cluster.set_data(undo.namespace, undo.name, undo.argument, undo.before)
     elif undo.action == "delete":
         cluster.delete(undo.api_version, undo.kind, undo.namespace, undo.name)
     elif undo.action == "delete-all":
@@ -157,15 +166,35 @@ class Changes:
             yield
 
     @contextlib.contextmanager
-    def scaled(self, namespace: str, name: str, replicas: int) -> Iterator[None]:
-        """Scale a Deployment; back to what it was at the end. Nothing happens where it is so already."""
-        deployment = self.cluster.get("apps/v1", "Deployment", namespace, name)
-        before = int(deployment["spec"].get("replicas", 1)) if deployment else replicas
+    def scaled(self, namespace: str, name: str, replicas: int, kind: str = "Deployment") -> Iterator[None]:
+        """Scale a Deployment or StatefulSet; back to what it was at the end.
+
+        Nothing happens where it is so already, or where it is missing.
+        """
+        workload = self.cluster.get("apps/v1", kind, namespace, name)
+        before = int(workload["spec"].get("replicas", 1)) if workload else replicas
         if before == replicas:
             yield
             return
-        with self.undone(Undo("scale", "apps/v1", "Deployment", namespace, name, replicas=before)):
-            self.cluster.scale(namespace, name, replicas)
+        with self.undone(Undo("scale", "apps/v1", kind, namespace, name, replicas=before)):
+            self.cluster.scale(namespace, name, replicas, kind)
+            yield
+
+    @contextlib.contextmanager
+    def configured(self, namespace: str, name: str, key: str, text: str) -> Iterator[None]:
+        """Set one key of a ConfigMap; back to its text at the end. Nothing happens where it holds the text already.
+
+        Raises ``LabError`` where the ConfigMap or its key is missing.
+        """
+        config = self.cluster.get("v1", "ConfigMap", namespace, name)
+        before = (config.get("data") or {}).get(key) if config else None
+        if before is None:
+            raise LabError(f"the ConfigMap {namespace}/{name} has no {key}", hint="invoke lab.up")
+        if before == text:
+            yield
+            return
+        with self.undone(Undo("data", "v1", "ConfigMap", namespace, name, argument=key, before=before)):
+            self.cluster.set_data(namespace, name, key, text)
             yield
 
     @contextlib.contextmanager

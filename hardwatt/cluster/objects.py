@@ -123,18 +123,18 @@ class KubeCluster:
         for name in names:
             self.delete(api_version, kind, namespace, name)
 
-    def scale(self, namespace: str, name: str, replicas: int) -> None:
-        """Scale a Deployment and wait until its pods are as asked; nothing where there is none.
+    def scale(self, namespace: str, name: str, replicas: int, kind: str = "Deployment") -> None:
+        """Scale a Deployment or StatefulSet and wait until its pods are as asked; nothing where there is none.
 
         A reconcile that was under way when Flux was suspended still applies the number that git
         holds: while waiting, the number asked for is said again where it was changed.
         """
-        if self.get("apps/v1", "Deployment", namespace, name) is None:
+        if self.get("apps/v1", kind, namespace, name) is None:
             return
         wait(
-            lambda: self._scaled(namespace, name, replicas),
+            lambda: self._scaled(namespace, name, replicas, kind),
             lambda state: state == (replicas, replicas),
-            what=f"Deployment {namespace}/{name} with {replicas} replicas",
+            what=f"{kind} {namespace}/{name} with {replicas} replicas",
             timeout=self.timeout,
             delay=0.25,
             describe=lambda state: f"{state[0]} pods, {state[1]} available",
@@ -150,15 +150,23 @@ class KubeCluster:
                 f"{service}:{port}", namespace, path, _request_timeout=REQUEST_TIMEOUT
             )
 
-    def _scaled(self, namespace: str, name: str, replicas: int) -> tuple[int, int]:
-        """Ask for the replicas where the Deployment wants another number; return its pods."""
-        deployment = self.get("apps/v1", "Deployment", namespace, name)
-        if deployment is not None and deployment["spec"].get("replicas") != replicas:
+    def _scaled(self, namespace: str, name: str, replicas: int, kind: str) -> tuple[int, int]:
+        """Ask for the replicas where the workload wants another number; return its pods."""
+        workload = self.get("apps/v1", kind, namespace, name)
+        if workload is not None and workload["spec"].get("replicas") != replicas:
+            apps = client.AppsV1Api(self.api)
+            stateful = kind == "StatefulSet"
+            patch = apps.patch_namespaced_stateful_set_scale if stateful else apps.patch_namespaced_deployment_scale
             with api_errors(f"scaling {namespace}/{name}"):
-                client.AppsV1Api(self.api).patch_namespaced_deployment_scale(
-                    name, namespace, {"spec": {"replicas": replicas}}, _request_timeout=REQUEST_TIMEOUT
-                )
-        return self._pods(namespace, name)
+                patch(name, namespace, {"spec": {"replicas": replicas}}, _request_timeout=REQUEST_TIMEOUT)
+        return self._pods(namespace, name, kind)
+
+    def set_data(self, namespace: str, name: str, key: str, text: str) -> None:
+        """Set one key of a ConfigMap; nothing where there is no such ConfigMap."""
+        with api_errors(f"setting {key} of {namespace}/{name}"), _gone_is_fine():
+            client.CoreV1Api(self.api).patch_namespaced_config_map(
+                name, namespace, {"data": {key: text}}, field_manager=MANAGER, _request_timeout=REQUEST_TIMEOUT
+            )
 
     def suspend(self, api_version: str, kind: str, namespace: str, name: str, suspended: bool) -> None:
         """Suspend or resume a Flux object; nothing where it is not there."""
@@ -181,15 +189,15 @@ class KubeCluster:
                 _request_timeout=REQUEST_TIMEOUT,
             )  # fmt: skip
 
-    def _pods(self, namespace: str, name: str) -> tuple[int, int]:
-        """Return how many pods a Deployment has, ending ones included, and how many are available."""
-        deployment = self.get("apps/v1", "Deployment", namespace, name)
-        if deployment is None or not seen_by_controller(deployment):
+    def _pods(self, namespace: str, name: str, kind: str) -> tuple[int, int]:
+        """Return how many pods a workload has, ending ones included, and how many are available."""
+        workload = self.get("apps/v1", kind, namespace, name)
+        if workload is None or not seen_by_controller(workload):
             return -1, -1
-        labels = deployment["spec"]["selector"]["matchLabels"]
+        labels = workload["spec"]["selector"]["matchLabels"]
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         pods = self.list("v1", "Pod", namespace, selector)
-        return len(pods), int((deployment.get("status") or {}).get("availableReplicas", 0))
+        return len(pods), int((workload.get("status") or {}).get("availableReplicas", 0))
 
     def _resource(self, api_version: str, kind: str) -> Any:
         return self._dynamic.resources.get(api_version=api_version, kind=kind)

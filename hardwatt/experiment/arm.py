@@ -5,6 +5,7 @@ changes to the cluster that put themselves back.
 """
 
 import abc
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
@@ -105,6 +106,11 @@ class BaseArm(abc.ABC):
     def __init__(self, context: RunContext) -> None:
         self.context = context
 
+    @classmethod
+    def between_runs(cls, changes: Changes) -> AbstractContextManager[None]:
+        """Hold what is to be off between the runs of a study too, beside Flux; nothing, in most arms."""
+        return contextlib.nullcontext()
+
     @abc.abstractmethod
     def prepare(self) -> AbstractContextManager[None]:
         """Make the arm ready to deliver on entry, and take it away on exit.
@@ -122,6 +128,14 @@ class BaseArm(abc.ABC):
     def actions(self) -> Sequence[Action]:
         """Return what the arm does in the window beside deliveries; nothing, in most arms."""
         return ()
+
+
+def arms_of(root: Path, study: Study) -> list[type[BaseArm]]:
+    """Return the code of a study's arms, each class once.
+
+    Raises ``LabError`` naming the file and what is missing in it.
+    """
+    return [load_arm(root, name) for name in sorted({study.code_of(arm) for arm in study.arms})]
 
 
 def load_arm(root: Path, name: str) -> type[BaseArm]:

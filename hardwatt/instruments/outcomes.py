@@ -3,12 +3,13 @@
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 from hardwatt.bundle.model import Run
 from hardwatt.bundle.reader import Bundle
 from hardwatt.core.errors import RefusedError
-from hardwatt.instruments import cgroup, kepler, node, recorder
+from hardwatt.instruments import cgroup, controller, kepler, node, recorder
 from hardwatt.instruments.crosschecks import FORMULA_LIMITS, OF_FORMULA
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
 from hardwatt.instruments.interface import Found, Instrument
@@ -19,6 +20,9 @@ LARGE_BYTES = 16 * 2**20
 """A file of samples of that size, some six million of them, takes about a gigabyte of memory to integrate."""
 READY_RESOLUTION_SECONDS = 1.0
 """Kubernetes writes when a condition changed in whole seconds."""
+
+NAMESPACE = "cpu_seconds."
+_WHOLE = tuple(f"{NAMESPACE}{whole}" for whole in ("pods", "kubepods", "unseen_in_pods"))
 
 Reading = Callable[[Bundle, Run], Figure]
 
@@ -46,7 +50,26 @@ def measure(bundle: Bundle) -> Measured:
                     outcomes.append(Outcome(run.run_id, run.arm, run.block, run.position, name, figure))
                 else:
                     refused.append(Refusal(run.run_id, name, figure))
+    outcomes += _absent_namespaces(bundle, outcomes, refused)
     return Measured(tuple(outcomes), tuple(refused))
+
+
+def _absent_namespaces(bundle: Bundle, outcomes: Sequence[Outcome], refused: Sequence[Refusal]) -> list[Outcome]:
+    """Return zero for each namespace that had no pod in a recorded run and had pods in another one.
+
+    A recording holds every pod: a namespace without one used nothing.
+    """
+    known = {(row.run_id, row.name): row for row in outcomes}
+    refusals = {(row.run_id, row.name) for row in refused}
+    names = sorted({row.name for row in outcomes if row.name.startswith(NAMESPACE) and row.name not in _WHOLE})
+    nothing = Figure(0.0, recorder.CPU, "recorder, no pod of the namespace", 0.0, 0.0)
+    return [
+        replace(whole, name=name, figure=nothing)
+        for run_id in sorted(bundle.manifest.recordings)
+        if (whole := known.get((run_id, f"{NAMESPACE}pods")))
+        for name in names
+        if (run_id, name) not in known and (run_id, name) not in refusals
+    ]
 
 
 def _at_once(bundle: Bundle) -> int:
@@ -66,6 +89,7 @@ def _figures(bundle: Bundle, run: Run) -> Found:
     yield from record.items()
     for instrument in INSTRUMENTS if not record or _scraped(bundle, run) else ():
         yield from recorder.beside(record, instrument.figures(bundle, run))
+    yield from controller.figures(bundle, run)
     yield from _delivered(bundle, run)
 
 

@@ -19,6 +19,7 @@ from hardwatt.instruments.recorded_energy import energy
 from hardwatt.instruments.recorded_figures import CPU, cpu_limits, figure_of, or_reason, per_second, summed
 from hardwatt.instruments.recorded_pods import pods as pods_of
 from hardwatt.instruments.recorded_pods import units as units_of
+from hardwatt.instruments.recorded_watching import outside, watching
 from hardwatt.instruments.recorded_window import Gain, Span, gained, span
 from hardwatt.instruments.windows import WindowError
 
@@ -88,6 +89,8 @@ def _additive(bundle: Bundle, window: Span) -> Found:
     units = dict(_unit_outcomes(window))
     yield from units.items()
     yield from pods_of(window, whole, [figure for figure in units.values() if isinstance(figure, Figure)])
+    yield from watching(window)
+    yield from outside(window, whole)
 
 
 def _unit_outcomes(window: Span) -> Found:

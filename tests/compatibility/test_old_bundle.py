@@ -61,6 +61,7 @@ def test_results_are_those_of_800bb92(
     assert console.main([command, str(console.SHIPPED), *options, "--output", str(tmp_path)]) == 0
     today, stored = read_json(tmp_path / "results.json"), read_json(STORED[command])
     assert [today["study"].pop(key) for key in ADDED_TO_STUDY] == [None, None]
+    assert today.pop("factorial") is None  # a section of today
     (place,) = (number for number, limit in enumerate(stored["limits"]) if limit["says"] == ONE_MACHINE)
     assert today["limits"][place]["says"].startswith("One session: this cluster, this hour.")
     today["limits"][place]["says"] = ONE_MACHINE

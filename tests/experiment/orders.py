@@ -130,9 +130,10 @@ class DriftPlant(SimulatedTestbed):
         self._run = ""
         self._noise = 0.0
 
-    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
+    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> str:
         if self._gap:
             raise LabError("samples are missing")
+        return ""
 
     def _pass(self, seconds: float) -> None:
         """Let time pass in steps of a second, as a scraper sees it."""

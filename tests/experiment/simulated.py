@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from hardwatt.bundle.model import Check, Edge, SeriesSamples
 from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Changes, Log, Manifest, replaced
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
-from hardwatt.experiment.arm import BaseArm, Git, RunContext, load_arm
+from hardwatt.experiment.arm import BaseArm, Git, RunContext, arms_of, load_arm
 from hardwatt.experiment.plan.run_table import Row
-from hardwatt.experiment.plan.study_model import Exclusion, Study
+from hardwatt.experiment.plan.study_model import ARMS, Exclusion, Study
 from hardwatt.experiment.testbed.interface import NO_JITTER, Fetch, TestbedFacts
 
 EPOCH_MS = 1_800_000_000_000
@@ -26,6 +27,17 @@ CONTROLLERS = ("source-controller", "kustomize-controller")
 IDLE_CORES, FLUX_CORES, JOB_SECONDS, ROLLOUT_SECONDS = 0.30, 0.05, 1.5, 0.4
 CLOCK_OFFSET_MS = 250
 """The node's clock is ahead of the controller's."""
+
+
+PROMETHEUS_CONFIG = """\
+global: {scrape_interval: 15s}
+scrape_configs:
+  - {job_name: meter, scrape_interval: 5s, scrape_timeout: 5s}
+  - {job_name: cadvisor, scrape_interval: 5s, scrape_timeout: 5s}
+  - {job_name: kubelet}
+"""
+WATCHING_CORES = {"15s": 0.004, "1s": 0.04}
+"""What a Prometheus at an interval costs the node, by the interval of its first job."""
 
 
 class Killed(BaseException):
@@ -41,8 +53,9 @@ class Disk:
         fresh = {
             "now": 1000.0, "cpu": 50.0, "objects": {}, "replicas": dict.fromkeys(CONTROLLERS, 1), "suspended": [],
             "arguments": {name: ["--storage-path=/data"] for name in CONTROLLERS},
+            "stateful": {"prometheus-k8s": 1}, "config": PROMETHEUS_CONFIG,
         }  # fmt: skip
-        self.data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else fresh
+        self.data: dict[str, Any] = {**fresh, **(json.loads(path.read_text()) if path.exists() else {})}
 
     def save(self) -> None:
         if self.dead:
@@ -122,6 +135,10 @@ class SimCluster:
         self._disk.save()
 
     def get(self, api_version: str, kind: str, namespace: str, name: str) -> Manifest | None:
+        if kind == "StatefulSet":
+            return {"spec": {"replicas": self._disk.data["stateful"][name]}, "metadata": {"name": name}}
+        if kind == "ConfigMap":
+            return {"data": {"prometheus.yaml": self._disk.data["config"]}, "metadata": {"name": name}}
         if kind == "Deployment":
             container = {"name": "manager", "args": self._disk.data["arguments"][name]}
             spec = {"replicas": self._disk.data["replicas"][name], "template": {"spec": {"containers": [container]}}}
@@ -137,8 +154,26 @@ class SimCluster:
         suspended = kind in self._disk.data["suspended"]
         return [{"metadata": {"namespace": "flux-system", "name": "flux-system"}, "spec": {"suspend": suspended}}]
 
-    def scale(self, namespace: str, name: str, replicas: int) -> None:
+    def set_data(self, namespace: str, name: str, key: str, text: str) -> None:
+        self._call(f"set {key} of {name}")
+        assert (namespace, name, key) == ("monitoring", "prometheus-config", "prometheus.yaml")
+        assert not self._disk.data["stateful"]["prometheus-k8s"], "a running pod sees a change only after minutes"
+        self._disk.data["config"] = text
+        self._disk.save()
+
+    @property
+    def scrapes(self) -> str:
+        """The interval at which Prometheus scrapes; empty: it does not run."""
+        config = yaml.safe_load(self._disk.data["config"])
+        runs = self._disk.data["stateful"]["prometheus-k8s"]
+        return str(config["scrape_configs"][0]["scrape_interval"]) if runs else ""
+
+    def scale(self, namespace: str, name: str, replicas: int, kind: str = "Deployment") -> None:
         self._call(f"scale {name} {replicas}")
+        if kind == "StatefulSet":
+            self._disk.data["stateful"][name] = replicas
+            self._disk.save()
+            return
         assert name in CONTROLLERS, name
         self._disk.data["replicas"][name] = replicas
         self._disk.save()
@@ -220,6 +255,9 @@ class SimulatedTestbed:
         changes = Changes(self.cluster, log)
         with contextlib.ExitStack() as stack:
             stack.enter_context(changes.suspended("v1", "Kustomization"))
+            made_up = any(not (ROOT / ARMS / f"{study.code_of(arm)}.py").exists() for arm in study.arms)
+            for code in () if made_up else arms_of(ROOT, study):
+                stack.enter_context(code.between_runs(changes))
             for name in reversed(CONTROLLERS):
                 stack.enter_context(changes.scaled("flux-system", name, 0))
                 stack.enter_context(changes.argument("flux-system", name, NO_JITTER))
@@ -297,7 +335,7 @@ class SimulatedTestbed:
         self.event("fetches")
         return [Fetch("2027-01-15T08:00:00+00:00", self._key, "workload")]
 
-    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
+    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> str:
         """Scrapes once a second that lie on the line between the readings at both ends."""
         self.event("dump")
         metric, moment = "hardwatt_node_cpu_seconds_total", "hardwatt_meter_read_timestamp_seconds"
@@ -309,9 +347,10 @@ class SimulatedTestbed:
         labels = {"instance": "node:9100", "job": "meter"}
         writer.add_samples(run_id, metric, [SeriesSamples({"__name__": metric, **labels}, ts, values)])
         writer.add_samples(run_id, moment, [SeriesSamples({"__name__": moment, **labels}, ts, ts / 1000)])
+        return "" if self.cluster.scrapes else "Prometheus does not run"
 
     def _cores(self) -> float:
-        return IDLE_CORES + FLUX_CORES * self.cluster.flux_runs
+        return IDLE_CORES + FLUX_CORES * self.cluster.flux_runs + WATCHING_CORES.get(self.cluster.scrapes, 0.0)
 
     def _job(self, job: Manifest) -> None:
         """A runner Job needs CPU and delivers the commit that it names."""

@@ -12,12 +12,14 @@ import yaml
 from hardwatt.cluster.changes import Changes, Undo, perform
 from hardwatt.config.settings import ROOT
 from hardwatt.core.errors import LabError
+from hardwatt.delivery import monitoring
 from hardwatt.delivery.buildbot import Buildbot
 from hardwatt.delivery.burn import Burner
 from hardwatt.delivery.flux import Flux
 from hardwatt.delivery.runner import Runner
 from hardwatt.experiment.arm import Commit, Git, RunContext, load_arm
 from hardwatt.experiment.plan.study_model import ARMS, Study
+from tests.experiment.simulated import PROMETHEUS_CONFIG
 
 FLUX_KEY, RUNNER_KEY = "-----FLUX KEY-----", "-----RUNNER KEY-----"
 CONTROLLERS = ("source-controller", "kustomize-controller")
@@ -25,6 +27,7 @@ LEVELS: Mapping[str, Mapping[str, Any]] = {
     "burn": {"pods": 2, "burn_seconds": 3},
     "ladder": {"loads": "0 0.5 2", "slot_seconds": 10},
     "kepler": {"kepler": False},
+    "observer": {"prometheus": "off", "flux": True},
     "off": {"state": "on"},
     "pipeline": {"steps": "checkout build test", "flux": True},
     "reapply": {"reapply_seconds": 20},
@@ -51,6 +54,8 @@ class Objects:
     def __init__(self) -> None:
         self.objects: dict[str, Any] = {}
         self.replicas = dict.fromkeys(CONTROLLERS, 1)
+        self.stateful = {"prometheus-k8s": 1}
+        self.config = PROMETHEUS_CONFIG
         self.calls: list[str] = []
 
     def apply(self, manifest: Mapping[str, Any]) -> None:
@@ -75,6 +80,10 @@ class Objects:
     def get(self, api_version: str, kind: str, namespace: str, name: str) -> Mapping[str, Any] | None:
         if kind == "Deployment" and name in self.replicas:
             return {"metadata": {"name": name}, "spec": {"replicas": self.replicas[name]}}
+        if kind == "StatefulSet":
+            return {"metadata": {"name": name}, "spec": {"replicas": self.stateful[name]}}
+        if kind == "ConfigMap" and name == "prometheus-config":
+            return {"metadata": {"name": name}, "data": {"prometheus.yaml": self.config}}
         found = self.objects.get(f"{kind} {namespace}/{name}")
         ready = [{"type": kind, "status": "True"} for kind in ("Ready", "Available")]
         return found and {**found, "status": {"conditions": ready}}
@@ -82,9 +91,14 @@ class Objects:
     def list(self, api_version: str, kind: str, namespace: str = "") -> list[Mapping[str, Any]]:
         return [found for found in self.objects.values() if found["kind"] == kind]
 
-    def scale(self, namespace: str, name: str, replicas: int) -> None:
+    def scale(self, namespace: str, name: str, replicas: int, kind: str = "Deployment") -> None:
         self.calls.append(f"scale {name} {replicas}")
-        self.replicas[name] = replicas
+        (self.replicas if kind == "Deployment" else self.stateful)[name] = replicas
+
+    def set_data(self, namespace: str, name: str, key: str, text: str) -> None:
+        self.calls.append(f"set {key} of {name}")
+        assert (namespace, name, key) == ("monitoring", "prometheus-config", "prometheus.yaml")
+        self.config = text
 
     def suspend(self, api_version: str, kind: str, namespace: str, name: str, suspended: bool) -> None:
         raise AssertionError("arms suspend their own objects alone, by applying them")
@@ -137,8 +151,9 @@ def test_every_arm_delivers_settles_acts_and_leaves_nothing_behind(
         one.deliver(Commit(0, "r1", "sha1"))
     assert set(cluster.replicas.values()) == {1}
     left = {key for key in cluster.objects if "workload/app" not in key}  # the experiment removes the application
-    assert left <= {"DaemonSet monitoring/kepler"}
-    assert "spec" not in cluster.objects.get("DaemonSet monitoring/kepler", {})
+    assert left <= {"DaemonSet monitoring/kepler", "DaemonSet monitoring/node-exporter"}
+    assert not any("spec" in cluster.objects[key] for key in left)
+    assert (cluster.stateful, cluster.config) == ({"prometheus-k8s": 1}, PROMETHEUS_CONFIG)
     assert log.undo == []
 
 
@@ -246,6 +261,82 @@ def test_suspended_suspends_both_once_the_first_delivery_is_there(context: RunCo
         one.settle()
         suspended = {found["kind"] for found in cluster.objects.values() if found.get("spec", {}).get("suspend")}
         assert suspended == {"GitRepository", "Kustomization"}
+
+
+def intervals(text: str) -> dict[str, str]:
+    return {job["job_name"]: job.get("scrape_interval", "") for job in yaml.safe_load(text)["scrape_configs"]}
+
+
+@pytest.mark.parametrize("flux", [False, True])
+def test_the_recorder_alone_has_neither_prometheus_nor_the_exporter(
+    flux: bool, context: RunContext, cluster: Objects
+) -> None:
+    one = arm("observer", context, prometheus="off", flux=flux)
+    with type(one).between_runs(context.changes), one.prepare():
+        one.deliver(Commit(-1, "r0", "x"))
+        one.settle()
+        assert cluster.stateful == {"prometheus-k8s": 0}
+        assert "nodeSelector" in cluster.objects["DaemonSet monitoring/node-exporter"]["spec"]["template"]["spec"]
+        assert cluster.config == PROMETHEUS_CONFIG
+        assert set(cluster.replicas.values()) == {int(flux)}
+        assert "Job" not in kinds(cluster)
+    assert cluster.stateful == {"prometheus-k8s": 1}
+
+
+@pytest.mark.parametrize("interval", ["15s", "1s"])
+def test_prometheus_is_configured_while_it_is_off_and_both_are_restored(
+    interval: str, context: RunContext, cluster: Objects, log: Pages
+) -> None:
+    one = arm("observer", context, prometheus=interval, flux=False)
+    with type(one).between_runs(context.changes), one.prepare():
+        assert cluster.calls[:3] == ["scale prometheus-k8s 0", "set prometheus.yaml of prometheus-config",
+                                     "scale prometheus-k8s 1"]  # fmt: skip
+        assert intervals(cluster.config) == {"meter": interval, "cadvisor": interval, "kubelet": ""}
+        timeouts = [job.get("scrape_timeout") for job in yaml.safe_load(cluster.config)["scrape_configs"][:2]]
+        assert timeouts == [{"15s": "10s", "1s": "1s"}[interval]] * 2
+        left = list(log.undo)
+    assert (cluster.stateful, cluster.config) == ({"prometheus-k8s": 1}, PROMETHEUS_CONFIG)
+    # A process that was killed there: the journal alone restores both, and doing it twice does no harm.
+    cluster.config, cluster.stateful = "another", {"prometheus-k8s": 1}
+    for _ in range(2):
+        for undo in reversed(
+            [Undo.from_dict(dataclasses.asdict(undo)) for undo in left if undo.action != "delete-all"]
+        ):
+            if undo.action in ("scale", "data"):
+                perform(undo, cluster)
+    assert (cluster.stateful, cluster.config) == ({"prometheus-k8s": 1}, PROMETHEUS_CONFIG)
+    assert "prometheus.yaml of ConfigMap monitoring/prometheus-config as it was" in map(str, left)
+
+
+def test_an_interval_that_no_arm_has_and_a_configuration_without_the_jobs_are_refused(
+    context: RunContext, cluster: Objects
+) -> None:
+    with (
+        pytest.raises(LabError, match="no interval '2s'") as error,
+        arm("observer", context, prometheus="2s", flux=False).prepare(),
+    ):
+        pass
+    assert "15s or 1s" in error.value.hint
+    cluster.config = "scrape_configs: [{job_name: meter}]"
+    with (
+        pytest.raises(LabError, match="no job cadvisor"),
+        arm("observer", context, prometheus="1s", flux=False).prepare(),
+    ):
+        pass
+    assert cluster.config == "scrape_configs: [{job_name: meter}]"
+
+
+def test_the_labs_own_configuration_takes_either_interval() -> None:
+    text = (ROOT / "clusters/base/monitoring/controllers/prometheus/prometheus.yaml").read_text()
+    for interval in monitoring.INTERVALS:
+        changed, before = yaml.safe_load(monitoring.with_interval(text, interval)), yaml.safe_load(text)
+        assert [job["job_name"] for job in changed["scrape_configs"]] == [
+            job["job_name"] for job in before["scrape_configs"]
+        ]
+        own = {job["job_name"]: job for job in changed["scrape_configs"]}
+        assert {own[name]["scrape_interval"] for name in monitoring.WATCHED_JOBS} == {interval}
+        rest = [job for job in changed["scrape_configs"] if job["job_name"] not in monitoring.WATCHED_JOBS]
+        assert all(job in before["scrape_configs"] for job in rest)
 
 
 @pytest.mark.parametrize("name", ["none", "burn", "kepler"])

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 
 from hardwatt.bundle import recording_file
 from hardwatt.bundle.model import Provenance
@@ -113,18 +114,27 @@ def test_the_ends_of_a_run_are_moved_to_the_ticks_of_its_record(node: RecordedNo
     assert cut_at_ticks(writer, "r", at(100.4), at(130.4)) == (at(100), at(130))
 
 
+def exporter_pod(name: str, *, ready: bool = True, ending: bool = False) -> Any:
+    condition = SimpleNamespace(type="Ready", status=str(ready))
+    meta = SimpleNamespace(name=name, deletion_timestamp="now" if ending else None)
+    return SimpleNamespace(metadata=meta, status=SimpleNamespace(phase="Running", conditions=[condition]))
+
+
 class Page:
     """The API server's proxy to a node exporter, whose clock is ahead; each request is counted."""
 
     def __init__(self) -> None:
-        self.requests, self.ahead_ms, self.now_ms = 0, 250, 1_000_000
+        self.requests, self.ahead_ms, self.now_ms, self.listed = 0, 250, 1_000_000, 0
+        self.pods: Callable[[], list[Any]] = lambda: [exporter_pod("p")]
 
     def list_namespaced_pod(self, *_: Any, **__: Any) -> Any:
-        pod = SimpleNamespace(metadata=SimpleNamespace(name="p"), status=SimpleNamespace(phase="Running"))
-        return SimpleNamespace(items=[pod])
+        self.listed += 1
+        return SimpleNamespace(items=self.pods())
 
-    def connect_get_namespaced_pod_proxy_with_path(self, *_: Any, **__: Any) -> Any:
+    def connect_get_namespaced_pod_proxy_with_path(self, pod: str, *_: Any, **__: Any) -> Any:
         self.requests += 1
+        if pod.partition(":")[0] not in [one.metadata.name for one in self.pods()]:
+            raise ApiException(status=404, reason="Not Found")
         self.now_ms += 20
         return SimpleNamespace(data=f"node_time_seconds {(self.now_ms - 10 + self.ahead_ms) / 1000}\n".encode())
 
@@ -161,6 +171,30 @@ def test_a_clock_that_moved_in_the_window_fails_the_run(page: Page) -> None:
     page.ahead_ms += 700
     with pytest.raises(LabError, match=r"moved by \+700 ms"):
         own.require_same_clock()
+
+
+def test_an_exporter_that_an_arm_had_off_is_waited_for_and_read_under_its_new_name(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = exporter(page)
+    own.read("gate", "start")
+    states = iter([[], [exporter_pod("q", ready=False)], [exporter_pod("p", ending=True), exporter_pod("q")]])
+    page.pods = list
+
+    def later(_seconds: float) -> None:
+        now = next(states)
+        page.pods = lambda: now
+
+    monkeypatch.setattr("hardwatt.core.wait.time.sleep", later)
+    assert own.read("gate", "end").values
+    assert page.listed == 5
+
+
+def test_a_node_whose_exporter_does_not_come_back_is_named(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_exporter, "BACK_SECONDS", 0.0)
+    page.pods = list
+    with pytest.raises(LabError, match="one node exporter: not ready after 0 s; last seen: 0 are ready in monitoring"):
+        exporter(page).read("gate", "start")
 
 
 @pytest.mark.parametrize(

@@ -106,12 +106,13 @@ class Metered(SimulatedTestbed):
             assert environment["CPU_NANOSECONDS"] == str(round(1e9 * load))
         self.disk.data["cpu"] += max(0.0, POD + self.shown * load + self._draw.gauss(0, self.noise))
 
-    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
+    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> str:
         near = [read for read in self.scraped if t0_ms - 12_000 <= read[0] <= t1_ms + 12_000]
         at, cpu = np.array(near).T
         ts, labels = at.astype(np.int64), {"job": "meter", "instance": "node:9100"}
         for metric, values in ((CPU, cpu), (READ_AT, at / 1000)):
             writer.add_samples(run_id, metric, [SeriesSamples({"__name__": metric, **labels}, ts, values)])
+        return ""
 
     def _pass(self, seconds: float) -> None:
         data, last = self.disk.data, self.disk.data["now"] + seconds

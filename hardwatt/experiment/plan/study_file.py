@@ -15,6 +15,8 @@ from hardwatt.experiment.plan.study_model import ARMS, SETTABLE, STUDIES, WORKLO
 OUTCOMES = (
     "node_cpu_seconds", "node_joules", "git_cpu_seconds", "kubelet_cpu_seconds", "commit_to_ready_seconds",
     "deliveries_ready", "cpu_seconds.pods", "cpu_seconds.kubepods", "cpu_seconds.unseen_in_pods",
+    "watching.prometheus", "watching.node-exporter", "recorder_cpu_seconds", "containerd_cpu_seconds",
+    "controller_cpu_seconds", "neighbours_cpu_seconds",
 )  # fmt: skip
 _PER_NAMESPACE = re.compile(r"(cpu_seconds|kepler_joules)\.[a-z0-9-]+")
 _NEEDS = re.compile(r"image \S+|deployment [a-z0-9-]+/[a-z0-9-]+|source rapl|proc_stat node")

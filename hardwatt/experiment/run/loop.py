@@ -193,8 +193,9 @@ class Engine:
         A run with a problem, or one that the analysis would leave out, is stored as a failed one; raises the problem.
         """
         writer, t0, t1 = self.writer, window.start.node_ms, window.end.node_ms
+        not_scraped = ""
         try:
-            self.testbed.dump(row.run_id, t0, t1, writer)
+            not_scraped = self.testbed.dump(row.run_id, t0, t1, writer)
             t0, t1 = cut_at_ticks(writer, row.run_id, t0, t1)
         except LabError as error:
             problem = problem or error
@@ -204,7 +205,8 @@ class Engine:
         writer.add_edge(window.start)
         writer.add_edge(window.end)
         writer.add_deliveries(row.run_id, delivered)
-        write_json(writer.path / "log" / f"{row.run_id}.json", {**log, "fetches": fetches})
+        told = {"fetches": fetches, **({"not_scraped": not_scraped} if not_scraped else {})}
+        write_json(writer.path / "log" / f"{row.run_id}.json", {**log, **told})
         missed = len(delivered) - ready
         flags = (f"{missed} of {len(delivered)} revisions not ready in the window",) if missed else ()
         run = self._run(row, "done", "", t0, t1, flags, len(delivered), ready)

@@ -1,5 +1,6 @@
 """Host and cluster checks before an experiment: all of them, each with its result in words."""
 
+import datetime
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,6 +46,22 @@ def prometheus_runs(cluster: Cluster) -> bool:
     """Return whether Prometheus is meant to run. It is a second instrument: windows are made of the node's record."""
     workload = cluster.get("apps/v1", "StatefulSet", "monitoring", "prometheus-k8s")
     return workload is not None and workload["spec"].get("replicas", 1) != 0
+
+
+def why_no_samples(cluster: Cluster, t0_ms: int) -> str:
+    """Return why Prometheus cannot have the samples of a window that began at ``t0_ms``; empty: it can.
+
+    Samples live as long as the pod: one that started after the window began has none of its start.
+    """
+    if not prometheus_runs(cluster):
+        return "Prometheus does not run"
+    pod = cluster.get("v1", "Pod", "monitoring", "prometheus-k8s-0")
+    states = ((pod or {}).get("status") or {}).get("containerStatuses") or ()
+    started = [(state.get("state") or {}).get("running", {}).get("startedAt", "") for state in states]
+    if not started or not all(started):
+        return "Prometheus has no running pod"
+    latest = max(datetime.datetime.fromisoformat(moment).timestamp() for moment in started)
+    return "Prometheus was started after the window began" if latest * 1000 > t0_ms else ""
 
 
 def scrapes(up: Mapping[str, float] | None) -> Check:

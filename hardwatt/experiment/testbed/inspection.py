@@ -14,6 +14,7 @@ from hardwatt.config.lab import Lab
 from hardwatt.config.versions import lock
 from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import RefusedError
+from hardwatt.core.wait import wait_at_most
 from hardwatt.dump.client import Client
 from hardwatt.experiment.host import host_checks, probe
 from hardwatt.experiment.plan.study_model import Study
@@ -25,6 +26,10 @@ from hardwatt.gitops.desired_flux import seconds
 from hardwatt.meter import models
 
 FLUX = "flux-system"
+FIRST_SCRAPES_SECONDS = 45.0
+"""Of a Prometheus that has just been started: three intervals of 15 s."""
+KUBELETS_OWN_SECONDS = 10.0
+"""Housekeeping interval of a kubelet that is not told another one; a lab that scrapes faster asks for its own."""
 JITTER = NO_JITTER.partition("=")[0]
 
 
@@ -83,6 +88,7 @@ class Inspection:
             "memory": capacity["memory"],
             "flux_interval_jitter": self._jitter(),
             "scrape_seconds": seconds(self._endpoint.scrape_interval),
+            "housekeeping_seconds": min(KUBELETS_OWN_SECONDS, seconds(self._endpoint.scrape_interval)),
         }
 
     def _jitter(self) -> str:
@@ -126,10 +132,21 @@ class Inspection:
     def _prometheus(self) -> tuple[dict[str, float], list[str]]:
         """Return (job -> up, paths of Kepler's zones) as Prometheus has them now."""
         with Client(port_forward.prometheus_url(self._lab), timeout=10) as server:
-            up = server.query("min by (job) (up)")
+            # One that was restored a moment ago (after a killed run) has yet to scrape.
+            jobs = wait_at_most(
+                lambda: _up(server),
+                lambda jobs: all(jobs.get(name) == 1.0 for name in cluster_checks.SCRAPE_JOBS),
+                what="the first scrapes of Prometheus",
+                timeout=FIRST_SCRAPES_SECONDS,
+            )
             kepler = server.query("group by (path) (kepler_node_cpu_joules_total)")
-        jobs = {item["metric"].get("job", ""): float(item["value"][1]) for item in up}
         return jobs, [item["metric"].get("path", "") for item in kepler]
+
+
+def _up(server: Client) -> dict[str, float]:
+    """Return job -> 1 where all its targets are up."""
+    answer = server.query("min by (job) (up)")
+    return {item["metric"].get("job", ""): float(item["value"][1]) for item in answer}
 
 
 def refuse_missing(study: Study, missing: Sequence[str]) -> None:

@@ -125,13 +125,18 @@ class Testbed(Protocol):
         """Read the counters once, directly."""
 
     def boundary(self, run_id: str, edge: str) -> Edge:
-        """Return one end of a window by the node's clock, without asking the node for anything."""
+        """Return one end of a window by the node's clock, without asking the node for anything.
+
+        Its values may hold what the controller knows without asking: its own processor time.
+        """
 
     def fetches(self, since_ms: int, until_ms: int) -> Sequence[Fetch]:
         """Return what the git server logged in between (node's clock); never called inside a window."""
 
-    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
+    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> str:
         """Store the record of a window and, where there is one, what Prometheus has of it; verify both.
+
+        Return why there is nothing of Prometheus; empty: there is.
 
         Raises ``LabError`` where they are not complete.
         """

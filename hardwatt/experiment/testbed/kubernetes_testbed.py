@@ -19,12 +19,13 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.connect.ssh import Ssh
 from hardwatt.core.errors import LabError, RefusedError
 from hardwatt.dump import run
-from hardwatt.experiment.arm import BaseArm, Git, RunContext, load_arm
+from hardwatt.experiment.arm import BaseArm, Git, RunContext, arms_of, load_arm
 from hardwatt.experiment.host import probe
 from hardwatt.experiment.plan.run_table import Row
 from hardwatt.experiment.plan.study_model import Exclusion, Study
 from hardwatt.experiment.testbed import lab_state
-from hardwatt.experiment.testbed.cluster_checks import prometheus_runs
+from hardwatt.experiment.testbed.cluster_checks import why_no_samples
+from hardwatt.experiment.testbed.controller_cost import cpu_seconds
 from hardwatt.experiment.testbed.git_log import PATH, parse_fetches
 from hardwatt.experiment.testbed.inspection import FLUX, Inspection
 from hardwatt.experiment.testbed.interface import JITTERED, NO_JITTER, Fetch, Rollouts, TestbedFacts
@@ -42,6 +43,7 @@ from hardwatt.experiment.testbed.workload import (
 )
 from hardwatt.gitops import git_remote
 from hardwatt.gitops.desired_flux import seconds
+from hardwatt.instruments.controller import CONTROLLER_CPU
 from hardwatt.machines.lab_context import LabContext
 from hardwatt.meter import node_meter
 from hardwatt.provision import git_keys, node_data
@@ -109,6 +111,8 @@ class KubernetesTestbed:
         with contextlib.ExitStack() as stack:
             for api_version, kind in FLUX_KINDS:
                 stack.enter_context(changes.suspended(api_version, kind))
+            for code in arms_of(self._lab.root, study):
+                stack.enter_context(code.between_runs(changes))
             for name in self._controllers():
                 stack.enter_context(changes.scaled(FLUX, name, 0))
                 if name in JITTERED:
@@ -194,26 +198,29 @@ class KubernetesTestbed:
         return self._exporter.read(run_id, edge)
 
     def boundary(self, run_id: str, edge: str) -> Edge:
-        """Return one end of a window; the clocks were compared at the gate."""
-        return self._exporter.boundary(run_id, edge)
+        """Return one end of a window; the clocks were compared at the gate. Its one counter is the controller's own."""
+        moment = self._exporter.boundary(run_id, edge)
+        return dataclasses.replace(moment, values={CONTROLLER_CPU: cpu_seconds()})
 
     def fetches(self, since_ms: int, until_ms: int) -> Sequence[Fetch]:
         """Read the git server's log over SSH."""
         with Ssh(self._endpoint) as ssh:
             return parse_fetches(ssh.read(PATH).decode(errors="replace"), since_ms, until_ms)
 
-    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> None:
-        """Store the node's record of the window and, where Prometheus runs, its samples."""
+    def dump(self, run_id: str, t0_ms: int, t1_ms: int, writer: Writer) -> str:
+        """Store the node's record of the window and, where Prometheus ran all the time, its samples."""
         self._exporter.require_same_clock()
         # The record of the last seconds has to be there before it is fetched, which costs the node something.
         missing = t1_ms + MARGIN_MS + SETTLED_MS - self._exporter.node_ms()
         self.clock.sleep(max(0.0, missing / 1000))
         with Ssh(self._endpoint) as ssh:
             writer.add_recording(run_id, NodeRecord(ssh.read).around(t0_ms, t1_ms))
-        if prometheus_runs(self._cluster):
-            margins = run.Margins.at(seconds(self._endpoint.scrape_interval))
-            run.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer,
-                         **dataclasses.asdict(margins))  # fmt: skip
+        if reason := why_no_samples(self._cluster, t0_ms):
+            return reason
+        margins = run.Margins.at(seconds(self._endpoint.scrape_interval))
+        run.dump_run(port_forward.prometheus_url(self._lab), run_id, t0_ms, t1_ms, writer,
+                     **dataclasses.asdict(margins))  # fmt: skip
+        return ""
 
     def _images(self, study: Study) -> dict[str, str]:
         app, runner = self._index.image(study.workload.image), self._index.image("hardwatt.dev/runner")

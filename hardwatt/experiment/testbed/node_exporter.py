@@ -9,10 +9,12 @@ from hardwatt.bundle.exposition import labels_of, parse_exposition
 from hardwatt.bundle.model import Edge
 from hardwatt.cluster.objects import api_errors
 from hardwatt.core.errors import LabError
+from hardwatt.core.wait import wait
 
 NAMESPACE, SELECTOR, PORT = "monitoring", "app.kubernetes.io/name=node-exporter", 9100
 PREFIXES = ("hardwatt_", "node_rapl_", "node_time_seconds")
 NODE_TIME = "node_time_seconds"
+BACK_SECONDS = 30.0
 CLOCK_MOVED_MS = 500.0
 """The clocks may move against each other by so much in a window."""
 METER_INFO = "hardwatt_meter_info"
@@ -30,9 +32,18 @@ class Exporter:
     def read(self, run_id: str, edge: Any) -> Edge:
         """Return the counters, with the times around the request.
 
-        Raises ``LabError`` where there is no exporter or it does not show the node's time.
+        A pod that was replaced since the last reading is searched for again. Raises ``LabError`` where there is no
+        exporter or it does not show the node's time.
         """
-        pod, self._pod = self._pod or self._find(), ""  # looked for again after an error
+        known, self._pod = self._pod, ""
+        try:
+            return self._read(known or self._find(), run_id, edge)
+        except LabError:
+            if not known:
+                raise
+        return self._read(self._find(), run_id, edge)
+
+    def _read(self, pod: str, run_id: str, edge: Any) -> Edge:
         requested = self._now()
         with api_errors("reading the node exporter"):
             answer = self._core.connect_get_namespaced_pod_proxy_with_path(
@@ -49,7 +60,7 @@ class Exporter:
         return Edge(run_id, edge, requested, replied, node_ms, values)
 
     def boundary(self, run_id: str, edge: Any) -> Edge:
-        """Return one end of a window: this moment by the node's clock. The node is not asked, so it holds no counters.
+        """Return one end of a window: this moment by the node's clock, without a counter of the node.
 
         The clocks were compared when the counters were last read, at the gate; only where nobody did is the node asked.
         """
@@ -75,12 +86,27 @@ class Exporter:
                            hint="let both clocks be synchronised; the run is repeated")  # fmt: skip
 
     def _find(self) -> str:
+        """Return the name of the one exporter that is ready. An arm may have had it off: wait until it is back."""
+        names = wait(
+            self._ready,
+            lambda names: len(names) == 1,
+            what="one node exporter",
+            timeout=BACK_SECONDS,
+            delay=0.5,
+            describe=lambda names: f"{len(names)} are ready in {NAMESPACE}",
+            hint="invoke lab.status",
+        )
+        return names[0]
+
+    def _ready(self) -> list[str]:
         with api_errors("looking for the node exporter"):
             pods = self._core.list_namespaced_pod(NAMESPACE, label_selector=SELECTOR, _request_timeout=10).items
-        running = [pod.metadata.name for pod in pods if pod.status.phase == "Running"]
-        if len(running) != 1:
-            raise LabError(f"{len(running)} node exporters run in {NAMESPACE}, not one", hint="invoke lab.status")
-        return str(running[0])
+        return [
+            str(pod.metadata.name)
+            for pod in pods
+            if not pod.metadata.deletion_timestamp
+            and any(part.type == "Ready" and part.status == "True" for part in pod.status.conditions or ())
+        ]
 
 
 def meter_info(values: Mapping[str, float]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from hardwatt.instruments.crosschecks import FORMULA_LIMITS, OF_FORMULA
 from hardwatt.instruments.figure import Figure, Measured, Outcome, Refusal
 from hardwatt.instruments.interface import Found, Instrument
 from hardwatt.instruments.readings import READ_AT, UNIT_READ_AT
+from hardwatt.instruments.recorded_figures import CPU
 from hardwatt.instruments.windows import WindowError
 
 LARGE_BYTES = 16 * 2**20
@@ -62,7 +63,7 @@ def _absent_namespaces(bundle: Bundle, outcomes: Sequence[Outcome], refused: Seq
     known = {(row.run_id, row.name): row for row in outcomes}
     refusals = {(row.run_id, row.name) for row in refused}
     names = sorted({row.name for row in outcomes if row.name.startswith(NAMESPACE) and row.name not in _WHOLE})
-    nothing = Figure(0.0, recorder.CPU, "recorder, no pod of the namespace", 0.0, 0.0)
+    nothing = Figure(0.0, CPU, "recorder, no pod of the namespace", 0.0, 0.0)
     return [
         replace(whole, name=name, figure=nothing)
         for run_id in sorted(bundle.manifest.recordings)

@@ -15,6 +15,7 @@ from deploys.contract import Lab
 from deploys.labdata import el_release, family_of
 from deploys.operations.headers import choices, devel_package
 from deploys.problem import Facts, Problem
+from deploys.repositories import key_ends
 
 KERNEL_OPTIONS = {
     0: (
@@ -28,6 +29,8 @@ KERNEL_OPTIONS = {
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NODE = 12
 """Digits at a UUID's end: some makers write zeros and the board's MAC address."""
+KEY_DAYS = 45
+"""Before the last day of a repository's key from which on it is said."""
 CLUSTERS = ("k0s", "k3s", "microk8s", "rke2")
 
 
@@ -53,6 +56,23 @@ def _matrix(facts: Facts, lab: Lab) -> Iterable[Problem]:
         if item.name != "cgroup-v1":  # the presets have their own words for it
             severity = "note" if (item.severity, item.name) == ("warning", "kernel") else item.severity
             yield Problem(severity, item.name, item.what, remedies.get(item.name, "choose another version in the lock"))
+
+
+def _repository_keys(facts: Facts, lab: Lab) -> Iterable[Problem]:
+    """Keys of upstream's repositories that end soon, or have ended: then nothing more is installed from there."""
+    if lab.upstream is None:
+        return
+    today = datetime.datetime.fromtimestamp(facts.asked[0], datetime.UTC).date()
+    for name, last in key_ends().items():
+        left = (last - today).days
+        if left < KEY_DAYS:
+            yield Problem(
+                "warning" if left >= 0 else "error", f"key-{name}",
+                f"the key of the repository {name} ends on {last}" if left >= 0
+                else f"the key of the repository {name} ended on {last}",
+                "read the new fingerprint from the publisher into deploys/repositories.toml; or take packages from the "
+                'lab\'s own mirror: mode = "auto" in [mirror]',
+            )  # fmt: skip
 
 
 def _config(facts: Facts, lab: Lab) -> Iterable[Problem]:
@@ -287,6 +307,7 @@ def _release(facts: Facts, lab: Lab) -> Iterable[Problem]:
 
 CHECKS: tuple[Callable[[Facts, Lab], Iterable[Problem]], ...] = (
     _matrix,
+    _repository_keys,
     _config,
     _headers,
     _power,

@@ -1,6 +1,7 @@
 """Upstream's package repositories, for the machine at hand."""
 
 import dataclasses
+import datetime
 import functools
 import tomllib
 from collections.abc import Mapping
@@ -43,6 +44,11 @@ class Repository:
     def yum_key(self) -> str:
         """Return the path at which dnf finds the key."""
         return f"/etc/pki/rpm-gpg/RPM-GPG-KEY-hardwatt-{self.name}"
+
+
+def key_ends() -> dict[str, datetime.date]:
+    """Return the last day of each repository's key, of those that have one."""
+    return {name: entry["ends"] for name, entry in table().items() if "ends" in entry}
 
 
 @functools.cache

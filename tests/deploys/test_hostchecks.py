@@ -1,5 +1,6 @@
 """Each check of a machine with its own kernel: found alone, with its severity and its remedy."""
 
+import datetime
 from typing import Any
 
 import pytest
@@ -137,6 +138,23 @@ def test_flags_are_those_of_the_chosen_kepler(kepler: str, found: set[str]) -> N
     said = checks.problems(host, lab(stack=stack, boot={"kernel_headers": "none", "disable_kmem_accounting": False}))
     assert {problem.name for problem in said} == found
     assert all(problem.severity == "error" for problem in said)
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        ("2026-11-01", []),
+        ("2026-12-01", [("warning", "key-kubernetes")]),
+        ("2026-12-29", [("warning", "key-kubernetes")]),
+        ("2026-12-30", [("error", "key-kubernetes")]),
+    ],
+)
+def test_a_repository_key_that_ends_is_said(day: str, said: list[tuple[str, str]]) -> None:
+    now = int(datetime.datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp())
+    host = facts(asked=(now - 1, now + 1), system={"time": now})
+    upstream = {"minor": "1.36", "base": ""}
+    assert [(p.severity, p.name) for p in checks.problems(host, lab(upstream=upstream, repository=None))] == said
+    assert checks.problems(host, lab()) == []
 
 
 def test_a_container_is_not_asked_about_its_hosts_kernel() -> None:

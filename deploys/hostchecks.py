@@ -67,7 +67,7 @@ def _repository_keys(facts: Facts, lab: Lab) -> Iterable[Problem]:
         left = (last - today).days
         if left < KEY_DAYS:
             yield Problem(
-                "warning" if left >= 0 else "error", f"key-{name}",
+                "warning", f"key-{name}",
                 f"the key of the repository {name} ends on {last}" if left >= 0
                 else f"the key of the repository {name} ended on {last}",
                 "read the new fingerprint from the publisher into deploys/repositories.toml; or take packages from the "

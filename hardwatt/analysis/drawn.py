@@ -32,7 +32,10 @@ def unlike_draws(bundle: Bundle) -> Iterator[str]:
         return
     blocks = draws.orders(order, plan.arms, len({row.block for row in plan.runs if not row.repeat}), plan.seed)
     wanted = [(block, place, arm) for block, arms in enumerate(blocks, 1) for place, arm in enumerate(arms)]
-    stored = [(row.block, row.position, row.arm) for row in plan.runs if not row.repeat]
+    place_of = {
+        block: place for place, block in enumerate(sorted({row.block for row in plan.runs if not row.repeat}), 1)
+    }
+    stored = [(place_of[row.block], row.position, row.arm) for row in plan.runs if not row.repeat]
     if stored != wanted:
         first = next(
             (row for row, other in zip(stored, wanted, strict=False) if row != other), stored[-1] if stored else ""

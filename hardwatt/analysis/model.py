@@ -162,6 +162,31 @@ class PooledSession(Section):
     n: ResultFigure
     estimate: ResultFigure
     warnings: list[str]
+    before: str
+    """What was done to the lab before it."""
+
+
+PoolWord = Literal["description", "more", "less", "negligible", "equivalent", "open"]
+
+
+@dataclass(frozen=True)
+class PooledVerdict(Section):
+    """The conclusion that the interval over sessions allows, in a word and a sentence."""
+
+    word: PoolWord
+    why: str
+
+
+@dataclass(frozen=True)
+class PooledMargin(Section):
+    """Two one-sided tests over sessions against a multiple of the plan's margin."""
+
+    times: int | float
+    """Of the plan's margin: a quarter, once, four times."""
+    margin: ResultFigure
+    interval: ResultFigure
+    p: ResultFigure
+    equivalent: bool
 
 
 @dataclass(frozen=True)
@@ -195,6 +220,9 @@ class PooledSessions(Section):
     n: ResultFigure
     estimate: ResultFigure
     method: str
+    verdict: PooledVerdict
+    margins: list[PooledMargin]
+    """Empty where the plan gives no margin."""
     within: ResultFigure
     """Standard deviation of paired differences within sessions."""
     between: ResultFigure

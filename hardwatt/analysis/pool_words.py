@@ -15,6 +15,7 @@ def answer(results: PooledSessions) -> list[str]:
         f"spread of pairs within a session {_number(results.within)}, between sessions {_number(results.between)}, "
         f"between machines {_number(results.between_machines)}",
     ]
+    lines.insert(1, f"verdict: {results.verdict.word}. {results.verdict.why}")
     if results.more:
         more = results.more[0]
         lines.append(

@@ -7,6 +7,7 @@ pairs in each; the random-effects interval of `hardwatt.analysis.pooling` is too
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from hardwatt.analysis import paired
 from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.figures import Json, count, figure, known, of_estimate, text
 from hardwatt.analysis.model import MoreSessions, PooledMachine, PooledSession, PooledSessions, Results
-from hardwatt.analysis.pooling_rules import refuse_strangers
+from hardwatt.analysis.pool_verdict import margins, verdict
+from hardwatt.analysis.pooling_rules import refuse_strangers, without
 from hardwatt.analysis.results import analysed, refuse_among
 from hardwatt.analysis.sections import ResultFigure
 from hardwatt.bundle.reader import Bundle
@@ -57,7 +59,9 @@ class _Session:
 
     @property
     def machine(self) -> str:
-        return str(self.bundle.manifest.host.get("node", "not recorded"))
+        """Name of the machine under the node: its anonymous identity; in older bundles the node's name."""
+        host = self.bundle.manifest.host
+        return str(host.get("machine") or host.get("node", "not recorded"))
 
 
 def pool_sessions(paths: Sequence[Path | str], output: Path | None = None) -> Json:
@@ -79,7 +83,10 @@ def pooled_sessions(paths: Sequence[Path | str]) -> PooledSessions:
     """Pool bundles of one protocol and return the typed result without writing it; see `pool_sessions`."""
     folders = [Path(path) for path in paths]
     if len(folders) < 2:
-        raise LabError("pooling needs two sessions or more", hint="hardwatt pool BUNDLE BUNDLE")
+        raise LabError(
+            "pooling needs two sessions or more: one answers for this cluster, this hour",
+            hint=shlex.join(["hardwatt", "report", *map(str, folders)]),
+        )
     named = [(str(folder), Bundle.open(folder)) for folder in folders]
     for _, bundle in named:
         bundle.verify()
@@ -91,14 +98,15 @@ def pooled_sessions(paths: Sequence[Path | str]) -> PooledSessions:
 
 def _refuse_without_pairs(sessions: Sequence[_Session]) -> None:
     seen: dict[tuple[float, ...], str] = {}
-    for session in sessions:
+    names = [session.name for session in sessions]
+    for place, session in enumerate(sessions):
         if not session.differences:
-            raise LabError(f"{session.name} has no complete pair", hint=f"hardwatt pool without {session.name}")
+            raise LabError(f"{session.name} has no complete pair", hint=without(names, place))
         values = tuple(session.differences)
         if values in seen:
             raise LabError(
                 f"{seen[values]} and {session.name} hold the same data: every difference is equal",
-                hint=f"hardwatt pool without {session.name}",
+                hint=without(names, place),
             )
         seen[values] = session.name
 
@@ -109,6 +117,8 @@ def _pooled(sessions: Sequence[_Session]) -> PooledSessions:
     means = [session.mean for session in sessions]
     estimate = paired.mean_difference(means, level)
     manifest = sessions[0].bundle.manifest
+    margin = sessions[0].bundle.plan.primary.model_dump().get("margin")
+    tested = margins(means, margin, unit)
     return PooledSessions(
         schema=SCHEMA,
         study=first.study.title,
@@ -120,6 +130,8 @@ def _pooled(sessions: Sequence[_Session]) -> PooledSessions:
         n=count(len(sessions), "sessions", "bundles"),
         estimate=of_estimate(estimate, unit, "mean of the sessions' means", _share(sessions)),
         method=f"mean of the sessions' means, t interval with {len(sessions) - 1} degrees of freedom",
+        verdict=verdict(estimate, tested),
+        margins=tested,
         within=_within(sessions, unit),
         between=_between(sessions, unit, level),
         between_machines=_between_machines(sessions, unit),
@@ -150,6 +162,7 @@ def _row(session: _Session) -> PooledSession:
         n=session.results.n,
         estimate=session.results.primary.estimate,
         warnings=[check.name for check in session.results.checks if check.status != "ok"],
+        before=str(manifest.host.get("before_session", "not recorded")),
     )
 
 

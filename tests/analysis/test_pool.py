@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
 from hardwatt.analysis.model import PooledSessions
+from hardwatt.analysis.paired import Estimate, mean_difference
+from hardwatt.analysis.pool_verdict import margins, verdict
+from hardwatt.analysis.pool_words import answer
 from hardwatt.analysis.sessions import between_sessions, pool_sessions, pooled_sessions
+from hardwatt.bundle.draws import orders
 from hardwatt.bundle.places import file_entries
 from hardwatt.bundle.protocol import protocol_sha256
 from hardwatt.cli.console import SHIPPED, main
 from hardwatt.core.errors import LabError
 from hardwatt.core.files import read_json, sha256, write_json
 from hardwatt.report.render import pooled
-from hardwatt.testing.synthetic_bundle import Spec, make_bundle
+from hardwatt.testing.synthetic_bundle import ARMS, Spec, make_bundle
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
@@ -41,9 +47,22 @@ def as_session(number: int, node: str = "one", **definition: object) -> Change:
         plan.update(definition={"trace": 3, **definition}, code={"arm": "ab"}, session=number)
         plan["protocol_sha256"] = protocol_sha256(plan)
         manifest.update(session=number, protocol_sha256=plan["protocol_sha256"], seed=number)
-        manifest["host"].update(node=node, architecture="amd64")
+        manifest["host"].update(node="lab", machine=node, architecture="amd64")
 
     return change
+
+
+def numbers(pairs: Sequence[int]) -> Iterator[int]:
+    """Yield a number for each of several sessions whose made-up order of arms is the one that its seed draws."""
+    number = 0
+    for count in pairs:
+        made_up = drawn = None
+        while made_up is None or made_up != drawn:
+            number += 1
+            rng = np.random.default_rng(number)
+            made_up = [list(ARMS if rng.integers(2) else ARMS[::-1]) for _ in range(count)]
+            drawn = orders("randomised", ARMS, count, number)
+        yield number
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +70,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Return four sessions of known effects, two on each of two machines."""
     folder = tmp_path_factory.mktemp("sessions")
     bundles = []
-    for number, (effect, node) in enumerate([(2.0, "one"), (4.0, "one"), (7.0, "two"), (9.0, "two")], start=1):
+    pairs, known = (3, 2, 3, 2), [(2.0, "one"), (4.0, "one"), (7.0, "two"), (9.0, "two")]
+    for count, number, (effect, node) in zip(pairs, numbers(pairs), known, strict=True):
         path = folder / f"s{number}"
-        make_bundle(path, Spec(pairs=2 + number % 2, commits=1, window_seconds=20.0, effect=effect, seed=number))
+        make_bundle(path, Spec(pairs=count, commits=1, window_seconds=20.0, effect=effect, seed=number))
         bundles.append(renewed(path, as_session(number, node)))
     return bundles
 
@@ -127,8 +147,12 @@ def test_the_spread_between_sessions_is_that_of_published_data() -> None:
     assert between_sessions([1.0, 1.1, 0.9], [1.0, 1.0, 1.0])[:2] == (0.0, 0.0)
 
 
+FIRST = next(numbers([3]))
+"""Number of the first session."""
+
+
 def of_seed_one(plan: dict[str, Any], manifest: dict[str, Any]) -> None:
-    manifest["seed"] = 1
+    manifest["seed"] = FIRST
 
 
 def of_another_processor(plan: dict[str, Any], manifest: dict[str, Any]) -> None:
@@ -159,7 +183,7 @@ def with_another_number_than_its_plan(plan: dict[str, Any], manifest: dict[str, 
     ("change", "says"),
     [
         (as_session(2, trace=4), "cannot be pooled: their protocol is"),
-        (as_session(1), "are both session 1"),
+        (as_session(FIRST), f"are both session {FIRST}"),
         (of_seed_one, "with the same draws"),
         (of_another_processor, "their kind of node CPU is amd64"),
         (of_another_model, "their kind of node CPU is"),
@@ -209,3 +233,80 @@ def test_the_command_prints_the_path_of_the_page(
 ) -> None:
     assert main(["pool", str(made[0]), str(made[1]), "--output", str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "pool.html")
+
+
+def of_another_counter_schema(plan: dict[str, Any], manifest: dict[str, Any]) -> None:
+    manifest["schema_version"] = 1
+
+
+def test_another_schema_and_another_named_processor_are_refused_and_an_unnamed_one_is_not(
+    copied: list[Path], tmp_path: Path
+) -> None:
+    renewed(copied[0], lambda plan, manifest: manifest["host"].update(processor="Model A"))
+    assert pooled_sessions(copied[:2]).n.value == 2  # the other one is of a time before the processor was named
+    renewed(copied[1], lambda plan, manifest: manifest["host"].update(processor="Model B"))
+    with pytest.raises(LabError, match=r"their kind of node CPU is Model A, amd64, .* and Model B, amd64"):
+        pooled_sessions(copied[:2])
+    renewed(copied[2], of_another_counter_schema)
+    with pytest.raises(LabError, match="their schema is 2 and 1") as caught:
+        pooled_sessions([copied[3], copied[2]])
+    assert caught.value.hint == f"hardwatt compare {copied[3]} {copied[2]}"
+
+
+def test_the_next_command_leaves_out_the_bundle_that_is_refused(made: list[Path], tmp_path: Path) -> None:
+    twin = shutil.copytree(made[0], tmp_path / "twin")
+    with pytest.raises(LabError) as caught:
+        pooled_sessions([made[0], made[1], twin])
+    assert caught.value.hint == f"hardwatt pool {made[0]} {made[1]}"
+    with pytest.raises(LabError, match="one answers for this cluster, this hour") as alone:
+        pooled_sessions(made[:1])
+    assert alone.value.hint == f"hardwatt report {made[0]}"
+
+
+def test_machines_are_told_apart_by_their_identity_and_older_bundles_by_the_nodes_name(
+    copied: list[Path], results: PooledSessions
+) -> None:
+    assert [session.machine for session in results.sessions] == ["one", "one", "two", "two"]
+    for path in copied:
+        renewed(path, lambda plan, manifest: manifest["host"].pop("machine"))
+    assert {session.machine for session in pooled_sessions(copied).sessions} == {"lab"}
+
+
+def estimate_of(values: list[float]) -> Estimate:
+    return mean_difference(values)
+
+
+@pytest.mark.parametrize(
+    ("means", "margin", "word"),
+    [
+        ([1.0, 1.1, 0.9, 1.0], None, "more"),
+        ([-1.0, -1.1, -0.9], 0.5, "less"),
+        ([0.05, 0.055, 0.045, 0.05], 1.0, "negligible"),
+        ([0.05, -0.05, 0.02, -0.01], 1.0, "equivalent"),
+        ([2.0, -2.0, 1.0], 1.0, "open"),
+        ([2.0, -2.0, 1.0], None, "open"),
+        ([1.0, 1.1], 5.0, "description"),
+    ],
+)
+def test_the_verdict_over_sessions_reads_the_interval_first_and_then_the_margin(
+    means: list[float], margin: float | None, word: str
+) -> None:
+    tested = margins(means, margin, "CPU-s")
+    assert verdict(estimate_of(means), tested).word == word
+    assert [row.margin.value for row in tested] == ([] if margin is None else [margin / 4, margin, 4 * margin])
+
+
+def test_a_session_whose_runs_break_its_plan_is_held_against_it_inside_a_pool(copied: list[Path]) -> None:
+    frame = pl.read_parquet(copied[1] / "runs.parquet")
+    longer = frame.with_columns(t1_ms=pl.col("t1_ms") + pl.when(pl.col("block") == 0).then(4000).otherwise(0))
+    longer.write_parquet(copied[1] / "runs.parquet")
+    bundle = renewed(copied[1], lambda plan, manifest: None)
+    with pytest.raises(LabError, match=re.escape(str(bundle))):  # the copy of the table has another length
+        pooled_sessions(copied[:2])
+
+
+def test_the_lines_of_the_answer_hold_its_numbers(results: PooledSessions) -> None:
+    lines = answer(results)
+    assert lines[0].startswith(f"{results.direction}, 4 sessions pooled: {results.estimate.value:.3g} ")
+    assert lines[1].startswith(f"verdict: {results.verdict.word}. ")
+    assert lines[-1].startswith("5 sessions that scatter like these")

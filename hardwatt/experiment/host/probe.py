@@ -28,9 +28,15 @@ FILES = {
     "nmi_watchdog": "/proc/sys/kernel/nmi_watchdog",
     "throttles": f"{_CPU}/cpu*/thermal_throttle/*_throttle_count",
     "power_limits": "/sys/class/powercap/intel-rapl:*/constraint_*_power_limit_uw",
+    "machine_id": "/etc/machine-id",
+    "board": "/sys/class/dmi/id/product_uuid",
 }
 COMMANDS = {
     "cpus": "nproc",
+    "processor": (
+        "{ sed -n 's/^model name[[:space:]]*: *//p' /proc/cpuinfo | grep . || "
+        "LC_ALL=C lscpu | sed -n 's/^Model name: *//p'; } | head -n 1"
+    ),
     "timers": "systemctl list-units --type=timer --state=active --plain --no-legend | sed 's/ .*//'",
     "cron": "ls /etc/cron.d /etc/cron.hourly /etc/cron.daily | grep -v '[:.]' | grep .",
     "cron_runs": "for comm in /proc/[0-9]*/comm; do grep -x -e cron -e crond $comm; done | head -n 1",
@@ -47,6 +53,8 @@ COMMANDS = {
 """``rapl_filter`` is the model-specific register 0xbc, whose bit 0 says that the counter is blurred against
 side channels (Intel, "Running Average Power Limit Energy Reporting", CVE-2020-8694)."""
 SENSORS = ("celsius", "throttles")
+IDENTITY = ("machine_id", "board")
+"""Names of what tells one machine from another; ``machine_identity`` makes a hash of it, and nothing else sees it."""
 _MARK = "@@@ "
 
 

@@ -16,7 +16,7 @@ from hardwatt.connect.endpoint import Endpoint
 from hardwatt.core.errors import RefusedError
 from hardwatt.core.wait import wait_at_most
 from hardwatt.dump.client import Client
-from hardwatt.experiment.host import host_checks, probe
+from hardwatt.experiment.host import host_checks, machine_identity, probe
 from hardwatt.experiment.plan.study_model import Study
 from hardwatt.experiment.testbed import cluster_checks
 from hardwatt.experiment.testbed.interface import NO_JITTER, TestbedFacts
@@ -70,18 +70,20 @@ class Inspection:
         return TestbedFacts(
             source=_source(info),
             versions=self._versions(nodes, images),
-            host=self._host(nodes[0], cpus),
+            host=self._host(nodes[0], cpus, now),
             power_model=model,
             checks=checks,
         )
 
-    def _host(self, node: Manifest, cpus: int) -> dict[str, Any]:
+    def _host(self, node: Manifest, cpus: int, now: probe.ProbeAnswers) -> dict[str, Any]:
         info, capacity = node["status"]["nodeInfo"], node["status"]["capacity"]
         return {
             "kind": self._endpoint.kind,
             "proc_stat": self._endpoint.data.get("proc_stat", "node"),
             "cpus": cpus,
             "node": node["metadata"]["name"],
+            "machine": machine_identity.of_endpoint(self._endpoint, now),
+            "processor": now.get("processor", "not shown"),
             "os": info["osImage"],
             "kernel": info["kernelVersion"],
             "architecture": info["architecture"],

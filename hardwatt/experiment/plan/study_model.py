@@ -171,6 +171,8 @@ class Design(_Section):
     """Blocks of a quick run."""
     full_pairs: int = Field(ge=1, le=500)
     """Blocks of a full run."""
+    target: None = None
+    """Not used; plans of older versions hold it, and their hashes stay."""
     max_repeats: int = Field(2, ge=0, le=50)
     """How many blocks may be repeated at the end because a run of theirs failed."""
     seed: int | None = Field(None, ge=0, lt=2**31)

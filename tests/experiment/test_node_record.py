@@ -1,6 +1,6 @@
 """The node's record of a run: fetched after the window, as one file or two, and refused where it does not carry it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +125,7 @@ class Page:
 
     def __init__(self) -> None:
         self.requests, self.ahead_ms, self.now_ms, self.listed = 0, 250, 1_000_000, 0
+        self.slow: Iterator[int] = iter(())
         self.pods: Callable[[], list[Any]] = lambda: [exporter_pod("p")]
 
     def list_namespaced_pod(self, *_: Any, **__: Any) -> Any:
@@ -135,7 +136,7 @@ class Page:
         self.requests += 1
         if pod.partition(":")[0] not in [one.metadata.name for one in self.pods()]:
             raise ApiException(status=404, reason="Not Found")
-        self.now_ms += 20
+        self.now_ms += 20 + next(self.slow, 0)
         return SimpleNamespace(data=f"node_time_seconds {(self.now_ms - 10 + self.ahead_ms) / 1000}\n".encode())
 
 
@@ -170,6 +171,17 @@ def test_a_clock_that_moved_in_the_window_fails_the_run(page: Page) -> None:
     own.require_same_clock()
     page.ahead_ms += 700
     with pytest.raises(LabError, match=r"moved by \+700 ms"):
+        own.require_same_clock()
+
+
+def test_a_slow_answer_is_no_clock_that_moved(page: Page) -> None:
+    own = exporter(page)
+    own.read("gate", "start")
+    page.slow = iter([2000, 1800])
+    own.require_same_clock()
+    assert page.requests == 4
+    page.slow = iter([2000] * 3)
+    with pytest.raises(LabError, match="the node's clock moved"):
         own.require_same_clock()
 
 

@@ -10,10 +10,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hardwatt.bundle.checkout import provenance
+from hardwatt.bundle.reader import ABANDONED as UNFINISHED_FOR_GOOD
 from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Cluster, perform
 from hardwatt.config.lab import Lab
 from hardwatt.core.errors import LabError, RefusedError, SettingsError
+from hardwatt.core.files import write_atomic
 from hardwatt.core.progress import say
 from hardwatt.experiment.host.host_checks import printed
 from hardwatt.experiment.plan import protocol_file
@@ -198,6 +200,9 @@ def abandon(lab: Lab, *, open_cluster: OpenCluster | None = None) -> list[str]:
         if journal.state.undo:
             with (open_cluster or _real_cluster)(lab) as cluster:
                 done = _undo(journal, cluster)
+        bundle = Path(journal.state.bundle)
+        if bundle.is_dir() and not (bundle / "manifest.json").exists():
+            write_atomic(bundle / UNFINISHED_FOR_GOOD, "")
         journal.close(ABANDONED)
         return done
 

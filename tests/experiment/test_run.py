@@ -20,7 +20,7 @@ from hardwatt.bundle.writer import Writer
 from hardwatt.cluster.changes import Undo
 from hardwatt.config.lab import Lab
 from hardwatt.config.settings import ROOT
-from hardwatt.core.errors import LabError, LockedError, RefusedError, SettingsError
+from hardwatt.core.errors import LabError, LockedError, RefusedError, SettingsError, VerifyError
 from hardwatt.core.files import read_json
 from hardwatt.experiment import operations
 from hardwatt.experiment.run import resume
@@ -556,7 +556,11 @@ def test_status_of_an_interrupted_experiment_says_how_to_go_on(lab: Lab, tmp_pat
 
 def test_an_abandoned_experiment_makes_room_for_another(lab: Lab, tmp_path: Path) -> None:
     testbed = interrupted(lab, tmp_path)
+    left = Path(journal(lab).state.bundle)
     assert operations.abandon(lab) == []
+    with pytest.raises(VerifyError, match="was abandoned unfinished") as caught:
+        Bundle.open(left)
+    assert "experiment.resume" not in str(caught.value)
     assert Bundle.open(start(lab, testbed, pairs=1, seed=3)).plan.seed == 3
 
 

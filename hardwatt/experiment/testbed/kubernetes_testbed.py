@@ -97,6 +97,7 @@ class KubernetesTestbed:
         Raises ``RefusedError`` where a part that the study needs is missing, or where what would be
         measured is not what the study says.
         """
+        self._refuse_foreign([_namespace(name) for name in (study.workload.namespace, CI)])
         self.require_meter()
         inspection = Inspection(self._lab, self._cluster, self._exporter, self._endpoint, self._first)
         return inspection.facts(study, self._images(study), self.unsettled(study))

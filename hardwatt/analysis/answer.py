@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardwatt.analysis import equivalence, paired, resample, signedrank
+from hardwatt.analysis import equivalence, paired, resample, signedrank, verdicts
 from hardwatt.analysis.figures import FEWEST_FOR_A_TEST, count, figure, of_estimate
-from hardwatt.analysis.sections import EquivalenceResult, PairResult, Primary, ResultFigure, Verdict
+from hardwatt.analysis.sections import AtMargin, EquivalenceResult, PairResult, Primary, ResultFigure, Verdict
 from hardwatt.analysis.table import Table, vector
 from hardwatt.core.errors import LabError
 from hardwatt.instruments.figure import Figure
 
-_SHOWN = "The interval does not hold zero: on this machine and for these commits, a difference is shown."
 ESTIMATOR = "mean paired difference"
 ROBUST = "Hodges-Lehmann"
 Compute = Callable[[NDArray[np.float64], float, int], paired.Estimate]
@@ -88,7 +88,7 @@ def primary(table: Table, planned: Mapping[str, Any], seed: int = 0) -> Primary:
         return _nothing(table, planned, level)
     estimate = compute(values, level, seed)
     sample, share = table.primary(table.pairs[0].runs[table.arms[0]]), share_of(table, table.outcome)
-    least = paired.detectable_effect(values)
+    least = paired.detectable_effect(values) if len(values) >= FEWEST_FOR_A_TEST else None
     if least is not None and name == ROBUST:
         least /= float(np.sqrt(_RANK_EFFICIENCY))
     return Primary(
@@ -159,19 +159,14 @@ def verdict(table: Table, first: Primary, equal: EquivalenceResult | None) -> Ve
         return Verdict("nothing", "No pair is complete, so there is no answer.")
     if n < FEWEST_FOR_A_TEST:
         why = (
-            "Below six pairs no two-sided test can be significant at the usual level: the differences and their "
-            "interval are a description. No p-value and no verdict is given."
+            "Fewer than six pairs are a description: nothing is tested and no verdict is given, whether or not the "
+            "interval holds zero, as it leans on a normal distribution that so few pairs cannot show."
         )
         return Verdict("description", why)
     value, low, high = estimate.value, estimate.low, estimate.high
     if value is None or low is None or high is None:
         raise LabError("the estimate of six pairs or more has no interval")
-    if low > 0 or high < 0:
-        return Verdict("more" if value > 0 else "less", _SHOWN)
-    if equal and equal.equivalent:
-        return Verdict("equivalent", "The interval lies inside the margin that the plan gave.")
-    why = "The interval holds zero: a difference is not shown, and neither is it shown that there is none."
-    return Verdict("open", why)
+    return verdicts.decided(low, high, equal)
 
 
 def equivalent(table: Table, planned: Mapping[str, Any]) -> EquivalenceResult | None:
@@ -180,7 +175,14 @@ def equivalent(table: Table, planned: Mapping[str, Any]) -> EquivalenceResult | 
     if values is None or margin is None or values.size < FEWEST_FOR_A_TEST:
         return None
     sample = table.primary(table.pairs[0].runs[table.arms[0]])
-    answer = equivalence.tost(values, float(margin))
+    return _against(values, float(margin), sample)
+
+
+MULTIPLES = (0.25, 1.0, 4.0)
+
+
+def _against(values: NDArray[np.float64], margin: float, sample: Figure) -> EquivalenceResult:
+    answer = equivalence.tost(values, margin)
     return EquivalenceResult(
         margin=figure(answer.margin, sample.unit, "plan"),
         interval=figure(answer.mean, sample.unit, sample.source, answer.low, answer.high),
@@ -188,6 +190,21 @@ def equivalent(table: Table, planned: Mapping[str, Any]) -> EquivalenceResult | 
         p=figure(answer.p, "1", "two one-sided t tests"),
         equivalent=answer.equivalent,
     )
+
+
+def at_multiples(table: Table, first: Primary, equal: EquivalenceResult | None, because: str) -> (
+    EquivalenceResult | None
+):  # fmt: skip
+    """Add the answers at a quarter of the margin, at the margin and at four times of it, and the margin's reason."""
+    values, estimate = vector(table, table.outcome), first.estimate
+    if equal is None or values is None or equal.margin.value is None or estimate.low is None or estimate.high is None:
+        return equal
+    sample, rows = table.primary(table.pairs[0].runs[table.arms[0]]), []
+    for times in MULTIPLES:
+        there = _against(values, times * equal.margin.value, sample)
+        word = verdicts.decided(estimate.low, estimate.high, there).word
+        rows.append(AtMargin(figure(times, "times the margin", "analysis"), there.margin, there.equivalent, word))
+    return replace(equal, at=rows, because=because)
 
 
 def counted_pairs(table: Table) -> ResultFigure:

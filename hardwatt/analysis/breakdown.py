@@ -42,7 +42,10 @@ _CLOCK = "cluster, times read by the engine in the node's clock"
 
 
 def contrast(table: Table, outcome: str, label: str) -> Contrast | None:
-    """One outcome in both arms and its paired difference; ``None`` where a window lacks it."""
+    """One outcome in both arms and its paired difference, without interval; ``None`` where a window lacks it.
+
+    An interval that is not adjusted would be read as a test, and there are many such rows.
+    """
     values = vector(table, outcome)
     if values is None:
         return None
@@ -51,11 +54,16 @@ def contrast(table: Table, outcome: str, label: str) -> Contrast | None:
         name=outcome,
         label=label,
         arms={arm: mean_of(table, arm, outcome) for arm in table.arms},
-        difference=of_estimate(
-            paired.mean_difference(values, table.level), sample.unit, sample.source, share_of(table, outcome)
-        ),
+        difference=figure(float(values.mean()), sample.unit, sample.source, share=share_of(table, outcome)),
         p=None,
     )
+
+
+def _with_interval(table: Table, row: Contrast, level: float) -> Contrast:
+    """Give a contrast the interval of its paired difference at a level."""
+    estimate = paired.mean_difference(_known(table, row.name), level)
+    share = share_of(table, row.name)
+    return replace(row, difference=of_estimate(estimate, row.difference.unit, row.difference.source, share))
 
 
 def namespaces(table: Table) -> list[Contrast]:
@@ -94,6 +102,8 @@ def incomplete(table: Table) -> list[str]:
 def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -> list[Contrast]:
     """Every further outcome with its paired difference; from six pairs on with Holm's p-values over the *planned* ones.
 
+    Their intervals are then Bonferroni's over the same rows; below six pairs, and for all others, there is none.
+
     A plan that names none (``None``) has them all for hypotheses. Parts of the node (namespaces, units) and checks of
     the rig are none unless they are planned: they stand apart, without p.
     """
@@ -104,6 +114,8 @@ def secondaries(table: Table, seed: int, planned: Sequence[str] | None = None) -
     rows = [row for name in known if (row := contrast(table, name, _label(name)))]
     tested = [row for row in rows if planned is None or row.name in planned]
     if len(table.pairs) >= FEWEST_FOR_A_TEST:
+        together = 1 - (1 - table.level) / max(1, len(tested))
+        rows = [_with_interval(table, row, together) if row in tested else row for row in rows]
         raw = {row.name: resample.sign_flip(_known(table, row.name), seed, noise(table, row.name)).p for row in tested}
         source = "sign-flip permutation, two-sided, Holm over the secondaries"
         adjusted = {name: figure(p, "1", source) for name, p in equivalence.holm(raw).items()}

@@ -157,6 +157,26 @@ class Gate(Section):
 
 
 @dataclass(frozen=True)
+class CarryOver(Section):
+    """The node's level at the gates of both arms: what is left of what ran before."""
+
+    arms: ByArm
+    """Mean reading at the gates of each arm."""
+    after: dict[str, ResultFigure]
+    """Mean reading by the arm of the run before."""
+    difference: ResultFigure
+    """Second arm minus first, in the reading's unit; an interval from six pairs on."""
+    size: ResultFigure
+    """The same for one window, in the answer's unit."""
+    depends: bool
+    """True if all gates of one arm are above all of the other, or the interval does not hold zero."""
+    says: str
+    adjusted: ResultFigure | None
+    """The estimate at equal gates; only where the study declared the gate a covariate."""
+    declared: bool
+
+
+@dataclass(frozen=True)
 class RunResult(Section):
     """One recorded run."""
 

@@ -85,6 +85,19 @@ def extras(bundle: Bundle) -> dict[str, Any]:
     return {**nested, **extra} if isinstance(nested, Mapping) else extra
 
 
+def margin_because(bundle: Bundle) -> str:
+    """Return the decision that the margin was chosen for, as the study gives it; empty where it gives none."""
+    definition = (bundle.plan.model_extra or {}).get("definition") or {}
+    margin = (definition.get("primary") or {}).get("margin") or {}
+    return str(margin.get("because", ""))
+
+
+def gate_is_covariate(bundle: Bundle) -> bool:
+    """Return True if the study declared before the first run that the answer is adjusted for the gate's reading."""
+    definition = (bundle.plan.model_extra or {}).get("definition") or {}
+    return (definition.get("gate") or {}).get("covariate") is True
+
+
 def planned_secondaries(bundle: Bundle) -> list[str] | None:
     """Secondaries that the plan names; ``None`` for a plan that says nothing of them."""
     named = extras(bundle).get("secondaries")

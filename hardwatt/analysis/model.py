@@ -10,6 +10,7 @@ from typing import Literal
 
 from hardwatt.analysis.bundle_sections import (
     ArmSummary,
+    CarryOver,
     Contrast,
     CrosscheckResult,
     DeliveryResult,
@@ -88,6 +89,7 @@ class Results(Section):
     again: list[str]
     factorial: Factorial | None = None
     """Effects of two crossed factors with their interactions; null: the arms do not cross two factors."""
+    carry_over: CarryOver | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import hardwatt
 from hardwatt.analysis import (
     answer,
     breakdown,
+    carry_over,
     context,
     crosschecks,
     distribution,
@@ -139,8 +140,9 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Resu
     delivery = breakdown.delivery(data, bundle.deliveries)
     fetched = runlog.fetches(bundle, data)
     first = answer.primary(data, planned, seed)
-    equal = answer.equivalent(data, planned)
+    equal = answer.at_multiples(data, first, answer.equivalent(data, planned), context.margin_because(bundle))
     crossed = crosschecks.crosschecks(data, bundle, held.measured)
+    carried = carry_over.carry_over(bundle, data, planned.get("margin"), declared=context.gate_is_covariate(bundle))
     by_levels = context.extras(bundle), held.fitting, data.figures, bundle.plan.arms, (data.outcome, level)
     derived = breakdown.JOULES if data.outcome != breakdown.JOULES and data.columns(breakdown.JOULES) else None
     return Results(
@@ -181,12 +183,14 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Resu
         checks=[
             *context.fit(held.unfit, bundle),
             *crosschecks.agreement(crossed),
+            *carry_over.check(carried),
             *_checks(bundle, data, fetched, delivery),
         ],
         exclusions=context.exclusions(bundle, data),
         versions=context.versions(bundle),
         host=context.host(bundle),
         again=context.again(bundle),
+        carry_over=carried,
     )
 
 

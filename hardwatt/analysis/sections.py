@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
@@ -11,7 +11,9 @@ Number = Annotated[int | float | None, WithJsonSchema({"type": ["number", "null"
 Text = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Status = Literal["ok", "warning", "failed"]
-VerdictWord = Literal["nothing", "description", "more", "less", "equivalent", "open"]
+VerdictWord = Literal[
+    "nothing", "description", "more", "less", "different, but within the margin", "equivalent", "open"
+]
 BreakEvenWord = Literal["always", "never", "above", "below", "open", "unknown"]
 
 
@@ -101,6 +103,16 @@ class PairResult(Section):
 
 
 @dataclass(frozen=True)
+class AtMargin(Section):
+    """The answer at a multiple of the margin."""
+
+    times: ResultFigure
+    margin: ResultFigure
+    equivalent: bool
+    word: VerdictWord
+
+
+@dataclass(frozen=True)
 class EquivalenceResult(Section):
     """Two one-sided tests against the margin of the plan."""
 
@@ -109,6 +121,10 @@ class EquivalenceResult(Section):
     level: ResultFigure
     p: ResultFigure
     equivalent: bool
+    at: list[AtMargin] = field(default_factory=list)
+    """The answer at a quarter of the margin, at the margin, and at four times of it; empty in tables."""
+    because: str = ""
+    """The decision that the margin was chosen for, as the plan says it."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 import unicodedata
 from collections.abc import Iterable
 
-from hardwatt.analysis.sections import ResultFigure
+from hardwatt.analysis.sections import ResultFigure, Verdict
 
 MOST_DECIMALS = 6
 MINUS = "\N{MINUS SIGN}"
@@ -63,6 +63,11 @@ def point(figure: ResultFigure, sign: bool = False, places: int | None = None) -
 def size(figure: ResultFigure) -> str:
     """Write how large the value is, for a sentence that says "more" or "less" itself."""
     return point(figure).removeprefix(MINUS)
+
+
+def said(verdict: Verdict) -> str:
+    """Write a verdict: its word, where there is one to give, and its sentence."""
+    return verdict.why if verdict.word in ("nothing", "description") else f"Verdict: {verdict.word}. {verdict.why}"
 
 
 def interval(figure: ResultFigure, sign: bool = False, places: int | None = None) -> str:

@@ -167,6 +167,7 @@ def _environment() -> Environment:
             "bounds": numbers.bounds,
             "plain": numbers.plain,
             "point": numbers.point,
+            "said": numbers.said,
             "scaled": numbers.scaled,
             "shared": numbers.shared,
             "size": numbers.size,

@@ -11,6 +11,7 @@ from hardwatt.bundle.model import Edge
 from hardwatt.core.errors import WaitError
 from hardwatt.experiment.plan.study_model import Study, override
 from hardwatt.experiment.run import gate
+from hardwatt.experiment.run.loop import _gate_flags
 from hardwatt.experiment.testbed import rest
 from hardwatt.instruments.zones import between
 
@@ -113,3 +114,43 @@ def test_controllers_with_work_in_their_queues_are_named(monkeypatch: pytest.Mon
 
 def test_restarts_of_all_containers_are_counted() -> None:
     assert rest.restarts([controller("a", restarts=2), controller("b", restarts=1), {"metadata": {}}]) == 3.0
+
+
+MARGIN = {
+    "value": 10.0, "unit": "CPU-ms per s", "because": "Nobody changes how they deliver for that.", "plausible": 100.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unit", "seconds", "commits", "cores"),
+    [
+        ("CPU-ms per s", 45.0, 3, 0.01), ("CPU-ms per s", 90.0, 3, 0.01),
+        ("CPU-ms per deployment", 45.0, 3, 0.03 / 45), ("CPU-ms per deployment", 90.0, 3, 0.03 / 90),
+    ],
+)  # fmt: skip
+def test_the_band_follows_from_margin_and_window(
+    study: Study, unit: str, seconds: float, commits: int, cores: float
+) -> None:
+    margined = override(study, {"primary.margin": {**MARGIN, "unit": unit}, "estimand.window_seconds": seconds}, "test")
+    assert margined.trace.commits == commits
+    assert margined.margin_cores == pytest.approx(cores)
+    assert study.margin_cores is None
+    joules = {"primary.margin": {**MARGIN, "unit": "mW"}, "primary.outcome": "node_joules"}
+    assert override(study, joules, "test").margin_cores is None
+
+
+def test_a_level_beyond_the_margin_is_waited_for_and_then_recorded_in_the_answers_unit(study: Study) -> None:
+    margined = override(study, {"primary.margin": MARGIN, "gate.patience_seconds": 5.0}, "test")
+    idle = gate.Baseline(1, "before", 0, 1, 0.5, None, None, 0.0)
+    falls = [(10.0, 0, 0), (11.2, 0, 0), (20.0, 0, 0), (21.01, 0, 0)]
+    said: list[str] = []
+    passed = gate.pass_gate(Node(falls), margined, idle, said.append)  # type: ignore[arg-type] # what a gate needs
+    assert said == ["gate waits: the node uses 0.600 cores, its baseline is 0.500, and the margin is 0.010 cores"]
+    assert (passed.cores, passed.beyond_margin, _gate_flags(margined, passed)) == (0.505, None, ())
+    stays = [(10.0 * number + 1.14 * place, 0.0, 0.0) for number in range(3) for place in range(2)]
+    passed = gate.pass_gate(Node(stays), margined, idle, said.append)  # type: ignore[arg-type] # what a gate needs
+    assert passed.beyond_margin == pytest.approx(0.07)
+    assert _gate_flags(margined, passed) == (
+        "gate 0.070 cores above the idle baseline: 3.1 CPU-s in a window where the margin is 0.45 CPU-s",
+    )
+    assert gate.pass_gate(Node(stays), study, idle, said.append).beyond_margin is None  # type: ignore[arg-type] # same

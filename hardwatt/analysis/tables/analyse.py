@@ -89,9 +89,7 @@ def _results(table: Read, copy: str) -> TableResults:
     names = (selected.arms[0], selected.arms[first.arm])
     unit, source = design.unit or "1", f"column {design.value} of {design.grid.file}"
     equal = result_rows.equivalent_within(first, asked, len(compared), unit, source)
-    verdict = words.verdict(
-        first, adjusted.get(str(first.arm)), asked.level, len(compared), bool(equal and equal.equivalent)
-    )
+    verdict = words.verdict(first, adjusted.get(str(first.arm)), asked.level, len(compared), equal)
     left_out = [*selected.left_out, *_incomplete(compared)]
     n = count(first.n[0], "pairs", "complete pairs") if first.pairs else count(sum(first.n), "rows", "both arms")
     return TableResults(

@@ -103,7 +103,7 @@ def contrast(
         size=_of(compared.size, "1", compared.size.method if compared.size else ""),
         without_flagged=_of(outside, unit, outside.method if outside else ""),
         strata=_strata(compared, selected, names, unit, source) if len(selected.strata) > 1 else [],
-        word=words.verdict(compared, p, asked_level, 1, False).word,
+        word=words.verdict(compared, p, asked_level, 1, None).word,
     )
 
 

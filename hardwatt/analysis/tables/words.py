@@ -5,15 +5,18 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from hardwatt.analysis.sections import Verdict, VerdictWord
+from hardwatt.analysis.sections import EquivalenceResult, Verdict, VerdictWord
 from hardwatt.analysis.tables.blocks import EXACT_UP_TO
 from hardwatt.analysis.tables.contrasts import FEWEST_PAIRS, FEWEST_RUNS, Compared
 from hardwatt.analysis.tables.design import Design
 from hardwatt.analysis.tables.grid import shown
 from hardwatt.analysis.tables.select import Selected
+from hardwatt.analysis.verdicts import decided
 
 
-def verdict(compared: Compared, p: float | None, level: float, contrasts: int, equivalent: bool) -> Verdict:
+def verdict(
+    compared: Compared, p: float | None, level: float, contrasts: int, equal: EquivalenceResult | None
+) -> Verdict:  # fmt: skip
     """Say what the headline allows to say. *p* is adjusted over the contrasts."""
     estimate = compared.estimate
     if not compared.scatter:
@@ -27,13 +30,12 @@ def verdict(compared: Compared, p: float | None, level: float, contrasts: int, e
         return Verdict("description", f"Below {fewest} no verdict is given: the values and their interval describe.")
     if p is None or estimate.low is None or estimate.high is None:
         return Verdict("description", "Without an interval no verdict is given.")
-    if p < 1 - level:
+    shown = p < 1 - level
+    if shown and estimate.low <= 0 <= estimate.high and not (equal and equal.equivalent):
         word: VerdictWord = "more" if estimate.value > 0 else "less"
-        if estimate.low <= 0 <= estimate.high:
-            return Verdict(word, "A difference is shown by Holm's test; the simultaneous interval still holds zero.")
-        return Verdict(word, "The interval does not hold zero: a difference is shown for these runs.")
-    if equivalent:
-        return Verdict("equivalent", "The interval of the equivalence test lies inside the margin.")
+        return Verdict(word, "A difference is shown by Holm's test; the simultaneous interval still holds zero.")
+    if shown or (equal and equal.equivalent):
+        return decided(estimate.low, estimate.high, equal, shown=shown)
     among = f" among {contrasts} contrasts" if contrasts > 1 else ""
     return Verdict("open", f"A difference is not shown{among}, and neither is it shown that there is none.")
 

@@ -193,6 +193,13 @@ def _outcomes(study: Study) -> Iterator[str]:
 
 def _gates(study: Study) -> Iterator[str]:
     gate = study.gate
+    if study.margin_cores is not None:
+        yield (
+            f"For {gate.patience_seconds:g} s it waits for the node to be within the margin of its baseline "
+            f"({study.margin_cores:.2g} cores, which are the margin in a window); after that it starts with a flag."
+        )
+    if gate.covariate:
+        yield "The gate's reading is a covariate: the answer is given at equal gates too."
     bands = [f"{gate.cpu_band_cores:g} cores"]
     bands += [f"{gate.power_band_watts:g} W where power is measured"] if gate.power_band_watts else []
     bands += [f"{gate.temperature_band_celsius:g} °C where the host shows a temperature"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from hardwatt.config import kinds
 from hardwatt.config.settings import parse
@@ -183,7 +183,12 @@ class Gate(_Section):
     """Conditions that must hold before a run may start."""
 
     cpu_band_cores: Positive
-    """Largest distance of the node's CPU use from its baseline."""
+    """Largest distance of the node's CPU use from its baseline: beyond it no run starts."""
+    patience_seconds: Seconds = 15.0
+    """How long a run waits for the much narrower band that follows from the margin (``Study.margin_cores``). Then
+    it starts, and carries a flag with the size of the distance in a window."""
+    covariate: bool = False
+    """True: the answer is given at equal gates too, adjusted for their readings; declared before the first run."""
     power_band_watts: Positive | None = None
     """Largest distance of the node's power from its baseline, where power is measured (rapl)."""
     temperature_band_celsius: Positive = 10.0
@@ -195,6 +200,13 @@ class Gate(_Section):
     baseline_seconds: Positive
     """Length of the idle window before each block and after the last."""
     timeout_seconds: Positive
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later keys at their defaults, so that plans of older versions keep their hashes."""
+        data: dict[str, Any] = handler(self)
+        later = {"patience_seconds": 15.0, "covariate": False}
+        return {key: value for key, value in data.items() if key not in later or value != later[key]}
 
 
 class Timing(_Section):
@@ -264,6 +276,15 @@ class Study(_Section):
     def in_full(self) -> "Study":
         """Return the study as a full run has it: with ``full`` in place of the quick values."""
         return override(self, self.full, "full") if self.full else self
+
+    @property
+    def margin_cores(self) -> float | None:
+        """Distance from the idle baseline that costs the margin in a window, in cores; None without such a margin."""
+        margin = self.primary.margin
+        if margin is None or self.primary.outcome != "node_cpu_seconds":
+            return None
+        seconds = self.estimand.window_seconds
+        return margin.per_window(self.trace.commits, seconds) / seconds
 
     @property
     def order(self) -> str:

@@ -61,6 +61,14 @@ class Passed:
     celsius: float | None = None
     waited_for: tuple[str, ...] = ()
     """Each reason that kept the gate shut at some look."""
+    band_cores: float | None = None
+    """The band that follows from the margin; None: the study has no margin in CPU time."""
+
+    @property
+    def beyond_margin(self) -> float | None:
+        """Cores above the baseline, where that is beyond the margin's band; else None."""
+        above = self.cores - self.baseline_cores
+        return above if self.band_cores is not None and above > self.band_cores else None
 
 
 def node_cpu(edge: Edge) -> tuple[float, float]:
@@ -140,6 +148,9 @@ def _mean(first: float | None, second: float | None) -> float | None:
 def pass_gate(testbed: Testbed, study: Study, idle: Baseline, say: Say) -> Passed:
     """Wait until pods and queues are at rest and the node is near its baseline.
 
+    The band of the margin is waited for with patience only: a level that stays is recorded with the run, and the
+    analysis reports it in the answer's unit. To drop such runs would select by the arm before.
+
     Raises ``WaitError`` with the reasons when the gate does not open in time.
     """
     gate, started = study.gate, testbed.clock.monotonic()
@@ -150,9 +161,12 @@ def pass_gate(testbed: Testbed, study: Study, idle: Baseline, say: Say) -> Passe
         reasons = [*testbed.unsettled(study), *_apart(gate, now, target)]
         waited = testbed.clock.monotonic() - started
         if not reasons:
+            reasons = _beyond_margin(study, now, target) if waited < gate.patience_seconds else []
+        if not reasons:
             return Passed(
-                round(waited, 1), round(now.cores, 3), round(idle.cores, 3), now.watts, now.celsius, tuple(waited_for)
-            )
+                round(waited, 1), round(now.cores, 4), round(idle.cores, 4), now.watts, now.celsius,
+                tuple(waited_for), study.margin_cores,
+            )  # fmt: skip
         waited_for += [reason for reason in reasons if reason not in waited_for]
         if waited > gate.timeout_seconds:
             raise _not_settled("the gate", reasons, gate.timeout_seconds)
@@ -190,6 +204,16 @@ def _apart(gate: Gate, now: Look, target: Look, *, both: bool = False) -> list[s
         says.format(value, wanted)
         for says, value, wanted, band in looks
         if value is not None and wanted is not None and band and _out(value - wanted, band, both=both)
+    ]
+
+
+def _beyond_margin(study: Study, now: Look, target: Look) -> list[str]:
+    """Return the reason to wait a while: the node is above its baseline by more than the margin allows."""
+    band = study.margin_cores
+    if band is None or now.cores - target.cores <= band:
+        return []
+    return [
+        f"the node uses {now.cores:.3f} cores, its baseline is {target.cores:.3f}, and the margin is {band:.3f} cores"
     ]
 
 

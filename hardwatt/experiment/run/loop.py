@@ -208,7 +208,9 @@ class Engine:
         told = {"fetches": fetches, **({"not_scraped": not_scraped} if not_scraped else {})}
         write_json(writer.path / "log" / f"{row.run_id}.json", {**log, **told})
         missed = len(delivered) - ready
-        flags = (f"{missed} of {len(delivered)} revisions not ready in the window",) if missed else ()
+        flags = _gate_flags(self.plan.study, passed)
+        if missed:
+            flags = (f"{missed} of {len(delivered)} revisions not ready in the window", *flags)
         run = self._run(row, "done", "", t0, t1, flags, len(delivered), ready)
         if problem is None and (reason := self.why_not(writer, run)):
             problem = LabError(f"the analysis leaves it out: {reason}")
@@ -281,6 +283,18 @@ def _refuse_disturbed(study: Study, before: Mapping[Exclusion, float], after: Ma
     grown = [cause for cause in study.exclusions if after.get(cause, 0) > before.get(cause, 0)]
     if grown:
         raise LabError("excluded, as declared: " + "; ".join(EXCLUSIONS[cause] for cause in grown))
+
+
+def _gate_flags(study: Study, passed: Passed) -> tuple[str, ...]:
+    """Return the flag of a window that began above the margin's band around the baseline, in the answer's unit."""
+    above = passed.beyond_margin
+    if above is None or passed.band_cores is None:
+        return ()
+    seconds = study.estimand.window_seconds
+    return (
+        f"gate {above:.3f} cores above the idle baseline: {above * seconds:.2g} CPU-s in a window where the margin is "
+        f"{passed.band_cores * seconds:.2g} CPU-s",
+    )
 
 
 def _log(row: Row, passed: Passed, window: Window) -> dict[str, Any]:

@@ -171,7 +171,9 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Resu
         delivery=delivery,
         robustness=robustness.robustness(data, seed, level),
         equivalence=equal,
-        sci=sci.section(data, carbon, breakdown.floor_watts(kind, model), kind == "modelled", level),
+        sci=sci.section(
+            data, carbon, breakdown.floor_watts(kind, model), kind == "modelled", level, _threads(kind, model)
+        ),
         break_even=extra_sections.break_even(data, level),
         several=extra_sections.further_arms(
             held.fitting, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
@@ -254,6 +256,11 @@ def _runs(bundle: Bundle, data: table.Table) -> list[RunResult]:
             )
         )
     return rows
+
+
+def _threads(kind: str, model: Mapping[str, Any]) -> float | None:
+    """Return the threads whose energy is counted: a model counts the node's own, RAPL the whole machine."""
+    return float(model["cpus"]) if kind == "modelled" and model.get("cpus") else None
 
 
 def _per_commit(first: Primary, data: table.Table) -> ResultFigure | None:

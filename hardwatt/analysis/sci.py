@@ -68,6 +68,7 @@ _UNITS = {
     "embodied": "kg CO2e",
     "lifespan": "years",
     "share": "1",
+    "threads": "1",
 }
 
 
@@ -79,16 +80,37 @@ class Sci(BaseModel):
     pue: Value
     embodied: Value
     lifespan: Value
-    share: Value
+    share: Value | None = None
+    """Part of the machine's making that the node takes; left out: it follows from ``threads``."""
+    threads: Value | None = None
+    """Threads of the machine whose making ``embodied`` is."""
 
     @model_validator(mode="after")
     def _units(self) -> Sci:
-        wrong = [f"{name} is in {unit}" for name, unit in _UNITS.items() if getattr(self, name).unit != unit]
+        given = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
+        wrong = [f"{name} is in {_UNITS[name]}" for name, value in given.items() if value.unit != _UNITS[name]]
         if wrong:
             raise ValueError("; ".join(wrong))
-        if self.lifespan.least <= 0 or self.pue.least < 1 or self.share.most > 1:
+        if self.share is None and self.threads is None:
+            raise ValueError("share or threads is missing")
+        if self.lifespan.least <= 0 or self.pue.least < 1 or (self.share is not None and self.share.most > 1):
             raise ValueError("the lifespan is above zero, pue at least 1, share at most 1")
+        if self.threads is not None and self.threads.least < 1:
+            raise ValueError("the machine has one thread or more")
         return self
+
+    def share_of(self, node_threads: float | None) -> Value:
+        """Return the part of the machine's making that belongs to the energy: both have one boundary.
+
+        *node_threads*: the threads whose energy is counted; ``None``: that of the whole machine.
+        """
+        if self.share is not None:
+            return self.share
+        if node_threads is None or self.threads is None:
+            return Value(value=1.0, unit="1", source="the energy is that of the whole machine, and so is its making")
+        parts = [min(1.0, node_threads / of) for of in (self.threads.value, self.threads.most, self.threads.least)]
+        source = f"energy is counted of {node_threads:g} threads; the machine has {self.threads.value:g}"
+        return Value(value=parts[0], unit="1", source=source, low=parts[1], high=parts[2])
 
 
 def settings(path: Path | None = None) -> Sci:
@@ -117,22 +139,25 @@ def operational_grams(joules: float, intensity: float, pue: float = 1.0) -> floa
     return joules / JOULES_PER_KWH * pue * intensity
 
 
-def section(table: Table, given: Sci, floor_watts: float | None, modelled: bool, level: float) -> SciResult | None:
+def section(
+    table: Table, given: Sci, floor_watts: float | None, modelled: bool, level: float, node_threads: float | None = None
+) -> SciResult | None:
     """SCI of both arms and of their difference, by deployment and by application-hour.
 
     ``None`` where the energy of a window is missing. *floor_watts* is what the node draws with idle processors,
-    ``None`` where nobody knows it.
+    ``None`` where nobody knows it. *node_threads*: the threads whose energy is counted, see `Sci.share_of`.
     """
     columns = table.columns(JOULES)
     if columns is None or not table.pairs:
         return None
+    given = given.model_copy(update={"share": given.share_of(node_threads)})
     parts = {arm: _arm(table, arm, [window.value for window in columns[arm]], floor_watts) for arm in table.arms}
     rows = [row for unit in ("deployment", "application-hour") if (row := _row(table, parts, unit, given, level))]
     return SciResult(
         rows=rows,
-        settings={name: getattr(given, name).figure() for name in _UNITS},
+        settings={name: getattr(given, name).figure() for name in _UNITS if getattr(given, name) is not None},
         floor=figure(floor_watts, "W", "power model" if floor_watts is not None else "not known"),
-        says=_says(modelled, floor_watts),
+        says=f"{_says(modelled, floor_watts)} {_largest(parts[table.arms[0]], given, floor_watts)}",
     )
 
 
@@ -146,6 +171,24 @@ def _says(modelled: bool, floor: float | None) -> str:
         lines.append("No watt was measured, so these are CPU-seconds in other units: a size to imagine, no evidence.")
     lines.append("Intervals are those between pairs, widened by the bounds of the settings where they give any.")
     return " ".join(lines)
+
+
+def _largest(part: _Arm, given: Sci, floor: float | None) -> str:
+    """Name the largest part of the reserved figure, in the first arm."""
+    seconds, joules = float(part.seconds.sum()), float(part.joules["reserved"].sum())
+    idle = 0.0 if floor is None else min(joules, floor * seconds)
+    share = 1.0 if given.share is None else given.share.value
+    making = embodied_grams(given.embodied.value, seconds, given.lifespan.value, share)
+    grams = {
+        "the machine's making, which is assumed and not measured": making,
+        "the energy of idle processors": operational_grams(idle, given.intensity.value, given.pue.value),
+        "the energy of work" if floor is not None else "the energy of the node": operational_grams(
+            joules - idle, given.intensity.value, given.pue.value
+        ),
+    }
+    name = max(grams, key=lambda each: grams[each])
+    whole = sum(grams.values())
+    return f"The largest part of the reserved figure is {name}: {100 * grams[name] / whole:.0f} %." if whole else ""
 
 
 class _Arm:
@@ -185,7 +228,8 @@ def _by_window(part: _Arm, kind: str, unit: str, given: Sci) -> Any:
         intensity, pue = getattr(given.intensity, bound), getattr(given.pue, bound)
         other = {"value": "value", "least": "most", "most": "least"}[bound]
         years = getattr(given.lifespan, other)  # a long life makes a small part
-        making = embodied_grams(getattr(given.embodied, bound), 1.0, years, getattr(given.share, bound))
+        share = 1.0 if given.share is None else getattr(given.share, bound)
+        making = embodied_grams(getattr(given.embodied, bound), 1.0, years, share)
         embodied = part.seconds * making if kind == "reserved" else 0.0
         rows.append((operational_grams(1.0, intensity, pue) * part.joules[kind] + embodied) / part.units[unit])
     return np.column_stack(rows)

@@ -33,7 +33,8 @@ def test_sci_of_a_bundle_follows_from_its_joules_by_hand(three: Truth, three_res
     runs = [run for run in bundle.runs if run.arm == "pull"]
     joules = np.array([three.values[run.run_id]["node_joules"] for run in runs])
     seconds = np.array([run.seconds for run in runs])
-    embodied = seconds * 550_000 / (4 * 365 * 86400)
+    part = bundle.manifest.power_model["cpus"] / 16  # energy and making are of the same threads
+    embodied = seconds * 550_000 / (4 * 365 * 86400) * part
     grams = (joules / 3.6e6 * 445 + embodied) / 3
     rows = {row["per"]: row for row in found["rows"]}
     assert set(rows) == {"deployment", "application-hour"}
@@ -64,7 +65,28 @@ def test_bounds_of_the_settings_widen_the_interval(three: Truth, three_results: 
 def test_every_value_of_the_shipped_settings_has_a_source() -> None:
     given = sci.settings()
     assert given.embodied.value == 550
-    assert all(getattr(given, name).source for name in type(given).model_fields)
+    values = [getattr(given, name) for name in type(given).model_fields if name != "share"]
+    assert all(value.source for value in values)
+    assert given.share is None
+
+
+def test_energy_and_making_have_one_boundary() -> None:
+    given = sci.settings()
+    assert given.share_of(2).value == 2 / 16
+    assert given.share_of(None).value == 1.0
+    assert given.share_of(32).value == 1.0
+    own = given.model_copy(update={"share": given.pue.model_copy(update={"value": 0.5})})
+    assert own.share_of(2).value == 0.5
+
+
+def test_the_figure_names_its_largest_part(three_results: dict[str, Any], three: Truth, tmp_path: Path) -> None:
+    assert "The largest part of the reserved figure is the energy of " in three_results["sci"]["says"]
+    text = sci.DEFAULT.read_text().replace("value = 550", "value = 55000").replace("high = 1100", "high = 110000")
+    (tmp_path / "heavy.toml").write_text(text)
+    heavy = analyse(three.path, write=False, carbon=tmp_path / "heavy.toml")["sci"]
+    assert "is the machine's making, which is assumed and not measured: 9" in heavy["says"]
+    own = three_results["sci"]["rows"][0]["reserved"]["pull"]
+    assert own["high"] - own["low"] > 0.01 * own["value"]  # assumptions have bounds too
 
 
 @pytest.mark.parametrize(
@@ -73,7 +95,9 @@ def test_every_value_of_the_shipped_settings_has_a_source() -> None:
         ('unit = "years"', 'unit = "months"', "lifespan is in years"),
         ("value = 445", "value = -1", "intensity.value"),
         ("[pue]", "[pu]", "pue"),
-        ("value = 4\n", "value = 0\n", "lifespan is above zero"),
+        ("value = 4\nlow = 3\n", "value = 0\nlow = 0\n", "lifespan is above zero"),
+        ("[threads]", "[thread]", "thread"),
+        ("value = 16\n", "value = 0\n", "one thread or more"),
         ("value = 445", "value = 445\nlow = 500", "in this order"),
         ("[intensity]", "[intensity", "not valid TOML"),
     ],

@@ -208,7 +208,7 @@ class Engine:
         told = {"fetches": fetches, **({"not_scraped": not_scraped} if not_scraped else {})}
         write_json(writer.path / "log" / f"{row.run_id}.json", {**log, **told})
         missed = len(delivered) - ready
-        flags = _gate_flags(self.plan.study, passed)
+        flags = _gate_flags(self.plan.study, Passed(**log["gate"]))
         if missed:
             flags = (f"{missed} of {len(delivered)} revisions not ready in the window", *flags)
         run = self._run(row, "done", "", t0, t1, flags, len(delivered), ready)

@@ -27,7 +27,7 @@ from hardwatt.analysis import (
     sci,
     table,
 )
-from hardwatt.analysis.bundle_sections import DeliveryResult, RunResult
+from hardwatt.analysis.bundle_sections import DeliveryResult, RunResult, SciResult
 from hardwatt.analysis.contract import as_json
 from hardwatt.analysis.deviations import Deviations, apply
 from hardwatt.analysis.figures import figure, text
@@ -171,9 +171,7 @@ def _results(bundle: Bundle, carbon: sci.Sci, wanted: Deviations | None) -> Resu
         delivery=delivery,
         robustness=robustness.robustness(data, seed, level),
         equivalence=equal,
-        sci=sci.section(
-            data, carbon, breakdown.floor_watts(kind, model), kind == "modelled", level, _threads(kind, model)
-        ),
+        sci=_carbon(data, carbon, kind, model),
         break_even=extra_sections.break_even(data, level),
         several=extra_sections.further_arms(
             held.fitting, data.figures, bundle.plan.arms, data.outcome, {"level": level, "seed": seed}
@@ -256,6 +254,11 @@ def _runs(bundle: Bundle, data: table.Table) -> list[RunResult]:
             )
         )
     return rows
+
+
+def _carbon(data: table.Table, carbon: sci.Sci, kind: str, model: Mapping[str, Any]) -> SciResult | None:
+    floor = breakdown.floor_watts(kind, model)
+    return sci.section(data, carbon, floor, kind == "modelled", data.level, _threads(kind, model))
 
 
 def _threads(kind: str, model: Mapping[str, Any]) -> float | None:

@@ -158,7 +158,9 @@ def _known(table: Table, outcome: str) -> np.ndarray[Any, np.dtype[np.float64]]:
 def joules(table: Table, source: str, model: Mapping[str, Any]) -> Joules | None:
     """Joules of the node: beside the answer where they are modelled, with the formula."""
     row = contrast(table, JOULES, "energy of the node")
-    return Joules(**vars(row), formula=formula(source, model)) if row else None
+    if row is None:
+        return None
+    return Joules(**vars(_with_interval(table, row, table.level)), formula=formula(source, model))
 
 
 def formula(source: str, model: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hardwatt.bundle import draws
 from hardwatt.bundle.model import Delivery, Edge, Provenance, Run, SeriesSamples
 from hardwatt.bundle.writer import Writer
 
@@ -65,7 +66,7 @@ def make_bundle(path: Path, spec: Spec | None = None) -> Truth:
     """Write a finished bundle into the new folder ``path`` and return its truth."""
     spec = spec or Spec()
     rng = np.random.default_rng(spec.seed)
-    plan = _plan(spec, rng)
+    plan = _plan(spec)
     points = [[0.0, IDLE_WATTS], [1.0, IDLE_WATTS + WATTS_PER_CPU * CPUS]]
     model = {"name": "synthetic", "points": points, "cpus": CPUS, "assumption": True}
     provenance = Provenance(
@@ -89,14 +90,14 @@ def make_bundle(path: Path, spec: Spec | None = None) -> Truth:
     return Truth(path, values)
 
 
-def _plan(spec: Spec, rng: np.random.Generator) -> dict[str, Any]:
-    runs = []
-    for block in range(spec.pairs):
-        order = ARMS if rng.integers(2) else ARMS[::-1]
-        runs += [
-            {"run_id": f"{block:02d}-{position}-{arm}", "block": block, "position": position, "arm": arm, "repeat": 0}
-            for position, arm in enumerate(order)
-        ]
+def _plan(spec: Spec) -> dict[str, Any]:
+    # As the engine draws them: the analysis draws them again.
+    kind = "randomised" if len(ARMS) == 2 else "williams"
+    runs = [
+        {"run_id": f"{block:02d}-{position}-{arm}", "block": block, "position": position, "arm": arm, "repeat": 0}
+        for block, order in enumerate(draws.orders(kind, ARMS, spec.pairs, spec.seed))
+        for position, arm in enumerate(order)
+    ]
     return {
         "schema_version": 1,
         "study": "synthetic",

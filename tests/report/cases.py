@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hardwatt.analysis import Columns, TableRequest
+from hardwatt.bundle import draws
 from hardwatt.bundle.model import Provenance, Run
 from hardwatt.bundle.writer import Writer
 from hardwatt.cli.console import SHIPPED
@@ -31,8 +32,8 @@ def failed(folder: Path) -> Path:
     """An experiment of which one run failed, its other arm is of no use, and the rest never ran."""
     rows = [
         {"run_id": f"p00{pair}-{place}-{arm}", "block": pair, "position": place, "arm": arm}
-        for pair in (1, 2, 3)
-        for place, arm in enumerate(("push", "pull"), 1)
+        for pair, order in enumerate(draws.orders("randomised", ("push", "pull"), 3, seed=3), 1)
+        for place, arm in enumerate(order)
     ]
     primary = {"outcome": "node_cpu_seconds", "unit": "CPU-seconds", "estimator": "mean paired difference"}
     plan = {"study": "push-vs-pull", "seed": 3, "arms": ["push", "pull"], "window_seconds": 45, "primary": primary}

@@ -25,7 +25,7 @@ def realistic(path: Path, spec: Spec, *, failed: bool = False, levels: tuple[int
     """
     plan, finish = synthetic_bundle._plan, Writer.finish
 
-    def with_study(spec: Spec, rng: np.random.Generator) -> dict[str, Any]:
+    def with_study(spec: Spec) -> dict[str, Any]:
         study = tomllib.loads(STUDY.read_text())
         study["estimand"]["window_seconds"] = spec.window_seconds
         if levels:
@@ -33,7 +33,7 @@ def realistic(path: Path, spec: Spec, *, failed: bool = False, levels: tuple[int
             named = zip(synthetic_bundle.ARMS, levels, strict=True)
             study["arm"] = {arm: {"levels": {"applications": level}} for arm, level in named}
             study["estimand"]["arms"] = {arm: f"{arm}, as a test has it" for arm in synthetic_bundle.ARMS}
-        planned = plan(spec, rng)
+        planned = plan(spec)
         return planned | {"definition": study | {"arms": planned["arms"]}}
 
     def with_notes(writer: Writer) -> Any:

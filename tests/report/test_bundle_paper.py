@@ -158,7 +158,10 @@ def test_methods_name_the_statistics_that_were_used_and_no_other(made: dict[str,
     assert "mixed model" not in many and "friedman1937" not in many
     for word in ("mixed model, block random", "Friedman", "patterson1971", "friedman1937", "pull, idle with"):
         assert word in three
-    assert all(key in three for keys in references._ROBUST.values() for key in keys)
+    # The two for differences that follow one another are worked out only where they do, which these do not.
+    shown = {name for name, keys in references._ROBUST.items() if all(key in three for key in keys)}
+    assert shown == set(references._ROBUST) - {"Block bootstrap", "Newey-West interval"}
+    assert {key for keys in references._ROBUST.values() for key in keys} < set(references._ENTRIES)
 
 
 def test_methods_say_how_an_analysis_departs_from_the_plan(bundles: dict[str, Path], tmp_path: Path) -> None:

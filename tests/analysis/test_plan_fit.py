@@ -279,7 +279,7 @@ def test_a_fault_excludes_its_run_and_moves_no_other_pair(
 def test_samples_of_another_clock_exclude_their_run_or_stay_within_bounds(
     sound: Path, truth: dict[int, float], tmp_path: Path
 ) -> None:
-    # A scrape shows the other clock only where it lies within the 0.7 s after a boundary; the answer is cut at boundaries.
+    # A scrape shows it only where it lies within the 0.7 s after a boundary; the answer is cut at boundaries.
     given = of_copy(spoilt(sound, tmp_path, samples_of_another_clock))
     assert given is not None
     differences, excluded = given

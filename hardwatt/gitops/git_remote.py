@@ -70,7 +70,7 @@ def git_remote_of(lab: Lab, endpoint: Endpoint | None = None) -> GitRemote:
         return GitRemote(
             where, settings.url, settings.url, _https(settings, settings.username, password), password=password
         )
-    token = credentials.ask("GITHUB_TOKEN", f"token for {settings.hostname}")
+    token = credentials.ask("GITHUB_TOKEN", f"token for {settings.hostname}").strip()
     path = f"{settings.owner}/{settings.repository}"
     return GitRemote(
         where,

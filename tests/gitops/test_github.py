@@ -178,7 +178,7 @@ def test_the_public_one_has_its_own_address() -> None:
 
 def test_secrets_come_from_the_environment_or_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", " abc\n")
-    assert credentials.ask("GITHUB_TOKEN", "token") == "abc"
+    assert credentials.ask("GITHUB_TOKEN", "token") == " abc", "blanks may be part of a password"
     monkeypatch.delenv("GITHUB_TOKEN")
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
     with pytest.raises(SettingsError, match="GITHUB_TOKEN is not set"):

@@ -94,7 +94,7 @@ def test_bundles_of_unequal_kinds_are_neither_compared_nor_pooled(
     with pytest.raises(LabError, match="a and b cannot be pooled") as pooled:
         pooling_rules._refuse_other_counters(list(zip("ab", made, strict=True)))
     assert words in pooled.value.message
-    assert pooled.value.hint == "hardwatt pool without b"
+    assert pooled.value.hint == "hardwatt report a"
 
 
 def test_a_bundle_that_does_not_say_its_kind_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Packages and their signed repository, with the real nfpm, apt and gpg on tiny binaries."""
 
-import http.server
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from hardwatt.core import process
 from hardwatt.core.errors import CommandError
 from hardwatt.mirror import apt, debs
-from hardwatt.mirror.httpd import Handler
+from hardwatt.mirror.httpd import Handler, Server
 
 VERSION = "1.36.3+lab.1"
 
@@ -79,9 +78,7 @@ def test_the_private_key_stays_private(mirror: Path) -> None:
 
 @pytest.fixture
 def address(mirror: Path) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *given: Handler(*given, directory=str(mirror / "apt"))
-    )
+    server = Server(("127.0.0.1", 0), lambda *given: Handler(*given, directory=str(mirror / "apt")))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

@@ -1,6 +1,5 @@
 """rpms and their signed repository, with the real nfpm, createrepo_c, gpg, rpm and dnf on tiny binaries."""
 
-import http.server
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 from hardwatt.core import files, process
 from hardwatt.core.errors import CommandError
 from hardwatt.mirror import apt, debs, rpm_versions, yum
-from hardwatt.mirror.httpd import Handler
+from hardwatt.mirror.httpd import Handler, Server
 from hardwatt.mirror.index import Artefact
 from tests.mirror.test_packages import VERSION, package
 
@@ -96,7 +95,7 @@ def test_nothing_changes_the_second_time_and_a_changed_package_is_made_anew(mirr
 @pytest.fixture
 def address(mirror: Path) -> Iterator[str]:
     folder = str(mirror / "apt")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: Handler(*given, directory=folder))
+    server = Server(("127.0.0.1", 0), lambda *given: Handler(*given, directory=folder))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/{rpm_versions.FOLDER}"

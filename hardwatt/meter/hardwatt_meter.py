@@ -95,8 +95,17 @@ class Folder:
         except OSError:
             same = False
         if not same:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
+
+    def __del__(self) -> None:
+        """Let go of a folder that nobody writes to any more."""
+        self.close()
 
 
 class Unit:

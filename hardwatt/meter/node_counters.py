@@ -28,6 +28,7 @@ class CpuFile:
     def __init__(self, path: str, parse: Callable[[bytes], int], unit: str) -> None:
         self.path, self.parse, self.unit = path, parse, unit
         self.per_second = PER_SECOND[unit]
+        self.handle = -1
         self.handle = os.open(path, os.O_RDONLY)
 
     def raw(self) -> int:
@@ -42,8 +43,14 @@ class CpuFile:
         return str(os.stat(os.path.dirname(self.path)).st_ino)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self.handle)
+        """Close the file; a later call does nothing."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def __del__(self) -> None:
+        """Close the file of a reader that nobody holds any more."""
+        self.close()
 
 
 def parse_v1(text: bytes) -> int:

@@ -130,3 +130,7 @@ class RecordFile:
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
+
+    def __del__(self) -> None:
+        """Close the file of a writer that nobody holds any more."""
+        self.close()

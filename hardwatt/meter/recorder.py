@@ -57,6 +57,7 @@ class EnergyFile:
     """A powercap zone's register, kept open."""
 
     def __init__(self, folder: str) -> None:
+        self.handle = -1
         self.handle = os.open(os.path.join(folder, "energy_uj"), os.O_RDONLY)
 
     def raw(self) -> int:
@@ -64,8 +65,14 @@ class EnergyFile:
         return int(os.pread(self.handle, 64, 0))
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self.handle)
+        """Close the file; a later call does nothing."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def __del__(self) -> None:
+        """Close the file of a reader that nobody holds any more."""
+        self.close()
 
 
 class Zone:

@@ -1,4 +1,4 @@
-"""What ran in a window, by its own traces: which key fetched from git, whose pods used CPU time, whether Flux worked.
+"""Traces of what ran in a window: which key fetched from git, whose pods used CPU time, whether Flux worked.
 
 An arm's name is what somebody wrote. Flux's controllers run in a window of pull and not in one of push; a CI job's pod
 runs in a window of push and not in one of pull. A window whose traces are another arm's does not count.

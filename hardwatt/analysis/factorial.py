@@ -46,7 +46,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of the figures: ``primary`` with its ``margin`` for a window, ``further`` outcomes beside it."""
+    """Question to the figures: ``primary`` with its ``margin`` for a window, ``further`` outcomes beside it."""
 
     primary: str
     further: tuple[str, ...] = ()

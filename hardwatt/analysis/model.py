@@ -165,7 +165,7 @@ class PooledSession(Section):
     estimate: ResultFigure
     warnings: list[str]
     before: str
-    """What was done to the lab before it."""
+    """Change of the lab before it."""
 
 
 PoolWord = Literal["description", "more", "less", "negligible", "equivalent", "open"]

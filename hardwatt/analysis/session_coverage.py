@@ -26,7 +26,7 @@ DESIGNS: dict[str, tuple[tuple[int, ...], str]] = {
     "3, 6 and 12 pairs in turn": ((3, 6, 12), "normal"),
     "6 pairs, sessions with a tail to one side": ((6,), "exponential"),
 }
-"""What sessions are -> their pairs, in turn, and the distribution of what differs between them."""
+"""Kind of sessions -> their pairs, in turn, and the distribution of what differs between them."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ SETTLE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Margins:
-    """What is dumped around a window, and how long it may take until Prometheus holds it."""
+    """Margins of a dump around a window, and the longest wait until Prometheus holds it."""
 
     before_ms: int = BEFORE_MS
     after_ms: int = AFTER_MS

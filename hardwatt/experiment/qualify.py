@@ -37,14 +37,14 @@ ANEW = "invoke experiment.qualify --anew begins again; the unfinished attempt st
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How much is measured: chosen from the time before anything runs."""
+    """Number of pairs to measure, chosen from the time before anything runs."""
 
     minutes: float
     long: bool
     noise: int
     ladder: int
     seconds: float
-    """How long it takes when no gate has to wait."""
+    """Duration when no gate has to wait."""
 
     @property
     def pairs(self) -> dict[str, int]:

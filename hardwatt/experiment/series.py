@@ -36,7 +36,7 @@ AS_IT_WAS = "nothing: the cluster as it was when the series began"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What was asked for on the command line; zero or empty: not given."""
+    """Options of the command line; zero or empty: not given."""
 
     study: str
     sessions: int = 0

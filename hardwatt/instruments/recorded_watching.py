@@ -1,4 +1,4 @@
-"""What watches the node, and what is around it on its processors, in a window of a recording."""
+"""Cost of watching the node, and of what is around it on its processors, in a window of a recording."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from hardwatt.instruments.recorded_figures import CPU, summed
 from hardwatt.instruments.recorded_window import Span
 
 WATCHERS: Mapping[str, str] = {"prometheus": "prometheus-k8s-", "node-exporter": "node-exporter-"}
-"""What watches the node beside the recorder -> how the names of its pods begin."""
+"""Watcher of the node beside the recorder -> how the names of its pods begin."""
 MONITORING = "monitoring"
 CLOCK_TICKS = 100
 """Ticks a second of /proc/stat."""

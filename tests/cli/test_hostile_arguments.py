@@ -11,7 +11,7 @@ from hardwatt.cli.registry import Argument, Command
 from tests.config.test_hostile_settings import NASTY
 
 WORDS = {case: text for case, text in NASTY.items() if "\0" not in text}
-"""What a command line can hold: no zero."""
+"""Text that a command line can hold: no zero."""
 ALL = list(commands.COMMANDS.values())
 ARGUMENTS = [(command, argument) for command in ALL for argument in (*command.words, *command.options)]
 ALONE = [command for command in ALL if not command.needs]

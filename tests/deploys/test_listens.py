@@ -1,4 +1,4 @@
-"""What listens on a node: the loopback's, the node's or a pod's address, and nothing on all addresses."""
+"""Listening sockets of a node: the loopback's, the node's or a pod's address, and nothing on all addresses."""
 
 import re
 from pathlib import Path

@@ -88,7 +88,7 @@ def test_ten_pods_of_half_a_second_are_all_seen(seen: Seen) -> None:
 
 
 def test_node_pods_and_parent_close(seen: Seen) -> None:
-    """What no pod's counter holds of the parent is within 1 %, and the node holds pods, services and a rest."""
+    """The parent's part without a pod's counter is within 1 %, and the node holds pods, services and a rest."""
     first, last = seen.window.first, seen.window.last
     pods = total_rise(seen.recording.of("pod"), first, last)
     parent = total_rise([seen.parent()], first, last)

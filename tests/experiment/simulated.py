@@ -37,7 +37,7 @@ scrape_configs:
   - {job_name: kubelet}
 """
 WATCHING_CORES = {"15s": 0.004, "1s": 0.04}
-"""What a Prometheus at an interval costs the node, by the interval of its first job."""
+"""Cost of a Prometheus at an interval for the node, by the interval of its first job."""
 
 
 class Killed(BaseException):

@@ -1,4 +1,4 @@
-"""What fits a time, and what it can detect: chosen before anything runs, for any curve, study and time."""
+"""Plan that fits a time, and the effect it detects: chosen before anything runs, for any curve, study and time."""
 
 import math
 from pathlib import Path

@@ -29,7 +29,7 @@ class Truth:
         return float(np.interp(seconds, self.at, self.held))
 
     def shown(self, seconds: float) -> float:
-        """What the register shows: it is renewed each millisecond."""
+        """Return the value of the register: it is renewed each millisecond."""
         return self(np.floor(seconds * 1000) / 1000)
 
 

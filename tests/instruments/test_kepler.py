@@ -155,7 +155,7 @@ kepler_pod_cpu_joules_total{node_name="n",pod_id="a",pod_name="p",pod_namespace=
 
 
 def exported(second: float) -> dict[str, float]:
-    """What 0.11.4 exports: process 41 starts another program at 20 s, and its CPU-seconds go on under other labels."""
+    """Exports of 0.11.4: process 41 starts another program at 20 s, and its CPU-seconds go on under other labels."""
     first, then = (10 + 0.2 * second, "") if second < 20 else ("", 10 + 0.2 * second)
     values = (first, then, 3 + 0.1 * second, 900 + second, 50 + second)
     text = "\n".join(line for line in (PAGE % values).splitlines() if not line.endswith("} "))

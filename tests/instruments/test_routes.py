@@ -284,7 +284,7 @@ def test_every_stored_file_is_among_them() -> None:
 
 @pytest.mark.parametrize("moment", ["Infinity", "-Infinity", "NaN", "1e400", '"inf"'])
 def test_a_moment_that_is_none_is_refused_in_every_format(moment: str, tmp_path: Path) -> None:
-    """What ``j_inf.csv`` is as JSON: neither an import nor a dump of a server may fall over it."""
+    """``j_inf.csv`` as JSON: neither an import nor a dump of a server may fall over it."""
     text = (
         '{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":'
         f'"node_rapl_package_joules_total"}},"values":[[{moment},"1"],[1700000001,"2"]]}}]}}}}'

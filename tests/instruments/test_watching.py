@@ -1,4 +1,4 @@
-"""What watching costs by its own cgroups, the controller and its neighbours: planted counters come out as figures."""
+"""Cost of watching by its own cgroups, the controller and its neighbours: planted counters come out as figures."""
 
 from dataclasses import replace
 from pathlib import Path

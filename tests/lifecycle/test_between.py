@@ -1,4 +1,4 @@
-"""What comes between two sessions: lab.down and lab.up, a reboot or nothing, under a lock that is never let go."""
+"""Steps between two sessions: lab.down and lab.up, a reboot or nothing, under a lock that is never let go."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""What the mirror holds counts only as it was recorded, and what the lock says of its sums is how they were read."""
+"""Artefacts of the mirror count as they were recorded, and what the lock says of its sums is how they were read."""
 
 import dataclasses
 import hashlib

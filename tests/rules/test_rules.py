@@ -238,7 +238,7 @@ class Pods:
 @pytest.mark.mirror
 @pytest.mark.parametrize("every", INTERVALS)
 def test_each_pod_has_its_cpu_seconds_over_ten_minutes(tmp_path: Path, every: str) -> None:
-    """Whenever it began and ended: between two scrapes, across several, or long before the ten minutes are over."""
+    """At any moment: between two scrapes, across several, or long before the ten minutes are over."""
     pods = Pods(every)
     for number, begins in enumerate((400.0, 403.7, 407.3, 411.0, 415.0, 419.9)):
         pods.pod(f"two-seconds-{number}", begins, 2.0)
@@ -286,7 +286,7 @@ def test_without_a_recorder_pods_have_no_series_and_the_node_has_its_own(tmp_pat
 
 @pytest.mark.mirror
 def test_after_a_long_absence_of_the_recorder_nothing_is_made_up(tmp_path: Path) -> None:
-    """What pods used meanwhile is in their counters; in which minute, nobody saw. It is not put into the next one."""
+    """CPU time used meanwhile is in their counters; in which minute, nobody saw. It is not put into the next one."""
     pods = Pods("15s", gone=lambda second: 300 <= second < 600)
     pods.pod("burns-across", 200.0, 450.0)
     pods.checks = [{"expr": "max(max_over_time(hardwatt:pod_cpus_used[10m])) <= bool 1.001", "eval_time": "900s",

@@ -59,7 +59,7 @@ def asks_the_rule(path: Path) -> bool:
 
 
 def test_every_reader_of_energy_zones_asks_the_one_rule() -> None:
-    """Who knows the words of a zone's name decides by himself; only the rule does, and what writes or shows names."""
+    """A reader of a zone's name decides by itself; only the rule does, and what writes or shows names."""
     files = [
         path for path in python_files("deploys", "hardwatt") if path.name != "zones.py" or "meter" not in path.parts
     ]

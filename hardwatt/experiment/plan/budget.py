@@ -43,7 +43,7 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """What was chosen. Session and between are in seconds."""
+    """Choice of pairs, window and sessions. Session and between are in seconds."""
 
     study: Study
     """With the chosen length of window and its commits."""

@@ -1,4 +1,4 @@
-"""What repeated windows of one arm tell of a machine: noise by length, an A/A by equivalence, known loads."""
+"""Noise of a machine from repeated windows of one arm: noise by length, an A/A by equivalence, known loads."""
 
 import dataclasses
 import math

@@ -57,7 +57,7 @@ class NoiseCurve:
     """All A/A series of one machine."""
 
     at: str
-    """When it was measured, ISO 8601, UTC."""
+    """Moment of the measurement, ISO 8601, UTC."""
     rows: tuple[NoiseRow, ...]
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""What a machine was qualified for by ``experiment.qualify``: both arms against themselves, known loads, attempts."""
+"""Result of ``experiment.qualify`` for a machine: both arms against themselves, known loads, attempts."""
 
 import dataclasses
 import datetime
@@ -105,7 +105,7 @@ class Qualification:
 
     @property
     def result(self) -> str:
-        """What the list of attempts says of this one."""
+        """Return the entry of this attempt in the list of attempts."""
         return f"not qualified: {'; '.join(self.problems)}" if self.problems else QUALIFIED
 
     @property

@@ -185,7 +185,7 @@ class Gate(_Section):
     cpu_band_cores: Positive
     """Largest distance of the node's CPU use from its baseline: beyond it no run starts."""
     patience_seconds: Seconds = 15.0
-    """How long a run waits for the much narrower band that follows from the margin (``Study.margin_cores``). Then
+    """Longest wait of a run for the much narrower band that follows from the margin (``Study.margin_cores``). Then
     it starts, and carries a flag with the size of the distance in a window."""
     covariate: bool = False
     """True: the answer is given at equal gates too, adjusted for their readings; declared before the first run."""

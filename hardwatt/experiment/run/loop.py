@@ -45,7 +45,7 @@ class Engine:
     writer: Writer
     say: Callable[[str], None]
     why_not: Callable[[Writer, Run], str] = lambda _writer, _run: ""
-    """Why the analysis would leave a run out that was stored and is not in the runs table yet; empty: it counts."""
+    """Reason why the analysis leaves a run out that was stored and is not in the runs table yet; empty: it counts."""
     _idle: Baseline | None = None
     _ended: int = 0
     _took: float = 0.0

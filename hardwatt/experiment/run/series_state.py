@@ -15,7 +15,7 @@ from hardwatt.core.files import write_json
 
 SCHEMA, FILE = 1, "series.json"
 CLUSTER, REBOOT, NOTHING = KINDS = ("cluster", "reboot", "nothing")
-"""What is done between two sessions."""
+"""Preparation of the lab between two sessions."""
 WAITING, BETWEEN, RUNNING, DONE, FAILED, ABANDONED = STATES = (
     "waiting", "between", "running", "done", "failed", "abandoned",
 )  # fmt: skip
@@ -32,7 +32,7 @@ class Place:
     """From 1."""
     of: int
     before: str
-    """What was done before it, in words; its manifest holds them."""
+    """Change of the lab before it, in words; its manifest holds them."""
     later_seconds: float
     """Estimate for the sessions after it and what comes between them."""
 
@@ -48,12 +48,12 @@ class SessionState:
     """Number of the session; its draws follow from it and the protocol."""
     state: str = WAITING
     before: str = ""
-    """What was done before it, in words."""
+    """Change of the lab before it, in words."""
     before_seconds: float = 0.0
     bundle: str = ""
     """Its bundle, once it has ended."""
     reason: str = ""
-    """Why it failed."""
+    """Reason of its failure."""
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
@@ -128,7 +128,7 @@ class SeriesJournal:
 
     @property
     def unfinished(self) -> bool:
-        """Whether the series goes on with the next command."""
+        """Return True if the series goes on with the next command."""
         return self.state.state == RUNNING
 
     def note(self, index: int, **changes: Any) -> None:

@@ -1,4 +1,4 @@
-"""Whoever is root in a node cannot make the next start write on this host: a link in its tree is refused."""
+"""Root of a node cannot make the next start write on this host: a link in its tree is refused."""
 
 from pathlib import Path
 

@@ -4,23 +4,15 @@ Levels: ``pods`` (how many, spread over the window) and ``burn_seconds`` (CPU-se
 and ends).
 """
 
-import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from hardwatt.delivery.arms import IdleArm
-from hardwatt.delivery.burn import Burner
+from hardwatt.delivery.burn import Burner, BurningArm
 from hardwatt.experiment.arm import Action
 
 
-class Arm(IdleArm):
+class Arm(BurningArm):
     """Nothing delivers; pods start by the clock, and what they burn is known."""
-
-    @contextlib.contextmanager
-    def prepare(self) -> Iterator[None]:
-        """Make sure that Flux is off; the Job's rights are for what comes before the window."""
-        with super().prepare(), Burner(self.context).allowed():
-            yield
 
     def actions(self) -> Sequence[Action]:
         """Start the pods: all of them have ended well before the window does."""

@@ -4,12 +4,10 @@ Levels: ``loads`` (CPU-seconds of each slot between blanks, "0 0.1 5"; 0: the po
 ``slot_seconds`` (length of a slot).
 """
 
-import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from hardwatt.delivery.arms import IdleArm
-from hardwatt.delivery.burn import Burner
+from hardwatt.delivery.burn import Burner, BurningArm
 from hardwatt.experiment.arm import Action
 from hardwatt.experiment.plan.machine_noise import loads
 
@@ -17,14 +15,8 @@ INTO_SLOT = 2.0
 """Seconds from the start of a slot to its pod."""
 
 
-class Arm(IdleArm):
+class Arm(BurningArm):
     """Nothing delivers; one pod starts in each slot, and what it burns is known."""
-
-    @contextlib.contextmanager
-    def prepare(self) -> Iterator[None]:
-        """Make sure that Flux is off; the Job's rights are for what comes before the window."""
-        with super().prepare(), Burner(self.context).allowed():
-            yield
 
     def actions(self) -> Sequence[Action]:
         """Start the pods by the clock, early in their slots."""

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 
 from hardwatt.delivery import manifests
+from hardwatt.delivery.arms import IdleArm
 from hardwatt.delivery.manifests import Manifest
 from hardwatt.experiment.arm import RunContext
 
@@ -51,3 +52,13 @@ class Burner:
         pod = manifests.pod([burner], grace_seconds=0, automountServiceAccountToken=False)
         labels = {"hardwatt.dev/burn": context.run_id}
         return manifests.job(context, f"{NAME}-{context.run_id}-{number}", pod, labels)
+
+
+class BurningArm(IdleArm):
+    """Nothing delivers; pods start by the clock, and what they burn is known."""
+
+    @contextlib.contextmanager
+    def prepare(self) -> Iterator[None]:
+        """Make sure that Flux is off; the Job's rights are for what comes before the window."""
+        with super().prepare(), Burner(self.context).allowed():
+            yield
